@@ -1,0 +1,17 @@
+"""The errors that reach a user: one clear line each, shown once, by the widget or the command line."""
+
+
+class SeganyError(Exception):
+    """Base of every error whose message is meant to be read by the user."""
+
+
+class InputError(SeganyError):
+    """An image, label image, prompt or option cannot be used as given."""
+
+
+class ModelError(SeganyError):
+    """A model is unknown, cannot be loaded, or does not fit what it is asked to do."""
+
+
+class Cancelled(SeganyError):
+    """The user stopped a running job; nothing was changed."""

@@ -1,0 +1,67 @@
+"""A mask with its score, and what can be measured of masks alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_segany.core.prompts import Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """One candidate answer to a prompt.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (y, x) bool, of the plane's shape.
+    score : float
+        The IoU with the true mask that the model predicts, usually within 0..1.
+    logits : ndarray
+        (h, w) float32, low resolution, in the model's own frame; can be handed back as ``Prompt(mask=...)``.
+    """
+
+    pixels: np.ndarray
+    score: float
+    logits: np.ndarray
+
+
+def box_of(pixels: np.ndarray) -> Box | None:
+    """Tightest box around a mask, in pixel centres; None when the mask is empty.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (y, x) bool.
+    """
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    if not rows.size:
+        return None
+    return Box(float(rows[0]), float(columns[0]), float(rows[-1]), float(columns[-1]))
+
+
+def paintable(labels: np.ndarray, pixels: np.ndarray, label: int, *, overwrite: bool = False) -> tuple[np.ndarray, ...]:
+    """Indices of the pixels that `label` may take in a label image; nothing is written.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (y, x) integer label image, 0 is background.
+    pixels : ndarray
+        (y, x) bool, what is to be painted.
+    label : int
+        The label to paint.
+    overwrite : bool
+        Also take pixels that belong to other labels. Off by default: work that is done stays.
+
+    Returns
+    -------
+    tuple of ndarray
+        (rows, columns) of the pixels to set.
+    """
+    free = pixels & (labels != label)
+    if not overwrite:
+        free &= labels == 0
+    return np.nonzero(free)

@@ -1,0 +1,66 @@
+"""The protocol between everything that wants masks and everything that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from napari_segany.core.masks import Mask
+from napari_segany.core.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageEmbedding:
+    """What a segmenter keeps of a plane, so that prompts can be answered at once.
+
+    Parameters
+    ----------
+    features : mapping of str to ndarray
+        Named arrays; opaque to everyone but the segmenter that made them.
+    shape : tuple of int
+        (y, x) of the plane in pixels.
+    model : str
+        Name of the segmenter that made it.
+    """
+
+    features: Mapping[str, np.ndarray]
+    shape: tuple[int, int]
+    model: str
+
+
+class Segmenter(Protocol):
+    """Turns a plane into an embedding, and prompts on that embedding into masks."""
+
+    name: str
+
+    def embed(self, plane: np.ndarray) -> ImageEmbedding:
+        """Encode a plane.
+
+        Parameters
+        ----------
+        plane : ndarray
+            (y, x, 3) uint8, taken as it is; :class:`~napari_segany.core.planes.Stack` makes such planes.
+        """
+
+    def segment(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], *, candidates: int | None = None
+    ) -> list[list[Mask]]:
+        """Answer each prompt with its candidate masks, the most confident first.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+            From :meth:`embed` of the same segmenter.
+        prompts : sequence of Prompt
+            One per object.
+        candidates : {None, 1, 3}
+            None: three for a lone positive point, else one; 1 or 3 forces it.
+
+        Returns
+        -------
+        list of list of Mask
+            One list per prompt, in the order of `prompts`.
+        """
