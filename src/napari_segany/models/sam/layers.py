@@ -1,0 +1,35 @@
+"""The few layers that SAM's parts share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.Module):
+    """Layer norm over the channels of a (B, C, h, w) map, one pixel at a time."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(dim=1, keepdim=True)
+        normed = centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
+        return normed * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them, none after the last."""
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, depth: int) -> None:
+        super().__init__()
+        widths = [input_dim, *[hidden_dim] * (depth - 1), output_dim]
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = torch.relu(layer(x))
+        return self.layers[-1](x)

@@ -1,0 +1,145 @@
+"""The two-way transformer of the mask decoder (Kirillov et al. 2023, appendix A, "Lightweight mask decoder").
+
+Prompt tokens and image tokens attend to each other in turn. Position encodings, and for the tokens their original
+prompt embeddings, are added again at every attention, so that neither place nor kind of a prompt is ever forgotten.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be smaller than the embedding's.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Width C of queries, keys and values.
+    num_heads : int
+        Heads; must divide the inner width.
+    downsample_rate : int
+        C over the inner width.
+    """
+
+    def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
+        super().__init__()
+        inner = embedding_dim // downsample_rate
+        if inner % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide the inner width {inner}")
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(embedding_dim, inner)
+        self.k_proj = nn.Linear(embedding_dim, inner)
+        self.v_proj = nn.Linear(embedding_dim, inner)
+        self.out_proj = nn.Linear(inner, embedding_dim)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(B, Nq, C), (B, Nk, C), (B, Nk, C) -> (B, Nq, C)."""
+        q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+class TokenMLP(nn.Module):
+    """The two linear layers, with ReLU between, that act on each token."""
+
+    def __init__(self, embedding_dim: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(embedding_dim, mlp_dim)
+        self.lin2 = nn.Linear(mlp_dim, embedding_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lin2(F.relu(self.lin1(x)))
+
+
+class TwoWayAttentionBlock(nn.Module):
+    """Self-attention of tokens, tokens to image, token MLP, image to tokens."""
+
+    def __init__(
+        self, embedding_dim: int, num_heads: int, mlp_dim: int, downsample_rate: int, *, first: bool = False
+    ) -> None:
+        super().__init__()
+        self.first = first
+        self.self_attn = Attention(embedding_dim, num_heads)
+        self.norm1 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate)
+        self.norm2 = nn.LayerNorm(embedding_dim)
+        self.mlp = TokenMLP(embedding_dim, mlp_dim)
+        self.norm3 = nn.LayerNorm(embedding_dim)
+        self.norm4 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_image_to_token = Attention(embedding_dim, num_heads, downsample_rate)
+
+    def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, C) and image (B, hw, C) with their encodings -> both, updated."""
+        if self.first:
+            # The tokens still equal their own encoding here, so nothing is added and nothing is carried over.
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            q = tokens + token_pe
+            tokens = tokens + self.self_attn(q, q, tokens)
+        tokens = self.norm1(tokens)
+
+        image_keys = image + image_pe
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image_keys, image))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        image = self.norm4(image + self.cross_attn_image_to_token(image_keys, tokens + token_pe, tokens))
+        return tokens, image
+
+
+class TwoWayTransformer(nn.Module):
+    """A stack of two-way blocks and one last look of the tokens at the image.
+
+    Parameters
+    ----------
+    depth : int
+        Number of blocks; two in every published model.
+    embedding_dim : int
+        Width C of tokens and image features.
+    num_heads : int
+        Heads of every attention.
+    mlp_dim : int
+        Hidden width of the token MLP.
+    downsample_rate : int
+        C over the inner width of the attentions between tokens and image.
+    """
+
+    def __init__(
+        self, depth: int, embedding_dim: int, num_heads: int, mlp_dim: int, downsample_rate: int = 2
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayAttentionBlock(embedding_dim, num_heads, mlp_dim, downsample_rate, first=i == 0)
+            for i in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate)
+        self.norm_final_attn = nn.LayerNorm(embedding_dim)
+
+    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the transformer.
+
+        Parameters
+        ----------
+        image : Tensor
+            (B, C, h, w) image features.
+        image_pe : Tensor
+            (1 or B, C, h, w) position encoding of the image's grid.
+        tokens : Tensor
+            (B, N, C) output tokens followed by prompt tokens.
+
+        Returns
+        -------
+        tokens : Tensor
+            (B, N, C).
+        image : Tensor
+            (B, h * w, C).
+        """
+        image, image_pe = image.flatten(2).transpose(1, 2), image_pe.flatten(2).transpose(1, 2)
+        token_pe = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, token_pe, image_pe)
+        looked = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        return self.norm_final_attn(tokens + looked), image
