@@ -1,0 +1,63 @@
+"""Where a model computes, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from napari_segany.core.errors import InputError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(device: str | torch.device | None = None) -> torch.device:
+    """Choose the device to compute on.
+
+    Parameters
+    ----------
+    device : str or torch.device, optional
+        "cuda", "cuda:1", "mps", "cpu" ...; None or "auto" takes the fastest that is there: cuda, then mps, then cpu.
+
+    Raises
+    ------
+    InputError
+        The device is unknown, or this machine has none.
+    """
+    if device is None or device == "auto":
+        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(found)
+    try:
+        picked = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"{device!r} is not a device; use auto, cpu, cuda or mps") from error
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (picked.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(picked.type, False):
+        raise InputError(f"device {str(device)!r} is not there on this machine; use auto or cpu")
+    return picked
+
+
+def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Choose the number format that the image encoder computes in.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        "auto" is float32 on a CPU and on mps; on cuda it is bfloat16, or float16 where the card has no bfloat16.
+    device : torch.device
+        Where it computes.
+
+    Raises
+    ------
+    InputError
+        The precision is none of these.
+    """
+    if precision != "auto":
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision!r} is unknown; use auto, {', '.join(PRECISIONS)}")
+        return PRECISIONS[precision]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -1,0 +1,199 @@
+"""Between a plane of any size and the square frame of a model.
+
+This is the only place in the project that turns (y, x) into (x, y). A plane is resized so that its longest side fills
+the frame, and padded to the right and below; masks come the same way back. Pillow does the resizing, because the
+published models were trained and measured with it: the numbers are the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.prompts import Prompt
+
+# A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
+SURE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How a plane lies in the square input frame of a model.
+
+    Parameters
+    ----------
+    plane : tuple of int
+        (y, x) of the plane in pixels.
+    side : int
+        Side of the frame in pixels.
+    """
+
+    plane: tuple[int, int]
+    side: int
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """(y, x) of the plane once its longest side fills the frame, rounded half up, at least 1."""
+        scale = self.side * 1.0 / max(self.plane)
+        height, width = (max(1, int(length * scale + 0.5)) for length in self.plane)
+        return height, width
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Frame pixels per plane pixel along y and x; rounding makes the two differ a little."""
+        (height, width), (y, x) = self.resized, self.plane
+        return height / y, width / x
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptTensors:
+    """Prompts of B objects as the prompt encoder takes them.
+
+    Parameters
+    ----------
+    points : tuple of Tensor, optional
+        (B, N, 2) float32 x and y in frame pixels, and (B, N) int64 labels, 1 on the object, 0 off it.
+    boxes : Tensor, optional
+        (B, 4) float32 x0, y0, x1, y1 in frame pixels.
+    masks : Tensor, optional
+        (B, 1, h, w) float32 logits.
+    """
+
+    points: tuple[Tensor, Tensor] | None = None
+    boxes: Tensor | None = None
+    masks: Tensor | None = None
+
+    def to(self, device: torch.device) -> PromptTensors:
+        """The same prompts on another device."""
+        points = None if self.points is None else (self.points[0].to(device), self.points[1].to(device))
+        boxes, masks = (None if tensor is None else tensor.to(device) for tensor in (self.boxes, self.masks))
+        return PromptTensors(points, boxes, masks)
+
+
+def image_tensor(plane: np.ndarray, frame: Frame) -> Tensor:
+    """Resize a plane to its place in the frame.
+
+    Parameters
+    ----------
+    plane : ndarray
+        (y, x, 3) uint8 RGB.
+    frame : Frame
+        Of this plane.
+
+    Returns
+    -------
+    Tensor
+        (1, 3, h, w) float32 from 0 to 255: bilinear with antialiasing on uint8, as the ``ResizeLongestSide`` of
+        segment-anything does it; not padded.
+    """
+    height, width = frame.resized
+    resized = Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float()
+
+
+def _xy(places: Sequence[Sequence[tuple[float, float]]], frame: Frame) -> Tensor:
+    """B lists of N places (y, x) in plane pixels -> (B, N, 2) float32 (x, y) in frame pixels."""
+    yx = np.asarray(places, dtype=np.float64) * frame.scale
+    return torch.from_numpy(np.ascontiguousarray(yx[..., ::-1], dtype=np.float32))
+
+
+def prompt_tensors(prompts: Sequence[Prompt], frame: Frame, mask_size: tuple[int, int]) -> PromptTensors:
+    """Turn prompts of one kind into tensors.
+
+    One padding token more or less changes what the decoder answers, so nothing is padded here: all prompts must have
+    the same number of points, and all or none of them a box and a mask.
+
+    Parameters
+    ----------
+    prompts : sequence of Prompt
+        One per object, B of them, alike in kind.
+    frame : Frame
+        Of the plane that they were given on.
+    mask_size : tuple of int
+        (h, w) of the model's mask logits.
+
+    Raises
+    ------
+    InputError
+        A mask prompt does not fit the plane or the model.
+    """
+    points = boxes = masks = None
+    if prompts[0].points:
+        xy = _xy([[(point.y, point.x) for point in prompt.points] for prompt in prompts], frame)
+        points = xy, torch.tensor([[int(point.positive) for point in prompt.points] for prompt in prompts])
+    if prompts[0].box is not None:
+        corners = [((box.y0, box.x0), (box.y1, box.x1)) for prompt in prompts if (box := prompt.box) is not None]
+        boxes = _xy(corners, frame).flatten(1)
+    if prompts[0].mask is not None:
+        rough = [prompt.mask for prompt in prompts if prompt.mask is not None]
+        masks = torch.stack([mask_logits(mask, frame, mask_size) for mask in rough])
+    return PromptTensors(points, boxes, masks)
+
+
+def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> Tensor:
+    """Turn a mask prompt into logits of the model's own frame.
+
+    Parameters
+    ----------
+    mask : ndarray
+        (y, x) bool, a rough mask of the plane; or (h, w) floating-point logits of an earlier answer, taken as they are.
+    frame : Frame
+        Of the plane.
+    mask_size : tuple of int
+        (h, w) of the model's mask logits.
+
+    Returns
+    -------
+    Tensor
+        (1, h, w) float32. For a rough mask, the logit of the share of each low-resolution pixel that it covers, that
+        share kept within .001 to .999; what is padding is outside.
+
+    Raises
+    ------
+    InputError
+        The mask has neither shape, or its logits are not all finite.
+    """
+    if mask.dtype.kind == "f":
+        if mask.shape != mask_size or not np.isfinite(mask).all():
+            raise InputError(f"mask logits must be finite and of shape {mask_size} for this model, got {mask.shape}")
+        return torch.tensor(mask, dtype=torch.float32)[None]
+    if mask.shape != frame.plane:
+        raise InputError(f"a mask prompt must have the plane's shape {frame.plane}, got {mask.shape}")
+    height, width = frame.resized
+    covered = torch.tensor(mask, dtype=torch.float32)[None, None]
+    covered = F.interpolate(covered, (height, width), mode="bilinear", antialias=True)
+    covered = F.pad(covered, (0, frame.side - width, 0, frame.side - height))
+    covered = F.interpolate(covered, mask_size, mode="area")
+    return covered[0].clamp(SURE, 1 - SURE).logit()
+
+
+def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> np.ndarray:
+    """Bring low-resolution logits back to the plane.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (C, h, w) of the model's own frame.
+    frame : Frame
+        Of the plane.
+    threshold : float
+        A pixel above it belongs to the mask.
+
+    Returns
+    -------
+    ndarray
+        (C, y, x) bool. Up-sampled to the frame, cut free of padding, then brought to the plane's size, bilinear both
+        times, as the ``postprocess_masks`` of segment-anything does it.
+    """
+    height, width = frame.resized
+    full = F.interpolate(logits[None], (frame.side, frame.side), mode="bilinear", align_corners=False)
+    full = full[..., :height, :width]
+    full = F.interpolate(full, frame.plane, mode="bilinear", align_corners=False)
+    return (full[0] > threshold).cpu().numpy()

@@ -1,0 +1,134 @@
+"""The whole model: encoder, prompt encoder and mask decoder behind two calls, `encode` and `decode`."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_segany.core.errors import ModelError
+from napari_segany.models.sam.image_encoder import EncoderConfig, ImageEncoder
+from napari_segany.models.sam.mask_decoder import MaskDecoder
+from napari_segany.models.sam.prompt_encoder import PromptEncoder
+from napari_segany.models.sam.transformer import TwoWayTransformer
+
+# Mean and deviation of the R, G and B values that the published models were trained with.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+ENCODERS = {
+    "vit_b": EncoderConfig(),
+    "vit_l": EncoderConfig(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
+    "vit_h": EncoderConfig(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+}
+
+
+class Sam(nn.Module):
+    """Segment Anything (Kirillov et al. 2023).
+
+    A model with another encoder overrides :meth:`preprocess`; its encoder may return one tensor or a dict of tensors
+    with ``image_embed`` and, where it has finer maps, ``high_res_0`` and ``high_res_1``.
+
+    Parameters
+    ----------
+    image_encoder : nn.Module
+        (B, 3, image_size, image_size) -> (B, C, h, w), or a dict of such maps.
+    prompt_encoder : PromptEncoder
+        Also tells the size of the input frame and of the mask logits.
+    mask_decoder : MaskDecoder
+        Tokens and maps to masks.
+    """
+
+    mask_threshold = 0.0
+
+    def __init__(self, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+        self.image_size = prompt_encoder.input_size[0]
+        self.mask_size = prompt_encoder.mask_input_size
+
+    def preprocess(self, x: Tensor) -> Tensor:
+        """(B, 3, h, w) RGB from 0 to 255 -> the same shape, normalised the way the encoder was trained."""
+        mean, std = (x.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
+        return (x - mean) / std
+
+    def encode(self, x: Tensor) -> dict[str, Tensor]:
+        """Embed pictures.
+
+        Parameters
+        ----------
+        x : Tensor
+            (B, 3, h, w) float RGB from 0 to 255, resized so that the longest side is `image_size`, not padded.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``image_embed`` (B, C, grid, grid), and what else the encoder returns.
+        """
+        x = self.preprocess(x)
+        height, width = x.shape[-2:]
+        # Padded after normalisation, so that what is not picture is the mean colour to the encoder.
+        x = F.pad(x, (0, self.image_size - width, 0, self.image_size - height))
+        features = self.image_encoder(x)
+        return features if isinstance(features, dict) else {"image_embed": features}
+
+    def decode(
+        self,
+        features: dict[str, Tensor],
+        points: tuple[Tensor, Tensor] | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        text: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer B prompts on one picture.
+
+        Parameters
+        ----------
+        features : dict of str to Tensor
+            From :meth:`encode`, of one picture or of B.
+        points : tuple of Tensor, optional
+            (B, N, 2) x and y in input-frame pixels, and (B, N) labels: 1 on the object, 0 off it, -1 padding.
+        boxes : Tensor, optional
+            (B, 4) x0, y0, x1, y1 in input-frame pixels.
+        masks : Tensor, optional
+            (B, 1, 4 grid, 4 grid) logits.
+        text : Tensor, optional
+            (B, T, C) tokens.
+
+        Returns
+        -------
+        masks : Tensor
+            (B, 4, 4 grid, 4 grid) logits; index 0 for a clear prompt, 1 to 3 for an ambiguous one.
+        iou : Tensor
+            (B, 4) predicted IoU of each.
+        """
+        sparse, dense = self.prompt_encoder(points, boxes, masks, text)
+        finer = [features[name] for name in ("high_res_0", "high_res_1") if name in features]
+        high_res = (finer[0], finer[1]) if finer else None
+        return self.mask_decoder(features["image_embed"], self.prompt_encoder.dense_pe(), sparse, dense, high_res)
+
+
+def build_sam(size: str | EncoderConfig) -> Sam:
+    """Make a SAM with random weights.
+
+    Parameters
+    ----------
+    size : {"vit_b", "vit_l", "vit_h"} or EncoderConfig
+        A published size, or sizes of your own.
+
+    Raises
+    ------
+    ModelError
+        The size is none of the published ones.
+    """
+    if isinstance(size, str):
+        if size not in ENCODERS:
+            raise ModelError(f"no SAM of size {size!r}; there are {', '.join(ENCODERS)}")
+        size = ENCODERS[size]
+    channels, grid, frame = size.out_channels, size.grid, size.image_size
+    return Sam(
+        ImageEncoder(size),
+        PromptEncoder(channels, (grid, grid), (frame, frame)),
+        MaskDecoder(channels, TwoWayTransformer(depth=2, embedding_dim=channels, num_heads=8, mlp_dim=2048)),
+    )
