@@ -1,0 +1,146 @@
+"""Run what must pass before a change lands, one stage after the other, and say how long each took.
+
+``python scripts/gate.py`` runs all; ``python scripts/gate.py tests docs`` the stages named.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parents[1]
+DIST = ROOT / "build" / "dist"
+
+
+class StageError(Exception):
+    """A stage did not pass; its message says what to do, or the command has already said it."""
+
+
+def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
+    """Run a command; :class:`StageError` when it fails."""
+    line = [str(word) for word in command]
+    print("$", *line, flush=True)
+    if code := subprocess.run(line, cwd=cwd, env=env or os.environ.copy(), check=False).returncode:
+        raise StageError(f"{line[0]} exited with {code}")
+
+
+def lint() -> None:
+    """Check style and format."""
+    run("ruff", "check", ".")
+    run("ruff", "format", "--check", ".")
+
+
+def types() -> None:
+    """Check types, strictly in core."""
+    run("mypy", "--python-executable", sys.executable)
+
+
+def floors() -> None:
+    """Check that imports go down only."""
+    run("lint-imports")
+
+
+def manifest() -> None:
+    """Check napari's manifest, and that all that it names can be imported."""
+    run("npe2", "validate", "--imports", "napari-segany")
+
+
+def tests() -> None:
+    """Run all tests on a virtual screen, so that real windows open wherever this runs."""
+    if not shutil.which("xvfb-run"):
+        raise StageError("xvfb-run is missing: run scripts/system-packages.sh (Debian and Ubuntu: xvfb, xauth)")
+    env = {name: value for name, value in os.environ.items() if name != "WAYLAND_DISPLAY"}
+    env["QT_QPA_PLATFORM"] = "xcb"
+    run("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", sys.executable, "-m", "pytest", env=env)
+
+
+def package() -> None:
+    """Build sdist and wheel."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST)
+
+
+def demo() -> None:
+    """Install the wheel into an environment of its own and run the demo from there."""
+    wheels = list(DIST.glob("*.whl"))
+    if not wheels:
+        package()
+        wheels = list(DIST.glob("*.whl"))
+    with TemporaryDirectory(prefix="segany-demo-") as name:
+        folder = Path(name)
+        python = _environment(folder / "env")
+        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheels[0], cwd=folder)
+        run(python, "-c", _IS_THE_WHEELS, folder / "env", cwd=folder)
+        run(python.parent / "napari-segany", "demo", "--headless", "--out", folder / "out", cwd=folder)
+        written = sorted(path.name for path in (folder / "out").iterdir())
+        print("written:", *written, flush=True)
+        if not {".tif", ".png"} <= {Path(file).suffix for file in written}:
+            raise StageError("the demo wrote no labels (.tif) or no picture (.png)")
+
+
+def docs() -> None:
+    """Build the documentation; warnings are errors."""
+    run(sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", ROOT / "build" / "site")
+
+
+_IS_THE_WHEELS = """
+import sys, napari_segany
+from npe2 import PluginManager
+from pathlib import Path
+assert Path(napari_segany.__file__).is_relative_to(sys.argv[1]), napari_segany.__file__
+manager = PluginManager()
+manager.discover()
+manifest = manager.get_manifest("napari-segany")
+assert manifest.contributions.widgets and manifest.contributions.sample_data, manifest
+"""
+
+
+def _environment(folder: Path) -> Path:
+    """Make an environment that sees the packages of this one, which are too heavy to install twice; its python.
+
+    ``--system-site-packages`` would show those of the Python that this environment was itself made from. Folders named
+    in a .pth file come after the new environment's own, and their own .pth files (the editable install) do not count.
+    """
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    query = [python, "-c", "import site; print(site.getsitepackages()[0])"]
+    own = Path(subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip())
+    (own / "heavy.pth").write_text("\n".join(site.getsitepackages()))
+    return python
+
+
+STAGES: tuple[Callable[[], None], ...] = (lint, types, floors, manifest, tests, package, demo, docs)
+
+
+def main(names: list[str]) -> int:
+    """Run the stages named, or all; 1 at the first that fails."""
+    if unknown := set(names) - {stage.__name__ for stage in STAGES}:
+        print("no such stage:", *unknown, "- there are", *(stage.__name__ for stage in STAGES))
+        return 2
+    times = []
+    for stage in STAGES:
+        if names and stage.__name__ not in names:
+            continue
+        print(f"\n=== {stage.__name__}: {stage.__doc__}", flush=True)
+        start = time.monotonic()
+        try:
+            stage()
+        except StageError as error:
+            print(f"=== {stage.__name__} FAILED after {time.monotonic() - start:.0f} s: {error}", flush=True)
+            return 1
+        times.append(f"{stage.__name__} {time.monotonic() - start:.0f} s")
+        print(f"=== {times[-1]}", flush=True)
+    print("\nAll stages passed:", ", ".join(times), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
