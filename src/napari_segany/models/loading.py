@@ -1,0 +1,119 @@
+"""From a name or a checkpoint to a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pooch
+import torch
+from torch import Tensor
+
+from napari_segany.core.errors import ModelError
+from napari_segany.models.device import pick_device, pick_dtype
+from napari_segany.models.registry import find
+from napari_segany.models.sam.model import ENCODERS, Sam, build_sam
+from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.tiny import TinySam
+from napari_segany.models.weights import Progress, fetch, load_state
+
+# Kept by some exporters; here they are constants of the model.
+_CONSTANTS = ("pixel_mean", "pixel_std")
+
+
+def load_segmenter(
+    model: str | Path,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> SamSegmenter:
+    """Make a segmenter that is ready to use.
+
+    Parameters
+    ----------
+    model : str or Path
+        Name of a model in the registry, whose weights are downloaded when needed; or path of a checkpoint, whose
+        architecture is recognised from its weights.
+    device : str or torch.device, optional
+        "cpu", "cuda", "mps"; None takes the fastest that is there.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        What the image encoder computes in.
+    progress : callable, optional
+        Called during a download with the bytes done and the bytes in all.
+
+    Raises
+    ------
+    InputError
+        The device is not there, or the precision unknown.
+    ModelError
+        The model is unknown, cannot be had, or its architecture is not supported.
+    """
+    place = pick_device(device)
+    dtype = pick_dtype(precision, place)
+    path, name, expected = _locate(model, progress)
+    state = {key: value for key, value in load_state(path).items() if key not in _CONSTANTS}
+    architecture = architecture_of(state)
+    if architecture not in _builders() or architecture != (expected or architecture):
+        what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
+        raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
+    return SamSegmenter(_filled(architecture, state, path), name, place, dtype)
+
+
+def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:
+    """Path of the weights, name of the segmenter, and the architecture that the registry promises."""
+    path = Path(model)
+    if isinstance(model, Path) or path.suffix in (".pt", ".pth", ".safetensors") or len(path.parts) > 1:
+        if not path.is_file():
+            raise ModelError(f"there is no checkpoint {path}")
+        # Embeddings are kept under this name: two files that share theirs must not share embeddings.
+        return path, f"{path.stem}-{pooch.file_hash(str(path), 'xxh128')[:8]}", None
+    spec = find(str(model))
+    if spec.architecture not in _builders():
+        raise ModelError(f"{spec.name!r} needs the architecture {spec.architecture!r}, which is not supported yet")
+    return fetch(spec, progress), spec.name, spec.architecture
+
+
+def _builders() -> dict[str, Callable[[], Sam]]:
+    """What makes a model of each supported architecture."""
+    return {"tiny": TinySam, **{size: lambda size=size: build_sam(size) for size in ENCODERS}}
+
+
+def architecture_of(state: dict[str, Tensor]) -> str | None:
+    """Recognise an architecture from the names and shapes of its weights.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+        From :func:`~napari_segany.models.weights.load_state`.
+
+    Returns
+    -------
+    str or None
+        "vit_b", "vit_l", "vit_h", "vit_t" or "tiny"; None when it is none of these.
+    """
+    if "image_encoder.stem.0.weight" in state:
+        return "tiny"
+    if any(name.startswith("image_encoder.patch_embed.seq.") for name in state):
+        return "vit_t"
+    positions = state.get("image_encoder.pos_embed")
+    if positions is None or positions.ndim != 4:
+        return None
+    blocks = {name.split(".")[2] for name in state if name.startswith("image_encoder.blocks.")}
+    for name, config in ENCODERS.items():
+        if positions.shape[1:] == (config.grid, config.grid, config.width) and len(blocks) == config.depth:
+            return name
+    return None
+
+
+def _filled(architecture: str, state: dict[str, Tensor], path: Path) -> Sam:
+    """A model that holds these weights."""
+    # On the meta device nothing is allocated or drawn at random, only to be overwritten.
+    with torch.device("meta"):
+        model = _builders()[architecture]()
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in state.items()}
+    if wanted != given:
+        names = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+        raise ModelError(f"{path} looks like {architecture!r}, but {len(names)} weights do not fit, first {names[0]!r}")
+    model.load_state_dict(state, assign=True)
+    return model

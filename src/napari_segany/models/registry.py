@@ -1,0 +1,147 @@
+"""Which models there are, where their weights come from, and under which licence."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from napari_segany.core.errors import ModelError
+
+SAM = "Kirillov et al. 2023, Segment Anything, ICCV, arXiv:2304.02643"
+MOBILE_SAM = "Zhang et al. 2023, Faster Segment Anything, arXiv:2306.14289"
+MICRO_SAM = "Archit et al. 2025, Segment Anything for Microscopy, Nature Methods 22, 579-591"
+PATHO_SAM = "Griebel et al. 2025, Segment Anything for Histopathology, arXiv:2502.00408"
+MEDICO_SAM = "Archit et al. 2025, MedicoSAM, arXiv:2501.11734"
+
+_FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"
+_BIOIMAGE = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
+_OWNCLOUD = "https://owncloud.gwdg.de/index.php/s"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One set of weights.
+
+    Parameters
+    ----------
+    name : str
+        What the user asks for.
+    architecture : str
+        "tiny", "vit_b", "vit_l", "vit_h" or "vit_t".
+    domain : str
+        What it was trained on, in a few words.
+    url : str
+        Where the weights are published; empty for the embedded model.
+    hash : str
+        "algorithm:digest" of the file as pooch understands it; empty for the embedded model.
+    bytes : int, optional
+        Size of the file where it is known.
+    licence : str
+        Licence of the weights, or where it is stated.
+    citation : str
+        What to cite.
+    embedded : bool
+        True when the weights ship with this package.
+    """
+
+    name: str
+    architecture: str
+    domain: str
+    url: str
+    hash: str
+    bytes: int | None
+    licence: str
+    citation: str
+    embedded: bool = False
+
+    @property
+    def file(self) -> str:
+        """Name of the file in the folder of weights."""
+        return f"{self.name}.safetensors" if self.embedded else f"{self.name}.pt"
+
+
+def _sam(size: str, file: str, digest: str, length: int | None = None) -> ModelSpec:
+    return ModelSpec(size, size, "natural images", f"{_FACEBOOK}/{file}", digest, length, "Apache-2.0", SAM)
+
+
+def _micro_sam(name: str, domain: str, card: str, version: str, digest: str) -> ModelSpec:
+    size = name[:5]
+    url = f"{_BIOIMAGE}/{card}/{version}/files/{size}.pt"
+    return ModelSpec(name, size, domain, url, f"xxh128:{digest}", None, f"see the card {card} on bioimage.io", MICRO_SAM)
+
+
+def _owncloud(name: str, domain: str, share: str, digest: str, citation: str) -> ModelSpec:
+    url = f"{_OWNCLOUD}/{share}/download"
+    return ModelSpec(name, name[:5], domain, url, f"xxh128:{digest}", None, "see the model's card", citation)
+
+
+_LM, _EM = "light microscopy: cells and nuclei", "electron microscopy: mitochondria and nuclei"
+_HE, _MED = "histopathology", "medical imaging"
+
+_MODELS = (
+    ModelSpec(
+        name="tiny",
+        architecture="tiny",
+        domain="microscopy",
+        url="",
+        hash="",
+        bytes=None,
+        licence="BSD-3-Clause",
+        citation="the tiny model of napari-segany, after Kirillov et al. 2023, arXiv:2304.02643",
+        embedded=True,
+    ),
+    _sam(
+        "vit_b",
+        "sam_vit_b_01ec64.pth",
+        "sha256:ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        375_042_383,
+    ),
+    _sam("vit_l", "sam_vit_l_0b3195.pth", "xxh128:a82beb3c660661e3dd38d999cc860e9a"),
+    _sam("vit_h", "sam_vit_h_4b8939.pth", "xxh128:97698fac30bd929c2e6d8d8cc15933c2"),
+    ModelSpec(
+        name="vit_t",
+        architecture="vit_t",
+        domain="natural images",
+        url=f"{_OWNCLOUD}/TuDzuwVDHd1ZDnQ/download",
+        hash="xxh128:8eadbc88aeb9d8c7e0b4b60c3db48bd0",
+        bytes=None,
+        licence="Apache-2.0",
+        citation=MOBILE_SAM,
+    ),
+    _micro_sam("vit_l_lm", _LM, "idealistic-rat", "1.2", "017f20677997d628426dec80a8018f9d"),
+    _micro_sam("vit_b_lm", _LM, "diplomatic-bug", "1.2", "fe9252a29f3f4ea53c15a06de471e186"),
+    _micro_sam("vit_t_lm", _LM, "faithful-chicken", "1.1", "72ec5074774761a6e5c05a08942f981e"),
+    _micro_sam("vit_l_em_organelles", _EM, "humorous-crab", "1.2", "810b084b6e51acdbf760a993d8619f2d"),
+    _micro_sam("vit_b_em_organelles", _EM, "noisy-ox", "1.2", "f3bf2ed83d691456bae2c3f9a05fb438"),
+    _micro_sam("vit_t_em_organelles", _EM, "greedy-whale", "1", "253474720c497cce605e57c9b1d18fd9"),
+    _owncloud("vit_b_histopathology", _HE, "sBB4H8CTmIoBZsQ", "ffd1a2cd84570458b257bd95fdd8f974", PATHO_SAM),
+    _owncloud("vit_l_histopathology", _HE, "IZgnn1cpBq2PHod", "b591833c89754271023e901281dee3f2", PATHO_SAM),
+    _owncloud("vit_h_histopathology", _HE, "L7AcvVz7DoWJ2RZ", "bd1856dafc156a43fb3aa705f1a6e92e", PATHO_SAM),
+    _owncloud("vit_b_medical_imaging", _MED, "f5Ol4FrjPQWfjUF", "40169f1e3c03a4b67bff58249c176d92", MEDICO_SAM),
+)
+
+
+def list_models() -> tuple[ModelSpec, ...]:
+    """Every known model, the embedded one first."""
+    return _MODELS
+
+
+def find(name: str) -> ModelSpec:
+    """Look a model up by its name.
+
+    Parameters
+    ----------
+    name : str
+        As in :func:`list_models`.
+
+    Raises
+    ------
+    ModelError
+        There is none of that name; the message names the nearest.
+    """
+    known = {spec.name: spec for spec in _MODELS}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    raise ModelError(f"no model is called {name!r}; {hint}")

@@ -1,0 +1,129 @@
+"""OME-Zarr (https://ngff.openmicroscopy.org), as far as it is needed: where an image's finest level lies, and labels.
+
+Read: versions 0.1 to 0.5, so zarr formats 2 and 3. Written: 0.4, which most programs read, and 0.5 for labels that go
+into an image of that version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_segany.core.errors import InputError
+
+MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")
+CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """The finest level of a multiscale image.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        Nothing of it has been read.
+    axes : str
+        One letter for each axis, of ``tczyx`` where the file names them so; "q" is an axis without a name.
+    scale : tuple of float
+        Distance of neighbouring samples along each axis, in the file's own units; 1 where it does not say.
+    """
+
+    array: zarr.Array[Any]
+    axes: str
+    scale: tuple[float, ...]
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is the folder of a zarr array or group."""
+    return path.is_dir() and any((path / mark).exists() for mark in MARKS)
+
+
+def finest_level(path: Path) -> Level:
+    """Find the finest level of an OME-Zarr image or label image; a plain zarr array is its own only level.
+
+    Raises
+    ------
+    InputError
+        When the folder holds neither.
+    """
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return Level(node, axes=("qqqqqq" + "yx")[-node.ndim :], scale=(1.0,) * node.ndim)
+    multiscales = metadata(node).get("multiscales")
+    if not multiscales and "0" in node and isinstance(node["0"], zarr.Group):
+        # the layout of bioformats2raw: a group of numbered images
+        return finest_level(path / "0")
+    if not multiscales:
+        raise InputError(f"{path} is a zarr group without an image: name the image or the array inside it")
+    image = multiscales[0]
+    dataset = image["datasets"][0]
+    array = node[dataset["path"]]
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{path}: {dataset['path']} should be an array")
+    axes = _axes(image, array.ndim)
+    if len(axes) != array.ndim:
+        raise InputError(f"{path} names {len(axes)} axes, but its array has {array.ndim}")
+    return Level(array, axes, scale=_scale(dataset, array.ndim) * _scale(image, array.ndim))
+
+
+def metadata(group: zarr.Group) -> Mapping[str, Any]:
+    """OME metadata of a group: below "ome" since version 0.5, among the attributes before."""
+    attributes = group.attrs.asdict()
+    return attributes.get("ome", attributes)
+
+
+def _axes(image: Mapping[str, Any], ndim: int) -> str:
+    names = [axis if isinstance(axis, str) else axis["name"] for axis in image.get("axes", "tczyx"[-ndim:])]
+    return "".join(name.lower() if name.lower() in tuple("tczyx") else "q" for name in names)
+
+
+def _scale(holder: Mapping[str, Any], ndim: int) -> tuple[float, ...]:
+    for transform in holder.get("coordinateTransformations", ()):
+        if transform.get("type") == "scale" and len(transform.get("scale", ())) == ndim:
+            return tuple(float(step) for step in transform["scale"])
+    return (1.0,) * ndim
+
+
+def write_labels(folder: Path, labels: np.ndarray, axes: str, scale: tuple[float, ...], *, version: str) -> None:
+    """Write a label image, of one level, as a new OME-Zarr group.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that does not exist yet.
+    labels : ndarray
+        Integers, an axis for each letter of `axes`.
+    axes : str
+        Letters of ``tzyx``.
+    scale : tuple of float
+        Distance of neighbouring pixels along each axis.
+    version : {"0.4", "0.5"}
+        Of OME-Zarr.
+    """
+    old = version == "0.4"
+    group = zarr.create_group(folder, zarr_format=2 if old else 3)
+    array = group.create_array(
+        "0",
+        shape=labels.shape,
+        dtype=labels.dtype,
+        chunks=tuple(min(CHUNK, n) if axis in "yx" else 1 for n, axis in zip(labels.shape, axes, strict=True)),
+        chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
+        dimension_names=None if old else list(axes),
+    )
+    array[...] = labels
+    kinds = {"t": "time", "z": "space", "y": "space", "x": "space"}
+    image = {
+        "name": folder.name,
+        "axes": [{"name": axis, "type": kinds[axis]} for axis in axes],
+        "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": list(scale)}]}],
+    }
+    if old:
+        group.attrs.update({"multiscales": [{"version": version} | image], "image-label": {"version": version}})
+    else:
+        group.attrs.update({"ome": {"version": version, "multiscales": [image], "image-label": {}}})

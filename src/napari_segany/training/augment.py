@@ -1,0 +1,146 @@
+"""Random crops and random light: what the same object looks like elsewhere, at another scale, on another camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from napari_segany.training.data import Sample
+
+Random = np.random.Generator
+
+
+def _object_centre(sample: Sample, rng: Random) -> tuple[np.ndarray, float]:
+    """Centre (y, x) and size (root of the area) of a random object, or of the whole picture when it has none."""
+    level = sample.levels[rng.integers(len(sample.levels))]
+    rows, columns = np.nonzero(level)
+    if not rows.size:
+        return np.array(level.shape) / 2, 40.0
+    pick = rng.integers(rows.size)
+    if rng.random() < 0.7:
+        labels = np.unique(level[rows, columns])
+        members = np.flatnonzero(level[rows, columns] == rng.choice(labels))
+        pick = rng.choice(members)
+    label = level[rows[pick], columns[pick]]
+    return np.array([rows[pick], columns[pick]], float), float(np.sqrt((level == label).sum()))
+
+
+def _scale(shape: tuple[int, ...], size: float, rng: Random, frame: int) -> float:
+    """Magnification: often near the one that the model will see, else one that gives the object a wanted size."""
+    natural = frame / max(shape)
+    if rng.random() < 0.55:
+        return float(np.clip(natural * np.exp(rng.normal(0, 0.25)), 0.3, 3.2))
+    wanted = np.exp(rng.uniform(np.log(9), np.log(130)))
+    return float(np.clip(wanted / size, 0.3, 3.2))
+
+
+def crop(sample: Sample, rng: Random, size: int, frame: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A random view around a random object: scaled, rotated, mirrored, slightly squeezed.
+
+    Parameters
+    ----------
+    sample : Sample
+        Where from.
+    rng : numpy.random.Generator
+        Source of chance.
+    size : int
+        Side of the crop in pixels.
+    frame : int
+        Side of the model's input frame; the longest side of a picture is resized to it when the model is used.
+
+    Returns
+    -------
+    image : ndarray
+        (size, size, 3) uint8; black beyond the picture.
+    levels : list of ndarray
+        (size, size) int32.
+    """
+    centre, object_size = _object_centre(sample, rng)
+    shape = np.array(sample.image.shape[:2])
+    scale = _scale(sample.image.shape[:2], object_size, rng, frame)
+    half = size / 2 / scale
+    centre = centre + rng.uniform(-0.7, 0.7, 2) * half
+    if rng.random() < 0.85:
+        centre = np.where(shape > 2 * half, np.clip(centre, half, shape - half), shape / 2)
+    squeeze = np.exp(rng.normal(0, 0.08, 2)) if rng.random() < 0.5 else np.ones(2)
+    angle = np.pi / 2 * rng.integers(4) + (rng.uniform(-0.6, 0.6) if rng.random() < 0.35 else 0)
+    mirror = rng.choice([-1, 1])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.diag([1, mirror]) @ np.diag(squeeze) / scale
+    return _sample(sample, centre, matrix, size, scale)
+
+
+def _sample(
+    sample: Sample, centre: np.ndarray, matrix: np.ndarray, size: int, scale: float
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Read the crop whose pixel p (from its middle) lies at ``centre + matrix @ p`` of the picture."""
+    reach = np.abs(matrix).sum(1) * size / 2 + 2
+    low = np.clip((centre - reach).astype(int), 0, None)
+    high = np.clip((centre + reach).astype(int) + 1, low + 1, sample.image.shape[:2])
+    low = np.minimum(low, high - 1)
+    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    image = torch.from_numpy(np.ascontiguousarray(sample.image[window])).permute(2, 0, 1)[None].float()
+    grid_p = np.stack(np.meshgrid(*[np.arange(size) - size / 2 + 0.5] * 2, indexing="ij"), -1)
+    places = (grid_p @ matrix.T + (centre - low)) / (high - low) * 2 - 1
+    grid = torch.from_numpy(places[..., ::-1].astype(np.float32))[None]
+    if scale < 0.8:
+        smaller = [max(round(n * scale), 1) for n in image.shape[-2:]]
+        image = F.interpolate(image, size=smaller, mode="bilinear", antialias=True, align_corners=False)
+    seen = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    levels = []
+    for level in sample.levels:
+        labels = torch.from_numpy(np.ascontiguousarray(level[window])).float()[None, None]
+        cut = F.grid_sample(labels, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+        levels.append(cut[0, 0].numpy().astype(np.int32))
+    return seen[0].permute(1, 2, 0).clamp(0, 255).byte().numpy(), levels
+
+
+def _recolour(image: np.ndarray, rng: Random) -> np.ndarray:
+    """Gray from colour, or colour from gray: (y, x, 3) float from 0 to 1."""
+    choice = rng.random()
+    if choice < 0.15:
+        return np.repeat((image @ rng.dirichlet([1, 1, 1]))[..., None], 3, axis=-1)
+    if choice < 0.3:
+        gray = image.mean(-1, keepdims=True)
+        dark, bright = rng.uniform(0, 0.35, 3), rng.uniform(0.2, 1, 3)
+        return dark + gray * (bright - dark)
+    if choice < 0.4:
+        return image[..., rng.permutation(3)]
+    return image
+
+
+def relight(image: np.ndarray, rng: Random) -> np.ndarray:
+    """Change polarity, colour, contrast, evenness, sharpness and noise.
+
+    Parameters
+    ----------
+    image : ndarray
+        (y, x, 3) uint8.
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Returns
+    -------
+    ndarray
+        (y, x, 3) uint8.
+    """
+    x = _recolour(image.astype(np.float32) / 255, rng)
+    if rng.random() < 0.12:
+        x = 1 - x
+    if rng.random() < 0.5:
+        x = np.clip(x, 0, 1) ** np.exp(rng.normal(0, 0.35))
+    if rng.random() < 0.6:
+        gain = np.exp(rng.uniform(np.log(0.15), np.log(1.4)))
+        x = x * gain + rng.uniform(0, max(1 - gain, 0.1)) * rng.integers(2)
+    if rng.random() < 0.25:
+        ramp = np.linspace(rng.uniform(0.4, 1), rng.uniform(0.8, 1.2), len(x))
+        x = x * (ramp[:, None, None] if rng.random() < 0.5 else ramp[None, :, None])
+    if rng.random() < 0.25:
+        sigma = rng.uniform(0.4, 1.8)
+        x = ndimage.gaussian_filter(x, (sigma, sigma, 0))
+    if rng.random() < 0.35:
+        noise = rng.standard_normal((*x.shape[:2], 3 if rng.random() < 0.3 else 1)).astype(np.float32)
+        x = x + noise * rng.uniform(0.005, 0.08) * np.sqrt(np.clip(x, 0.02, 1))
+    return (255 * np.clip(x, 0, 1)).astype(np.uint8)

@@ -1,0 +1,171 @@
+"""Crops with the first prompt of several of their objects, as tensors, made in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from napari_segany.core.simulate import inner_distance, noisy_box, random_point
+from napari_segany.training.augment import crop, relight
+from napari_segany.training.data import Sample
+
+DENSE_STRIDE = 4
+MIN_PIXELS = 16
+
+_NOTHING = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """What one step sees.
+
+    Parameters
+    ----------
+    crops : int
+        Pictures per step.
+    masks : int
+        Objects per picture.
+    size : int
+        Side of a crop in pixels.
+    frame : int
+        Side of the model's input frame in pixels.
+    box_share, empty_share : float
+        Share of first prompts that are boxes; share that name a place where nothing is.
+    """
+
+    crops: int = 8
+    masks: int = 6
+    size: int = 256
+    frame: int = 512
+    box_share: float = 0.4
+    empty_share: float = 0.08
+
+
+def dense_targets(labels: np.ndarray) -> np.ndarray:
+    """What the dense heads should say of a label image.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (y, x) int, 0 is background.
+
+    Returns
+    -------
+    ndarray
+        (5, y / 4, x / 4) float32: foreground, boundary, centre heat, vector to the centre (y, x) in object radii.
+    """
+    seams = np.zeros(labels.shape, bool)
+    seams[1:-1, 1:-1] = (labels[2:, 1:-1] != labels[:-2, 1:-1]) | (labels[1:-1, 2:] != labels[1:-1, :-2])
+    grid = (slice(DENSE_STRIDE // 2, None, DENSE_STRIDE),) * 2
+    blocks = seams.reshape(seams.shape[0] // DENSE_STRIDE, DENSE_STRIDE, -1, DENSE_STRIDE)
+    _, ids = np.unique(labels[grid], return_inverse=True)
+    ids = ids.reshape(labels[grid].shape)
+    y, x = (axis.astype(np.float32) for axis in np.mgrid[: ids.shape[0], : ids.shape[1]])
+    area = np.bincount(ids.ravel())
+    radius = np.sqrt(area / np.pi)[ids]
+    offsets = [np.bincount(ids.ravel(), axis.ravel())[ids] / area[ids] - axis for axis in (y, x)]
+    offsets = [np.clip(offset / radius, -3, 3) for offset in offsets]
+    heat = np.exp(-(offsets[0] ** 2 + offsets[1] ** 2) / (2 * 0.3**2))
+    inside = labels[grid] > 0
+    boundary = blocks.any((1, 3)) & (inside | blocks.any((1, 3)))
+    return np.stack([inside, boundary, heat * inside, offsets[0] * inside, offsets[1] * inside]).astype(np.float32)
+
+
+def _first_prompt(mask: np.ndarray, rng: np.random.Generator, box_share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two tokens, (2, 2) xy and (2,) kinds: a point and padding, or the two corners of a box."""
+    if rng.random() < box_share:
+        box = noisy_box(mask, rng)
+        return np.array([[box.x0, box.y0], [box.x1, box.y1]]), np.array([2, 3])
+    point = random_point(mask, rng)
+    return np.array([[point.x, point.y], [0, 0]]), np.array([1, -1])
+
+
+def _empty_prompt(distance: np.ndarray, rng: np.random.Generator, box_share: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same for a place where nothing is; `distance` is that to the nearest object."""
+    y, x = np.unravel_index(rng.choice(np.flatnonzero(distance > 4)), distance.shape)
+    if rng.random() < box_share:
+        half = max(distance[y, x] / np.sqrt(2) - 1, 2)
+        return np.array([[x - half, y - half], [x + half, y + half]]), np.array([2, 3])
+    return np.array([[x, y], [0, 0]], float), np.array([1, -1])
+
+
+class CropDataset(Dataset):
+    """Crop number i of a seeded, endless sequence; the same for any number of workers, and after a resume."""
+
+    def __init__(
+        self, sources: dict[str, list[Sample]], shares: dict[str, float], config: BatchConfig, seed: int
+    ) -> None:
+        self.sources = list(sources.values())
+        weights = np.array([shares[name] for name in sources], float)
+        self.weights = weights / weights.sum()
+        self.config = config
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        samples = self.sources[rng.choice(len(self.sources), p=self.weights)]
+        sample = samples[rng.integers(len(samples))]
+        config = self.config
+        image, levels = crop(sample, rng, config.size, config.frame)
+        masks, xy, kinds = self._prompts(levels, sample.complete, rng)
+        dense_known = sample.complete and len(levels) == 1
+        shift = rng.integers(0, (config.frame - config.size) // 8 + 1, 2) * 8
+        return {
+            "image": torch.from_numpy(relight(image, rng)).permute(2, 0, 1),
+            "masks": torch.from_numpy(masks),
+            "xy": torch.from_numpy(xy),
+            "kinds": torch.from_numpy(kinds),
+            "dense": torch.from_numpy(dense_targets(levels[0])),
+            "dense_known": torch.tensor(float(dense_known)),
+            "shift": torch.from_numpy(shift),
+        }
+
+    def _prompts(
+        self, levels: list[np.ndarray], complete: bool, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks (M, y, x), their first prompts (M, 2, 2) and (M, 2)."""
+        config = self.config
+        objects = [(level, label) for level in levels for label in np.flatnonzero(np.bincount(level.ravel()) >= MIN_PIXELS)]
+        objects = [(level, label) for level, label in objects if label]
+        order = rng.permutation(len(objects)) if objects else _NOTHING
+        distance = np.zeros(levels[0].shape)
+        if complete:
+            distance = inner_distance(np.max(levels, axis=0) == 0)
+        room = bool((distance > 4).any())
+        masks = np.zeros((config.masks, config.size, config.size), bool)
+        xy, kinds = np.zeros((config.masks, 2, 2), np.float32), np.full((config.masks, 2), -1)
+        for slot in range(config.masks):
+            if room and (not objects or rng.random() < config.empty_share):
+                xy[slot], kinds[slot] = _empty_prompt(distance, rng, config.box_share)
+            elif objects:
+                level, label = objects[order[slot % len(order)]]
+                masks[slot] = level == label
+                xy[slot], kinds[slot] = _first_prompt(masks[slot], rng, config.box_share)
+        return masks, xy, kinds
+
+
+class _From:
+    """Sampler: batches of consecutive indices from a given step on."""
+
+    def __init__(self, step: int, batch: int) -> None:
+        self.step, self.batch = step, batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step = self.step
+        while True:
+            yield list(range(step * self.batch, (step + 1) * self.batch))
+            step += 1
+
+
+def stream(dataset: CropDataset, step: int, workers: int) -> Iterator[dict[str, Tensor]]:
+    """Endless batches, beginning with that of `step`."""
+    loader = DataLoader(dataset, batch_sampler=_From(step, dataset.config.crops), num_workers=workers)  # type: ignore[arg-type]
+    yield from loader

@@ -1,0 +1,160 @@
+"""The training loop: it knows steps, learning rates, averages and checkpoints, and nothing of what is learned."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Task(Protocol):
+    """A model with its losses."""
+
+    model: nn.Module
+
+    def training_forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Losses of a batch; ``loss`` is minimised."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast.
+
+    Parameters
+    ----------
+    steps : int
+        Steps in all; the learning rate falls linearly over the last `decay_steps`.
+    warmup_steps, decay_steps : int
+        Linear rise at the beginning, linear fall at the end.
+    learning_rate, weight_decay : float
+        Of AdamW, with beta2 0.98.
+    average : float
+        Decay of the moving average of the weights, which is what ships.
+    save_every, log_every : int
+        Steps between checkpoints and between lines of the log.
+    workers : int
+        Processes that make batches.
+    """
+
+    steps: int = 5000
+    warmup_steps: int = 100
+    decay_steps: int = 1500
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    average: float = 0.998
+    save_every: int = 200
+    log_every: int = 20
+    workers: int = 1
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step."""
+        rise = min(1.0, (step + 1) / self.warmup_steps)
+        fall = min(1.0, max(self.steps - step, 0) / max(self.decay_steps, 1))
+        return self.learning_rate * rise * max(fall, 0.01)
+
+
+class Loop:
+    """Trains a task; stops and resumes anywhere.
+
+    Parameters
+    ----------
+    task : Task
+        What is trained.
+    config : LoopConfig
+        How long and how fast.
+    folder : Path
+        Where ``checkpoint.pt`` and ``log.jsonl`` are kept.
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(self, task: Task, config: LoopConfig, folder: Path, device: torch.device) -> None:
+        self.task, self.config, self.folder, self.device = task, config, folder, device
+        task.model.to(device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(task.model).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            task.model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay
+        )
+        self.step = 0
+        self.seconds = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False when there is none."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.task.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint; a crash in the middle leaves the earlier one."""
+        state = {
+            "model": self.task.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        partial = self.folder / "checkpoint.partial"
+        torch.save(state, partial)
+        partial.replace(self.folder / "checkpoint.pt")
+
+    def run(self, batches: Callable[[int], Iterator[dict[str, Tensor]]]) -> None:
+        """Train to the last step.
+
+        Parameters
+        ----------
+        batches : callable
+            Gives the endless batches from a step on.
+        """
+        self.task.model.train()
+        started, before = time.monotonic(), self.seconds
+        source = batches(self.step)
+        while self.step < self.config.steps:
+            watched = self._advance({k: v.to(self.device) for k, v in next(source).items()})
+            self.step += 1
+            self.seconds = before + time.monotonic() - started
+            if self.step % self.config.log_every == 0:
+                self._log(watched)
+            if self.step % self.config.save_every == 0:
+                self.save()
+        self.save()
+
+    def _advance(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.rate(self.step)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            losses = self.task.training_forward(batch, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(self.task.model.parameters(), 1.0)
+        self.optimizer.step()
+        self._follow()
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the weights, faster at first."""
+        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.average.state_dict().values(), self.task.model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    def _log(self, watched: dict[str, float]) -> None:
+        row = {"step": self.step, "seconds": round(self.seconds, 1), **{k: round(v, 4) for k, v in watched.items()}}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")

@@ -1,0 +1,136 @@
+"""``napari-segany train sam CONFIG``: from folders of labelled pictures to weights that ship."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from napari_segany.core.errors import InputError
+from napari_segany.models.tiny import TinySam
+from napari_segany.training.batches import BatchConfig, CropDataset, stream
+from napari_segany.training.data import load_sources
+from napari_segany.training.loop import Loop, LoopConfig
+from napari_segany.training.task_sam import SamTask, TaskConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, as read from a TOML file.
+
+    Parameters
+    ----------
+    seed : int
+        Of weights, pictures and simulated users.
+    sources : dict of str to float
+        Training sources and the share of crops from each.
+    synthetic : int
+        How many synthetic pictures are made.
+    loop, task : LoopConfig, TaskConfig
+        How long, and what is asked.
+    phases : tuple of (int, BatchConfig)
+        The batches, each from a step on.
+    """
+
+    seed: int
+    sources: dict[str, float]
+    synthetic: int
+    loop: LoopConfig
+    task: TaskConfig
+    phases: tuple[tuple[int, BatchConfig], ...]
+
+
+def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+    unknown = values.keys() - {field.name for field in fields(kind)}
+    if unknown:
+        raise InputError(f"unknown setting in [{where}]: {', '.join(sorted(unknown))}")
+    return kind(**values)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a TOML file.
+
+    Parameters
+    ----------
+    path : Path
+        See ``training/configs/tiny.toml``.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, is not TOML, or holds an unknown or missing setting.
+    """
+    try:
+        raw = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"cannot read the training configuration {path}: {error}") from error
+    task = dict(raw.get("task", {}))
+    if "rounds" in task:
+        task["rounds"] = {int(number): float(share) for number, share in task["rounds"].items()}
+    phases = []
+    for phase in raw.get("phases", [{}]):
+        batch = {key: value for key, value in phase.items() if key != "from_step"}
+        phases.append((int(phase.get("from_step", 0)), _build(BatchConfig, batch, "phases")))
+    if not raw.get("sources"):
+        raise InputError(f"{path} names no [sources]")
+    return TrainConfig(
+        seed=int(raw.get("seed", 0)),
+        sources=dict(raw["sources"]),
+        synthetic=int(raw.get("synthetic", 1000)),
+        loop=_build(LoopConfig, raw.get("loop", {}), "loop"),
+        task=_build(TaskConfig, task, "task"),
+        phases=tuple(sorted(phases, key=lambda phase: phase[0])),
+    )
+
+
+def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, Tensor]]:
+    sources = load_sources(data, list(config.sources), synthetic=config.synthetic, seed=config.seed)
+    ends = [start for start, _ in config.phases[1:]] + [config.loop.steps]
+    for (_, batch), end in zip(config.phases, ends, strict=True):
+        if step >= end:
+            continue
+        batches = stream(CropDataset(sources, config.sources, batch, config.seed), step, config.loop.workers)
+        while step < end:
+            yield next(batches)
+            step += 1
+
+
+def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+    """Train, or go on training, and write the averaged weights.
+
+    Parameters
+    ----------
+    config_path : Path
+        TOML file.
+    data : Path
+        Folder that holds one folder per source.
+    folder : Path
+        Where checkpoint, log and weights go; a checkpoint found there is resumed.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    Path
+        ``weights.safetensors`` in `folder`, half precision.
+    """
+    config = read_config(config_path)
+    torch.manual_seed(config.seed)
+    loop = Loop(SamTask(TinySam(), config.task), config.loop, folder, device)
+    loop.resume()
+    loop.run(lambda step: _batches(config, data, step))
+    path = folder / "weights.safetensors"
+    export(loop.average, path)
+    return path
+
+
+def export(model: torch.nn.Module, path: Path) -> None:
+    """Write a model's weights in half precision, the way they ship."""
+    half = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    save_file({name: value.contiguous() for name, value in half.items()}, path)

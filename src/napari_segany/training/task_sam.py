@@ -1,0 +1,236 @@
+"""Promptable training: simulated rounds of clicks, boxes and masks (Kirillov et al. 2023, appendix A)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_segany.models.tiny import STRIDE, TinySam
+from napari_segany.training.losses import dense_loss, dice, focal, iou
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is asked of the model.
+
+    Parameters
+    ----------
+    dense_steps : int
+        First steps with the dense targets alone; prompts from nothing stall.
+    dense_weight, focal_weight, dice_weight, iou_weight : float
+        Weights of the losses.
+    mask_share : float
+        Share of the steps that begin with a rough mask.
+    rounds : dict of int to float
+        Number of rounds and the share of steps that have so many.
+    """
+
+    dense_steps: int = 800
+    dense_weight: float = 0.3
+    focal_weight: float = 2.0
+    dice_weight: float = 1.0
+    iou_weight: float = 1.0
+    mask_share: float = 0.1
+    rounds: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.2, 3: 0.15, 5: 0.1, 8: 0.05})
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """The features of a batch, one row per prompt, and the half-resolution truth (P, h, w)."""
+
+    image: Tensor
+    position: Tensor
+    high_res: tuple[Tensor, Tensor]
+    shift_xy: Tensor
+    target: Tensor
+
+
+def rough_masks(target: Tensor, generator: torch.Generator) -> Tensor:
+    """What a neighbouring slice or a hasty brush gives: shifted, scaled, turned, ragged.
+
+    Parameters
+    ----------
+    target : Tensor
+        (P, h, w), 0 to 1.
+    generator : torch.Generator
+        Source of chance.
+
+    Returns
+    -------
+    Tensor
+        (P, 1, h, w) logits.
+    """
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    count, height, width = target.shape
+    reach = (target.sum((1, 2)).sqrt().cpu() / max(height, width))[:, None]
+    angle, scale = 0.15 * normal(count), (0.1 * normal(count)).exp()
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(1, (2, 2))
+    # The grid's frame reaches from -1 to 1, and the object lies anywhere in it: turn and scale about its own middle.
+    axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n) for n in (height, width)]
+    mass = target.cpu().sum((1, 2)).clamp_min(1)
+    middle = torch.stack(
+        [(target.cpu().sum(1) * axes[1]).sum(1) / mass, (target.cpu().sum(2) * axes[0]).sum(1) / mass], dim=-1
+    )
+    matrix = turn * scale[:, None, None]
+    offset = middle - (matrix @ middle[..., None])[..., 0] + 0.2 * reach * normal(count, 2)
+    grid = F.affine_grid(torch.cat([matrix, offset[..., None]], -1), [count, 1, height, width], align_corners=False)
+    moved = F.grid_sample(target[:, None].float(), grid.to(target), align_corners=False)
+    ragged = F.interpolate(normal(count, 1, height // 8, width // 8), size=(height, width), mode="bilinear")
+    soft = F.avg_pool2d(moved, 5, stride=1, padding=2) + 0.15 * ragged.to(target) - 0.5
+    sharpness = 4 + 16 * torch.rand(count, 1, 1, 1, generator=generator)
+    return (soft * sharpness.to(target)).clamp(-10, 10)
+
+
+class SamTask:
+    """Model and losses; the loop knows neither.
+
+    Parameters
+    ----------
+    model : TinySam
+        What is trained.
+    config : TaskConfig
+        How.
+    """
+
+    def __init__(self, model: TinySam, config: TaskConfig) -> None:
+        self.model = model
+        self.config = config
+
+    def training_forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Losses and, detached, what is worth watching.
+
+        Parameters
+        ----------
+        batch : dict of str to Tensor
+            From :mod:`napari_segany.training.batches`.
+        step : int
+            Decides the phase and seeds the simulated user.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``loss`` is to be minimised; the rest is for the log.
+        """
+        features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
+        dense = dense_loss(self.model.dense_head(features).float(), batch["dense"], batch["dense_known"])
+        if step < self.config.dense_steps:
+            return {"loss": dense, "dense": dense.detach()}
+        generator = torch.Generator().manual_seed(step)
+        losses = self._prompted(self._scene(features, batch), batch, generator)
+        losses["dense"] = dense.detach()
+        losses["loss"] = losses["loss"] + self.config.dense_weight * dense
+        return losses
+
+    def _scene(self, features: dict[str, Tensor], batch: dict[str, Tensor]) -> _Scene:
+        masks = batch["masks"]
+        per_image = masks.shape[1]
+        cells = features["image_embed"].shape[-2:]
+        pe = self.model.prompt_encoder.dense_pe()
+        rows, columns = (batch["shift"] // STRIDE).unbind(1)
+        position = torch.cat(
+            [pe[..., r : r + cells[0], c : c + cells[1]] for r, c in zip(rows.tolist(), columns.tolist(), strict=True)]
+        )
+
+        def each(x: Tensor) -> Tensor:
+            return x.repeat_interleave(per_image, dim=0)
+
+        return _Scene(
+            image=each(features["image_embed"]),
+            position=each(position),
+            high_res=(each(features["high_res_0"]), each(features["high_res_1"])),
+            shift_xy=each(batch["shift"].flip(1).float())[:, None],
+            target=F.avg_pool2d(masks.flatten(0, 1)[:, None].float(), 2)[:, 0],
+        )
+
+    def _decode(self, scene: _Scene, xy: Tensor, kinds: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        encoder = self.model.prompt_encoder
+        sparse = encoder.tokens(xy + scene.shift_xy, kinds)
+        rows, columns = scene.image.shape[-2:]
+        if masks is None:
+            dense = encoder.no_mask_embed.weight[..., None, None].expand(len(sparse), -1, rows, columns)
+        else:
+            dense = encoder.mask_downscaling(masks)
+        return self.model.mask_decoder(scene.image, scene.position, sparse, dense, scene.high_res)
+
+    def _prompted(
+        self, scene: _Scene, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        config = self.config
+        draw = torch.rand(2, generator=generator)
+        shares = torch.tensor(list(config.rounds.values()))
+        rounds = list(config.rounds)[int(torch.multinomial(shares, 1, generator=generator))]
+        xy, kinds = batch["xy"].flatten(0, 1), batch["kinds"].flatten(0, 1)
+        previous = None
+        if draw[0] < config.mask_share:
+            previous = rough_masks(scene.target, generator)
+            if draw[1] < 0.5:
+                xy, kinds = xy[:, :0], kinds[:, :0]
+        silent = int(torch.randint(1, max(rounds, 2), (1,), generator=generator))
+        losses, log = [], {}
+        for number in range(rounds):
+            learns = number in (0, rounds - 1)
+            with torch.set_grad_enabled(learns):
+                logits, scores = self._decode(scene, xy, kinds, previous)
+            if learns:
+                ambiguous = number == 0 and previous is None
+                loss, watch = self._mask_losses(logits.float(), scores.float(), scene.target, kinds, ambiguous)
+                losses.append(loss)
+                log = {f"first_{k}": v for k, v in watch.items()} if number == 0 else {**log, "last_iou": watch["iou"]}
+            if number + 1 < rounds:
+                previous = self._shown(logits, scores, number == 0 and rounds > 1).detach()
+                # A round without a new click teaches the model to refine its own mask.
+                if rounds < 5 or number + 1 not in (silent, rounds - 1):
+                    xy, kinds = self._click(previous, scene.target, xy, kinds, generator)
+        return {"loss": torch.stack(losses).mean(), **log}
+
+    @staticmethod
+    def _shown(logits: Tensor, scores: Tensor, first: bool) -> Tensor:
+        """The mask (P, 1, h, w) that a user would be shown."""
+        choice = scores[:, 1:].argmax(1) + 1 if first else torch.zeros(len(scores), dtype=torch.long, device=scores.device)
+        return logits.take_along_dim(choice[:, None, None, None], 1).float()
+
+    @staticmethod
+    def _click(
+        previous: Tensor, target: Tensor, xy: Tensor, kinds: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Add one click somewhere in the error region (anywhere on the mask where there is none)."""
+        truth = target > 0.5
+        wrong = (previous[:, 0] > 0) ^ truth
+        # Of scattered single pixels and solid regions a user sees the regions.
+        solid = F.avg_pool2d(wrong[:, None].float(), 5, stride=1, padding=2)[:, 0] ** 2 * wrong
+        weights = (solid + 1e-6 * truth + 1e-9).flatten(1).cpu()
+        place = torch.multinomial(weights, 1, generator=generator).to(target.device)
+        positive = truth.flatten(1).gather(1, place)
+        rows, columns = place // target.shape[-1], place % target.shape[-1]
+        new = torch.stack([columns, rows], -1) * 2 + 0.5
+        return torch.cat([xy, new.to(xy)], 1), torch.cat([kinds, positive.to(kinds)], 1)
+
+    def _mask_losses(
+        self, logits: Tensor, scores: Tensor, target: Tensor, kinds: Tensor, ambiguous: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Best of the three masks for a lone point, the single mask for everything else; IoU for all that are used."""
+        config = self.config
+        truth = target[:, None].expand_as(logits)
+        shape = config.focal_weight * focal(logits, truth) + config.dice_weight * dice(logits, truth)
+        real = iou(logits.detach(), truth)
+        lone = (kinds[:, 0] == 1) if ambiguous and kinds.shape[1] else torch.zeros(len(logits), dtype=torch.bool)
+        lone = lone.to(logits.device)
+        best = shape[:, 1:].min(1).values
+        per_prompt = torch.where(lone, best + 0.3 * shape[:, 0], shape[:, 0])
+        # Where nothing should be found the mask matters less than the low score.
+        present = (target.flatten(1).sum(1) > 0).float()
+        per_prompt = per_prompt * (0.1 + 0.9 * present)
+        asked = torch.cat([torch.ones_like(lone)[:, None], lone[:, None].expand(-1, 3)], 1).float()
+        calibration = (((scores - real) ** 2) * asked).sum(1) / asked.sum(1)
+        chosen = real[:, 1:].take_along_dim(scores[:, 1:].argmax(1, keepdim=True), 1)[:, 0]
+        shown = torch.where(lone, chosen, real[:, 0])
+        mean = (shown * present).sum() / present.sum().clamp_min(1)
+        oracle = (torch.where(lone, real[:, 1:].max(1).values, real[:, 0]) * present).sum() / present.sum().clamp_min(1)
+        loss = (per_prompt + config.iou_weight * calibration).mean()
+        return loss, {"iou": mean.detach(), "oracle": oracle.detach(), "score_error": calibration.mean().detach()}
