@@ -69,13 +69,27 @@ def finest_level(path: Path) -> Level:
     axes = _axes(image, array.ndim)
     if len(axes) != array.ndim:
         raise InputError(f"{path} names {len(axes)} axes, but its array has {array.ndim}")
-    return Level(array, axes, scale=_scale(dataset, array.ndim) * _scale(image, array.ndim))
+    scale = (own * shared for own, shared in zip(_scale(dataset, array.ndim), _scale(image, array.ndim), strict=True))
+    return Level(array, axes, tuple(scale))
 
 
 def metadata(group: zarr.Group) -> Mapping[str, Any]:
     """OME metadata of a group: below "ome" since version 0.5, among the attributes before."""
-    attributes = group.attrs.asdict()
+    attributes: dict[str, Any] = group.attrs.asdict()
     return attributes.get("ome", attributes)
+
+
+def version_of(image: Path) -> str:
+    """The version, of those written here, that fits an existing OME-Zarr group."""
+    return "0.5" if (image / "zarr.json").exists() else "0.4"
+
+
+def register_label(image: Path, name: str) -> None:
+    """Enter a label image, already written, into the list that its OME-Zarr image keeps of them."""
+    old = version_of(image) == "0.4"
+    group = zarr.open_group(image / "labels", mode="a", zarr_format=2 if old else 3)
+    names = [*(known for known in metadata(group).get("labels", ()) if known != name), name]
+    group.attrs.update({"labels": names} if old else {"ome": {"version": "0.5", "labels": names}})
 
 
 def _axes(image: Mapping[str, Any], ndim: int) -> str:
@@ -118,7 +132,7 @@ def write_labels(folder: Path, labels: np.ndarray, axes: str, scale: tuple[float
     )
     array[...] = labels
     kinds = {"t": "time", "z": "space", "y": "space", "x": "space"}
-    image = {
+    image: dict[str, Any] = {
         "name": folder.name,
         "axes": [{"name": axis, "type": kinds[axis]} for axis in axes],
         "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": list(scale)}]}],

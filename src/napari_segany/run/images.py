@@ -1,0 +1,133 @@
+"""Image files (TIFF, PNG, JPEG, BMP, OME-Zarr) become arrays that :class:`~napari_segany.core.planes.Stack` takes."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.planes import LazyArray, Stack
+from napari_segany.run import ome_zarr
+
+TIFF = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "RGBA")
+"""Pillow's modes whose numbers are what is seen; indexed colours, inks and the like are turned into RGB."""
+MEMORY_BYTES = 2**30
+"""TIFF images from here on are decoded to a temporary file on disk instead of memory, or mapped if that is possible."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFile:
+    """An image as it lies in its file.
+
+    Parameters
+    ----------
+    array : array
+        numpy or zarr; nothing of a zarr array has been read.
+    axes : str
+        A letter for each axis: t, z, y, x; c for channels, s for the colours of a picture, q for whatever else.
+    scale : tuple of float
+        Distance of neighbouring samples along each axis, in the file's own units; 1 unless an OME-Zarr says it.
+    """
+
+    array: LazyArray
+    axes: str
+    scale: tuple[float, ...]
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Position of the channels or colours; None when there are none."""
+        letter = "c" if "c" in self.axes else "s"
+        return self.axes.index(letter) if letter in self.axes else None
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the last axis holds the colours of a picture."""
+        return self.axes.endswith("s") and "c" not in self.axes and self.array.shape[-1] in (3, 4)
+
+    @property
+    def label_axes(self) -> str:
+        """Letters of the axes that labels of this image have: all but the channels."""
+        return "".join(axis for position, axis in enumerate(self.axes) if position != self.channel_axis)
+
+    @property
+    def label_scale(self) -> tuple[float, ...]:
+        """``scale`` along ``label_axes``."""
+        return tuple(step for position, step in enumerate(self.scale) if position != self.channel_axis)
+
+    def stack(self) -> Stack:
+        """Planes of the image; its shape and plane_shape together are those of its label image."""
+        return Stack(self.array, channel_axis=self.channel_axis, rgb=self.rgb)
+
+
+def read_image(path: str | Path) -> ImageFile:
+    """Open an image file.
+
+    Parameters
+    ----------
+    path : str or Path
+        TIFF (its first series; OME, ImageJ and plain axes are understood), PNG, JPEG, BMP, or the folder of an
+        OME-Zarr image of version 0.1 to 0.5 (its finest level, not loaded) or of a plain zarr array (... y, x).
+
+    Raises
+    ------
+    InputError
+        When there is no such file, it is of another kind, or it cannot be read.
+    """
+    path = Path(path)
+    with reading(path):
+        if ome_zarr.is_zarr(path):
+            level = ome_zarr.finest_level(path)
+            return ImageFile(level.array, level.axes, level.scale)
+        if path.suffix.lower() in TIFF:
+            return _read_tiff(path)
+        if path.suffix.lower() in PICTURES:
+            return _read_picture(path)
+    kinds = ", ".join((*TIFF, *PICTURES))
+    raise InputError(f"{path} is none of the kinds that can be read: {kinds} or the folder of an OME-Zarr")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in a reader into one :class:`InputError` that names the file."""
+    if not path.exists():
+        raise InputError(f"there is no file {path}")
+    try:
+        yield
+    except _READER_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"cannot read {path}: {reason}") from error
+
+
+# what damaged or unusual files were seen to raise from tifffile, imagecodecs, pillow and zarr
+_READER_ERRORS = (
+    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, MemoryError, SyntaxError, EOFError,
+    struct.error, zlib.error, tifffile.TiffFileError, Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def _read_tiff(path: Path) -> ImageFile:
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        array = series.asarray(out="memmap" if series.nbytes > MEMORY_BYTES else None)
+        axes = "".join(axis if axis in "tczyxs" else "q" for axis in series.axes.lower())
+    if len(axes) != array.ndim or not axes.rstrip("cs").endswith("yx"):
+        raise InputError(f"{path} has the axes {series.axes}, which are not those of an image")
+    return ImageFile(array, axes, (1.0,) * array.ndim)
+
+
+def _read_picture(path: Path) -> ImageFile:
+    with Image.open(path) as picture:
+        array = np.array(picture if picture.mode in PLAIN_MODES else picture.convert("RGB"))
+    if picture.mode == "LA":
+        array = array[..., 0]
+    return ImageFile(array, "yxs"[: array.ndim], (1.0,) * array.ndim)

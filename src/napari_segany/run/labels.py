@@ -1,0 +1,181 @@
+"""Label image files: TIFF and OME-Zarr, written whole or not at all, and never over a file that is there unasked."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from napari_segany.core.errors import InputError
+from napari_segany.run import ome_zarr
+from napari_segany.run.images import read_image, reading
+
+TIFF, ZARR = (".tif", ".tiff"), (".zarr",)
+
+
+def read_labels(path: str | Path) -> np.ndarray:
+    """Read a label image.
+
+    Parameters
+    ----------
+    path : str or Path
+        TIFF or PNG; the folder of an OME-Zarr label image; or that of an OME-Zarr image that holds one label image.
+
+    Returns
+    -------
+    ndarray
+        (..., y, x) integers as they are in the file, 0 is background; bool becomes uint8.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read or does not hold integers without channels.
+    """
+    path = Path(path)
+    if ome_zarr.is_zarr(path):
+        path = _label_group(path)
+    image = read_image(path)
+    if image.array.dtype.kind not in "bui":
+        raise InputError(f"{path} holds {image.array.dtype}, but labels are integers")
+    if image.channel_axis is not None:
+        raise InputError(f"{path} is a picture in colours or channels, not a label image")
+    with reading(path):
+        labels = np.asarray(image.array[...])
+    return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Say before the work starts whether :func:`write_labels` could write to a path.
+
+    Raises
+    ------
+    InputError
+        When the kind of file is unknown, its folder does not exist, or it exists and `overwrite` is False.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*TIFF, *ZARR) and not _owner(path):
+        raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")
+    if not path.parent.is_dir() and not _owner(path):
+        raise InputError(f"there is no folder {path.parent}")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists, and it was not asked to overwrite it")
+    if path.exists() and path.is_dir() and not ome_zarr.is_zarr(path):
+        raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
+    return path
+
+
+def write_labels(
+    path: str | Path,
+    labels: np.ndarray,
+    *,
+    axes: str | None = None,
+    scale: tuple[float, ...] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a label image under a temporary name beside its place, then move it there.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.tif``, ``.tiff`` (compressed losslessly), ``.zarr`` (OME-Zarr 0.4), or ``IMAGE.zarr/labels/NAME``, which adds
+        a label image to an existing OME-Zarr image, in its version.
+    labels : ndarray
+        (..., y, x) integers from 0; stored as uint16, or uint32 where 65535 is not enough.
+    axes : str, optional
+        Letter of each axis; by default the last ones of "tzyx".
+    scale : tuple of float, optional
+        Distance of neighbouring pixels along each axis; kept by OME-Zarr.
+    overwrite : bool
+        Replace what is there.
+
+    Returns
+    -------
+    Path
+        Where it was written.
+
+    Raises
+    ------
+    InputError
+        When `labels` are no label image, or as :func:`check_output` says; nothing is written then.
+    """
+    path = check_output(path, overwrite=overwrite)
+    labels, axes = _compact(np.asarray(labels)), axes or "qqqqtzyx"[-np.ndim(labels) :]
+    scale = scale or (1.0,) * labels.ndim
+    if not len(axes) == len(scale) == labels.ndim:
+        raise InputError(f"labels of {labels.ndim} axes do not fit the axes {axes!r} and the scale {scale}")
+    owner = _owner(path)
+    if owner:
+        path.parent.mkdir(exist_ok=True)
+    with _replacing(path) as temporary:
+        if owner or path.suffix.lower() in ZARR:
+            version = ome_zarr.version_of(owner) if owner else "0.4"
+            ome_zarr.write_labels(temporary, labels, axes, scale, version=version)
+        else:
+            _write_tiff(temporary, labels, axes)
+    if owner:
+        ome_zarr.register_label(owner, path.name)
+    return path
+
+
+def _compact(labels: np.ndarray) -> np.ndarray:
+    if labels.dtype.kind not in "bui" or labels.ndim < 2 or not labels.size:
+        raise InputError(f"a label image is integers of two or more axes, got {labels.dtype} of shape {labels.shape}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= 2**32:
+        raise InputError(f"labels lie within 0 and {2**32 - 1}, got {low} to {high}")
+    return labels.astype(np.uint16 if high < 2**16 else np.uint32)
+
+
+def _write_tiff(path: Path, labels: np.ndarray, axes: str) -> None:
+    tifffile.imwrite(
+        path,
+        labels,
+        bigtiff=labels.nbytes > 2**31,
+        compression="zlib",
+        metadata={"axes": axes.upper()},
+        photometric="minisblack",
+    )
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes if anything fails."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from error
+    new, old = folder / path.name, folder / "replaced"
+    try:
+        yield new
+        if path.is_dir():
+            # a folder cannot be replaced in one step; the old one goes out of the way first
+            path.rename(old)
+        new.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _owner(path: Path) -> Path | None:
+    """The OME-Zarr image that a path of the form IMAGE/labels/NAME belongs to."""
+    image = path.parent.parent
+    return image if path.parent.name == "labels" and ome_zarr.is_zarr(image) else None
+
+
+def _label_group(path: Path) -> Path:
+    """The label image that a zarr folder is, or the only one that it holds."""
+    if not (path / "labels").is_dir():
+        return path
+    found = sorted(folder for folder in (path / "labels").iterdir() if ome_zarr.is_zarr(folder))
+    if len(found) != 1:
+        names = ", ".join(folder.name for folder in found) or "none"
+        raise InputError(f"{path} does not hold one label image but: {names}; name one as {path}/labels/NAME")
+    return found[0]
