@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pooch
@@ -61,7 +62,7 @@ def load_segmenter(
 
 def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:
     """Path of the weights, name of the segmenter, and the architecture that the registry promises."""
-    path = Path(model)
+    path = Path(model).expanduser()
     if isinstance(model, Path) or path.suffix in (".pt", ".pth", ".safetensors") or len(path.parts) > 1:
         if not path.is_file():
             raise ModelError(f"there is no checkpoint {path}")
@@ -75,7 +76,7 @@ def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, st
 
 def _builders() -> dict[str, Callable[[], Sam]]:
     """What makes a model of each supported architecture."""
-    return {"tiny": TinySam, **{size: lambda size=size: build_sam(size) for size in ENCODERS}}
+    return {"tiny": TinySam, **{size: partial(build_sam, size) for size in ENCODERS}}
 
 
 def architecture_of(state: dict[str, Tensor]) -> str | None:

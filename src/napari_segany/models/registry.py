@@ -67,7 +67,9 @@ def _sam(size: str, file: str, digest: str, length: int | None = None) -> ModelS
 def _micro_sam(name: str, domain: str, card: str, version: str, digest: str) -> ModelSpec:
     size = name[:5]
     url = f"{_BIOIMAGE}/{card}/{version}/files/{size}.pt"
-    return ModelSpec(name, size, domain, url, f"xxh128:{digest}", None, f"see the card {card} on bioimage.io", MICRO_SAM)
+    return ModelSpec(
+        name, size, domain, url, f"xxh128:{digest}", None, f"see the card {card} on bioimage.io", MICRO_SAM
+    )
 
 
 def _owncloud(name: str, domain: str, share: str, digest: str, citation: str) -> ModelSpec:

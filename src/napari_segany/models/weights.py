@@ -10,7 +10,6 @@ from pathlib import Path
 import pooch
 import safetensors.torch
 import torch
-from pooch.hashes import hash_matches
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -68,7 +67,8 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
     spec : ModelSpec
         Which model.
     progress : callable, optional
-        Called with the bytes done and the bytes in all, the latter None when unknown. What it raises stops the download.
+        Called with the bytes done and the bytes in all, the latter None when unknown. What it raises stops the
+        download.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
         if not path.is_file():
             raise ModelError(f"the weights of {spec.name!r} are missing from this installation: {path}")
         return path
-    if path.is_file() and hash_matches(str(path), spec.hash):
+    if path.is_file() and _is_published(path, spec):
         return path
     by_hand = f"download {spec.url} by hand and save it as {path}"
     downloader = pooch.HTTPDownloader(chunk_size=_CHUNK, progressbar=_Reporter(progress) if progress else False)
@@ -95,14 +95,19 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
     return path
 
 
+def _is_published(path: Path, spec: ModelSpec) -> bool:
+    algorithm, digest = spec.hash.split(":")
+    return bool(pooch.file_hash(str(path), algorithm) == digest)
+
+
 def load_state(path: str | Path) -> dict[str, Tensor]:
     """Read the weights in a checkpoint, on the CPU, under SAM's own names.
 
     Parameters
     ----------
     path : str or Path
-        A .safetensors file, or a .pt or .pth file written by torch. The state dict may stand under "model_state", "model"
-        or "state_dict", and its names behind "module." or "sam.".
+        A .safetensors file, or a .pt or .pth file written by torch. The state dict may stand under "model_state",
+        "model" or "state_dict", and its names behind "module." or "sam.".
 
     Raises
     ------
@@ -144,7 +149,7 @@ def _read_torch(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+        if "GLOBAL" in str(error):  # torch's word for a class or function that is no tensor
             raise ModelError(f"{path} holds more than weights: loading it would run code, so it is refused") from error
         raise ModelError(f"{path} is not a complete torch checkpoint") from error
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:

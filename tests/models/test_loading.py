@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.models import loading
+from napari_segany.models.loading import architecture_of, load_segmenter
+from napari_segany.models.sam.model import build_sam
+from napari_segany.models.tiny import TinySam
+
+CLICK = Prompt((Point(8, 9),))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.manual_seed(0)
+    return TinySam().eval()
+
+
+@pytest.fixture(scope="module")
+def plane():
+    return np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+
+
+def light(size):
+    """Weights of full size that share one number each, so that a checkpoint of them is small."""
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in build_sam(size).state_dict().items()}
+    return {name: torch.full((1,), 0.01).expand(shape) for name, shape in shapes.items()}
+
+
+def test_a_checkpoint_of_the_tiny_model(tiny, plane, tmp_path):
+    half = {name: value.half() if value.is_floating_point() else value for name, value in tiny.state_dict().items()}
+    safetensors.torch.save_file(half, tmp_path / "mine.safetensors")
+    torch.save({"model_state": {f"module.{name}": value for name, value in half.items()}}, tmp_path / "mine.pt")
+    first, second = (load_segmenter(tmp_path / name, device="cpu") for name in ("mine.safetensors", "mine.pt"))
+    answers = [segmenter.segment(segmenter.embed(plane), [CLICK])[0] for segmenter in (first, second)]
+    np.testing.assert_array_equal(answers[0][0].logits, answers[1][0].logits)
+    assert all(weight.dtype == torch.float32 for weight in first.model.parameters())
+    assert first.name.startswith("mine-")
+    assert first.name != second.name
+
+
+@pytest.mark.parametrize("size", ["vit_b", "vit_l", "vit_h"])
+def test_published_sizes_are_recognised(size, tmp_path):
+    state = light(size)
+    assert architecture_of(state) == size
+    torch.save({"model_state": {f"sam.{name}": value for name, value in state.items()}}, tmp_path / "a.pth")
+    segmenter = load_segmenter(str(tmp_path / "a.pth"), device="cpu")
+    assert segmenter.model.image_size == 1024
+    assert not any(weight.is_meta for weight in segmenter.model.state_dict().values())
+
+
+def test_a_name_is_fetched_and_keeps_its_name(monkeypatch, tmp_path):
+    def fetch(spec, progress):
+        torch.save({**light(spec.architecture), "pixel_mean": torch.zeros(3, 1, 1)}, tmp_path / "a.pt")
+        return tmp_path / "a.pt"
+
+    monkeypatch.setattr(loading, "fetch", fetch)
+    assert load_segmenter("vit_b_lm", device="cpu").name == "vit_b_lm"
+
+
+def test_weights_of_another_size_than_promised_are_refused(monkeypatch, tmp_path):
+    torch.save(light("vit_l"), tmp_path / "a.pt")
+    monkeypatch.setattr(loading, "fetch", lambda spec, progress: tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="'vit_l'"):
+        load_segmenter("vit_b", device="cpu")
+
+
+def test_what_is_not_supported_is_said(tmp_path):
+    with pytest.raises(ModelError, match="'vit_t', which is not supported yet"):
+        load_segmenter("vit_t_lm")
+    torch.save({"image_encoder.patch_embed.seq.0.c.weight": torch.ones(1)}, tmp_path / "mobile.pt")
+    with pytest.raises(ModelError, match="'vit_t'"):
+        load_segmenter(tmp_path / "mobile.pt")
+    torch.save({"layer.weight": torch.ones(1)}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match="unknown architecture"):
+        load_segmenter(tmp_path / "other.pt")
+
+
+def test_weights_that_do_not_fit_are_refused(tiny, tmp_path):
+    state = tiny.state_dict()
+    state["mask_decoder.iou_token.weight"] = torch.ones(1, 3)
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"1 weights do not fit, first 'mask_decoder.iou_token.weight'"):
+        load_segmenter(tmp_path / "a.pt", device="cpu")
+
+
+def test_unknown_names_files_devices_and_precisions_are_said(tmp_path):
+    with pytest.raises(ModelError, match="did you mean vit_b"):
+        load_segmenter("vit-b")
+    for missing in (tmp_path / "a.pt", "no/such/file", "vit_b.pth"):
+        with pytest.raises(ModelError, match="there is no checkpoint"):
+            load_segmenter(missing)
+    with pytest.raises(InputError, match="precision"):
+        load_segmenter("tiny", precision="int4")
+    with pytest.raises(InputError, match="device"):
+        load_segmenter("tiny", device="abacus")
