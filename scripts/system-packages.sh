@@ -16,7 +16,7 @@ installed() {
 
 missing() {
     for package in $packages; do installed "$package" || printf '%s ' "$package"; done
-    "$(dirname "$0")/find-python.sh" >/dev/null || printf 'python3 python3-venv'
+    "$(dirname "$0")/find-python.sh" >/dev/null 2>&1 || printf 'python3 python3-venv'
 }
 
 if ! command -v dpkg-query >/dev/null; then
@@ -42,7 +42,7 @@ $as_root apt-get update -qq
 # shellcheck disable=SC2086  # a list of words is meant
 $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null
 
-if ! "$(dirname "$0")/find-python.sh" >/dev/null; then
+if ! "$(dirname "$0")/find-python.sh" >/dev/null 2>&1; then
     # an older release whose python3 is below 3.11, such as Ubuntu 22.04
     $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3.11 python3.11-venv >/dev/null
 fi
