@@ -66,6 +66,12 @@ def spec(server, folder):
     return dataclasses.replace(find("vit_b_lm"), url=url, hash=f"sha256:{hashlib.sha256(GOOD).hexdigest()}")
 
 
+def test_weights_stay_in_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "napari-segany" in weights.weights_folder().parts
+    assert not weights.weights_folder().exists()
+
+
 def test_a_good_file_is_fetched_once(spec, server, folder):
     seen = []
     path = fetch(spec, lambda done, total: seen.append((done, total)))
