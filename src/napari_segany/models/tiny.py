@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from napari_segany.models.sam.layers import LayerNorm2d
 from napari_segany.models.sam.mask_decoder import MaskDecoder
+from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam.prompt_encoder import PromptEncoder
 from napari_segany.models.sam.transformer import TwoWayTransformer
 
@@ -137,22 +138,26 @@ class DenseHead(nn.Module):
         return self.head(quarter + F.interpolate(coarse, size=quarter.shape[-2:], mode="bilinear", align_corners=False))
 
 
-class TinySam(nn.Module):
-    """The embedded model: encoder, dense heads, prompt encoder and mask decoder."""
-
-    image_size = IMAGE_SIZE
-    mask_threshold = 0.0
+class TinySam(Sam):
+    """The embedded model: SAM with the small encoder, and dense heads beside its prompts."""
 
     def __init__(self) -> None:
-        super().__init__()
         grid = IMAGE_SIZE // STRIDE
-        self.image_encoder = TinyEncoder()
+        super().__init__(
+            TinyEncoder(),
+            PromptEncoder(EMBED_DIM, (grid, grid), (IMAGE_SIZE, IMAGE_SIZE)),
+            MaskDecoder(EMBED_DIM, TwoWayTransformer(2, EMBED_DIM, HEADS, 4 * EMBED_DIM)),
+        )
         self.dense_head = DenseHead()
-        self.prompt_encoder = PromptEncoder(EMBED_DIM, (grid, grid), (IMAGE_SIZE, IMAGE_SIZE))
-        self.mask_decoder = MaskDecoder(EMBED_DIM, TwoWayTransformer(2, EMBED_DIM, HEADS, 4 * EMBED_DIM))
 
-    @staticmethod
-    def preprocess(x: Tensor) -> Tensor:
+    def preprocess(self, x: Tensor) -> Tensor:
         """(B, 3, h, w) RGB from 0 to 255 -> (B, 4, h, w): colours within -1 to 1, and local contrast."""
         x = x / 255
         return torch.cat([2 * x - 1, local_contrast(x.mean(dim=1, keepdim=True))], dim=1)
+
+    def encode(self, x: Tensor) -> dict[str, Tensor]:
+        """Embed pictures of at most ``IMAGE_SIZE`` pixels a side; see :meth:`Sam.encode`."""
+        height, width = x.shape[-2:]
+        # Padded before the local contrast is taken: black around a picture is what the encoder learned from.
+        x = F.pad(x, (0, self.image_size - width, 0, self.image_size - height))
+        return self.image_encoder(self.preprocess(x))

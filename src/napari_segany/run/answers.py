@@ -1,0 +1,58 @@
+"""From a request to its answer: the model, the planes and the embeddings of those seen last, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from napari_segany.core.planes import Stack
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.session.embeddings import EmbeddingCache
+from napari_segany.session.session import SegmentRequest, SegmentResult
+
+
+class Answers:
+    """Answers requests with a segmenter that is loaded when it is first needed.
+
+    Parameters
+    ----------
+    load : callable
+        Makes the segmenter; called once, in the thread that first asks.
+    cache : EmbeddingCache, optional
+        Where embeddings are kept.
+    """
+
+    def __init__(self, load: Callable[[], Segmenter], cache: EmbeddingCache | None = None) -> None:
+        self._load = load
+        self._segmenter: Segmenter | None = None
+        self.cache = cache or EmbeddingCache()
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The segmenter; loading it may take seconds the first time."""
+        if self._segmenter is None:
+            self._segmenter = self._load()
+        return self._segmenter
+
+    def embed(self, stack: Stack, number: int) -> ImageEmbedding:
+        """The embedding of a plane, computed when it is not kept."""
+        key = (stack, number, self.segmenter.name)
+        embedding = self.cache.get(key)
+        if embedding is None:
+            embedding = self.segmenter.embed(stack.plane(number))
+            self.cache.put(key, embedding)
+        return embedding
+
+    def answer(self, stack: Stack, number: int, request: SegmentRequest) -> SegmentResult:
+        """Candidate masks for a request.
+
+        Parameters
+        ----------
+        stack : Stack
+            Planes parallel to the one that was prompted.
+        number : int
+            Of that plane in `stack`.
+        request : SegmentRequest
+            What is asked.
+        """
+        masks = self.segmenter.segment(self.embed(stack, number), [request.prompt])[0]
+        return SegmentResult(request, tuple(masks))
