@@ -77,7 +77,9 @@ def demo() -> None:
     with TemporaryDirectory(prefix="segany-demo-") as name:
         folder = Path(name)
         python = _environment(folder / "env")
-        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheels[0], cwd=folder)
+        # the editable install of the checkout, seen from here too, must not count as this wheel
+        options = ("--quiet", "--no-deps", "--no-index", "--ignore-installed")
+        run(python, "-m", "pip", "install", *options, wheels[0], cwd=folder)
         run(python, "-c", _IS_THE_WHEELS, folder / "env", cwd=folder)
         run(python.parent / "napari-segany", "demo", "--headless", "--out", folder / "out", cwd=folder)
         written = sorted(path.name for path in (folder / "out").iterdir())

@@ -1,0 +1,38 @@
+"""Segment anything in napari: click, box or describe an object and get its mask.
+
+The names below are what scripts need; each is imported when it is first asked for, so that importing the package costs
+nothing and torch stays out until a model is loaded.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_segany.core.masks import Mask
+    from napari_segany.core.planes import Stack
+    from napari_segany.core.prompts import Box, Point, Prompt
+    from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+    from napari_segany.models.loading import load_segmenter
+
+__all__ = ["Box", "ImageEmbedding", "Mask", "Point", "Prompt", "Segmenter", "Stack", "load_segmenter"]
+
+_HOMES = {
+    "Box": "core.prompts",
+    "ImageEmbedding": "core.segmenter",
+    "Mask": "core.masks",
+    "Point": "core.prompts",
+    "Prompt": "core.prompts",
+    "Segmenter": "core.segmenter",
+    "Stack": "core.planes",
+    "load_segmenter": "models.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
