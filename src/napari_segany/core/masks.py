@@ -42,8 +42,8 @@ def box_of(pixels: np.ndarray) -> Box | None:
     return Box(float(rows[0]), float(columns[0]), float(rows[-1]), float(columns[-1]))
 
 
-def paintable(labels: np.ndarray, pixels: np.ndarray, label: int, *, overwrite: bool = False) -> tuple[np.ndarray, ...]:
-    """Indices of the pixels that `label` may take in a label image; nothing is written.
+def paintable(labels: np.ndarray, pixels: np.ndarray, *, overwrite: bool = False) -> tuple[np.ndarray, ...]:
+    """Indices of the pixels of a mask that a new label may take; nothing is written.
 
     Parameters
     ----------
@@ -51,8 +51,6 @@ def paintable(labels: np.ndarray, pixels: np.ndarray, label: int, *, overwrite: 
         (y, x) integer label image, 0 is background.
     pixels : ndarray
         (y, x) bool, what is to be painted.
-    label : int
-        The label to paint.
     overwrite : bool
         Also take pixels that belong to other labels. Off by default: work that is done stays.
 
@@ -61,7 +59,4 @@ def paintable(labels: np.ndarray, pixels: np.ndarray, label: int, *, overwrite: 
     tuple of ndarray
         (rows, columns) of the pixels to set.
     """
-    free = pixels & (labels != label)
-    if not overwrite:
-        free &= labels == 0
-    return np.nonzero(free)
+    return np.nonzero(pixels if overwrite else pixels & (labels == 0))

@@ -96,6 +96,13 @@ class Prompt:
     def __bool__(self) -> bool:
         return bool(self.points or self.text.strip()) or self.box is not None or self.mask is not None
 
+    def says_the_same(self, other: Prompt) -> bool:
+        """Whether another prompt holds the same points, box, text and mask."""
+        same_mask = self.mask is other.mask or (
+            self.mask is not None and other.mask is not None and np.array_equal(self.mask, other.mask)
+        )
+        return same_mask and (self.points, self.box, self.text) == (other.points, other.box, other.text)
+
     @property
     def ambiguous(self) -> bool:
         """True for a lone positive point, which may mean a part, the object, or the whole it belongs to."""

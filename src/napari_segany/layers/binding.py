@@ -1,0 +1,292 @@
+"""Connects an image and its prompt, preview and output layers with a session, and disconnects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from psygnal import Signal
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.views import View
+from napari_segany.layers import read, write
+from napari_segany.session.session import Committed, Session
+
+COLOURS = {read.POSITIVE: "limegreen", read.NEGATIVE: "red"}
+_BEFORE = ("adding", "removing", "changing")
+_MOVES = ("scale", "translate", "rotate", "shear", "affine")
+
+
+def prompt_points(image: Image) -> Points:
+    """An empty Points layer for clicks on an image, each with its sign."""
+    return Points(
+        np.zeros((0, image.ndim)),
+        ndim=image.ndim,
+        name="clicks",
+        features={read.SIGN: np.zeros(0, object)},
+        feature_defaults={read.SIGN: read.POSITIVE},
+        face_color=read.SIGN,
+        face_color_cycle=COLOURS,
+        border_color="white",
+        symbol="disc",
+        size=8,
+        affine=write.data_to_world_matrix(image),
+    )
+
+
+def prompt_shapes(image: Image) -> Shapes:
+    """An empty Shapes layer for boxes, scribbles and rough masks on an image."""
+    return Shapes(
+        ndim=image.ndim,
+        name="boxes and scribbles",
+        features={read.SIGN: np.zeros(0, object)},
+        feature_defaults={read.SIGN: read.POSITIVE},
+        edge_color="gold",
+        face_color="transparent",
+        edge_width=2,
+        affine=write.data_to_world_matrix(image),
+    )
+
+
+class Binding:
+    """The layers of one annotation.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+    session : Session
+        Gets the prompts, gives the masks.
+    image : Image
+        What is segmented.
+    labels : Labels, optional
+        Where masks are kept; made when the first mask is kept, if not given.
+
+    Attributes
+    ----------
+    problem : Signal
+        Emitted with a line of text when something cannot be done, and with an empty one when all is well again.
+    moved : Signal
+        Emitted without arguments when another plane is looked at, or the picture changed.
+    overwrite : bool
+        Whether a kept mask takes pixels of other labels; off unless asked.
+    """
+
+    problem = Signal(str)
+    moved = Signal()
+
+    def __init__(self, viewer: ViewerModel, session: Session, image: Image, labels: Labels | None = None) -> None:
+        self.viewer, self.session, self.image = viewer, session, image
+        self.labels: Labels | None = None
+        self.set_labels(labels)
+        self.overwrite = False
+        self.points: Points | None = None
+        self.shapes: Shapes | None = None
+        self.preview: write.Preview | None = None
+        self._stacks: dict[tuple[int, int], Stack] = {}
+        self._view: View | None = None
+        self._said_last: tuple[View, Prompt] | None = None
+        self._own: list[Layer] = []
+        self._connections: list[tuple[Any, Callable[..., None]]] = []
+        self._connect(viewer.dims.events.current_step, self._look)
+        self._connect(viewer.dims.events.order, self._look)
+        self._connect(viewer.dims.events.ndisplay, self._look)
+        self._connect(viewer.layers.events.removed, self._forget)
+        self._connect(image.events.data, self._renew)
+        for move in _MOVES:
+            self._connect(getattr(image.events, move), self._follow)
+        session.preview_changed.connect(self._show)
+        session.committed.connect(self._paint)
+        self.ensure_layers()
+
+    def ensure_layers(self) -> None:
+        """Make the prompt and preview layers that are not there."""
+        if self.preview is None:
+            self.preview = write.Preview(self.image)
+            self.viewer.add_layer(self.preview.layer)
+        if self.shapes is None:
+            self.adopt_shapes(self.viewer.add_layer(prompt_shapes(self.image)))
+            self._own.append(self.shapes)
+        if self.points is None:
+            self.adopt_points(self.viewer.add_layer(prompt_points(self.image)))
+            self._own.append(self.points)
+
+    def adopt_points(self, points: Points) -> None:
+        """Take the clicks of a Points layer as prompts."""
+        self.points = points
+        self._connect(points.events.data, self._said)
+        self._connect(points.events.features, self._said)
+
+    def adopt_shapes(self, shapes: Shapes) -> None:
+        """Take the shapes of a Shapes layer as prompts."""
+        self.shapes = shapes
+        self._connect(shapes.events.data, self._said)
+
+    def set_labels(self, labels: Labels | None) -> None:
+        """Keep masks in another layer from now on; None has a new one made.
+
+        Raises
+        ------
+        InputError
+            When the layer does not fit the image; then nothing changes.
+        """
+        if labels is not None:
+            write.check_labels(labels, self.image)
+        self.labels = labels
+        self.session.label = 1 if labels is None else write.free_label(labels, None, 1)
+
+    def view(self) -> View | None:
+        """The plane that is looked at; None, and `problem` says why, when there is none."""
+        try:
+            view = read.current_view(self.image, self.viewer.dims)
+        except SeganyError as error:
+            self.problem.emit(str(error))
+            return None
+        self.problem.emit("")
+        return view
+
+    def stack(self, view: View) -> tuple[Stack, int]:
+        """The planes parallel to a view, and its number among them."""
+        if view.axes not in self._stacks:
+            self._stacks[view.axes] = read.stack_of(self.image, view)
+        return self._stacks[view.axes], view.number(read.image_shape(self.image))
+
+    def refresh(self) -> None:
+        """Read the prompts of the plane that is looked at and hand them to the session."""
+        view = self.view()
+        if view is None:
+            self._said_last = None
+            self.session.discard()
+            return
+        prompt = read.read_prompt(self.points, self.shapes, self.image, view)
+        # napari tells of one click several times; one question is enough
+        if self._said_last is None or self._said_last[0] != view or not prompt.says_the_same(self._said_last[1]):
+            self._said_last = view, prompt
+            self.session.set_prompt(view, prompt)
+
+    def clear_prompts(self) -> None:
+        """Take the clicks and shapes of this plane away."""
+        view = self.view()
+        if view is None:
+            return
+        if self.points is not None:
+            self._remove(self.points, read.points_here(self.points, self.image, view))
+        if self.shapes is not None:
+            self._remove(self.shapes, read.shapes_here(self.shapes, self.image, view))
+
+    @staticmethod
+    def _remove(layer: Points | Shapes, indices: np.ndarray) -> None:
+        if indices.size:
+            layer.selected_data = {int(index) for index in indices}
+            layer.remove_selected()
+
+    def close(self) -> None:
+        """Disconnect everything; take the preview and empty prompt layers away and leave the rest to the user."""
+        for event, callback in self._connections:
+            event.disconnect(callback)
+        self._connections.clear()
+        self.session.preview_changed.disconnect(self._show)
+        self.session.committed.disconnect(self._paint)
+        self.session.discard()
+        empty = [layer for layer in self._own if isinstance(layer, Points | Shapes) and not len(layer.data)]
+        for layer in (*empty, *([self.preview.layer] if self.preview is not None else [])):
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+
+    def _connect(self, event: Any, callback: Callable[..., None]) -> None:
+        event.connect(callback)
+        self._connections.append((event, callback))
+
+    def _said(self, event: Any) -> None:
+        # napari says everything twice, before and after; before, the layer still holds the old points
+        if str(getattr(event, "action", "")).rpartition(".")[2].lower() not in _BEFORE:
+            self.refresh()
+
+    def _look(self, event: Any = None) -> None:
+        view = self.view()
+        if view != self._view:
+            self._view = view
+            self.refresh()
+            self.moved.emit()
+
+    def _renew(self, event: Any = None) -> None:
+        """The picture has other values now: what was computed from the old ones is void."""
+        self._stacks.clear()
+        self._view = self._said_last = None
+        self._look()
+
+    def _follow(self, event: Any = None) -> None:
+        """The image was moved: so are the layers that were made for it, and the clicks stay on their pixels."""
+        for layer in self._own:
+            if isinstance(layer, Labels):
+                for name, value in write.placement(self.image).items():
+                    setattr(layer, name, value)
+            else:
+                layer.affine = write.data_to_world_matrix(self.image)
+        self._show()
+
+    def _forget(self, event: Any) -> None:
+        """A layer was removed from the viewer; prompts that were on it are withdrawn."""
+        layer: Layer = event.value
+        self._own = [own for own in self._own if own is not layer]
+        if self.preview is not None and layer is self.preview.layer:
+            self.preview = None
+        elif layer is self.labels:
+            self.labels = None
+            self.session.label = 1
+        elif layer is self.points or layer is self.shapes:
+            self.points = None if layer is self.points else self.points
+            self.shapes = None if layer is self.shapes else self.shapes
+            self.refresh()
+
+    def _show(self) -> None:
+        if self.preview is None:
+            self.ensure_layers()
+        result = self.session.result
+        if result is None or not result.masks:
+            self.preview.clear()
+        else:
+            self.preview.show(result.request.plane, result.masks[0].pixels, self.session.label)
+
+    def keep(self) -> bool:
+        """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""
+        result = self.session.result
+        if result is None or not result.masks or self.session.waiting:
+            self.problem.emit("there is no mask to keep yet")
+            return False
+        if self.labels is None:
+            self.labels = self.viewer.add_layer(write.new_labels(self.image))
+            self._own.append(self.labels)
+            self._raise_prompts()
+        plane, pixels = result.request.plane, result.masks[0].pixels
+        try:
+            write.check_labels(self.labels, self.image)
+            label = write.free_label(self.labels, plane, self.session.label)
+        except SeganyError as error:
+            self.problem.emit(str(error))
+            return False
+        if not write.free_pixels(self.labels, plane, pixels, overwrite=self.overwrite)[0].size:
+            self.problem.emit("nothing was kept: other labels cover the whole mask")
+            return False
+        self.session.label = label
+        self.session.commit()
+        return True
+
+    def _paint(self, kept: Committed) -> None:
+        if self.labels is not None:
+            free = write.free_pixels(self.labels, kept.plane, kept.mask.pixels, overwrite=self.overwrite)
+            self.labels.data_setitem(kept.plane.indices(*free), kept.label)
+        self.clear_prompts()
+
+    def _raise_prompts(self) -> None:
+        """Keep clicks above labels, and the layer that was being used, in use."""
+        active = self.points or self.shapes
+        for layer in (self.preview.layer if self.preview else None, self.shapes, self.points):
+            if layer is not None and layer in self.viewer.layers:
+                self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
+        self.viewer.layers.selection.active = active

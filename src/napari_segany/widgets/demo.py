@@ -1,0 +1,197 @@
+"""``napari-segany demo``: the sample nuclei, prompts being placed, masks appearing; in a window or without one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from PIL import Image as Picture
+from skimage.segmentation import mark_boundaries
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.masks import box_of
+from napari_segany.core.simulate import centre_point
+from napari_segany.layers.binding import Binding
+from napari_segany.run.answers import Answers
+from napari_segany.run.labels import check_output, write_labels
+from napari_segany.sample_data import nuclei
+from napari_segany.session.session import SegmentRequest, Session
+from napari_segany.widgets.segany import SeganyWidget, load_default
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+OBJECTS = 12
+STEP_MS = 700
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPrompt:
+    """What the demo says of one nucleus: a click at (y, x), or a box (y0, x0, y1, x1)."""
+
+    label: int
+    click: tuple[float, float] | None = None
+    box: tuple[float, float, float, float] | None = None
+
+
+def script(truth: np.ndarray) -> list[DemoPrompt]:
+    """A dozen nuclei spread over the picture: every third gets a box, the others a click."""
+    labels = np.unique(truth)[1:]
+    chosen = labels[np.linspace(0, len(labels) - 1, min(OBJECTS, len(labels))).astype(int)]
+    prompts = []
+    for number, label in enumerate(chosen):
+        mask = truth == label
+        box, click = box_of(mask), centre_point(mask)
+        if number % 3 == 2 and box is not None:
+            prompts.append(DemoPrompt(int(label), box=(box.y0, box.x0, box.y1, box.x1)))
+        else:
+            prompts.append(DemoPrompt(int(label), click=(click.y, click.x)))
+    return prompts
+
+
+def place(binding: Binding, prompt: DemoPrompt) -> None:
+    """Put a prompt into its layer, as a click or a drag would."""
+    if prompt.click is not None and binding.points is not None:
+        binding.points.add(prompt.click)
+    if prompt.box is not None and binding.shapes is not None:
+        y0, x0, y1, x1 = prompt.box
+        binding.shapes.add_rectangles(np.array([[y0, x0], [y1, x1]]))
+
+
+def mean_iou(found: np.ndarray, truth: np.ndarray, prompts: list[DemoPrompt]) -> float:
+    """Mean IoU of the labels, made in the order of the prompts, with the nuclei that were prompted."""
+    scores = []
+    for label, prompt in enumerate(prompts, start=1):
+        mask, real = found == label, truth == prompt.label
+        scores.append((mask & real).sum() / (mask | real).sum())
+    return float(np.mean(scores))
+
+
+def has_display() -> bool:
+    """Whether a window can be opened."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def run_demo(headless: bool = False, out: Path | None = None) -> str:
+    """Run the demo.
+
+    Parameters
+    ----------
+    headless : bool
+        Do without a window; also when there is no display.
+    out : Path, optional
+        Folder for ``labels.tif`` and ``demo.png``; ``segany-demo`` in the working directory when there is no window.
+
+    Returns
+    -------
+    str
+        What to tell the user.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written, or already holds the files.
+    """
+    if headless or not has_display():
+        return _headless(Path("segany-demo") if out is None else out)
+    return _window(out)
+
+
+def _headless(out: Path) -> str:
+    targets = _targets(out)
+    (image, image_options, _), (truth, _, _) = nuclei()
+    viewer, session, answers = ViewerModel(), Session(), Answers(load_default)
+    binding = Binding(viewer, session, viewer.add_layer(Image(image, **image_options)))
+
+    def answer(request: SegmentRequest) -> None:
+        session.accept(answers.answer(*binding.stack(request.plane), request))
+
+    session.requested.connect(answer)
+    prompts = script(truth)
+    for prompt in prompts:
+        place(binding, prompt)
+        binding.keep()
+    if binding.labels is None:
+        raise InputError("the model found nothing on the sample")
+    score = mean_iou(binding.labels.data, truth, prompts)
+    stack, number = binding.stack(session.committed_objects[0].plane)
+    _write(targets, stack.plane(number), binding.labels.data)
+    return f"{len(prompts)} nuclei segmented, mean IoU with the truth {score:.3f}; wrote {targets[0]} and {targets[1]}"
+
+
+def _targets(out: Path) -> tuple[Path, Path]:
+    """The two files, once it is sure that they can be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror}") from error
+    labels, picture = out / "labels.tif", out / "demo.png"
+    if not os.access(out, os.W_OK):
+        raise InputError(f"cannot write into {out}")
+    return check_output(labels, overwrite=True), picture
+
+
+def _write(targets: tuple[Path, Path], plane: np.ndarray, labels: np.ndarray) -> None:
+    labels_path, picture_path = targets
+    write_labels(labels_path, labels, axes="yx", overwrite=True)
+    outlined = mark_boundaries(plane, labels, color=(1, 0.8, 0), mode="thick")
+    Picture.fromarray((255 * outlined).astype(np.uint8)).save(picture_path)
+
+
+def _window(out: Path | None) -> str:
+    """Open napari and play the script; the window then belongs to the user."""
+    import napari
+
+    viewer = napari.Viewer(title="napari-segany demo")
+    widget = open_demo(viewer)
+    player = play(viewer, widget)
+    _start(player)
+    napari.run()
+    if out is not None and widget.binding is not None and widget.binding.labels is not None:
+        stack, number = widget.binding.stack(widget.session.committed_objects[0].plane)
+        _write(_targets(out), stack.plane(number), np.asarray(widget.binding.labels.data))
+        return f"wrote {out / 'labels.tif'} and {out / 'demo.png'}"
+    return "goodbye"
+
+
+def open_demo(viewer: Viewer) -> SeganyWidget:
+    """Put the sample and the dock widget into a viewer."""
+    (image, image_options, _), (truth, truth_options, _) = nuclei()
+    viewer.add_labels(truth, **truth_options)
+    viewer.add_image(image, **image_options)
+    widget = SeganyWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment Anything", area="right")
+    return widget
+
+
+def play(viewer: ViewerModel, widget: SeganyWidget) -> Iterator[bool]:
+    """One step after the other: a prompt, its mask, the next; yields whether to wait for the model."""
+    truth = viewer.layers["Truth"].data
+    for prompt in script(truth):
+        if widget.binding is None:
+            return
+        place(widget.binding, prompt)
+        yield True
+        while widget.session.waiting:
+            yield True
+        widget.keep()
+        yield False
+    viewer.status = "Your turn: click a nucleus, K keeps its mask."
+
+
+def _start(player: Iterator[bool]) -> None:
+    """Advance the player with the window's own clock."""
+    from qtpy.QtCore import QTimer
+
+    def advance() -> None:
+        if next(player, None) is not None:
+            QTimer.singleShot(STEP_MS, advance)
+
+    QTimer.singleShot(STEP_MS, advance)

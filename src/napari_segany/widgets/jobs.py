@@ -1,0 +1,143 @@
+"""The only file that starts threads: long work runs in one long-lived worker, its results arrive on the main thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+NICENESS = 5
+"""How much the worker gives way to the window on systems where threads have a niceness of their own."""
+
+
+class Job:
+    """One piece of work that waits, runs, or is done.
+
+    Parameters
+    ----------
+    work : callable
+        Runs in the worker thread, without arguments.
+    done : callable
+        Gets the result, on the main thread.
+    failed : callable
+        Gets the exception, on the main thread.
+    """
+
+    def __init__(
+        self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None]
+    ) -> None:
+        self.work, self.done, self.failed = work, done, failed
+        self.cancelled = False
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+class Jobs(QObject):
+    """Runs jobs one after the other in a thread that lives as long as this object is open.
+
+    One thread for all of them: torch keeps a pool of threads for each thread that calls it, and two computations at
+    once only slow each other down.
+
+    Attributes
+    ----------
+    busy : Signal
+        Emitted with True when work begins to wait or run, with False when there is none left.
+    """
+
+    busy = Signal(bool)
+    _finished = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._open: list[Job] = []
+        self._latest: dict[str, Job] = {}
+        self._finished.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._thread = threading.Thread(target=self._work, name="napari-segany worker", daemon=True)
+        self._thread.start()
+
+    def run(
+        self,
+        work: Callable[[], Any],
+        *,
+        done: Callable[[Any], None],
+        failed: Callable[[Exception], None],
+        instead_of: str = "",
+    ) -> Job:
+        """Queue work.
+
+        Parameters
+        ----------
+        work : callable
+            Runs in the worker thread.
+        done, failed : callable
+            Get the result or the exception on the main thread, unless the job was cancelled.
+        instead_of : str
+            A name; an earlier job of the same name that is not done is cancelled.
+        """
+        job = Job(work, done, failed)
+        if instead_of:
+            if instead_of in self._latest:
+                self.cancel(self._latest[instead_of])
+            self._latest[instead_of] = job
+        self._open.append(job)
+        if len(self._open) == 1:
+            self.busy.emit(True)
+        self._queue.put(job)
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Drop a job: it does not begin, and when it has begun nobody hears of its result."""
+        job.cancelled = True
+        self._close_job(job)
+
+    def cancel_all(self) -> None:
+        """Drop everything that is not done."""
+        for job in list(self._open):
+            self.cancel(job)
+
+    def close(self) -> None:
+        """Drop everything and let the thread end."""
+        self.cancel_all()
+        self._queue.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait until the thread has ended, after :meth:`close`."""
+        self._thread.join(seconds)
+
+    def _close_job(self, job: Job) -> None:
+        if job in self._open:
+            self._open.remove(job)
+            if not self._open:
+                self.busy.emit(False)
+
+    def _work(self) -> None:
+        if sys.platform == "linux":
+            # the window goes first when both want the processor
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while (job := self._queue.get()) is not None:
+            if job.cancelled:
+                continue
+            try:
+                job.result = job.work()
+            except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
+                job.error = error
+            # a RuntimeError here: the window, and with it this object's C++ half, is gone
+            with contextlib.suppress(RuntimeError):
+                self._finished.emit(job)
+
+    def _deliver(self, job: Job) -> None:
+        if job.cancelled:
+            return
+        self._close_job(job)
+        if job.error is not None:
+            job.failed(job.error)
+        else:
+            job.done(job.result)

@@ -1,0 +1,220 @@
+"""The dock widget: composes the boxes, owns the session, its layers and the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from magicgui.widgets import ComboBox
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error, show_warning
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.layers.binding import Binding
+from napari_segany.run.answers import Answers
+from napari_segany.session.session import SegmentRequest, Session
+from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.prompt_box import PromptBox
+from napari_segany.widgets.status_box import StatusBox
+
+MODEL = "tiny"
+WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
+READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
+
+
+def load_default() -> Segmenter:
+    """The model in the package. Called in the worker: importing torch takes seconds."""
+    from napari_segany.models.loading import load_segmenter
+
+    return load_segmenter(MODEL)
+
+
+class SeganyWidget(QWidget):
+    """Segments the image that is chosen in it, by clicks, boxes and scribbles.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Given by napari.
+    load : callable, optional
+        Makes the segmenter when it is first needed, in the worker thread.
+    """
+
+    def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> None:
+        super().__init__()
+        self.viewer: ViewerModel = napari_viewer
+        self.session = Session()
+        self.answers = Answers(load)
+        self.binding: Binding | None = None
+        self.jobs = Jobs(self)
+        self.image_chooser = ComboBox(choices=lambda _: self._layers(Image), nullable=True)
+        self.labels_chooser = ComboBox(choices=lambda _: self._layers(Labels), nullable=True)
+        self.prompt_box = PromptBox()
+        self.status_box = StatusBox(WELCOME)
+        self._lay_out()
+        self._connect()
+        self._choose_first_image()
+
+    def _lay_out(self) -> None:
+        self.image_chooser.native.setToolTip("What is segmented. Its values and its place are never changed.")
+        self.labels_chooser.native.setToolTip(
+            "Where masks are kept. Leave it empty to have a new layer made with the first mask."
+        )
+        form = QFormLayout()
+        form.addRow("Image", self.image_chooser.native)
+        form.addRow("Labels", self.labels_chooser.native)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self.prompt_box)
+        layout.addWidget(self.status_box)
+        layout.addStretch()
+
+    def _connect(self) -> None:
+        self.image_chooser.changed.connect(self._set_image)
+        self.labels_chooser.changed.connect(self._set_labels)
+        self.viewer.layers.events.inserted.connect(self._refresh_choices)
+        self.viewer.layers.events.removed.connect(self._refresh_choices)
+        self.viewer.layers.events.renamed.connect(self._refresh_choices)
+        self.session.requested.connect(self._ask)
+        self.session.preview_changed.connect(self._tell)
+        self.jobs.busy.connect(self.status_box.set_busy)
+        self.status_box.cancelled.connect(self._cancel)
+        self.prompt_box.kept.connect(self.keep)
+        self.prompt_box.discarded.connect(self.discard)
+        self.prompt_box.overwrite_changed.connect(self._set_overwrite)
+        self.viewer.bind_key("K", lambda _: self.keep(), overwrite=True)
+        self.viewer.bind_key("Q", lambda _: self.discard(), overwrite=True)
+        self.viewer.bind_key("N", lambda _: self.prompt_box.toggle_sign(), overwrite=True)
+
+    def _layers(self, kind: type) -> list[Image | Labels]:
+        """Layers to choose from, without the preview, which is ours."""
+        preview = self.binding.preview.layer if self.binding and self.binding.preview else None
+        return [layer for layer in self.viewer.layers if type(layer) is kind and layer is not preview]
+
+    def _refresh_choices(self, event: object = None) -> None:
+        had = self.image_chooser.value
+        self.image_chooser.reset_choices()
+        self.labels_chooser.reset_choices()
+        if had is None and self.binding is None:
+            self._choose_first_image()
+
+    def _choose_first_image(self) -> None:
+        images = self._layers(Image)
+        active = self.viewer.layers.selection.active
+        if images:
+            self.image_chooser.value = active if active in images else images[-1]
+
+    def _set_image(self, image: Image | None) -> None:
+        if self.binding is not None:
+            if self.binding.image is image:
+                return
+            self._release()
+        if image is None:
+            self.status_box.say(WELCOME)
+            return
+        self.binding = Binding(self.viewer, self.session, image)
+        self.binding.problem.connect(self.status_box.warn)
+        self.binding.moved.connect(self._prepare)
+        self.binding.overwrite = self.prompt_box.overwrite
+        self.prompt_box.bind(self.binding)
+        self.labels_chooser.value = None
+        self._prepare()
+
+    def _release(self) -> None:
+        """Let go of the image and of everything that was computed from it."""
+        self.jobs.cancel_all()
+        self.prompt_box.bind(None)
+        if self.binding is not None:
+            binding, self.binding = self.binding, None
+            binding.close()
+        self.answers.cache.clear()
+
+    def _set_labels(self, labels: Labels | None) -> None:
+        if self.binding is None or labels is self.binding.labels:
+            return
+        try:
+            self.binding.set_labels(labels)
+        except SeganyError as error:
+            show_warning(str(error))
+            self.labels_chooser.value = self.binding.labels
+
+    def _set_overwrite(self, overwrite: bool) -> None:
+        if self.binding is not None:
+            self.binding.overwrite = overwrite
+
+    def _prepare(self) -> None:
+        """Encode the plane that is looked at before anyone clicks."""
+        view = self.binding.view() if self.binding is not None else None
+        if self.binding is None or view is None:
+            return
+        try:
+            stack, number = self.binding.stack(view)
+        except SeganyError as error:
+            self._failed(error)
+            return
+        self.status_box.say("Getting ready …")
+        self.jobs.run(
+            partial(self.answers.embed, stack, number),
+            done=lambda _: self._tell(),
+            failed=self._failed,
+            instead_of="prepare",
+        )
+
+    def _ask(self, request: SegmentRequest) -> None:
+        if self.binding is None:
+            return
+        try:
+            stack, number = self.binding.stack(request.plane)
+        except SeganyError as error:
+            self._failed(error)
+            return
+        work = partial(self.answers.answer, stack, number, request)
+        self.jobs.run(work, done=self.session.accept, failed=self._failed, instead_of="answer")
+
+    def _tell(self) -> None:
+        result = self.session.result
+        self.prompt_box.set_keepable(result is not None)
+        if result is None:
+            self.status_box.say(READY)
+        else:
+            mask = result.masks[0]
+            self.status_box.say(f"{int(mask.pixels.sum())} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, SeganyError):
+            # a defect of ours: napari shows it with its traceback
+            raise error
+        self.status_box.warn(str(error))
+        show_error(str(error))
+
+    def _cancel(self) -> None:
+        self.jobs.cancel_all()
+        self.session.discard()
+        self.status_box.say("Cancelled. Click again to go on.")
+
+    def keep(self) -> None:
+        """Keep the mask that is shown as a new label."""
+        if self.binding is not None and self.binding.keep():
+            self.prompt_box.expect_positive()
+            self._refresh_choices()
+            self.labels_chooser.value = self.binding.labels
+
+    def discard(self) -> None:
+        """Forget the clicks and shapes on this plane."""
+        if self.binding is not None:
+            self.binding.clear_prompts()
+            self.session.discard()
+            self.prompt_box.expect_positive()
+
+    def close_session(self) -> None:
+        """Take our layers and keys away and end the worker; labels stay."""
+        self._release()
+        self.jobs.close()
+        for key in "KQN":
+            self.viewer.bind_key(key, None)
+        for event in ("inserted", "removed", "renamed"):
+            getattr(self.viewer.layers.events, event).disconnect(self._refresh_choices)

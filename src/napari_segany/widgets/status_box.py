@@ -1,0 +1,71 @@
+"""One line of plain words about what is going on, and a way to stop it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+PATIENCE_MS = 250
+"""Work that takes less is not worth a flicker of the progress bar."""
+
+
+class StatusBox(QWidget):
+    """Text, progress and a button to cancel.
+
+    Attributes
+    ----------
+    cancelled : Signal
+        Emitted when the user wants the running work stopped.
+    """
+
+    cancelled = Signal()
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = QLabel(text)
+        self._text.setWordWrap(True)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._said = text
+        self._progress = QProgressBar()
+        self._progress.setRange(0, 0)
+        cancel = QPushButton("Cancel")
+        cancel.clicked.connect(self.cancelled)
+        self._row = QWidget()
+        row = QHBoxLayout(self._row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._progress)
+        row.addWidget(cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._text)
+        layout.addWidget(self._row)
+        self._row.hide()
+        self._timer = QTimer(self, singleShot=True, interval=PATIENCE_MS)
+        self._timer.timeout.connect(self._row.show)
+
+    @property
+    def text(self) -> str:
+        """What is shown."""
+        return self._text.text()
+
+    def say(self, text: str) -> None:
+        """Say what is going on."""
+        self._said = text
+        self._text.setText(text)
+        self._text.setStyleSheet("")
+
+    def warn(self, text: str) -> None:
+        """Say what cannot be done; an empty text takes the warning back."""
+        if text:
+            self._text.setText(text)
+            self._text.setStyleSheet("color: #e8a33d;")
+        elif self._text.text() != self._said:
+            self.say(self._said)
+
+    def set_busy(self, busy: bool) -> None:
+        """Show or hide the progress bar."""
+        if busy:
+            self._timer.start()
+        else:
+            self._timer.stop()
+            self._row.hide()
