@@ -11,7 +11,8 @@ from napari_segany.core.prompts import Box, Point
 
 def inner_distance(mask: np.ndarray) -> np.ndarray:
     """(y, x) bool -> (y, x) float distance in pixels to the nearest pixel off the mask; beyond the picture is off."""
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    distance: np.ndarray = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return distance
 
 
 def centre_point(mask: np.ndarray) -> Point:

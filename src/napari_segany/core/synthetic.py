@@ -42,7 +42,9 @@ def _noise(rng: Random, shape: tuple[int, int], scale: float, octaves: int = 3) 
         coarse = rng.standard_normal([int(n / grain) + 3 for n in shape]).astype(np.float32)
         start = rng.uniform(0, 1, 2)
         field += ndimage.affine_transform(coarse, [1 / grain, 1 / grain], start, shape, order=1) / 2**octave
-    return (field - field.mean()) / (field.std() + 1e-6)
+    field -= field.mean()
+    field /= field.std() + 1e-6
+    return field
 
 
 def _outline(rng: Random, radius: float, wobble: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -57,7 +59,8 @@ def _outline(rng: Random, radius: float, wobble: float) -> Callable[[np.ndarray,
         along, across = (cos * x + sin * y) / stretch, (cos * y - sin * x) * stretch
         theta = np.arctan2(across, along)[..., None]
         edge = radius * (1 + (amplitude * np.cos(orders * theta + phase)).sum(-1))
-        return np.hypot(along, across) / np.maximum(edge, 0.3 * radius)
+        distance: np.ndarray = np.hypot(along, across) / np.maximum(edge, 0.3 * radius)
+        return distance
 
     return relative_distance
 
@@ -138,7 +141,8 @@ def _edges(labels: np.ndarray, width: float) -> np.ndarray:
     seams = np.zeros(labels.shape, bool)
     seams[1:] |= labels[1:] != labels[:-1]
     seams[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    return ndimage.distance_transform_edt(~seams) <= width / 2
+    near: np.ndarray = ndimage.distance_transform_edt(~seams) <= width / 2
+    return near
 
 
 def _inner(rng: Random, outer: np.ndarray, share: float) -> np.ndarray:
@@ -162,13 +166,15 @@ def _per_object(rng: Random, labels: np.ndarray, spread: float) -> np.ndarray:
     """(y, x) float32: 0 off the objects, about 1 on them, differing from object to object."""
     values = np.exp(spread * rng.standard_normal(labels.max() + 1)).astype(np.float32)
     values[0] = 0
-    return values[labels]
+    spread_out: np.ndarray = values[labels]
+    return spread_out
 
 
 def _depth(labels: np.ndarray, radius: float) -> np.ndarray:
     """(y, x) float32 from 0 at an object's rim to 1 at `radius` inside it."""
     rim = _edges(labels, 1.0) | (labels == 0)
-    return np.clip(ndimage.distance_transform_edt(~rim) / max(radius, 1), 0, 1).astype(np.float32)
+    depth: np.ndarray = np.clip(ndimage.distance_transform_edt(~rim) / max(radius, 1), 0, 1).astype(np.float32)
+    return depth
 
 
 def _sparse(rng: Random, shape: tuple[int, int], radius: float, wobble: float) -> np.ndarray:
@@ -278,7 +284,8 @@ def _camera(rng: Random, scene: np.ndarray) -> np.ndarray:
     photons = 10 ** rng.uniform(1.3, 3.5)
     noise = rng.standard_normal(scene.shape if rng.random() < 0.4 else (*shape, 1)).astype(np.float32)
     scene = scene + noise * np.sqrt(np.clip(scene, 0, None) / photons + rng.uniform(0, 0.03) ** 2)
-    return (255 * np.clip(scene, 0, 1)).astype(np.uint8)
+    picture: np.ndarray = (255 * np.clip(scene, 0, 1)).astype(np.uint8)
+    return picture
 
 
 def synthetic_image(

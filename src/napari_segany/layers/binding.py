@@ -245,9 +245,11 @@ class Binding:
             self.refresh()
 
     def _show(self) -> None:
-        if self.preview is None:
-            self.ensure_layers()
         result = self.session.result
+        if result is not None:
+            self.ensure_layers()
+        if self.preview is None:
+            return
         if result is None or not result.masks:
             self.preview.clear()
         else:

@@ -105,7 +105,10 @@ def _scribble(corners: np.ndarray, positive: bool) -> list[Point]:
     along = np.concatenate([[0], np.cumsum(lengths)])
     count = max(int(along[-1] / SCRIBBLE_STEP), 1) + 1
     stops = np.linspace(0, along[-1], count)
-    return [Point(float(y), float(x), positive) for y, x in zip(*(np.interp(stops, along, c) for c in corners.T), strict=True)]
+    return [
+        Point(float(y), float(x), positive)
+        for y, x in zip(*(np.interp(stops, along, c) for c in corners.T), strict=True)
+    ]
 
 
 def _ellipse(corners: np.ndarray) -> np.ndarray:
@@ -134,7 +137,9 @@ def read_prompt(points: Points | None, shapes: Shapes | None, image: Image, view
     box: Box | None = None
     rough: np.ndarray | None = None
     plane_shape = view.plane_shape(image_shape(image))
-    for index in shapes_here(shapes, image, view) if shapes is not None else ():
+    if shapes is None:
+        return Prompt(tuple(clicks))
+    for index in shapes_here(shapes, image, view):
         corners, _ = _on_plane(shapes, shapes.data[index], image, view)
         kind = shapes.shape_type[index]
         if kind == "rectangle":

@@ -1,8 +1,8 @@
 """`tiny`, the model in the wheel: SAM's interfaces over a small convolutional encoder, for microscopy.
 
 The image encoder is a residual network with a feature pyramid. It sees the colours as they are and, beside them, the
-gray value normalised by its surroundings, so that dim, bright and unevenly lit pictures look alike to it. Batch norm and
-local windows only: what it says of an object does not depend on how much empty picture lies around it.
+gray value normalised by its surroundings, so that dim, bright and unevenly lit pictures look alike to it. Batch norm
+and local windows only: what it says of an object does not depend on how much empty picture lies around it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(*_conv_norm(channels, channels), nn.ReLU(True), *_conv_norm(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same shape."""
         return F.relu(x + self.body(x))
 
 
@@ -119,8 +120,8 @@ class TinyEncoder(nn.Module):
 class DenseHead(nn.Module):
     """What can be said of every pixel without a prompt, at a stride of 4 pixels.
 
-    Channels are those of ``DENSE_CHANNELS``: logits of foreground, boundary and centre, and the vector from the pixel to
-    the centre of its object in units of the object's radius.
+    Channels are those of ``DENSE_CHANNELS``: logits of foreground, boundary and centre, and the vector from the pixel
+    to the centre of its object in units of the object's radius.
     """
 
     def __init__(self, embed_dim: int = EMBED_DIM) -> None:

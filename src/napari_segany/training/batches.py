@@ -63,16 +63,17 @@ def dense_targets(labels: np.ndarray) -> np.ndarray:
     seams[1:-1, 1:-1] = (labels[2:, 1:-1] != labels[:-2, 1:-1]) | (labels[1:-1, 2:] != labels[1:-1, :-2])
     grid = (slice(DENSE_STRIDE // 2, None, DENSE_STRIDE),) * 2
     blocks = seams.reshape(seams.shape[0] // DENSE_STRIDE, DENSE_STRIDE, -1, DENSE_STRIDE)
-    _, ids = np.unique(labels[grid], return_inverse=True)
-    ids = ids.reshape(labels[grid].shape)
-    y, x = (axis.astype(np.float32) for axis in np.mgrid[: ids.shape[0], : ids.shape[1]])
+    seen: np.ndarray = labels[grid]
+    _, flat = np.unique(seen, return_inverse=True)
+    ids: np.ndarray = flat.reshape(seen.shape)
+    y, x = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(np.float32)
     area = np.bincount(ids.ravel())
     radius = np.sqrt(area / np.pi)[ids]
     offsets = [np.bincount(ids.ravel(), axis.ravel())[ids] / area[ids] - axis for axis in (y, x)]
     offsets = [np.clip(offset / radius, -3, 3) for offset in offsets]
     heat = np.exp(-(offsets[0] ** 2 + offsets[1] ** 2) / (2 * 0.3**2))
-    inside = labels[grid] > 0
-    boundary = blocks.any((1, 3)) & (inside | blocks.any((1, 3)))
+    inside = seen > 0
+    boundary = blocks.any((1, 3))
     return np.stack([inside, boundary, heat * inside, offsets[0] * inside, offsets[1] * inside]).astype(np.float32)
 
 
@@ -133,8 +134,12 @@ class CropDataset(Dataset):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Masks (M, y, x), their first prompts (M, 2, 2) and (M, 2)."""
         config = self.config
-        objects = [(level, label) for level in levels for label in np.flatnonzero(np.bincount(level.ravel()) >= MIN_PIXELS)]
-        objects = [(level, label) for level, label in objects if label]
+        objects = [
+            (level, label)
+            for level in levels
+            for label in np.flatnonzero(np.bincount(level.ravel()) >= MIN_PIXELS)
+            if label
+        ]
         order = rng.permutation(len(objects)) if objects else _NOTHING
         distance = np.zeros(levels[0].shape)
         if complete:
@@ -167,5 +172,5 @@ class _From:
 
 def stream(dataset: CropDataset, step: int, workers: int) -> Iterator[dict[str, Tensor]]:
     """Endless batches, beginning with that of `step`."""
-    loader = DataLoader(dataset, batch_sampler=_From(step, dataset.config.crops), num_workers=workers)  # type: ignore[arg-type]
+    loader = DataLoader(dataset, batch_sampler=_From(step, dataset.config.crops), num_workers=workers)
     yield from loader

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 class Task(Protocol):
     """A model with its losses."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
 
     def training_forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses of a batch; ``loss`` is minimised."""
@@ -77,11 +79,9 @@ class Loop:
 
     def __init__(self, task: Task, config: LoopConfig, folder: Path, device: torch.device) -> None:
         self.task, self.config, self.folder, self.device = task, config, folder, device
-        task.model.to(device, memory_format=torch.channels_last)
+        task.model.to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(task.model).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            task.model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay
-        )
+        self.optimizer = torch.optim.AdamW(task.model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay)
         self.step = 0
         self.seconds = 0.0
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,9 @@ class TaskConfig:
     ----------
     dense_steps : int
         First steps with the dense targets alone; prompts from nothing stall.
+    together_steps : int
+        Until this step all four masks learn from every prompt, in single rounds; before they can draw anything, those
+        that are never the best would be left behind.
     dense_weight, focal_weight, dice_weight, iou_weight : float
         Weights of the losses.
     mask_share : float
@@ -28,7 +31,8 @@ class TaskConfig:
         Number of rounds and the share of steps that have so many.
     """
 
-    dense_steps: int = 800
+    dense_steps: int = 500
+    together_steps: int = 1500
     dense_weight: float = 0.3
     focal_weight: float = 2.0
     dice_weight: float = 1.0
@@ -122,7 +126,7 @@ class SamTask:
         if step < self.config.dense_steps:
             return {"loss": dense, "dense": dense.detach()}
         generator = torch.Generator().manual_seed(step)
-        losses = self._prompted(self._scene(features, batch), batch, generator)
+        losses = self._prompted(self._scene(features, batch), batch, generator, step < self.config.together_steps)
         losses["dense"] = dense.detach()
         losses["loss"] = losses["loss"] + self.config.dense_weight * dense
         return losses
@@ -159,12 +163,12 @@ class SamTask:
         return self.model.mask_decoder(scene.image, scene.position, sparse, dense, scene.high_res)
 
     def _prompted(
-        self, scene: _Scene, batch: dict[str, Tensor], generator: torch.Generator
+        self, scene: _Scene, batch: dict[str, Tensor], generator: torch.Generator, together: bool
     ) -> dict[str, Tensor]:
         config = self.config
         draw = torch.rand(2, generator=generator)
         shares = torch.tensor(list(config.rounds.values()))
-        rounds = list(config.rounds)[int(torch.multinomial(shares, 1, generator=generator))]
+        rounds = 1 if together else list(config.rounds)[int(torch.multinomial(shares, 1, generator=generator))]
         xy, kinds = batch["xy"].flatten(0, 1), batch["kinds"].flatten(0, 1)
         previous = None
         if draw[0] < config.mask_share:
@@ -172,14 +176,20 @@ class SamTask:
             if draw[1] < 0.5:
                 xy, kinds = xy[:, :0], kinds[:, :0]
         silent = int(torch.randint(1, max(rounds, 2), (1,), generator=generator))
-        losses, log = [], {}
+        losses: list[Tensor] = []
+        log: dict[str, Tensor] = {}
         for number in range(rounds):
             learns = number in (0, rounds - 1)
             with torch.set_grad_enabled(learns):
                 logits, scores = self._decode(scene, xy, kinds, previous)
             if learns:
                 ambiguous = number == 0 and previous is None
-                loss, watch = self._mask_losses(logits.float(), scores.float(), scene.target, kinds, ambiguous)
+                lone = (
+                    kinds[:, 0] == 1
+                    if ambiguous and kinds.shape[1]
+                    else torch.zeros_like(scores[:, 0], dtype=torch.bool)
+                )
+                loss, watch = self._mask_losses(logits.float(), scores.float(), scene.target, lone, together)
                 losses.append(loss)
                 log = {f"first_{k}": v for k, v in watch.items()} if number == 0 else {**log, "last_iou": watch["iou"]}
             if number + 1 < rounds:
@@ -192,7 +202,9 @@ class SamTask:
     @staticmethod
     def _shown(logits: Tensor, scores: Tensor, first: bool) -> Tensor:
         """The mask (P, 1, h, w) that a user would be shown."""
-        choice = scores[:, 1:].argmax(1) + 1 if first else torch.zeros(len(scores), dtype=torch.long, device=scores.device)
+        choice = (
+            scores[:, 1:].argmax(1) + 1 if first else torch.zeros(len(scores), dtype=torch.long, device=scores.device)
+        )
         return logits.take_along_dim(choice[:, None, None, None], 1).float()
 
     @staticmethod
@@ -212,25 +224,29 @@ class SamTask:
         return torch.cat([xy, new.to(xy)], 1), torch.cat([kinds, positive.to(kinds)], 1)
 
     def _mask_losses(
-        self, logits: Tensor, scores: Tensor, target: Tensor, kinds: Tensor, ambiguous: bool
+        self, logits: Tensor, scores: Tensor, target: Tensor, lone: Tensor, together: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Best of the three masks for a lone point, the single mask for everything else; IoU for all that are used."""
+        """Best of the three masks for a `lone` point, the single mask for everything else; IoU for all in use."""
         config = self.config
         truth = target[:, None].expand_as(logits)
         shape = config.focal_weight * focal(logits, truth) + config.dice_weight * dice(logits, truth)
         real = iou(logits.detach(), truth)
-        lone = (kinds[:, 0] == 1) if ambiguous and kinds.shape[1] else torch.zeros(len(logits), dtype=torch.bool)
-        lone = lone.to(logits.device)
-        best = shape[:, 1:].min(1).values
-        per_prompt = torch.where(lone, best + 0.3 * shape[:, 0], shape[:, 0])
+        per_prompt = torch.where(lone, shape[:, 1:].min(1).values + 0.3 * shape[:, 0], shape[:, 0])
+        used = torch.cat([torch.ones_like(lone)[:, None], lone[:, None].expand(-1, 3)], 1).float()
+        if together:
+            per_prompt, used = shape.mean(1), torch.ones_like(used)
         # Where nothing should be found the mask matters less than the low score.
         present = (target.flatten(1).sum(1) > 0).float()
         per_prompt = per_prompt * (0.1 + 0.9 * present)
-        asked = torch.cat([torch.ones_like(lone)[:, None], lone[:, None].expand(-1, 3)], 1).float()
-        calibration = (((scores - real) ** 2) * asked).sum(1) / asked.sum(1)
-        chosen = real[:, 1:].take_along_dim(scores[:, 1:].argmax(1, keepdim=True), 1)[:, 0]
-        shown = torch.where(lone, chosen, real[:, 0])
-        mean = (shown * present).sum() / present.sum().clamp_min(1)
-        oracle = (torch.where(lone, real[:, 1:].max(1).values, real[:, 0]) * present).sum() / present.sum().clamp_min(1)
+        calibration = (((scores - real) ** 2) * used).sum(1) / used.sum(1)
         loss = (per_prompt + config.iou_weight * calibration).mean()
-        return loss, {"iou": mean.detach(), "oracle": oracle.detach(), "score_error": calibration.mean().detach()}
+        return loss, {**self._watch(scores, real, lone, present), "score_error": calibration.mean().detach()}
+
+    @staticmethod
+    def _watch(scores: Tensor, real: Tensor, lone: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Mean IoU of the masks that would be shown, and of the best that could have been."""
+        chosen = real[:, 1:].take_along_dim(scores[:, 1:].argmax(1, keepdim=True), 1)[:, 0]
+        count = present.sum().clamp_min(1)
+        shown = torch.where(lone, chosen, real[:, 0])
+        best = torch.where(lone, real[:, 1:].max(1).values, real[:, 0])
+        return {"iou": (shown * present).sum() / count, "oracle": (best * present).sum() / count}

@@ -30,7 +30,7 @@ class Job:
     """
 
     def __init__(
-        self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None]
+        self, work: Callable[[], Any], done: Callable[[Any], object], failed: Callable[[Exception], None]
     ) -> None:
         self.work, self.done, self.failed = work, done, failed
         self.cancelled = False
@@ -66,7 +66,7 @@ class Jobs(QObject):
         self,
         work: Callable[[], Any],
         *,
-        done: Callable[[Any], None],
+        done: Callable[[Any], object],
         failed: Callable[[Exception], None],
         instead_of: str = "",
     ) -> Job:

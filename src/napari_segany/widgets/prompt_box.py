@@ -40,7 +40,9 @@ class PromptBox(QWidget):
         self._negative = False
         self._tools = QButtonGroup(self)
         self._sign = QPushButton()
-        self._sign.setToolTip("Whether the next click lies on the object or off it. Key: N. Shift+click does the other.")
+        self._sign.setToolTip(
+            "Whether the next click lies on the object or off it. Key: N. Shift+click does the other."
+        )
         self._keep = QPushButton("Keep  (K)")
         self._keep.setToolTip("Paint the mask as a new label into the Labels layer")
         self._discard = QPushButton("Start anew  (Q)")

@@ -18,6 +18,8 @@ from napari_segany.models.sam.layers import LayerNorm2d
 class PositionEmbeddingRandom(nn.Module):
     """Sines and cosines of random projections of (x, y) positions (Tancik et al. 2020)."""
 
+    positional_encoding_gaussian_matrix: Tensor
+
     def __init__(self, num_pos_feats: int, scale: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", scale * torch.randn(2, num_pos_feats))
@@ -63,7 +65,7 @@ class PromptEncoder(nn.Module):
         self.input_size = input_size
         self.mask_input_size = (4 * embedding_size[0], 4 * embedding_size[1])
         self.pe_layer = PositionEmbeddingRandom(embed_dim // 2)
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, embed_dim) for _ in range(4))
+        self.point_embeddings = nn.ModuleList([nn.Embedding(1, embed_dim) for _ in range(4)])
         self.not_a_point_embed = nn.Embedding(1, embed_dim)
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, mask_channels // 4, kernel_size=2, stride=2),
@@ -98,7 +100,8 @@ class PromptEncoder(nn.Module):
         height, width = self.input_size
         # Half a pixel leads to the middle of the pixel that was named.
         places = self.pe_layer((xy + 0.5) / xy.new_tensor([width, height]))
-        kinds = torch.cat([self.not_a_point_embed.weight, *(kind.weight for kind in self.point_embeddings)])
+        named = [kind.weight for kind in self.point_embeddings if isinstance(kind, nn.Embedding)]
+        kinds = torch.cat([self.not_a_point_embed.weight, *named])
         return places * (labels >= 0)[..., None] + kinds[labels.long() + 1]
 
     def forward(

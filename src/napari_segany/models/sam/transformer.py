@@ -53,6 +53,7 @@ class TokenMLP(nn.Module):
         self.lin2 = nn.Linear(mlp_dim, embedding_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> the same shape."""
         return self.lin2(F.relu(self.lin1(x)))
 
 
@@ -107,13 +108,10 @@ class TwoWayTransformer(nn.Module):
         C over the inner width of the attentions between tokens and image.
     """
 
-    def __init__(
-        self, depth: int, embedding_dim: int, num_heads: int, mlp_dim: int, downsample_rate: int = 2
-    ) -> None:
+    def __init__(self, depth: int, embedding_dim: int, num_heads: int, mlp_dim: int, downsample_rate: int = 2) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            TwoWayAttentionBlock(embedding_dim, num_heads, mlp_dim, downsample_rate, first=i == 0)
-            for i in range(depth)
+            TwoWayAttentionBlock(embedding_dim, num_heads, mlp_dim, downsample_rate, first=i == 0) for i in range(depth)
         )
         self.final_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)

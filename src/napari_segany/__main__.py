@@ -1,0 +1,7 @@
+"""``python -m napari_segany`` is ``napari-segany``."""
+
+import sys
+
+from napari_segany.cli import main
+
+sys.exit(main())

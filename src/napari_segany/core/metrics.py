@@ -1,0 +1,129 @@
+"""How well masks agree with the truth, and how sure the numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 1000
+
+
+def iou(found: np.ndarray, truth: np.ndarray) -> float:
+    """Intersection over union of two masks; 1 when both are empty.
+
+    Parameters
+    ----------
+    found, truth : ndarray
+        bool, of one shape.
+
+    Returns
+    -------
+    float
+        Within 0..1.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+    """
+    if found.shape != truth.shape:
+        raise ValueError(f"masks of different shapes: {found.shape} and {truth.shape}")
+    union = int(np.count_nonzero(found | truth))
+    return int(np.count_nonzero(found & truth)) / union if union else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A score over many masks of many images.
+
+    Parameters
+    ----------
+    mean : float
+        Over masks, so that crowded images weigh more.
+    per_image : float
+        Mean over images of the mean over each one's masks.
+    low, high : float
+        95% interval of `mean`: bootstrap over images, since masks of one image are alike.
+    n : int
+        Number of masks.
+    """
+
+    mean: float
+    per_image: float
+    low: float
+    high: float
+    n: int
+
+
+def summarise(scores: Sequence[np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0) -> Summary:
+    """Summarise the scores of all masks.
+
+    Parameters
+    ----------
+    scores : sequence of ndarray
+        For each image, (masks,) float. Images without masks do not count.
+    resamples : int
+        Bootstrap samples.
+    seed : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    ValueError
+        When there is no mask at all.
+    """
+    kept = [np.asarray(one, float) for one in scores if len(one)]
+    if not kept:
+        raise ValueError("no mask to summarise")
+    sums, counts = np.array([one.sum() for one in kept]), np.array([len(one) for one in kept])
+    low, high = bootstrap(sums, counts, resamples=resamples, seed=seed)
+    return Summary(sums.sum() / counts.sum(), float(np.mean(sums / counts)), low, high, int(counts.sum()))
+
+
+def bootstrap(
+    sums: np.ndarray, counts: np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Interval of a mean over masks when images are drawn again with replacement (percentile bootstrap).
+
+    For a paired comparison, give the sums of the differences.
+
+    Parameters
+    ----------
+    sums, counts : ndarray
+        (images,) the sum of the scores in each image, and how many there are, at least one.
+    level : float
+        Share of the resampled means within the interval.
+    resamples : int
+        How many times images are drawn.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    (low, high)
+    """
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (resamples, len(sums)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def clicks_needed(rounds: np.ndarray, target: float) -> np.ndarray:
+    """Number of clicks (NoC) until an IoU is reached; the number of rounds where it never is.
+
+    Parameters
+    ----------
+    rounds : ndarray
+        (masks, rounds) float, the IoU after each click.
+    target : float
+        The IoU to reach.
+
+    Returns
+    -------
+    ndarray
+        (masks,) int, from 1.
+    """
+    reached = rounds >= target
+    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, rounds.shape[1])

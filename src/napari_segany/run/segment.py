@@ -1,0 +1,196 @@
+"""One image file and what was said of its objects become one file of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.masks import paintable
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.run.clicks import PlacedPrompt, read_prompts
+from napari_segany.run.images import ImageFile, read_image, reading
+from napari_segany.run.labels import check_output, write_labels
+
+TOGETHER = 64
+"""Prompts asked at once: each answer is as large as the plane, so that all of a table's would not fit into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentJob:
+    """What to segment, and where to write it.
+
+    Parameters
+    ----------
+    image : Path
+        Anything that :func:`~napari_segany.run.images.read_image` reads.
+    labels : Path
+        Anything that :func:`~napari_segany.run.labels.write_labels` writes.
+    prompts : tuple of Prompt
+        One for each object on `plane`; their labels follow those of `table`.
+    table : Path, optional
+        A CSV file of clicks, with labels and planes of its own.
+    plane : int, optional
+        The plane of `prompts`, leading axes counted in C order. Needed when the image has more than one.
+    overwrite : bool
+        Replace the file of labels when it exists.
+    """
+
+    image: Path
+    labels: Path
+    prompts: tuple[Prompt, ...] = ()
+    table: Path | None = None
+    plane: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReport:
+    """What became of a job.
+
+    Parameters
+    ----------
+    path : Path
+        Where the labels were written.
+    painted : dict of int to int
+        Pixels that each label got, in the order in which the objects were asked for; 0 when nothing was found or all
+        of it was taken by earlier objects.
+    """
+
+    path: Path
+    painted: dict[int, int]
+
+
+def objects(points: Sequence[Point], boxes: Sequence[Box], *, together: bool = False) -> tuple[Prompt, ...]:
+    """Prompts from points and boxes in the order they were given.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        A positive point starts an object; a negative one belongs to the object of the point before it.
+    boxes : sequence of Box
+        Each is an object of its own.
+    together : bool
+        All of them describe one object instead.
+
+    Raises
+    ------
+    InputError
+        When a negative point has no object to belong to, or one object has two boxes.
+    """
+    if together:
+        if len(boxes) > 1:
+            raise InputError(f"one object has one box at most, got {len(boxes)}")
+        if not boxes and not any(point.positive for point in points):
+            raise InputError("an object needs a positive point or a box")
+        return (Prompt(tuple(points), box=boxes[0] if boxes else None),)
+    groups: list[list[Point]] = []
+    for point in points:
+        if point.positive:
+            groups.append([point])
+        elif groups:
+            groups[-1].append(point)
+        else:
+            raise InputError(f"the negative point {point.y:g},{point.x:g} has no positive one before it")
+    return (*(Prompt(tuple(group)) for group in groups), *(Prompt(box=box) for box in boxes))
+
+
+def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentReport:
+    """Segment the objects that were asked for and write their labels.
+
+    Objects are painted in the order they were asked for; a pixel stays with the object that had it first.
+
+    Parameters
+    ----------
+    job : SegmentJob
+        What to do.
+    load : callable
+        Makes the segmenter; called once everything else is known to be in order.
+
+    Raises
+    ------
+    InputError
+        When the image or the table cannot be used, a prompt lies off the picture, or the labels cannot be written;
+        nothing is written then.
+    ModelError
+        From `load`.
+    """
+    _check_paths(job)
+    placed = read_prompts(job.table) if job.table else []
+    image = read_image(job.image)
+    with reading(job.image):
+        stack = image.stack()
+    placed += _placed(job, stack, after=max((one.label for one in placed), default=0))
+    if not placed:
+        raise InputError("nothing to segment: give at least a point, a box or a table of points")
+    for one in placed:
+        _check_inside(one, stack)
+    labels, painted = _paint(job, stack, placed, load())
+    labels = labels.reshape(stack.shape + stack.plane_shape)
+    path = write_labels(job.labels, labels, axes=_letters(image), scale=image.label_scale, overwrite=job.overwrite)
+    return SegmentReport(path, painted)
+
+
+def _letters(image: ImageFile) -> str | None:
+    """Axes of the labels; the usual ones where the image has axes that label files have no name for."""
+    return image.label_axes if set(image.label_axes) <= set("tzyx") else None
+
+
+def _check_paths(job: SegmentJob) -> None:
+    output = check_output(job.labels, overwrite=job.overwrite)
+    for given in (job.image, job.table):
+        if given is not None and output.exists() and given.exists() and output.samefile(given):
+            raise InputError(f"the labels would replace {given}, from which they are made")
+
+
+def _placed(job: SegmentJob, stack: Stack, after: int) -> list[PlacedPrompt]:
+    """The job's own prompts, with labels that follow `after`."""
+    if job.plane is not None:
+        stack.index(job.plane)
+    if job.prompts and job.plane is None and len(stack) > 1:
+        raise InputError(f"{job.image} has {len(stack)} planes: say which one is meant, 0 to {len(stack) - 1}")
+    return [PlacedPrompt(label, job.plane or 0, prompt) for label, prompt in enumerate(job.prompts, start=after + 1)]
+
+
+def _check_inside(one: PlacedPrompt, stack: Stack) -> None:
+    """Refuse what lies off the picture: the model would answer something all the same."""
+    stack.index(one.z)
+    height, width = stack.plane_shape
+    size = f"the picture, which has {height} rows and {width} columns"
+    for point in one.prompt.points:
+        if not (-0.5 <= point.y <= height - 0.5 and -0.5 <= point.x <= width - 0.5):
+            raise InputError(f"the point {point.y:g},{point.x:g} lies outside {size}")
+    box = one.prompt.box
+    if box is None:
+        return
+    corners = f"{box.y0:g},{box.x0:g},{box.y1:g},{box.x1:g}"
+    if box.y0 == box.y1 or box.x0 == box.x1:
+        raise InputError(f"the box {corners} has no area")
+    if box.y1 < -0.5 or box.x1 < -0.5 or box.y0 > height - 0.5 or box.x0 > width - 0.5:
+        raise InputError(f"the box {corners} lies outside {size}")
+
+
+def _paint(
+    job: SegmentJob, stack: Stack, placed: Sequence[PlacedPrompt], segmenter: Segmenter
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Labels of all planes, (plane, y, x) uint32, and the pixels that each got."""
+    labels = np.zeros((len(stack), *stack.plane_shape), np.uint32)
+    painted = {one.label: 0 for one in placed}
+    for z in sorted({one.z for one in placed}):
+        here = [one for one in placed if one.z == z]
+        with reading(job.image):
+            plane = stack.plane(z)
+        embedding = segmenter.embed(plane)
+        for start in range(0, len(here), TOGETHER):
+            group = here[start : start + TOGETHER]
+            answers = segmenter.segment(embedding, [one.prompt for one in group])
+            for one, candidates in zip(group, answers, strict=True):
+                free = paintable(labels[z], candidates[0].pixels)
+                labels[z][free] = one.label
+                painted[one.label] += len(free[0])
+    return labels, painted
