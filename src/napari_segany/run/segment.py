@@ -17,6 +17,7 @@ from napari_segany.run.clicks import PlacedPrompt, read_prompts
 from napari_segany.run.images import ImageFile, read_image, reading
 from napari_segany.run.labels import check_output, write_labels
 
+MAX_LABEL = 2**32 - 1
 TOGETHER = 64
 """Prompts asked at once: each answer is as large as the plane, so that all of a table's would not fit into memory."""
 
@@ -160,6 +161,8 @@ def _placed(job: SegmentJob, stack: Stack, after: int) -> list[PlacedPrompt]:
 def _check_inside(one: PlacedPrompt, stack: Stack) -> None:
     """Refuse what lies off the picture: the model would answer something all the same."""
     stack.index(one.z)
+    if one.label > MAX_LABEL:
+        raise InputError(f"the label {one.label} is too large for a file, which holds {MAX_LABEL} at most")
     height, width = stack.plane_shape
     size = f"the picture, which has {height} rows and {width} columns"
     for point in one.prompt.points:

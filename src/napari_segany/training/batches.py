@@ -65,8 +65,9 @@ def dense_targets(labels: np.ndarray) -> np.ndarray:
     blocks = seams.reshape(seams.shape[0] // DENSE_STRIDE, DENSE_STRIDE, -1, DENSE_STRIDE)
     seen: np.ndarray = labels[grid]
     _, flat = np.unique(seen, return_inverse=True)
-    ids: np.ndarray = flat.reshape(seen.shape)
-    y, x = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(np.float32)
+    height, width = seen.shape
+    ids: np.ndarray = flat.reshape(height, width)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
     area = np.bincount(ids.ravel())
     radius = np.sqrt(area / np.pi)[ids]
     offsets = [np.bincount(ids.ravel(), axis.ravel())[ids] / area[ids] - axis for axis in (y, x)]

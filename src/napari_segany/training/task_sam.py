@@ -183,12 +183,7 @@ class SamTask:
             with torch.set_grad_enabled(learns):
                 logits, scores = self._decode(scene, xy, kinds, previous)
             if learns:
-                ambiguous = number == 0 and previous is None
-                lone = (
-                    kinds[:, 0] == 1
-                    if ambiguous and kinds.shape[1]
-                    else torch.zeros_like(scores[:, 0], dtype=torch.bool)
-                )
+                lone = (kinds == 1).any(1) & (number == 0 and previous is None)
                 loss, watch = self._mask_losses(logits.float(), scores.float(), scene.target, lone, together)
                 losses.append(loss)
                 log = {f"first_{k}": v for k, v in watch.items()} if number == 0 else {**log, "last_iou": watch["iou"]}

@@ -1,0 +1,343 @@
+"""``napari-segany …``: reads the command line, calls one function, says what came of it.
+
+Whatever is heavy is imported by the command that needs it, so that ``--help`` and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_segany import __version__
+from napari_segany.core.errors import InputError, SeganyError
+
+if TYPE_CHECKING:
+    from napari_segany.core.prompts import Box, Point
+    from napari_segany.core.segmenter import Segmenter
+    from napari_segany.models.registry import ModelSpec
+
+# Depending on its version typer uses click or a copy of its own; this is what all of click's errors have in common.
+_UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
+
+SIGNS = {"+": True, "-": False}
+
+
+def _app(**options: Any) -> typer.Typer:
+    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, **options)
+
+
+app = _app(help="Segment anything in microscopy images: click, box, have the mask.")
+models = _app(help="Which models there are.")
+bench = _app(help="Measure a model on labelled images.")
+train = _app(help="Train a model.")
+app.add_typer(models, name="models")
+app.add_typer(bench, name="bench")
+app.add_typer(train, name="train")
+
+ModelOption = Annotated[str, typer.Option(help="Name of a model (see `models list`), or path of a checkpoint.")]
+DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or mps.")]
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of one set: images/ with labels/; images/ with labels_bits/ and classes.json (its mitochondria); "
+        "or volumes NAME_image.tif with NAME_labels.tif."
+    ),
+]
+JsonOption = Annotated[Path | None, typer.Option(help="Write the rows to this file instead of showing a table.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Take the first images only.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the program's name; by default what the process was given.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 2 for bad input, after one line on stderr; 130 when interrupted.
+    """
+    try:
+        status = app(arguments, prog_name="napari-segany", standalone_mode=False)
+    except SeganyError as error:
+        return _fail(str(error))
+    except _UsageErrors as error:
+        return _fail(getattr(error, "format_message", error.__str__)())
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"napari-segany: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-segany {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option("--headless", help="Do without a window.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the labels (TIFF) and the picture; without a window, segany-demo by default."),
+    ] = None,
+) -> None:
+    """Watch prompts being placed on a sample and masks appear.
+
+    Opens napari and leaves the window to you; without a display it writes labels and a picture, and tells the mean IoU
+    with the sample's known truth.
+    """
+    from napari_segany.widgets.demo import run_demo
+
+    typer.echo(run_demo(headless, out))
+
+
+@app.command()
+def segment(  # noqa: PLR0913  each parameter is an option of the command line
+    image: Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr.")],
+    labels: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="LABELS", help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME."),
+    ],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="Y,X[,+|-]",
+            help="A point in pixels, the centre of the first being 0,0. Each positive point (no sign, or +) is an "
+            "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
+            "Repeat.",
+        ),
+    ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="A table with columns y and x, and, if wanted, label (rows that share it are one object), positive "
+            "(true or false) and z (the plane). Tables that napari saves are read too.",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="Y0,X0,Y1,X1", help="A box, an object of its own; labelled after the points. Repeat."),
+    ] = None,
+    one_object: Annotated[
+        bool, typer.Option("--one-object", help="All --point and --box together describe a single object.")
+    ] = False,
+    plane: Annotated[
+        int | None,
+        typer.Option("--plane", "-z", min=0, help="Plane of --point and --box in an image that has several, from 0."),
+    ] = None,
+    model: ModelOption = "tiny",
+    device: DeviceOption = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")] = False,
+) -> None:
+    """Segment the objects that are pointed at and write their labels.
+
+    Labels count from 1 in the order given: those of the table first, with its own labels, then points, then boxes.
+    Where objects overlap, the first one keeps the pixels.
+    """
+    from napari_segany.run.segment import SegmentJob, objects, segment_file
+
+    clicks = [_point(text) for text in point or ()]
+    boxes = [_box(text) for text in box or ()]
+    prompts = objects(clicks, boxes, together=one_object)
+    report = segment_file(SegmentJob(image, labels, prompts, points, plane, overwrite), _loader(model, device))
+    for label, pixels in report.painted.items():
+        if not pixels:
+            typer.echo(f"napari-segany: object {label} got no pixel", err=True)
+    found = sum(pixels > 0 for pixels in report.painted.values())
+    typer.echo(f"wrote {report.path}: {found} of {len(report.painted)} objects")
+
+
+def _numbers(text: str, option: str, form: str, count: int) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise InputError(f"{option} takes {form}, got {text!r}")
+    return values
+
+
+def _point(text: str) -> Point:
+    from napari_segany.core.prompts import Point
+
+    place, _, sign = text.rpartition(",")
+    positive = SIGNS.get(sign.strip())
+    y, x = _numbers(text if positive is None else place, "--point", "y,x or y,x,+ or y,x,-", 2)
+    return Point(y, x, positive is not False)
+
+
+def _box(text: str) -> Box:
+    from napari_segany.core.prompts import Box
+
+    return Box(*_numbers(text, "--box", "y0,x0,y1,x1", 4))
+
+
+def _loader(model: str, device: str) -> Callable[[], Segmenter]:
+    """What loads the model when it is needed: torch takes seconds to import."""
+
+    def load() -> Segmenter:
+        from napari_segany.models.loading import load_segmenter
+
+        return load_segmenter(model, device, progress=_show_download)
+
+    return load
+
+
+def _show_download(done: int, total: int | None) -> None:
+    if sys.stderr.isatty():
+        of = f" of {total / 1e6:.0f}" if total else ""
+        typer.echo(f"\rdownloading {done / 1e6:.0f}{of} MB", err=True, nl=done == total)
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the models that are known by name."""
+    from napari_segany.models.registry import list_models
+
+    rows = [(spec.name, _size(spec), spec.domain, spec.licence) for spec in list_models()]
+    typer.echo(_table([("model", "size", "made for", "licence"), *rows]))
+
+
+@models.command("info")
+def model_info(name: Annotated[str, typer.Argument(help="Name of a model.")]) -> None:
+    """Tell all that is known of one model."""
+    from napari_segany.models.registry import find
+
+    spec = find(name)
+    # after the name is known to be one: this imports torch
+    from napari_segany.models.weights import weights_path
+
+    path = weights_path(spec)
+    rows = {
+        "model": spec.name,
+        "architecture": spec.architecture,
+        "made for": spec.domain,
+        "size": _size(spec),
+        "licence": spec.licence,
+        "cite": spec.citation,
+        "published": spec.url or "with this package",
+        "hash": spec.hash or "",
+        "file": f"{path} ({'there' if path.is_file() else 'not there yet'})",
+    }
+    typer.echo(_table([(f"{key}:", value) for key, value in rows.items() if value]))
+
+
+def _size(spec: ModelSpec) -> str:
+    if spec.embedded:
+        return "in the package"
+    return f"{spec.bytes / 1e6:.0f} MB" if spec.bytes else "unknown"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+@bench.command()
+def clicks(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Clicks on each object, each on the largest error.")] = 1,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure one click in the middle of each object, beside two plain baselines.
+
+    The click is the point farthest from the object's boundary; of three candidates the most confident counts, `oracle`
+    tells the best. Objects count from 16 pixels, at the image's own resolution.
+    """
+    _bench("clicks", data, model, json, device, limit=limit, rounds=rounds)
+
+
+@bench.command()
+def boxes(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure one exact box around each object, one mask each."""
+    _bench("boxes", data, model, json, device, limit=limit)
+
+
+def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
+    from napari_segany.experiments.bench import BenchConfig, rows_of, write_rows
+
+    if json is not None and not json.parent.is_dir():
+        raise InputError(f"there is no folder {json.parent}")
+    rows = rows_of(BenchConfig(kind, data, **options), _loader(model, device), _show_images)
+    if json is not None:
+        write_rows(json, rows)
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    typer.echo(_table([columns, *([_cell(row.get(key, "")) for key in columns] for row in rows)]))
+
+
+def _show_images(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done} of {total} images", err=True, nl=done == total)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@train.command()
+def sam(
+    config: Annotated[str, typer.Argument(help="TOML file, or `tiny` for the one that the embedded model came from.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")],
+    out: Annotated[Path, typer.Option(help="Where checkpoint, log and weights go; a checkpoint there is resumed.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a model by simulated clicks and boxes."""
+    path = _config(config)
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}")
+    _check_folder(out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training.sam import train_sam
+
+    typer.echo(f"wrote {train_sam(path, data, out, pick_device(device))}")
+
+
+def _config(name: str) -> Path:
+    """A file of that name, or else a configuration of the package."""
+    path = Path(name).expanduser()
+    shipped = Path(__file__).parent / "training" / "configs" / f"{name}.toml"
+    return shipped if not path.is_file() and path.name == name and shipped.is_file() else path
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that could not be made or written to, before the data are read."""
+    nearest = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"cannot write to the folder {out}")

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from napari_segany.core.masks import Mask
+from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.views import View
+from napari_segany.session.session import Committed, SegmentRequest, SegmentResult, Session
+
+PLANE = View((0, 1), (0, 0))
+CLICK = Prompt((Point(3, 4),))
+
+
+def answer(request: SegmentRequest, score: float = 0.9) -> SegmentResult:
+    return SegmentResult(request, (Mask(np.ones((8, 8), bool), score, np.zeros((2, 2), np.float32)),))
+
+
+@pytest.fixture
+def asked() -> tuple[Session, list[SegmentRequest]]:
+    session, requests = Session(), []
+    session.requested.connect(requests.append)
+    return session, requests
+
+
+def test_a_prompt_asks_and_its_answer_is_shown(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    assert session.waiting
+    assert session.accept(answer(requests[-1]))
+    assert not session.waiting
+    assert session.result is not None
+
+
+def test_a_stale_answer_is_dropped(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    session.set_prompt(PLANE, Prompt((Point(3, 4), Point(5, 5, positive=False))))
+    assert not session.accept(answer(requests[0]))
+    assert session.result is None
+    assert session.accept(answer(requests[1]))
+
+
+def test_an_answer_after_discarding_is_dropped(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    session.discard()
+    assert not session.accept(answer(requests[0]))
+
+
+def test_nothing_is_asked_of_negative_points_alone(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, Prompt((Point(3, 4, positive=False),)))
+    assert requests == []
+    session.set_prompt(PLANE, Prompt((Point(3, 4, positive=False),), Box(0, 0, 5, 5)))
+    assert len(requests) == 1
+
+
+def test_the_last_mask_stays_until_the_new_one_comes_on_the_same_plane_only(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    session.accept(answer(requests[-1]))
+    session.set_prompt(PLANE, Prompt((Point(3, 4), Point(6, 6))))
+    assert session.result is not None
+    session.set_prompt(View((1, 2), (5, 0, 0)), CLICK)
+    assert session.result is None
+
+
+def test_commit_hands_over_the_mask_and_counts_on(asked):
+    session, requests = asked
+    kept: list[Committed] = []
+    session.committed.connect(kept.append)
+    session.set_prompt(PLANE, CLICK)
+    assert session.commit() is None, "nothing has been answered yet"
+    session.accept(answer(requests[-1]))
+    session.commit()
+    assert [item.label for item in kept] == [1]
+    assert session.label == 2
+    assert session.result is None
+    assert session.commit() is None
+
+
+def test_an_outdated_mask_cannot_be_kept(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    session.accept(answer(requests[-1]))
+    session.set_prompt(PLANE, Prompt((Point(3, 4), Point(6, 6))))
+    assert session.commit() is None
+
+
+def test_repeat_asks_the_same_again(asked):
+    session, requests = asked
+    session.repeat()
+    assert requests == []
+    session.set_prompt(PLANE, CLICK)
+    session.repeat()
+    assert [request.prompt for request in requests] == [CLICK, CLICK]

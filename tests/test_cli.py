@@ -1,0 +1,269 @@
+"""The command line: what is asked for happens, and what cannot be is answered in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import napari_segany
+from napari_segany import cli
+from napari_segany.models import loading
+from napari_segany.models.tiny import TinySam
+from napari_segany.run.labels import read_labels
+from napari_segany.training import sam as training
+from tests.fakes import FakeSegmenter
+
+Run = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line within this process."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        status = cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(status=status, out=out, err=err)
+
+    return run
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Models load at once and are fakes; what was asked for."""
+    asked: list[tuple[str, str]] = []
+
+    def load(model: str, device: str, **options: Any) -> FakeSegmenter:
+        asked.append((model, device))
+        return FakeSegmenter()
+
+    monkeypatch.setattr(loading, "load_segmenter", load)
+    return asked
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the tiny model that has learned nothing."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    training.export(TinySam(), path)
+    return path
+
+
+class TestSegment:
+    def test_points_and_boxes(self, run: Run, loaded: list[tuple[str, str]], image: Path) -> None:
+        out = image.with_name("out.tif")
+        answer = run(
+            "segment", image, "-o", out, "--point", "20,20", "--point", " 20, 28,-", "--point=20,60,+",
+            "--box", "50,70,55,80", "--model", "vit_b", "--device", "cpu",
+        )  # fmt: skip
+        assert (answer.status, answer.err) == (0, "")
+        assert answer.out == f"wrote {out}: 3 of 3 objects\n"
+        labels = read_labels(out)
+        assert [labels[20, 15], labels[20, 27], labels[20, 60], labels[52, 75]] == [1, 0, 2, 3]
+        assert loaded == [("vit_b", "cpu")]
+
+    def test_one_object(self, run: Run, loaded: list[tuple[str, str]], image: Path) -> None:
+        out = image.with_name("out.tif")
+        run("segment", image, "-o", out, "--point", "20,20", "--point", "20,60", "--box", "30,0,40,9", "--one-object")
+        assert [read_labels(out)[place] for place in ((20, 20), (20, 60), (35, 5))] == [1, 1, 1]
+
+    def test_a_table_and_an_object_that_gets_nothing(
+        self, run: Run, loaded: list[tuple[str, str]], image: Path
+    ) -> None:
+        table, out = image.with_name("clicks.csv"), image.with_name("out.zarr")
+        table.write_text("y,x,label\n20,20,5\n20,20,3\n")
+        answer = run("segment", image, "--output", out, "--points", table, "--point", "40,60")
+        assert answer.status == 0
+        assert answer.err == "napari-segany: object 3 got no pixel\n"
+        assert sorted(set(read_labels(out).ravel())) == [0, 5, 6]
+
+    def test_weights_from_a_file(self, run: Run, weights: Path, image: Path) -> None:
+        out = image.with_name("out.tif")
+        answer = run("segment", image, "-o", out, "--point", "20,20", "--model", weights, "--device", "cpu")
+        assert answer.status == 0
+        assert read_labels(out).shape == (60, 90)
+
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            (["--point", "1"], "--point takes y,x or y,x,+ or y,x,-, got '1'"),
+            (["--point", "1,2,3"], "--point takes"),
+            (["--point", "1,2,x"], "--point takes"),
+            (["--point", ""], "--point takes"),
+            (["--point", "nan,2"], "finite"),
+            (["--point", "1e999,2"], "finite"),
+            (["--point", "-5,2"], "the point -5,2 lies outside the picture, which has 60 rows and 90 columns"),
+            (["--point", "1,2,-"], "no positive one before it"),
+            (["--box", "1,2,3"], "--box takes y0,x0,y1,x1, got '1,2,3'"),
+            (["--box", "1,2,inf,3"], "finite"),
+            (["--box", "1,2,1,3"], "no area"),
+            (["--point", "1,2", "-z", "1"], "no plane 1"),
+            (["--point", "1,2", "-z", "-1"], "-1"),
+            (["--points", "gone.csv"], "gone.csv"),
+            (["--one-object"], "needs a positive point or a box"),
+            ([], "nothing to segment"),
+            (["--point", "1,2", "--model", "vit_bb"], "no model is called 'vit_bb'; did you mean"),
+            (["--point", "1,2", "--model", "gone.pt"], "there is no checkpoint gone.pt"),
+            (["--point", "1,2", "--device", "abacus"], "'abacus' is not a device"),
+            (["--point"], "requires an argument"),
+            (["--pint", "1,2"], "No such option: --pint"),
+            (["--point", "1,2", "and", "more"], "unexpected extra arguments"),
+        ],
+    )
+    def test_bad_input(self, run: Run, image: Path, arguments: list[str], line: str) -> None:
+        out = image.with_name("out.tif")
+        refused(run("segment", image, "-o", out, *arguments), line)
+        assert list(image.parent.iterdir()) == [image]
+
+    def test_bad_files(self, run: Run, image: Path) -> None:
+        folder = image.parent
+        click = ("--point", "5,5")
+        text = folder / "notes.png"
+        text.write_text("not a picture")
+        taken = folder / "taken.tif"
+        taken.write_text("precious")
+        refused(run("segment", folder / "gone.png", "-o", folder / "out.tif", *click), "there is no file")
+        refused(run("segment", text, "-o", folder / "out.tif", *click), "cannot read")
+        refused(run("segment", folder, "-o", folder / "out.tif", *click), "none of the kinds")
+        refused(run("segment", image, "-o", taken, *click), "exists")
+        refused(run("segment", image, "-o", folder / "out.png", *click), "labels are written to")
+        refused(run("segment", image, "-o", folder / "gone" / "out.tif", *click), "there is no folder")
+        refused(run("segment", image, *click), "Missing option")
+        refused(run("segment"), "Missing argument")
+        assert taken.read_text() == "precious"
+        assert sorted(folder.iterdir()) == [image, text, taken]
+
+    def test_a_folder_that_cannot_be_written(self, run: Run, loaded: list[tuple[str, str]], image: Path) -> None:
+        if not Path("/proc/self").is_dir():
+            pytest.skip("needs a folder that even root cannot write to: /proc")
+        refused(run("segment", image, "-o", "/proc/self/out.tif", "--point", "5,5"), "cannot write to /proc/self")
+
+    def test_weights_that_are_none(self, run: Run, image: Path) -> None:
+        broken = image.with_name("broken.pt")
+        broken.write_bytes(b"nothing")
+        answer = run("segment", image, "-o", image.with_name("out.tif"), "--point", "5,5", "--model", broken)
+        refused(answer, "not a complete torch checkpoint")
+
+
+class TestModels:
+    def test_list(self, run: Run) -> None:
+        lines = run("models", "list").out.splitlines()
+        assert lines[0].split() == ["model", "size", "made", "for", "licence"]
+        assert [line.split()[0] for line in lines[1:3]] == ["tiny", "vit_b"]
+        assert len({line.index(word) for line, word in zip(lines[1:3], ("microscopy", "natural"), strict=True)}) == 1
+
+    def test_info(self, run: Run) -> None:
+        answer = run("models", "info", "vit_b")
+        for part in ("375 MB", "Apache-2.0", "arXiv:2304.02643", "https://dl.fbaipublicfiles.com", "vit_b.pt"):
+            assert part in answer.out
+
+    def test_info_of_no_model(self, run: Run) -> None:
+        refused(run("models", "info", "vitb"), "did you mean vit_b")
+
+    def test_no_command(self, run: Run) -> None:
+        refused(run("models"), "Missing command")
+
+
+class TestTrain:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Path, Path, torch.device]]:
+        asked: list[tuple[Path, Path, Path, torch.device]] = []
+
+        def train_sam(*given: Any) -> Path:
+            asked.append(given)
+            return Path(given[2]) / "weights.safetensors"
+
+        monkeypatch.setattr(training, "train_sam", train_sam)
+        return asked
+
+    def test_train(self, run: Run, asked: list[tuple[Path, Path, Path, torch.device]], tmp_path: Path) -> None:
+        config, out = tmp_path / "mine.toml", tmp_path / "runs" / "mine"
+        config.touch()
+        answer = run("train", "sam", config, "--data", tmp_path, "--out", out, "--device", "cpu")
+        assert (answer.status, answer.out) == (0, f"wrote {out / 'weights.safetensors'}\n")
+        assert asked == [(config, tmp_path, out, torch.device("cpu"))]
+
+    def test_the_configuration_that_ships(
+        self, run: Run, asked: list[tuple[Path, Path, Path, torch.device]], tmp_path: Path
+    ) -> None:
+        run("train", "sam", "tiny", "--data", tmp_path, "--out", tmp_path)
+        assert training.read_config(asked[0][0]).loop.steps > 0
+
+    def test_bad_input(self, run: Run, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        config = tmp_path / "mine.toml"
+        config.write_text("[sources]\nmoon = 1\n")
+        refused(run("train", "sam", "gone.toml", "--data", tmp_path, "--out", out), "cannot read the training config")
+        refused(run("train", "sam", config, "--data", tmp_path / "gone", "--out", out), "there is no folder")
+        refused(run("train", "sam", config, "--data", tmp_path, "--out", config / "out"), "cannot write to the folder")
+        refused(run("train", "sam", config, "--out", out), "Missing option '--data'")
+
+
+class TestDemo:
+    def test_demo(self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        asked = []
+
+        def run_demo(headless: bool, out: Path | None) -> str:
+            asked.append((headless, out))
+            return "shown"
+
+        monkeypatch.setitem(sys.modules, "napari_segany.widgets.demo", SimpleNamespace(run_demo=run_demo))
+        assert run("demo").out == "shown\n"
+        assert run("demo", "--headless", "--out", tmp_path).status == 0
+        assert asked == [(False, None), (True, tmp_path)]
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version").out == f"napari-segany {napari_segany.__version__}\n"
+    for arguments in ((), ("--help",)):
+        answer = run(*arguments)
+        assert answer.status == 0
+        assert all(name in answer.out for name in ("demo", "segment", "models", "bench", "train"))
+
+
+def test_commands_that_do_not_exist(run: Run) -> None:
+    refused(run("segmnt"), "segmnt")
+    refused(run("bench", "text"), "text")
+
+
+def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_sam", interrupt)
+    assert run("train", "sam", "tiny", "--data", tmp_path, "--out", tmp_path).status == 130
+
+
+def test_as_a_process(image: Path) -> None:
+    out = image.with_name("out.tif")
+    command = [sys.executable, "-m", "napari_segany", "segment", str(image), "-o", str(out), "--point", "500,5"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("napari-segany: the point 500,5 lies outside")
+    assert found.stderr.count("\n") == 1
+
+
+def refused(answer: SimpleNamespace, line: str) -> None:
+    """Exit status 2 and one line that says why."""
+    assert (answer.status, answer.out) == (2, "")
+    assert line in answer.err
+    assert answer.err.startswith("napari-segany: ")
+    assert answer.err.endswith("\n")
+    assert answer.err.count("\n") == 1
