@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from napari_segany.core.segmenter import ImageEmbedding, Segmenter
     from napari_segany.models.loading import load_segmenter
 
+    __version__: str
+
 __all__ = ["Box", "ImageEmbedding", "Mask", "Point", "Prompt", "Segmenter", "Stack", "load_segmenter"]
 
 _HOMES = {
@@ -29,9 +31,21 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def _version() -> str:
+    """The version that was installed; a checkout that was not has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("napari-segany")
+    except PackageNotFoundError:
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

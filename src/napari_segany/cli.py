@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_segany import __version__
 from napari_segany.core.errors import InputError, SeganyError
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def _fail(message: str) -> int:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from napari_segany import __version__
+
         typer.echo(f"napari-segany {__version__}")
         raise typer.Exit
 
