@@ -296,16 +296,19 @@ def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **
     if json is not None and not json.parent.is_dir():
         raise InputError(f"there is no folder {json.parent}")
     rows = rows_of(BenchConfig(kind, data, **options), _loader(model, device), _show_images)
+    if sys.stderr.isatty():
+        typer.echo("", err=True)
     if json is not None:
         write_rows(json, rows)
+        typer.echo(f"wrote {json}: {len(rows)} rows")
         return
     columns = list(dict.fromkeys(key for row in rows for key in row))
     typer.echo(_table([columns, *([_cell(row.get(key, "")) for key in columns] for row in rows)]))
 
 
-def _show_images(done: int, total: int) -> None:
+def _show_images(done: int) -> None:
     if sys.stderr.isatty():
-        typer.echo(f"\r{done} of {total} images", err=True, nl=done == total)
+        typer.echo(f"\r{done} images", err=True, nl=False)
 
 
 def _cell(value: Any) -> str:

@@ -79,7 +79,7 @@ def summarise(scores: Sequence[np.ndarray], *, resamples: int = RESAMPLES, seed:
         raise ValueError("no mask to summarise")
     sums, counts = np.array([one.sum() for one in kept]), np.array([len(one) for one in kept])
     low, high = bootstrap(sums, counts, resamples=resamples, seed=seed)
-    return Summary(sums.sum() / counts.sum(), float(np.mean(sums / counts)), low, high, int(counts.sum()))
+    return Summary(float(sums.sum() / counts.sum()), float(np.mean(sums / counts)), low, high, int(counts.sum()))
 
 
 def bootstrap(
@@ -126,4 +126,5 @@ def clicks_needed(rounds: np.ndarray, target: float) -> np.ndarray:
         (masks,) int, from 1.
     """
     reached = rounds >= target
-    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, rounds.shape[1])
+    needed: np.ndarray = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, rounds.shape[1])
+    return needed

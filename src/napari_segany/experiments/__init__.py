@@ -1,0 +1,1 @@
+"""The paper's zero-shot tables and ours: each a function from labelled images to rows of numbers."""
