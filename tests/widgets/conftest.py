@@ -1,0 +1,71 @@
+"""A real napari window, and a mouse and keyboard that are as real as the screen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from napari import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint
+from qtpy.QtWidgets import QWidget
+
+
+class Hand:
+    """Moves the mouse of the X server and presses its keys, by xdotool."""
+
+    def __init__(self, viewer: Viewer, qtbot: QtBot) -> None:
+        if shutil.which("xdotool") is None:
+            pytest.fail("tests of the window need xdotool: run scripts/system-packages.sh")
+        self.viewer, self.qtbot = viewer, qtbot
+        self.window: QWidget = viewer.window._qt_window
+        self.canvas: QWidget = viewer.window._qt_viewer.canvas.native
+
+    def _do(self, *words: str) -> None:
+        subprocess.run(["xdotool", *words], check=True, timeout=20)
+        self.qtbot.wait(60)
+
+    def _on_screen(self, y: float, x: float) -> tuple[str, str]:
+        """Place on the screen of a place (y, x) in the displayed world."""
+        # napari 0.9 moved the camera into a scene
+        camera = getattr(self.viewer, "scene", self.viewer).camera
+        away = (np.array([y, x]) - np.array(camera.center[-2:])) * camera.zoom
+        middle = self.canvas.rect().center()
+        place = self.canvas.mapToGlobal(QPoint(round(middle.x() + away[1]), round(middle.y() + away[0])))
+        return str(place.x()), str(place.y())
+
+    def click(self, y: float, x: float, *held: str) -> None:
+        """Click with the left button, keys held down."""
+        self._do("mousemove", *self._on_screen(y, x))
+        self._do(*(word for key in held for word in ("keydown", key)), "click", "1")
+        if held:
+            self._do(*(word for key in held for word in ("keyup", key)))
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag with the left button."""
+        self._do("mousemove", *self._on_screen(*start))
+        self._do("mousedown", "1")
+        for share in (0.3, 0.7, 1.0):
+            self._do("mousemove", *self._on_screen(*(a + share * (b - a) for a, b in zip(start, end, strict=True))))
+        self._do("mouseup", "1")
+
+    def press(self, key: str) -> None:
+        """Press a key with the window in focus."""
+        self._do("windowfocus", str(int(self.window.winId())))
+        self._do("key", key)
+
+
+@pytest.fixture
+def hand(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[Hand]:
+    """A shown napari window of 1280 x 720 pixels and a hand to use it."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1280, 720)
+    viewer.window._qt_window.move(0, 0)
+    qtbot.waitExposed(viewer.window._qt_window)
+    hand = Hand(viewer, qtbot)
+    yield hand
+    # pytest keeps fixtures longer than the viewer, whose own fixture looks for leaks
+    vars(hand).clear()

@@ -1,0 +1,181 @@
+"""The widget in a real window, with real clicks and keys."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from napari.layers import Image
+from qtpy.QtWidgets import QLabel, QPushButton
+from skimage import io
+
+from napari_segany.core.errors import ModelError
+from napari_segany.widgets.segany import SeganyWidget
+from tests.fakes import FakeSegmenter
+from tests.widgets.conftest import Hand
+
+NUCLEI = "dev/dsb2018"
+
+
+class Opened:
+    """A window with an image and the dock widget."""
+
+    def __init__(self, hand: Hand, image: np.ndarray, segmenter=None, **options) -> None:
+        self.hand, self.viewer = hand, hand.viewer
+        self.image = hand.viewer.add_image(image, **options)
+        load = {} if segmenter is None else {"load": lambda: segmenter}
+        self.widget = SeganyWidget(hand.viewer, **load)
+        hand.viewer.window.add_dock_widget(self.widget, name="Segment Anything")
+        hand.qtbot.wait(300)
+
+    def close(self) -> None:
+        self.widget.close_session()
+        self.widget.jobs.join(30)
+        vars(self).clear()
+
+    def wait_for_mask(self) -> None:
+        self.hand.qtbot.waitUntil(
+            lambda: self.widget.session.result is not None and not self.widget.session.waiting, timeout=60_000
+        )
+
+    @property
+    def text(self) -> str:
+        return self.widget.status_box.text
+
+
+@pytest.fixture
+def opened(hand):
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), FakeSegmenter(radius=8))
+    yield opened
+    opened.close()
+
+
+def test_click_key_and_the_label_is_painted(opened):
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    assert opened.widget.binding.preview.layer.data[30, 40] == 1
+    opened.hand.press("k")
+    labels = opened.widget.binding.labels
+    assert labels.data[30, 40] == 1
+    assert opened.widget.labels_chooser.value is labels
+    opened.hand.click(12, 15)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    assert labels.data[12, 15] == 2
+
+
+def test_shift_click_and_the_key_make_negative_clicks(opened):
+    opened.hand.click(30, 40)
+    opened.hand.click(30, 46, "shift")
+    opened.hand.press("n")
+    opened.hand.click(30, 34)
+    signs = list(opened.widget.binding.points.features["sign"])
+    assert signs == ["positive", "negative", "negative"]
+    opened.wait_for_mask()
+    assert not opened.widget.binding.preview.layer.data[30, 34]
+
+
+def test_a_dragged_rectangle_is_a_box(opened):
+    opened.widget.prompt_box.take("Box")
+    opened.hand.drag((10, 10), (40, 50))
+    opened.wait_for_mask()
+    assert opened.widget.binding.preview.layer.data[25, 30] == 1
+    opened.hand.press("q")
+    assert opened.widget.session.result is None
+    assert len(opened.widget.binding.shapes.data) == 0
+
+
+def test_stale_answers_are_not_shown(opened):
+    slow = threading.Event()
+    segment = opened.widget.answers.segmenter.segment
+
+    def wait(*args, **options):
+        slow.wait(10)
+        return segment(*args, **options)
+
+    opened.widget.answers.segmenter.segment = wait
+    opened.hand.click(30, 40)
+    opened.hand.click(10, 10)
+    slow.set()
+    opened.wait_for_mask()
+    assert len(opened.widget.session.result.request.prompt.points) == 2
+
+
+def test_cancelling_drops_the_work(opened):
+    slow = threading.Event()
+    opened.widget.answers.segmenter.embed = lambda plane: slow.wait(10)
+    opened.widget.answers.cache.clear()
+    opened.hand.click(30, 40)
+    opened.hand.qtbot.wait(400)
+    cancel = next(b for b in opened.widget.status_box.findChildren(QPushButton) if b.text() == "Cancel")
+    assert cancel.isVisible(), "work that takes longer than a moment shows its progress"
+    cancel.click()
+    assert "Cancelled" in opened.text
+    slow.set()
+    opened.hand.qtbot.wait(200)
+    assert opened.widget.session.result is None
+
+
+def test_a_model_that_cannot_be_loaded_says_so_in_one_line(hand):
+    def fail():
+        raise ModelError("there is no model here")
+
+    viewer = hand.viewer
+    viewer.add_image(np.zeros((20, 20)))
+    widget = SeganyWidget(viewer, load=fail)
+    viewer.window.add_dock_widget(widget)
+    hand.qtbot.waitUntil(lambda: widget.status_box.text == "there is no model here")
+    widget.close_session()
+    widget.jobs.join(10)
+
+
+def test_an_empty_window_says_where_to_begin(hand):
+    widget = SeganyWidget(hand.viewer, load=FakeSegmenter)
+    hand.viewer.window.add_dock_widget(widget)
+    assert any("Open an image to begin" in label.text() for label in widget.findChildren(QLabel))
+    hand.viewer.add_labels(np.zeros((9, 9), int))
+    image = hand.viewer.add_image(np.zeros((9, 9)))
+    assert widget.binding is not None
+    assert widget.binding.image is image
+    hand.viewer.layers.remove(image)
+    assert widget.binding is None
+    assert "Open an image to begin" in widget.status_box.text
+    widget.close_session()
+    widget.jobs.join(10)
+
+
+def test_the_worker_ends_and_nothing_is_left(hand):
+    threads = threading.active_count()
+    opened = Opened(hand, np.zeros((30, 30)), FakeSegmenter())
+    opened.hand.click(15, 15)
+    opened.wait_for_mask()
+    assert [type(layer) for layer in opened.viewer.layers].count(Image) == 1
+    opened.widget.close_session()
+    opened.widget.jobs.join(10)
+    assert threading.active_count() == threads
+    assert list(opened.viewer.layers)[:1] == [opened.image]
+    session = weakref.ref(opened.widget.session)
+    opened.viewer.window.remove_dock_widget(opened.widget)
+    opened.widget = None
+    opened.hand.qtbot.wait(50)
+    gc.collect()
+    assert session() is None
+
+
+def test_real_clicks_on_real_nuclei_with_the_model_that_ships(hand, data_dir):
+    folder = data_dir / NUCLEI
+    name = sorted(path.name for path in (folder / "images").glob("*.png"))[0]
+    image, truth = io.imread(folder / "images" / name), io.imread(folder / "labels" / name)
+    opened = Opened(hand, image)
+    label = int(np.bincount(truth[truth > 0]).argmax())
+    rows, columns = np.nonzero(truth == label)
+    opened.hand.click(rows.mean(), columns.mean())
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    found = opened.widget.binding.labels.data == 1
+    real = truth == label
+    assert (found & real).sum() / (found | real).sum() >= 0.7
+    opened.close()
