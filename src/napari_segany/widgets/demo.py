@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from skimage.segmentation import mark_boundaries
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of
+from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.simulate import centre_point
 from napari_segany.layers.binding import Binding
 from napari_segany.run.answers import Answers
@@ -161,12 +162,12 @@ def _window(out: Path | None) -> str:
     return "goodbye"
 
 
-def open_demo(viewer: Viewer) -> SeganyWidget:
+def open_demo(viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> SeganyWidget:
     """Put the sample and the dock widget into a viewer."""
     (image, image_options, _), (truth, truth_options, _) = nuclei()
     viewer.add_labels(truth, **truth_options)
     viewer.add_image(image, **image_options)
-    widget = SeganyWidget(viewer)
+    widget = SeganyWidget(viewer, load)
     viewer.window.add_dock_widget(widget, name="Segment Anything", area="right")
     return widget
 

@@ -1,0 +1,36 @@
+import numpy as np
+
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.views import View
+from napari_segany.run.answers import Answers
+from napari_segany.session.session import SegmentRequest
+from tests.fakes import FakeSegmenter
+
+
+def request(generation: int) -> SegmentRequest:
+    return SegmentRequest(generation, View((1, 2), (0, 0, 0)), 1, Prompt((Point(3, 3),)))
+
+
+def test_a_plane_is_encoded_once_and_the_model_loaded_when_needed():
+    made = []
+
+    def load() -> FakeSegmenter:
+        made.append(FakeSegmenter())
+        return made[-1]
+
+    answers, stack = Answers(load), Stack(np.zeros((2, 20, 20)))
+    assert made == []
+    first, second = (answers.answer(stack, 0, request(i)) for i in range(2))
+    answers.answer(stack, 1, request(2))
+    assert len(made) == 1
+    assert len(made[0].embedded) == 2
+    assert (first.request.generation, second.request.generation) == (0, 1)
+    assert len(first.masks) == 3
+
+
+def test_another_stack_is_another_picture():
+    answers = Answers(FakeSegmenter)
+    for _ in range(2):
+        answers.answer(Stack(np.zeros((20, 20))), 0, request(0))
+    assert len(answers.segmenter.embedded) == 2

@@ -1,0 +1,174 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import io
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.models.loading import load_segmenter
+from napari_segany.models.tiny import TinySam
+from napari_segany.training import sam
+from napari_segany.training.batches import stream
+from napari_segany.training.loop import Loop, LoopConfig
+from napari_segany.training.task_sam import SamTask, TaskConfig, rough_masks
+
+CONFIG = """
+seed = 3
+synthetic = 2
+[sources]
+synthetic = 1.0
+dsb2018 = 1.0
+[loop]
+steps = {steps}
+workers = 0
+log_every = 1
+save_every = 2
+warmup_steps = 1
+[task]
+dense_steps = 1
+together_steps = 2
+[[phases]]
+crops = 2
+masks = 2
+size = 64
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, samples) -> Path:
+    for kind in ("images", "labels"):
+        (tmp_path / "data" / "dsb2018" / kind).mkdir(parents=True)
+    for number, sample in enumerate(samples):
+        io.imsave(tmp_path / "data/dsb2018/images" / f"{number}.png", sample.image, check_contrast=False)
+        labels = sample.levels[0].astype(np.uint16)
+        io.imsave(tmp_path / "data/dsb2018/labels" / f"{number}.png", labels, check_contrast=False)
+    return tmp_path
+
+
+def train(folder: Path, out: str, steps: int) -> Path:
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(steps=steps))
+    return sam.train_sam(path, folder / "data", folder / out, torch.device("cpu"))
+
+
+def test_training_resumes_as_if_it_had_not_stopped(folder):
+    train(folder, "stopped", 2)
+    assert json.loads((folder / "stopped/log.jsonl").read_text().splitlines()[-1])["step"] == 2
+    resumed = load_segmenter(train(folder, "stopped", 4)).model.state_dict()
+    straight = load_segmenter(train(folder, "straight", 4)).model.state_dict()
+    for name, value in straight.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_few_steps_on_one_picture_lower_the_loss(dataset):
+    torch.manual_seed(0)
+    task = SamTask(TinySam(), TaskConfig(dense_steps=0, together_steps=10**9))
+    optimizer = torch.optim.AdamW(task.model.parameters(), 1e-3)
+    batch = next(stream(dataset, 0, workers=0))
+    losses = []
+    for _ in range(12):
+        loss = task.training_forward(batch, 1)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_every_kind_of_step_reaches_every_part(dataset, step):
+    task = SamTask(
+        TinySam(), TaskConfig(dense_steps=0, together_steps=0, mask_share=0.5, rounds={1: 1.0, 3: 1.0, 5: 1.0})
+    )
+    task.training_forward(next(stream(dataset, step, workers=0)), step)["loss"].backward()
+    for part in ("image_encoder.stem.0", "mask_decoder.mask_tokens", "dense_head.reduce"):
+        gradient = dict(task.model.named_parameters())[f"{part}.weight"].grad
+        assert gradient is not None
+        assert gradient.abs().sum() > 0
+
+
+def test_only_the_best_of_three_learns_from_a_lone_click():
+    task = SamTask(TinySam(), TaskConfig(iou_weight=0.0))
+    target = torch.zeros(1, 16, 16)
+    target[:, 4:12, 4:12] = 1
+    logits = torch.stack([-4 + 0 * target[0], 8 * target[0] - 4, -8 * target[0] + 4, -4 + 0 * target[0]])[None]
+    logits.requires_grad_()
+    scores = torch.full((1, 4), 0.5)
+    loss, watch = task._mask_losses(logits, scores, target, torch.tensor([True]), False)
+    loss.backward()
+    assert logits.grad[0, 1].abs().sum() > 0
+    assert logits.grad[0, 2:].abs().sum() == 0
+    assert watch["oracle"] == 1
+
+
+def test_rough_masks_stay_near_the_object():
+    target = torch.zeros(20, 128, 128)
+    target[:, 40:80, 20:70] = 1
+    rough = rough_masks(target, torch.Generator().manual_seed(0))
+    assert rough.shape == (20, 1, 128, 128)
+    found = rough[:, 0] > 0
+    overlap = (found & (target > 0)).sum((1, 2)) / (found | (target > 0)).sum((1, 2))
+    assert 0.5 < overlap.mean() < 0.95
+    assert overlap.min() > 0.1
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    config = LoopConfig(steps=100, warmup_steps=10, decay_steps=40, learning_rate=1.0)
+    assert config.rate(0) == pytest.approx(0.1)
+    assert config.rate(50) == 1.0
+    assert config.rate(80) == pytest.approx(0.5)
+
+
+def test_the_average_of_constant_weights_is_those_weights(tmp_path):
+    task = SamTask(TinySam(), TaskConfig())
+    loop = Loop(task, LoopConfig(), tmp_path, torch.device("cpu"))
+    for _ in range(3):
+        loop._follow()
+        loop.step += 1
+    for mean, value in zip(loop.average.parameters(), task.model.parameters(), strict=True):
+        torch.testing.assert_close(mean, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not toml at all [", "cannot read"),
+        ("seed = 1", "no \\[sources\\]"),
+        ("[sources]\nsynthetic = 1\n[loop]\nspeed = 3", "unknown setting in \\[loop\\]: speed"),
+    ],
+)
+def test_a_bad_configuration_is_one_line(tmp_path, text, message):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        sam.read_config(path)
+    with pytest.raises(InputError, match="cannot read"):
+        sam.read_config(tmp_path / "missing.toml")
+
+
+def test_missing_sources_are_named(tmp_path):
+    from napari_segany.training.data import load_sources
+
+    with pytest.raises(InputError, match="dsb2018"):
+        load_sources(tmp_path, ["dsb2018"], synthetic=0, seed=0)
+    with pytest.raises(InputError, match="unknown"):
+        load_sources(tmp_path, ["elsewhere"], synthetic=0, seed=0)
+
+
+def test_the_shipped_configuration_can_be_read():
+    config = sam.read_config(Path(sam.__file__).parent / "configs" / "tiny.toml")
+    assert config.loop.steps > 1000
+    assert sum(config.task.rounds.values()) == pytest.approx(1)
+
+
+def test_exported_weights_answer_prompts(tmp_path):
+    sam.export(TinySam(), tmp_path / "weights.safetensors")
+    assert (tmp_path / "weights.safetensors").stat().st_size < 12e6
+    segmenter = load_segmenter(tmp_path / "weights.safetensors")
+    embedding = segmenter.embed(np.zeros((50, 40, 3), np.uint8))
+    masks = segmenter.segment(embedding, [Prompt((Point(20, 20),))])[0]
+    assert len(masks) == 3
+    assert masks[0].pixels.shape == (50, 40)
