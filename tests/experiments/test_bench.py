@@ -153,7 +153,7 @@ def test_the_baselines_of_the_public_nuclei(data_dir: Path) -> None:
     rows = rows_of(BenchConfig("clicks", data_dir / "dev" / "dsb2018"), _Silent)
     expected = {"otsu": (0.553, 0.637), "otsu watershed": (0.614, 0.671)}
     for row in rows[1:]:
-        assert (row["miou"], row["miou_per_image"]) == pytest.approx(expected[row["model"]], abs=0.004)
+        assert (row["miou"], row["miou_per_image"]) == pytest.approx(expected[row["model"]], abs=0.008)
         assert row["n"] == 3297
 
 

@@ -8,7 +8,6 @@ import weakref
 
 import numpy as np
 import pytest
-from napari.layers import Image
 from qtpy.QtWidgets import QLabel, QPushButton
 from skimage import io
 
@@ -147,18 +146,20 @@ def test_an_empty_window_says_where_to_begin(hand):
     widget.jobs.join(10)
 
 
-def test_the_worker_ends_and_nothing_is_left(hand):
+def test_closing_the_dock_ends_the_worker_and_leaves_nothing(hand):
     threads = threading.active_count()
     opened = Opened(hand, np.zeros((30, 30)), FakeSegmenter())
     opened.hand.click(15, 15)
     opened.wait_for_mask()
-    assert [type(layer) for layer in opened.viewer.layers].count(Image) == 1
-    opened.widget.close_session()
-    opened.widget.jobs.join(10)
-    assert threading.active_count() == threads
-    assert list(opened.viewer.layers)[:1] == [opened.image]
+    opened.hand.press("q")
     session = weakref.ref(opened.widget.session)
+    jobs = opened.widget.jobs
     opened.viewer.window.remove_dock_widget(opened.widget)
+    jobs.join(10)
+    assert threading.active_count() == threads
+    assert list(opened.viewer.layers) == [opened.image]
+    assert "K" not in opened.viewer.keymap
+    del jobs
     opened.widget = None
     opened.hand.qtbot.wait(50)
     gc.collect()

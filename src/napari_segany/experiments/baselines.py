@@ -1,6 +1,7 @@
 """What two plain methods make of a click, so that a model's figures can be judged.
 
-Both are blind to the click until the end: they cut the plane into labels, and the click picks one.
+Both cut the whole plane into labels, the bright as well as the dark of Otsu's two classes, and a click picks the label
+that it lies on. So the side of the threshold that the click is on says whether objects are bright or dark.
 """
 
 from __future__ import annotations
@@ -21,24 +22,25 @@ PEAK_DISTANCE = 4
 """Pixels between the seeds of the watershed, at least."""
 
 
-def foreground(plane: np.ndarray) -> np.ndarray:
-    """(y, x, 3) uint8 -> (y, x) bool: the smaller of Otsu's two classes, bright or dark."""
-    gray = gaussian(rgb2gray(plane), SMOOTHING)
-    if gray.min() == gray.max():
-        return np.zeros(gray.shape, bool)
-    bright: np.ndarray = gray > threshold_otsu(gray)
-    return bright if 2 * np.count_nonzero(bright) <= bright.size else ~bright
-
-
 def otsu(plane: np.ndarray) -> np.ndarray:
-    """Otsu's threshold and connected components (8 neighbours): (y, x, 3) uint8 -> (y, x) int labels."""
-    labels: np.ndarray = label(foreground(plane))
-    return labels
+    """Connected components (8 neighbours) of Otsu's classes: (y, x, 3) uint8 -> (y, x) int labels, from 1."""
+    return _both(plane, label)
 
 
 def otsu_watershed(plane: np.ndarray) -> np.ndarray:
-    """Otsu's threshold cut by a watershed on the distance transform: (y, x, 3) uint8 -> (y, x) int labels."""
-    inside = foreground(plane)
+    """Otsu's classes cut by a watershed on the distance transform: (y, x, 3) uint8 -> (y, x) int labels, from 1."""
+    return _both(plane, _watershed)
+
+
+def _both(plane: np.ndarray, cut: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Labels of the bright class, and beyond them those of the dark class."""
+    gray = gaussian(rgb2gray(plane), SMOOTHING)
+    bright = gray > (threshold_otsu(gray) if gray.min() < gray.max() else gray.min())
+    first, second = cut(bright), cut(~bright)
+    return np.where(bright, first, second + first.max())
+
+
+def _watershed(inside: np.ndarray) -> np.ndarray:
     depth = ndimage.distance_transform_edt(inside)
     peaks = peak_local_max(depth, min_distance=PEAK_DISTANCE, labels=label(inside), exclude_border=False)
     seeds = np.zeros(inside.shape, np.int32)

@@ -128,11 +128,11 @@ def _measure(config: BenchConfig, segmenter: Segmenter, one: LabelledPlane) -> d
 
 
 def _baseline(cut: Callable[[np.ndarray], np.ndarray], plane: np.ndarray, objects: Sequence[Target]) -> Scores:
-    """A label image answers each click with the label that lies there, and with nothing on its background."""
+    """A label image answers each click with the label that lies there."""
     started = time.perf_counter()
     labels = cut(plane)
     places = [(int(target.point.y), int(target.point.x)) for target in objects]
-    reached = [t.iou((labels == labels[p]) & (labels > 0)) for t, p in zip(objects, places, strict=True)]
+    reached = [t.iou(labels == labels[p]) for t, p in zip(objects, places, strict=True)]
     return Scores(np.array(reached)[:, None], np.array(reached), time.perf_counter() - started)
 
 

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
@@ -59,6 +60,8 @@ class Jobs(QObject):
         self._open: list[Job] = []
         self._latest: dict[str, Job] = {}
         self._finished.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        # the window may go without a word; the queue is no part of Qt and still there then
+        self.destroyed.connect(partial(self._queue.put, None))
         self._thread = threading.Thread(target=self._work, name="napari-segany worker", daemon=True)
         self._thread.start()
 

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
@@ -46,6 +47,7 @@ class SeganyWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> None:
         super().__init__()
+        self._closed = False
         self.viewer: ViewerModel = napari_viewer
         self.session = Session()
         self.answers = Answers(load)
@@ -210,8 +212,17 @@ class SeganyWidget(QWidget):
             self.session.discard()
             self.prompt_box.expect_positive()
 
+    def event(self, event: QEvent) -> bool:
+        """End the session when napari takes the widget out of its dock, which it does when the dock is closed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.close_session()
+        return super().event(event)
+
     def close_session(self) -> None:
-        """Take our layers and keys away and end the worker; labels stay."""
+        """Take our layers and keys away and end the worker; labels stay. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self._release()
         self.jobs.close()
         for key in "KQN":
