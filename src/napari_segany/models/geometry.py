@@ -17,10 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.prompts import Prompt
+from napari_segany.core.prompts import Box, Prompt
 
 # A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
 SURE = 1e-3
+SURELY_NOT = -10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +198,150 @@ def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> np.ndar
     full = full[..., :height, :width]
     full = F.interpolate(full, frame.plane, mode="bilinear", align_corners=False)
     return (full[0] > threshold).cpu().numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square part of a plane, magnified for a closer look.
+
+    Parameters
+    ----------
+    centre : tuple of float
+        (y, x) of its middle in plane pixels.
+    scale : float
+        Window pixels per plane pixel.
+    side : int
+        Side of the window in its own pixels.
+    """
+
+    centre: tuple[float, float]
+    scale: float
+    side: int
+
+    def contains(self, box: Box, margin: float) -> bool:
+        """Whether a box, in plane pixels, lies inside with a margin in window pixels to spare."""
+        reach = (self.side / 2 - margin) / self.scale
+        (y, x), b = self.centre, box
+        return y - reach <= b.y0 and x - reach <= b.x0 and b.y1 <= y + reach and b.x1 <= x + reach
+
+    def region(self, plane: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of the plane that the window sees; at least one pixel."""
+        reach = self.side / 2 / self.scale
+        spans = []
+        for middle, length in zip(self.centre, plane, strict=True):
+            low = min(max(int(np.floor(middle - reach)), 0), length - 1)
+            spans.append(slice(low, max(min(int(np.ceil(middle + reach)) + 1, length), low + 1)))
+        return spans[0], spans[1]
+
+    def xy(self, places: Sequence[tuple[float, float]]) -> Tensor:
+        """N places (y, x) in plane pixels -> (N, 2) float32 (x, y) in window pixels."""
+        yx = (np.asarray(places, dtype=np.float64) - self.centre) * self.scale + self.side / 2 - 0.5
+        return torch.from_numpy(np.ascontiguousarray(yx[:, ::-1], dtype=np.float32))
+
+    def _grid(self, low: tuple[int, int], high: tuple[int, int], steps: int) -> Tensor:
+        """Where `steps` x `steps` places of the window lie in plane pixels low..high, for ``grid_sample``."""
+        along = (torch.arange(steps) + 0.5) / steps - 0.5
+        axes = [
+            (middle + along * (self.side / self.scale) + 0.5 - a) / (b - a) * 2 - 1
+            for middle, a, b in zip(self.centre, low, high, strict=True)
+        ]
+        y, x = torch.meshgrid(*axes, indexing="ij")
+        return torch.stack([x, y], dim=-1)[None].float()
+
+
+def window_image(plane: np.ndarray, window: Window) -> Tensor:
+    """Look closer at a part of a plane.
+
+    Parameters
+    ----------
+    plane : ndarray
+        (y, x, 3) uint8.
+    window : Window
+        Which part; what lies beyond the plane is black.
+
+    Returns
+    -------
+    Tensor
+        (1, 3, side, side) float32 from 0 to 255, bilinear, antialiased where it shrinks.
+    """
+    rows, columns = window.region((plane.shape[0], plane.shape[1]))
+    seen = torch.from_numpy(np.ascontiguousarray(plane[rows, columns])).permute(2, 0, 1)[None].float()
+    if window.scale < 0.8:
+        size = [max(1, round(length * window.scale)) for length in seen.shape[-2:]]
+        seen = F.interpolate(seen, size=size, mode="bilinear", antialias=True, align_corners=False)
+    grid = window._grid((rows.start, columns.start), (rows.stop, columns.stop), window.side)
+    return F.grid_sample(seen, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def window_prompts(prompts: Sequence[Prompt], windows: Sequence[Window], frame: Frame) -> PromptTensors:
+    """Turn prompts of one kind, each with a window of its own, into tensors; see :func:`prompt_tensors`.
+
+    Parameters
+    ----------
+    prompts, windows : sequence of Prompt, sequence of Window
+        B of each; the windows are of one size.
+    frame : Frame
+        Of the plane; floating-point mask prompts lie in it.
+
+    Raises
+    ------
+    InputError
+        A mask prompt has not the plane's shape.
+    """
+    points = boxes = masks = None
+    pairs = list(zip(prompts, windows, strict=True))
+    if prompts[0].points:
+        xy = torch.stack([window.xy([(point.y, point.x) for point in prompt.points]) for prompt, window in pairs])
+        points = xy, torch.tensor([[int(point.positive) for point in prompt.points] for prompt in prompts])
+    if prompts[0].box is not None:
+        boxes = torch.stack(
+            [w.xy([(b.y0, b.x0), (b.y1, b.x1)]).flatten() for p, w in pairs if (b := p.box) is not None]
+        )
+    if prompts[0].mask is not None:
+        masks = torch.stack([window_logits(p.mask, window, frame) for p, window in pairs if p.mask is not None])
+    return PromptTensors(points, boxes, masks)
+
+
+def window_logits(mask: np.ndarray, window: Window, frame: Frame) -> Tensor:
+    """Turn a mask prompt into logits of a window; arguments as for :func:`mask_logits`, result (1, side/2, side/2)."""
+    if mask.dtype == np.bool_:
+        if mask.shape != frame.plane:
+            raise InputError(f"a mask prompt must have the plane's shape {frame.plane}, got {mask.shape}")
+        rows, columns = window.region(frame.plane)
+        values = torch.tensor(mask[rows, columns], dtype=torch.float32)[None, None]
+        grid = window._grid((rows.start, columns.start), (rows.stop, columns.stop), window.side // 2)
+        covered = F.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return covered[0].clamp(SURE, 1 - SURE).logit()
+    values = torch.tensor(mask, dtype=torch.float32)[None, None]
+    reach = tuple(round(frame.side / scale) for scale in frame.scale)
+    grid = window._grid((0, 0), (reach[0], reach[1]), window.side // 2)
+    return F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+
+
+def window_masks(logits: Tensor, window: Window, plane: tuple[int, int], threshold: float = 0.0) -> np.ndarray:
+    """Bring logits of a window back to the plane: (C, h, w) -> (C, y, x) bool; beyond the window nothing is found."""
+    rows, columns = window.region(plane)
+    masks = np.zeros((len(logits), *plane), bool)
+    places = [torch.arange(span.start, span.stop, dtype=torch.float32) for span in (rows, columns)]
+    masks[:, rows, columns] = (_at(logits, window, places[0], places[1]) > threshold).cpu().numpy()
+    return masks
+
+
+def frame_logits(logits: Tensor, window: Window, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Logits of a window, (C, h, w), as those of the whole input frame, (C, *size); beyond the window surely nothing."""
+    step = [frame.side / n / scale for n, scale in zip(size, frame.scale, strict=True)]
+    places = [(torch.arange(n) + 0.5) * s - 0.5 for n, s in zip(size, step, strict=True)]
+    return _at(logits, window, places[0], places[1])
+
+
+def _at(logits: Tensor, window: Window, rows: Tensor, columns: Tensor) -> Tensor:
+    """Window logits (C, h, w) at the plane's rows and columns: (C, rows, columns)."""
+    axes = [
+        (places - middle) * window.scale / window.side * 2
+        for places, middle in zip((rows, columns), window.centre, strict=True)
+    ]
+    y, x = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack([x, y], dim=-1)[None].to(logits)
+    seen = F.grid_sample(logits[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    beyond = (grid[0].abs() > 1).any(dim=-1)
+    return seen.masked_fill(beyond, SURELY_NOT)

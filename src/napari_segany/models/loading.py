@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_segany.core.errors import ModelError
+from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.registry import find
 from napari_segany.models.sam.model import ENCODERS, Sam, build_sam
@@ -57,7 +58,9 @@ def load_segmenter(
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
         raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
-    return SamSegmenter(_filled(architecture, state, path), name, place, dtype)
+    model = _filled(architecture, state, path)
+    kind = CloserSegmenter if isinstance(model, TinySam) else SamSegmenter
+    return kind(model, name, place, dtype)
 
 
 def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:

@@ -110,7 +110,7 @@ class SamSegmenter:
         features = {name: torch.tensor(array).to(self.device).float() for name, array in embedding.features.items()}
         frame = Frame(embedding.shape, self.model.image_size)
         answers: dict[int, list[Mask]] = {}
-        for group in _alike(prompts):
+        for group in alike(prompts):
             logits, iou = self._decode(features, [prompts[index] for index in group], frame)
             for index, row, scores in zip(group, logits, iou, strict=True):
                 answers[index] = self._masks(row, scores, frame, candidates or (3 if prompts[index].ambiguous else 1))
@@ -133,15 +133,20 @@ class SamSegmenter:
 
     def _masks(self, logits: Tensor, scores: Tensor, frame: Frame, candidates: int) -> list[Mask]:
         """All four answers of one prompt, (4, h, w) and (4,) -> its candidates, best first."""
-        kept = slice(0, 1) if candidates == 1 else slice(1, None)
-        order = torch.argsort(scores[kept], descending=True, stable=True)
-        logits, scores = logits[kept][order], scores[kept][order]
+        logits, scores = best_first(logits, scores, candidates)
         pixels = plane_masks(logits, frame, self.model.mask_threshold)
         low = logits.float().cpu().numpy()
         return [Mask(pixels[i], float(scores[i]), low[i].copy()) for i in range(len(low))]
 
 
-def _alike(prompts: Sequence[Prompt]) -> list[list[int]]:
+def best_first(logits: Tensor, scores: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
+    """Of the four answers to one prompt, (4, h, w) and (4,), the single one or the three, most confident first."""
+    kept = slice(0, 1) if candidates == 1 else slice(1, None)
+    order = torch.argsort(scores[kept], descending=True, stable=True)
+    return logits[kept][order], scores[kept][order]
+
+
+def alike(prompts: Sequence[Prompt]) -> list[list[int]]:
     """Indices of prompts that can be decoded together, at most ``BATCH`` at a time.
 
     A padding token takes part in attention and changes the answer, so only prompts with the same tokens share a batch.

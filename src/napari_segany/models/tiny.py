@@ -162,3 +162,47 @@ class TinySam(Sam):
         # Padded before the local contrast is taken: black around a picture is what the encoder learned from.
         x = F.pad(x, (0, self.image_size - width, 0, self.image_size - height))
         return self.image_encoder(self.preprocess(x))
+
+    def encode_windows(self, x: Tensor) -> dict[str, Tensor]:
+        """Embed (B, 3, s, s) windows of pictures, s at most ``IMAGE_SIZE`` and a multiple of 32; nothing is padded."""
+        return self.image_encoder(self.preprocess(x))
+
+    def decode_windows(
+        self,
+        features: dict[str, Tensor],
+        points: tuple[Tensor, Tensor] | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer B prompts, each on a window of its own; the window counts as the middle of the input frame.
+
+        Parameters
+        ----------
+        features : dict of str to Tensor
+            From :meth:`encode_windows`, of B windows.
+        points, boxes : tuple of Tensor, Tensor, optional
+            As :meth:`Sam.decode` takes them, in pixels of the window.
+        masks : Tensor, optional
+            (B, 1, s / 2, s / 2) logits.
+
+        Returns
+        -------
+        masks : Tensor
+            (B, 4, s / 2, s / 2) logits, in the order of :meth:`Sam.decode`.
+        iou : Tensor
+            (B, 4) predicted IoU of each.
+        """
+        cells = features["image_embed"].shape[-1]
+        start = (self.image_size // STRIDE - cells) // 2
+        shift = start * STRIDE
+        here = slice(start, start + cells)
+        sparse, dense = self.prompt_encoder(
+            None if points is None else (points[0] + shift, points[1]), None if boxes is None else boxes + shift, masks
+        )
+        return self.mask_decoder(
+            features["image_embed"],
+            self.prompt_encoder.dense_pe()[..., here, here],
+            sparse,
+            dense[..., :cells, :cells],
+            (features["high_res_0"], features["high_res_1"]),
+        )
