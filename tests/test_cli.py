@@ -224,7 +224,7 @@ class TestDemo:
             asked.append((headless, out))
             return "shown"
 
-        monkeypatch.setitem(sys.modules, "napari_segany.widgets.demo", SimpleNamespace(run_demo=run_demo))
+        monkeypatch.setitem(sys.modules, "napari_segany.demo", SimpleNamespace(run_demo=run_demo))
         assert run("demo").out == "shown\n"
         assert run("demo", "--headless", "--out", tmp_path).status == 0
         assert asked == [(False, None), (True, tmp_path)]

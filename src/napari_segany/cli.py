@@ -112,7 +112,7 @@ def demo(
     Opens napari and leaves the window to you; without a display it writes labels and a picture, and tells the mean IoU
     with the sample's known truth.
     """
-    from napari_segany.widgets.demo import run_demo
+    from napari_segany.demo import run_demo
 
     typer.echo(run_demo(headless, out))
 

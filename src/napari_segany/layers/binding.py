@@ -117,15 +117,26 @@ class Binding:
             self._own.append(self.points)
 
     def adopt_points(self, points: Points) -> None:
-        """Take the clicks of a Points layer as prompts."""
+        """Take the clicks of a Points layer as prompts, instead of those of the one before."""
+        self._swap(self.points, points)
         self.points = points
-        self._connect(points.events.data, self._said)
-        self._connect(points.events.features, self._said)
+        self.refresh()
 
     def adopt_shapes(self, shapes: Shapes) -> None:
-        """Take the shapes of a Shapes layer as prompts."""
+        """Take the shapes of a Shapes layer as prompts, instead of those of the one before."""
+        self._swap(self.shapes, shapes)
         self.shapes = shapes
-        self._connect(shapes.events.data, self._said)
+        self.refresh()
+
+    def _swap(self, before: Points | Shapes | None, after: Points | Shapes) -> None:
+        if before is not None:
+            for event in (before.events.data, before.events.features):
+                event.disconnect(self._said)
+                self._connections.remove((event, self._said))
+        if read.SIGN not in after.features:
+            after.features = {**after.features, read.SIGN: np.full(len(after.data), read.POSITIVE, object)}
+        self._connect(after.events.data, self._said)
+        self._connect(after.events.features, self._said)
 
     def set_labels(self, labels: Labels | None) -> None:
         """Keep masks in another layer from now on; None has a new one made.
@@ -138,7 +149,7 @@ class Binding:
         if labels is not None:
             write.check_labels(labels, self.image)
         self.labels = labels
-        self.session.label = 1 if labels is None else write.free_label(labels, None, 1)
+        self.session.begin_at(1 if labels is None else write.free_label(labels, None, 1))
 
     def view(self) -> View | None:
         """The plane that is looked at; None, and `problem` says why, when there is none."""
@@ -238,7 +249,7 @@ class Binding:
             self.preview = None
         elif layer is self.labels:
             self.labels = None
-            self.session.label = 1
+            self.session.begin_at(1)
         elif layer is self.points or layer is self.shapes:
             self.points = None if layer is self.points else self.points
             self.shapes = None if layer is self.shapes else self.shapes
@@ -261,23 +272,31 @@ class Binding:
         if result is None or not result.masks or self.session.waiting:
             self.problem.emit("there is no mask to keep yet")
             return False
+        plane, pixels = result.request.plane, result.masks[0].pixels
+        if not pixels.any():
+            self.problem.emit("the mask is empty; click elsewhere, or draw a box")
+            return False
+        try:
+            labels = self._output()
+            label = write.free_label(labels, plane, self.session.label)
+        except SeganyError as error:
+            self.problem.emit(str(error))
+            return False
+        if not write.free_pixels(labels, plane, pixels, overwrite=self.overwrite)[0].size:
+            self.problem.emit("nothing was kept: other labels cover the whole mask")
+            return False
+        self.session.begin_at(label)
+        self.session.commit()
+        return True
+
+    def _output(self) -> Labels:
+        """The layer that masks are kept in, made when there is none."""
         if self.labels is None:
             self.labels = self.viewer.add_layer(write.new_labels(self.image))
             self._own.append(self.labels)
             self._raise_prompts()
-        plane, pixels = result.request.plane, result.masks[0].pixels
-        try:
-            write.check_labels(self.labels, self.image)
-            label = write.free_label(self.labels, plane, self.session.label)
-        except SeganyError as error:
-            self.problem.emit(str(error))
-            return False
-        if not write.free_pixels(self.labels, plane, pixels, overwrite=self.overwrite)[0].size:
-            self.problem.emit("nothing was kept: other labels cover the whole mask")
-            return False
-        self.session.label = label
-        self.session.commit()
-        return True
+        write.check_labels(self.labels, self.image)
+        return self.labels
 
     def _paint(self, kept: Committed) -> None:
         if self.labels is not None:

@@ -99,6 +99,10 @@ def _clicks(points: Points, image: Image, view: View) -> list[Point]:
     ]
 
 
+def _positive(shapes: Shapes, index: int) -> bool:
+    return SIGN not in shapes.features or shapes.features[SIGN].iloc[index] != NEGATIVE
+
+
 def _scribble(corners: np.ndarray, positive: bool) -> list[Point]:
     """Clicks along a line, ``SCRIBBLE_STEP`` pixels apart, its ends included."""
     lengths = np.hypot(*np.diff(corners, axis=0).T)
@@ -122,7 +126,7 @@ def read_prompt(points: Points | None, shapes: Shapes | None, image: Image, view
     """What the prompt layers say of the plane.
 
     Points are clicks, their sign in the feature ``sign``. Lines and paths are scribbles, as good as clicks along them.
-    Polygons and ellipses are a rough mask, together. The last rectangle is the box.
+    Polygons and ellipses are a rough mask, together; negative ones are cut out of it. The last rectangle is the box.
 
     Parameters
     ----------
@@ -146,9 +150,9 @@ def read_prompt(points: Points | None, shapes: Shapes | None, image: Image, view
             (y0, x0), (y1, x1) = corners.min(axis=0), corners.max(axis=0)
             box = Box(float(y0), float(x0), float(y1), float(x1))
         elif kind in ("line", "path"):
-            sign = shapes.features[SIGN].iloc[index] if SIGN in shapes.features else POSITIVE
-            clicks += _scribble(corners, sign != NEGATIVE)
+            clicks += _scribble(corners, _positive(shapes, index))
         else:
             drawn = polygon2mask(plane_shape, _ellipse(corners) if kind == "ellipse" else corners)
-            rough = drawn if rough is None else rough | drawn
+            before = np.zeros(plane_shape, bool) if rough is None else rough
+            rough = before | drawn if _positive(shapes, index) else before & ~drawn
     return Prompt(tuple(clicks), box, "", rough if rough is not None and rough.any() else None)

@@ -37,8 +37,17 @@ def data_to_world_matrix(layer: Layer) -> np.ndarray:
 
 
 def new_labels(image: Image) -> Labels:
-    """An empty Labels layer for the whole image."""
-    empty = np.zeros(image_shape(image), np.int32)
+    """An empty Labels layer for the whole image.
+
+    Raises
+    ------
+    InputError
+        When there is not the memory for it.
+    """
+    try:
+        empty = np.zeros(image_shape(image), np.int32)
+    except MemoryError:
+        raise InputError(f"there is no memory for labels of {image_shape(image)}; crop {image.name!r} first") from None
     return Labels(empty, name=f"{image.name} labels", **placement(image))
 
 

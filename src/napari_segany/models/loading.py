@@ -58,9 +58,10 @@ def load_segmenter(
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
         raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
-    model = _filled(architecture, state, path)
-    kind = CloserSegmenter if isinstance(model, TinySam) else SamSegmenter
-    return kind(model, name, place, dtype)
+    sam = _filled(architecture, state, path)
+    if isinstance(sam, TinySam):
+        return CloserSegmenter(sam, name, place, dtype)
+    return SamSegmenter(sam, name, place, dtype)
 
 
 def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:

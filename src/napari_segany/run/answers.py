@@ -9,6 +9,16 @@ from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.session.embeddings import EmbeddingCache
 from napari_segany.session.session import SegmentRequest, SegmentResult
 
+MODEL = "tiny"
+"""The model in the package."""
+
+
+def load_default() -> Segmenter:
+    """The segmenter in the package. Importing torch takes seconds, so it waits until this is called."""
+    from napari_segany.models.loading import load_segmenter
+
+    return load_segmenter(MODEL)
+
 
 class Answers:
     """Answers requests with a segmenter that is loaded when it is first needed.

@@ -60,8 +60,6 @@ class Session:
         The label that the next kept object gets.
     result : SegmentResult or None
         The answer that is shown now.
-    committed_objects : list of Committed
-        What was kept, in order.
     requested : Signal
         Emitted with a :class:`SegmentRequest` that wants an answer; hand that to :meth:`accept`.
     preview_changed : Signal
@@ -77,7 +75,6 @@ class Session:
     def __init__(self) -> None:
         self.label = 1
         self.result: SegmentResult | None = None
-        self.committed_objects: list[Committed] = []
         self._generation = 0
         self._said: tuple[View, Prompt] | None = None
 
@@ -114,6 +111,10 @@ class Session:
         self._show(result)
         return True
 
+    def begin_at(self, label: int) -> None:
+        """Give the next kept object this label, the first that its layer has free."""
+        self.label = label
+
     def commit(self) -> Committed | None:
         """Keep the mask that is shown; None when there is none, or when it answers an earlier question."""
         if self.result is None or not self.result.masks or self.waiting:
@@ -121,8 +122,7 @@ class Session:
         request = self.result.request
         kept = Committed(self.label, request.plane, self.result.masks[0], request.prompt)
         self.committed.emit(kept)
-        self.committed_objects.append(kept)
-        self.label += 1
+        self.label = kept.label + 1
         self.discard()
         return kept
 

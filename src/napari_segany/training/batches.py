@@ -62,7 +62,7 @@ def dense_targets(labels: np.ndarray) -> np.ndarray:
     seams = np.zeros(labels.shape, bool)
     seams[1:-1, 1:-1] = (labels[2:, 1:-1] != labels[:-2, 1:-1]) | (labels[1:-1, 2:] != labels[1:-1, :-2])
     grid = (slice(DENSE_STRIDE // 2, None, DENSE_STRIDE),) * 2
-    blocks = seams.reshape(seams.shape[0] // DENSE_STRIDE, DENSE_STRIDE, -1, DENSE_STRIDE)
+    blocks = seams.reshape(len(seams) // DENSE_STRIDE, DENSE_STRIDE, -1, DENSE_STRIDE)
     seen: np.ndarray = labels[grid]
     _, flat = np.unique(seen, return_inverse=True)
     height, width = seen.shape

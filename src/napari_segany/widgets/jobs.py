@@ -115,6 +115,8 @@ class Jobs(QObject):
         self._thread.join(seconds)
 
     def _close_job(self, job: Job) -> None:
+        # what a job holds, an image for one, must not outlive it here
+        self._latest = {name: latest for name, latest in self._latest.items() if latest is not job}
         if job in self._open:
             self._open.remove(job)
             if not self._open:

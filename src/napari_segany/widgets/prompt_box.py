@@ -37,6 +37,7 @@ class PromptBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._binding: Binding | None = None
+        self._clicked: Points | None = None
         self._negative = False
         self._tools = QButtonGroup(self)
         self._sign = QPushButton()
@@ -85,6 +86,7 @@ class PromptBox(QWidget):
 
     def bind(self, binding: Binding | None) -> None:
         """Use the prompt layers of a binding; None when there is none."""
+        self._let_go()
         self._binding = binding
         self.setEnabled(binding is not None)
         if binding is not None:
@@ -98,7 +100,9 @@ class PromptBox(QWidget):
         layer: Points | Shapes | None = self._binding.points if tool == "Points" else self._binding.shapes
         if layer is None:
             return
-        if isinstance(layer, Points) and self._decide_sign not in layer.mouse_drag_callbacks:
+        if isinstance(layer, Points) and layer is not self._clicked:
+            self._let_go()
+            self._clicked = layer
             layer.mouse_drag_callbacks.append(self._decide_sign)
         layer.visible = True
         self._binding.viewer.layers.selection.active = layer
@@ -106,6 +110,12 @@ class PromptBox(QWidget):
         for button in self._tools.buttons():
             button.setChecked(button.text() == tool)
         self._show_sign()
+
+    def _let_go(self) -> None:
+        """Leave the Points layer that was clicked into as it was found."""
+        if self._clicked is not None:
+            self._clicked.mouse_drag_callbacks.remove(self._decide_sign)
+            self._clicked = None
 
     def toggle_sign(self) -> None:
         """Switch between clicks on the object and clicks off it."""

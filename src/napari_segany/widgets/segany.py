@@ -7,7 +7,7 @@ from functools import partial
 
 from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent
@@ -16,22 +16,14 @@ from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
-from napari_segany.run.answers import Answers
+from napari_segany.run.answers import Answers, load_default
 from napari_segany.session.session import SegmentRequest, Session
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.status_box import StatusBox
 
-MODEL = "tiny"
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
 READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
-
-
-def load_default() -> Segmenter:
-    """The model in the package. Called in the worker: importing torch takes seconds."""
-    from napari_segany.models.loading import load_segmenter
-
-    return load_segmenter(MODEL)
 
 
 class SeganyWidget(QWidget):
@@ -55,6 +47,8 @@ class SeganyWidget(QWidget):
         self.jobs = Jobs(self)
         self.image_chooser = ComboBox(choices=lambda _: self._layers(Image), nullable=True)
         self.labels_chooser = ComboBox(choices=lambda _: self._layers(Labels), nullable=True)
+        self.points_chooser = ComboBox(choices=lambda _: self._layers(Points), nullable=True)
+        self.shapes_chooser = ComboBox(choices=lambda _: self._layers(Shapes), nullable=True)
         self.prompt_box = PromptBox()
         self.status_box = StatusBox(WELCOME)
         self._lay_out()
@@ -66,9 +60,13 @@ class SeganyWidget(QWidget):
         self.labels_chooser.native.setToolTip(
             "Where masks are kept. Leave it empty to have a new layer made with the first mask."
         )
+        for chooser, what in ((self.points_chooser, "clicks"), (self.shapes_chooser, "boxes and scribbles")):
+            chooser.native.setToolTip(f"Where {what} are read from: the layer made for them, or one of yours.")
         form = QFormLayout()
         form.addRow("Image", self.image_chooser.native)
         form.addRow("Labels", self.labels_chooser.native)
+        form.addRow("Clicks", self.points_chooser.native)
+        form.addRow("Shapes", self.shapes_chooser.native)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self.prompt_box)
@@ -78,6 +76,8 @@ class SeganyWidget(QWidget):
     def _connect(self) -> None:
         self.image_chooser.changed.connect(self._set_image)
         self.labels_chooser.changed.connect(self._set_labels)
+        self.points_chooser.changed.connect(self._set_points)
+        self.shapes_chooser.changed.connect(self._set_shapes)
         self.viewer.layers.events.inserted.connect(self._refresh_choices)
         self.viewer.layers.events.removed.connect(self._refresh_choices)
         self.viewer.layers.events.renamed.connect(self._refresh_choices)
@@ -92,7 +92,7 @@ class SeganyWidget(QWidget):
         self.viewer.bind_key("Q", lambda _: self.discard(), overwrite=True)
         self.viewer.bind_key("N", lambda _: self.prompt_box.toggle_sign(), overwrite=True)
 
-    def _layers(self, kind: type) -> list[Image | Labels]:
+    def _layers(self, kind: type[Layer]) -> list[Layer]:
         """Layers to choose from, without the preview, which is ours."""
         preview = self.binding.preview.layer if self.binding and self.binding.preview else None
         return [layer for layer in self.viewer.layers if type(layer) is kind and layer is not preview]
@@ -100,7 +100,9 @@ class SeganyWidget(QWidget):
     def _refresh_choices(self, event: object = None) -> None:
         had = self.image_chooser.value
         self.image_chooser.reset_choices()
-        self.labels_chooser.reset_choices()
+        for chooser in (self.labels_chooser, self.points_chooser, self.shapes_chooser):
+            chooser.reset_choices()
+        self._show_layers()
         if had is None and self.binding is None:
             self._choose_first_image()
 
@@ -123,7 +125,7 @@ class SeganyWidget(QWidget):
         self.binding.moved.connect(self._prepare)
         self.binding.overwrite = self.prompt_box.overwrite
         self.prompt_box.bind(self.binding)
-        self.labels_chooser.value = None
+        self._show_layers()
         self._prepare()
 
     def _release(self) -> None:
@@ -143,6 +145,22 @@ class SeganyWidget(QWidget):
         except SeganyError as error:
             show_warning(str(error))
             self.labels_chooser.value = self.binding.labels
+
+    def _set_points(self, points: Points | None) -> None:
+        if self.binding is not None and points is not None and points is not self.binding.points:
+            self.binding.adopt_points(points)
+            self.prompt_box.take("Points")
+
+    def _set_shapes(self, shapes: Shapes | None) -> None:
+        if self.binding is not None and shapes is not None and shapes is not self.binding.shapes:
+            self.binding.adopt_shapes(shapes)
+
+    def _show_layers(self) -> None:
+        """Let the choosers say which layers are in use."""
+        if self.binding is not None:
+            self.labels_chooser.value = self.binding.labels
+            self.points_chooser.value = self.binding.points
+            self.shapes_chooser.value = self.binding.shapes
 
     def _set_overwrite(self, overwrite: bool) -> None:
         if self.binding is not None:
@@ -202,8 +220,7 @@ class SeganyWidget(QWidget):
         """Keep the mask that is shown as a new label."""
         if self.binding is not None and self.binding.keep():
             self.prompt_box.expect_positive()
-            self._refresh_choices()
-            self.labels_chooser.value = self.binding.labels
+            self._show_layers()
 
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane."""

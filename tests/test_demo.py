@@ -1,11 +1,14 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tifffile
 from napari import Viewer
 from PIL import Image as Picture
 
+from napari_segany import demo
 from napari_segany.core.errors import InputError
-from napari_segany.widgets import demo
 from tests.fakes import FakeSegmenter
 
 
@@ -43,3 +46,15 @@ def test_in_a_window_prompts_are_placed_and_masks_kept(make_napari_viewer, qtbot
     assert "Your turn" in viewer.status
     widget.close_session()
     widget.jobs.join(10)
+
+
+def test_a_nucleus_that_got_no_label_counts_nothing():
+    truth = np.array([[1, 1, 2, 2, 3, 3]])
+    found = np.array([[5, 5, 0, 0, 6, 0]])
+    assert demo.mean_iou(found, truth, {1: 5, 2: 0, 3: 6}) == pytest.approx((1 + 0 + 0.5) / 3)
+
+
+def test_without_a_window_qt_is_not_needed(tmp_path):
+    code = "import sys; import napari_segany.demo; print([m for m in sys.modules if 'qtpy' in m or 'PySide' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

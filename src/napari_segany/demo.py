@@ -1,4 +1,7 @@
-"""``napari-segany demo``: the sample nuclei, prompts being placed, masks appearing; in a window or without one."""
+"""``napari-segany demo``: the sample nuclei, prompts being placed, masks appearing; in a window or without one.
+
+Qt is imported for the window only: without one, the same layers and the same session do without it.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,15 @@ from napari_segany.core.masks import box_of
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.simulate import centre_point
 from napari_segany.layers.binding import Binding
-from napari_segany.run.answers import Answers
+from napari_segany.run.answers import Answers, load_default
 from napari_segany.run.labels import check_output, write_labels
 from napari_segany.sample_data import nuclei
 from napari_segany.session.session import SegmentRequest, Session
-from napari_segany.widgets.segany import SeganyWidget, load_default
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from napari_segany.widgets.segany import SeganyWidget
 
 OBJECTS = 12
 STEP_MS = 700
@@ -66,11 +70,11 @@ def place(binding: Binding, prompt: DemoPrompt) -> None:
         binding.shapes.add_rectangles(np.array([[y0, x0], [y1, x1]]))
 
 
-def mean_iou(found: np.ndarray, truth: np.ndarray, prompts: list[DemoPrompt]) -> float:
-    """Mean IoU of the labels, made in the order of the prompts, with the nuclei that were prompted."""
+def mean_iou(found: np.ndarray, truth: np.ndarray, kept: dict[int, int]) -> float:
+    """Mean IoU of the prompted nuclei; `kept` tells the label that each got, one without a label counts 0."""
     scores = []
-    for label, prompt in enumerate(prompts, start=1):
-        mask, real = found == label, truth == prompt.label
+    for real_label, label in kept.items():
+        mask, real = (found == label) & (label > 0), truth == real_label
         scores.append((mask & real).sum() / (mask | real).sum())
     return float(np.mean(scores))
 
@@ -115,16 +119,16 @@ def _headless(out: Path) -> str:
         session.accept(answers.answer(*binding.stack(request.plane), request))
 
     session.requested.connect(answer)
-    prompts = script(truth)
-    for prompt in prompts:
+    kept: dict[int, int] = {}
+    for prompt in script(truth):
         place(binding, prompt)
-        binding.keep()
-    if binding.labels is None:
-        raise InputError("the model found nothing on the sample")
-    score = mean_iou(binding.labels.data, truth, prompts)
-    stack, number = binding.stack(session.committed_objects[0].plane)
-    _write(targets, stack.plane(number), binding.labels.data)
-    return f"{len(prompts)} nuclei segmented, mean IoU with the truth {score:.3f}; wrote {targets[0]} and {targets[1]}"
+        # the session counts on after each mask that is kept
+        kept[prompt.label] = session.label - 1 if binding.keep() else 0
+        binding.clear_prompts()
+    labels = np.zeros(truth.shape, np.int32) if binding.labels is None else binding.labels.data
+    score = mean_iou(labels, truth, kept)
+    _write(targets, binding, labels)
+    return f"{len(kept)} nuclei prompted, mean IoU with the truth {score:.3f}; wrote {targets[0]} and {targets[1]}"
 
 
 def _targets(out: Path) -> tuple[Path, Path]:
@@ -139,31 +143,35 @@ def _targets(out: Path) -> tuple[Path, Path]:
     return check_output(labels, overwrite=True), picture
 
 
-def _write(targets: tuple[Path, Path], plane: np.ndarray, labels: np.ndarray) -> None:
-    labels_path, picture_path = targets
-    write_labels(labels_path, labels, axes="yx", overwrite=True)
-    outlined = mark_boundaries(plane, labels, color=(1, 0.8, 0), mode="thick")
-    Picture.fromarray((255 * outlined).astype(np.uint8)).save(picture_path)
+def _write(targets: tuple[Path, Path], binding: Binding, labels: np.ndarray) -> None:
+    view = binding.view()
+    if view is None:
+        raise InputError("the picture cannot be written while it is shown in 3D")
+    stack, number = binding.stack(view)
+    write_labels(targets[0], labels, axes="yx", overwrite=True)
+    outlined = mark_boundaries(stack.plane(number), labels, color=(1, 0.8, 0), mode="thick")
+    Picture.fromarray((255 * outlined).astype(np.uint8)).save(targets[1])
 
 
 def _window(out: Path | None) -> str:
     """Open napari and play the script; the window then belongs to the user."""
     import napari
 
+    targets = None if out is None else _targets(out)
     viewer = napari.Viewer(title="napari-segany demo")
     widget = open_demo(viewer)
-    player = play(viewer, widget)
-    _start(player)
+    _start(play(viewer, widget))
     napari.run()
-    if out is not None and widget.binding is not None and widget.binding.labels is not None:
-        stack, number = widget.binding.stack(widget.session.committed_objects[0].plane)
-        _write(_targets(out), stack.plane(number), np.asarray(widget.binding.labels.data))
-        return f"wrote {out / 'labels.tif'} and {out / 'demo.png'}"
-    return "goodbye"
+    if targets is None or widget.binding is None or widget.binding.labels is None:
+        return "goodbye"
+    _write(targets, widget.binding, np.asarray(widget.binding.labels.data))
+    return f"wrote {targets[0]} and {targets[1]}"
 
 
 def open_demo(viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> SeganyWidget:
     """Put the sample and the dock widget into a viewer."""
+    from napari_segany.widgets.segany import SeganyWidget
+
     (image, image_options, _), (truth, truth_options, _) = nuclei()
     viewer.add_labels(truth, **truth_options)
     viewer.add_image(image, **image_options)
@@ -174,8 +182,7 @@ def open_demo(viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> S
 
 def play(viewer: ViewerModel, widget: SeganyWidget) -> Iterator[bool]:
     """One step after the other: a prompt, its mask, the next; yields whether to wait for the model."""
-    truth = viewer.layers["Truth"].data
-    for prompt in script(truth):
+    for prompt in script(viewer.layers["Truth"].data):
         if widget.binding is None:
             return
         place(widget.binding, prompt)
