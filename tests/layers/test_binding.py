@@ -1,12 +1,14 @@
 import gc
 import weakref
 
+import dask.array as da
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Points
+from napari.layers import Image, Labels, Points, Shapes
 
 from napari_segany.core.errors import InputError
+from napari_segany.layers import write
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import SIGN
 from napari_segany.run.answers import Answers
@@ -196,6 +198,40 @@ def test_a_deleted_layer_is_survived(desk, which):
     desk.click(10, 10)
     assert desk.binding.keep()
     assert desk.binding.labels.data[10, 10] > 0
+
+
+def test_layers_of_the_user_are_adopted_and_the_old_ones_let_go(desk):
+    mine = desk.viewer.add_layer(Points([[20, 20]], translate=(1, 2)))
+    before = desk.binding.points
+    desk.binding.adopt_points(mine)
+    assert desk.binding.preview.layer.data[21, 22] == 1
+    mine.features = {SIGN: ["negative"]}
+    assert desk.session.result is None
+    asked = len(desk.segmenter.asked)
+    before.add([5, 5])
+    assert len(desk.segmenter.asked) == asked
+    shapes = desk.viewer.add_layer(Shapes())
+    desk.binding.adopt_shapes(shapes)
+    shapes.add_rectangles(np.array([[3, 3], [9, 9]]))
+    assert desk.binding.preview.layer.data[6, 6] == 1
+    desk.binding.close()
+    assert mine in desk.viewer.layers
+    assert shapes in desk.viewer.layers
+    np.testing.assert_array_equal(mine.translate, (1, 2))
+
+
+def test_an_empty_mask_is_not_kept(desk):
+    desk.click(20, 20)
+    desk.click(20, 20, positive=False)
+    assert not desk.binding.keep()
+    assert "empty" in desk.problems[-1]
+    assert desk.binding.labels is None
+
+
+def test_labels_that_do_not_fit_into_memory_say_so():
+    image = Image(da.zeros((10**6, 10**5, 10**5), chunks=(1, 1000, 1000)), contrast_limits=(0, 1))
+    with pytest.raises(InputError, match="memory"):
+        write.new_labels(image)
 
 
 def test_renaming_changes_nothing(desk):

@@ -92,6 +92,17 @@ def test_shapes_are_boxes_scribbles_and_rough_masks():
     assert rough.sum() == pytest.approx(400 + np.pi * 25, rel=0.12)
 
 
+def test_negative_outlines_are_cut_out():
+    image = Image(np.zeros((60, 60), np.uint8))
+    square = np.array([[10, 10], [10, 30], [30, 30], [30, 10]])
+    shapes = Shapes([square, square + 10], shape_type="polygon", features={"sign": ["positive", "negative"]})
+    rough = read_prompt(None, shapes, image, View((0, 1), (0, 0))).mask
+    assert rough is not None
+    assert rough[15, 15]
+    assert not rough[25, 25]
+    assert not rough[35, 35]
+
+
 def test_what_cannot_be_prompted_says_why():
     image = Image(VOLUME)
     with pytest.raises(InputError, match="2D"):
