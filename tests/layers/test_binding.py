@@ -1,7 +1,6 @@
 import gc
 import weakref
 
-import dask.array as da
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -228,10 +227,11 @@ def test_an_empty_mask_is_not_kept(desk):
     assert desk.binding.labels is None
 
 
-def test_labels_that_do_not_fit_into_memory_say_so():
-    image = Image(da.zeros((10**6, 10**5, 10**5), chunks=(1, 1000, 1000)), contrast_limits=(0, 1))
-    with pytest.raises(InputError, match="memory"):
-        write.new_labels(image)
+def test_labels_that_do_not_fit_into_memory_say_so(desk, monkeypatch):
+    monkeypatch.setattr(write, "image_shape", lambda image: (10**6, 10**5, 10**5))
+    desk.click(20, 20)
+    assert not desk.binding.keep()
+    assert "memory" in desk.problems[-1]
 
 
 def test_renaming_changes_nothing(desk):
