@@ -24,7 +24,7 @@ from napari_segany.models.tiny import TinySam
 
 SIDE = 256
 """Pixels of a window; most of the training was on crops of that size."""
-WANTED = 64.0
+WANTED = 80.0
 """Longest side, in window pixels, that an object is magnified to."""
 LARGEST = 150.0
 """Objects that are larger than this in the input frame are left to the first look."""
