@@ -13,7 +13,7 @@ from skimage import io
 from napari_segany.core.errors import InputError
 from napari_segany.run import labels as files
 from napari_segany.run.images import read_image
-from napari_segany.run.labels import check_output, read_labels, write_labels
+from napari_segany.run.labels import check_axes, check_output, read_labels, write_labels
 
 
 @pytest.fixture
@@ -51,6 +51,25 @@ def test_ome_zarr_keeps_axes_and_scale(tmp_path: Path, labels: np.ndarray) -> No
     assert (image.axes, image.scale) == ("tyx", (1.0, 0.5, 0.25))
     attributes = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs
     assert attributes["image-label"] == {"version": "0.4"}
+
+
+def test_ome_zarr_takes_five_named_axes(tmp_path: Path, labels: np.ndarray) -> None:
+    write_labels(tmp_path / "a.zarr", labels[None, None], axes="tczyx")
+    axes = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs["multiscales"][0]["axes"]
+    assert [axis["type"] for axis in axes] == ["time", "channel", "space", "space", "space"]
+
+
+@pytest.mark.parametrize(("ndim", "axes"), [(5, None), (6, None), (3, "qyx"), (4, "ttyx")])
+def test_axes_without_a_name_fit_into_tiff_only(tmp_path: Path, ndim: int, axes: str | None) -> None:
+    with pytest.raises(InputError, match="OME-Zarr names at most five axes"):
+        write_labels(tmp_path / "a.zarr", np.ones((2,) * ndim, int), axes=axes)
+    assert not list(tmp_path.iterdir())
+    assert len(check_axes(tmp_path / "a.tif", ndim, axes)) == ndim
+
+
+@pytest.mark.parametrize(("ndim", "axes"), [(2, "yx"), (3, "zyx"), (4, "tzyx"), (5, "qtzyx")])
+def test_letters_by_default(ndim: int, axes: str) -> None:
+    assert check_axes("a.tif", ndim) == axes
 
 
 @pytest.mark.parametrize(("zarr_format", "version"), [(2, "0.4"), (3, "0.5")])

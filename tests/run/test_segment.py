@@ -115,6 +115,14 @@ def test_many_objects_are_asked_for_in_groups(image: Path, tmp_path: Path) -> No
     assert len(fake.embedded) == 1
 
 
+def test_axes_that_the_labels_cannot_have_are_said_before_a_model_is_loaded(tmp_path: Path) -> None:
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, np.zeros((2, 1, 2, 20, 30), np.uint8), photometric="minisblack", metadata={"axes": "QTZYX"})
+    job = SegmentJob(image, tmp_path / "out.zarr", (click(5, 5),), plane=0)
+    with pytest.raises(InputError, match=r"'qtzyx' can be written to \.tif"):
+        segment_file(job, lambda: pytest.fail("loaded"))
+
+
 def test_ome_zarr_in_and_out(tmp_path: Path) -> None:
     image = tmp_path / "image.zarr"
     write_labels(image, np.random.default_rng(0).integers(0, 255, (3, 40, 50)), axes="zyx", scale=(2.0, 0.5, 0.5))

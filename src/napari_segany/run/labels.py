@@ -69,6 +69,35 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     return path
 
 
+def check_axes(path: str | Path, ndim: int, axes: str | None = None) -> str:
+    """Letters of the axes with which :func:`write_labels` would write labels; also to be asked before the work starts.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the labels are to go.
+    ndim : int
+        How many axes they have.
+    axes : str, optional
+        Letter of each; by default the last ones of "tzyx", before them "q" for axes without a name.
+
+    Raises
+    ------
+    InputError
+        When `axes` are not as many, or OME-Zarr has no name for one of them.
+    """
+    path = Path(path)
+    axes = axes or ("q" * ndim + "tzyx")[-ndim:]
+    if len(axes) != ndim:
+        raise InputError(f"labels of {ndim} axes do not fit the axes {axes!r}")
+    if _is_zarr(path) and not (set(axes) <= set(ome_zarr.AXES) and len(set(axes)) == ndim):
+        raise InputError(
+            f"OME-Zarr names at most five axes, each once, of {', '.join(ome_zarr.AXES)}; "
+            f"labels with the {ndim} axes {axes!r} can be written to .tif"
+        )
+    return axes
+
+
 def write_labels(
     path: str | Path,
     labels: np.ndarray,
@@ -87,7 +116,7 @@ def write_labels(
     labels : ndarray
         (..., y, x) integers from 0; stored as uint16, or uint32 where 65535 is not enough.
     axes : str, optional
-        Letter of each axis; by default the last ones of "tzyx".
+        Letter of each axis; see :func:`check_axes` for what is taken by default.
     scale : tuple of float, optional
         Distance of neighbouring pixels along each axis; kept by OME-Zarr.
     overwrite : bool
@@ -101,18 +130,18 @@ def write_labels(
     Raises
     ------
     InputError
-        When `labels` are no label image, or as :func:`check_output` says; nothing is written then.
+        When `labels` are no label image, or as :func:`check_output` and :func:`check_axes` say; nothing is written then.
     """
     path = check_output(path, overwrite=overwrite)
-    labels, axes = _compact(np.asarray(labels)), axes or "qqqqtzyx"[-np.ndim(labels) :]
-    scale = scale or (1.0,) * labels.ndim
-    if not len(axes) == len(scale) == labels.ndim:
-        raise InputError(f"labels of {labels.ndim} axes do not fit the axes {axes!r} and the scale {scale}")
+    labels = _compact(np.asarray(labels))
+    axes, scale = check_axes(path, labels.ndim, axes), scale or (1.0,) * labels.ndim
+    if len(scale) != labels.ndim:
+        raise InputError(f"labels of {labels.ndim} axes do not fit the scale {scale}")
     owner = _owner(path)
     if owner:
         path.parent.mkdir(exist_ok=True)
     with _replacing(path) as temporary:
-        if owner or path.suffix.lower() in ZARR:
+        if _is_zarr(path):
             version = ome_zarr.version_of(owner) if owner else "0.4"
             ome_zarr.write_labels(temporary, labels, axes, scale, version=version)
         else:
@@ -162,6 +191,10 @@ def _replacing(path: Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             old.rename(path)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.suffix.lower() in ZARR or _owner(path) is not None
 
 
 def _owner(path: Path) -> Path | None:

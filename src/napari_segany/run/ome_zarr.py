@@ -18,6 +18,8 @@ from napari_segany.core.errors import InputError
 
 MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 CHUNK = 512
+AXES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+"""What OME-Zarr calls the axes that it has names for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +116,7 @@ def write_labels(folder: Path, labels: np.ndarray, axes: str, scale: tuple[float
     labels : ndarray
         Integers, an axis for each letter of `axes`.
     axes : str
-        Letters of ``tzyx``.
+        Letters of ``tczyx``.
     scale : tuple of float
         Distance of neighbouring pixels along each axis.
     version : {"0.4", "0.5"}
@@ -131,10 +133,9 @@ def write_labels(folder: Path, labels: np.ndarray, axes: str, scale: tuple[float
         dimension_names=None if old else list(axes),
     )
     array[...] = labels
-    kinds = {"t": "time", "z": "space", "y": "space", "x": "space"}
     image: dict[str, Any] = {
         "name": folder.name,
-        "axes": [{"name": axis, "type": kinds[axis]} for axis in axes],
+        "axes": [{"name": axis, "type": AXES[axis]} for axis in axes],
         "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": list(scale)}]}],
     }
     if old:

@@ -15,7 +15,7 @@ from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.run.clicks import PlacedPrompt, read_prompts
 from napari_segany.run.images import ImageFile, read_image, reading
-from napari_segany.run.labels import check_output, write_labels
+from napari_segany.run.labels import check_axes, check_output, write_labels
 
 MAX_LABEL = 2**32 - 1
 TOGETHER = 64
@@ -126,6 +126,7 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
     image = read_image(job.image)
     with reading(job.image):
         stack = image.stack()
+    axes = check_axes(job.labels, len(stack.shape + stack.plane_shape), _letters(image))
     placed += _placed(job, stack, after=max((one.label for one in placed), default=0))
     if not placed:
         raise InputError("nothing to segment: give at least a point, a box or a table of points")
@@ -133,7 +134,7 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
         _check_inside(one, stack)
     labels, painted = _paint(job, stack, placed, load())
     labels = labels.reshape(stack.shape + stack.plane_shape)
-    path = write_labels(job.labels, labels, axes=_letters(image), scale=image.label_scale, overwrite=job.overwrite)
+    path = write_labels(job.labels, labels, axes=axes, scale=image.label_scale, overwrite=job.overwrite)
     return SegmentReport(path, painted)
 
 
