@@ -7,7 +7,10 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models import loading
 from napari_segany.models.loading import architecture_of, load_segmenter
+from napari_segany.models.closer import CloserSegmenter
+from napari_segany.models.registry import SUPPORTED
 from napari_segany.models.sam.model import build_sam
+from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.tiny import TinySam
 
 CLICK = Prompt((Point(8, 9),))
@@ -39,6 +42,7 @@ def test_a_checkpoint_of_the_tiny_model(tiny, plane, tmp_path):
     answers = [segmenter.segment(segmenter.embed(plane), [CLICK])[0] for segmenter in (first, second)]
     np.testing.assert_array_equal(answers[0][0].logits, answers[1][0].logits)
     assert all(weight.dtype == torch.float32 for weight in first.model.parameters())
+    assert type(first) is type(second) is CloserSegmenter
     assert first.name.startswith("mine-")
     assert first.name != second.name
 
@@ -49,6 +53,7 @@ def test_published_sizes_are_recognised(size, tmp_path):
     assert architecture_of(state) == size
     torch.save({"model_state": {f"sam.{name}": value for name, value in state.items()}}, tmp_path / "a.pth")
     segmenter = load_segmenter(str(tmp_path / "a.pth"), device="cpu")
+    assert type(segmenter) is SamSegmenter
     assert segmenter.model.image_size == 1024
     assert not any(weight.is_meta for weight in segmenter.model.state_dict().values())
 
@@ -67,6 +72,10 @@ def test_weights_of_another_size_than_promised_are_refused(monkeypatch, tmp_path
     monkeypatch.setattr(loading, "fetch", lambda spec, progress: tmp_path / "a.pt")
     with pytest.raises(ModelError, match="'vit_l'"):
         load_segmenter("vit_b", device="cpu")
+
+
+def test_the_registry_knows_what_can_be_loaded():
+    assert set(SUPPORTED) == set(loading._builders())
 
 
 def test_what_is_not_supported_is_said(tmp_path):
