@@ -4,7 +4,20 @@ import torch
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.models.geometry import Frame, image_tensor, mask_logits, plane_masks, prompt_tensors
+from napari_segany.models.geometry import (
+    SURELY_NOT,
+    Frame,
+    Window,
+    frame_logits,
+    image_tensor,
+    mask_logits,
+    plane_masks,
+    prompt_tensors,
+    window_image,
+    window_logits,
+    window_masks,
+    window_prompts,
+)
 
 LOW = (64, 64)
 
@@ -78,3 +91,194 @@ def test_logits_pass_through():
 def test_a_mask_that_does_not_fit_is_refused(mask):
     with pytest.raises(InputError, match=r"\(9, 9\)|finite"):
         mask_logits(mask, Frame((9, 9), 256), LOW)
+
+
+def test_masks_with_reversed_rows_are_taken():
+    mask = np.zeros((40, 60), bool)
+    mask[:10, :20] = True
+    for turned in (mask[::-1], mask[:, ::-1]):
+        assert torch.equal(
+            mask_logits(turned, Frame((40, 60), 256), LOW), mask_logits(turned.copy(), Frame((40, 60), 256), LOW)
+        )
+    logits = np.random.default_rng(0).normal(size=LOW)[::-1]
+    assert torch.equal(
+        mask_logits(logits, Frame((9, 9), 256), LOW), mask_logits(logits.copy(), Frame((9, 9), 256), LOW)
+    )
+
+
+SIDE = 64
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(1, 256, (*shape, 3), dtype=np.uint8)
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def disc(centre, radius, shape):
+    """(y, x) bool."""
+    y, x = np.indices(shape)
+    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+
+
+def disc_in(window, place, radius):
+    """Logits (1, side/2, side/2) of a disc around a place, both in plane pixels; 0 on its outline."""
+    y, x = (places.numpy() for places in window.places(window.side // 2))
+    distance = np.hypot(*np.meshgrid(y - place[0], x - place[1], indexing="ij"))
+    return torch.from_numpy((radius - distance) * window.scale)[None].float()
+
+
+class TestWindowImage:
+    def test_whole_pixels_are_taken_as_they_are(self):
+        plane = noise(100, 90)
+        image = window_image(plane, Window((50 - 0.5, 40 - 0.5), 1.0, SIDE))
+        assert image.shape == (1, 3, SIDE, SIDE)
+        np.testing.assert_array_equal(image[0].permute(1, 2, 0), plane[18:82, 8:72])
+
+    def test_beyond_the_plane_it_is_black(self):
+        plane = noise(40, 90)
+        image = window_image(plane, Window((-0.5, 89.5), 1.0, SIDE))[0].permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(image[32:, :32], plane[:32, 58:])
+        assert not image[:32].any()
+        assert not image[:, 32:].any()
+
+    @pytest.mark.parametrize("centre", [(-500.0, 20.0), (20.0, 500.0), (1e4, -1e4)])
+    def test_a_window_beside_the_plane_is_black_and_finds_nothing(self, centre):
+        window = Window(centre, 0.5, SIDE)
+        assert not window_image(noise(40, 50), window).any()
+        assert not window_masks(torch.ones(3, 32, 32), window, (40, 50)).any()
+        assert (frame_logits(torch.ones(3, 32, 32), window, Frame((40, 50), 256), LOW) == SURELY_NOT).all()
+        assert window_logits(np.ones((40, 50), bool), window, Frame((40, 50), 256), LOW).max() < -6
+
+    @pytest.mark.parametrize("scale", [0.11, 0.5, 0.83, 1.0, 1.7, 4.0, 12.8])
+    def test_a_flat_plane_stays_flat(self, scale):
+        image = window_image(np.full((700, 700, 3), 200, np.uint8), Window((350.2, 349.7), scale, SIDE))
+        torch.testing.assert_close(image, torch.full_like(image, 200))
+
+    def test_what_shrinks_is_averaged(self):
+        plane = np.zeros((400, 400, 3), np.uint8)
+        plane[::2] = 200
+        image = window_image(plane, Window((200, 200), 0.25, SIDE))
+        assert (image - 100).abs().max() < 5
+
+    @pytest.mark.parametrize("scale", [0.2, 0.5, 0.9, 1.0, 2.3, 4.0])
+    @pytest.mark.parametrize("centre", [(20.3, 70.8), (1.0, 118.5), (59.0, 0.2)])
+    @pytest.mark.parametrize("pad", [((9, 0), (13, 0)), ((0, 31), (0, 17)), ((5, 6), (7, 8))])
+    def test_padding_the_plane_changes_nothing(self, scale, centre, pad):
+        plane = noise(60, 120)
+        moved = (centre[0] + pad[0][0], centre[1] + pad[1][0])
+        torch.testing.assert_close(
+            window_image(np.pad(plane, (*pad, (0, 0))), Window(moved, scale, SIDE)),
+            window_image(plane, Window(centre, scale, SIDE)),
+            rtol=0,
+            atol=1e-3,
+        )
+
+    def test_read_only_reversed_planes_are_taken(self):
+        plane = noise(40, 60)[::-1, :, ::-1]
+        plane.flags.writeable = False
+        window = Window((20, 30), 1.0, 128)
+        assert torch.equal(window_image(plane, window), window_image(plane.copy(), window))
+
+
+class TestPlaces:
+    @pytest.mark.parametrize("scale", [0.4, 1.0, 1.3, 4.0])
+    @pytest.mark.parametrize(("centre", "shape"), [((30, 41.3), (70, 90)), ((2.2, 88), (70, 90)), ((0, 25), (1, 50))])
+    def test_a_point_is_where_the_window_shows_it(self, scale, centre, shape):
+        place = (min(max(round(centre[0]) + 3, 0), shape[0] - 1), min(max(round(centre[1]) - 4, 0), shape[1] - 1))
+        plane = np.zeros((*shape, 3), np.uint8)
+        plane[place] = 255
+        window = Window(centre, scale, SIDE)
+        seen = window_image(plane, window)[0, 0].numpy()
+        found = [(seen.sum(axis=axis) * np.arange(SIDE)).sum() / seen.sum() for axis in (0, 1)]
+        (xy,) = window.xy([place]).tolist()
+        np.testing.assert_allclose(xy, found, atol=max(0.05, scale / 8))
+
+    @pytest.mark.parametrize("scale", [0.5, 0.9, 1.0, 2.5, 4.0])
+    @pytest.mark.parametrize(
+        ("centre", "place", "shape"),
+        [
+            ((50, 60), (50, 60), (100, 120)),
+            ((50.4, 60.3), (47.1, 63.9), (100, 120)),
+            ((1.0, 119.0), (4.0, 116.5), (100, 120)),
+            ((98.6, 3.2), (95.0, 1.0), (100, 300)),
+        ],
+    )
+    def test_a_disc_comes_back_where_it_was(self, scale, centre, place, shape):
+        radius = min(10.0, 24 / scale)
+        window = Window(centre, scale, SIDE)
+        logits = disc_in(window, place, radius)
+        (found,) = window_masks(logits, window, shape)
+        expected = disc(place, radius, shape)
+        assert found.shape == shape
+        # all that differs lies within half a pixel of the outline
+        distance = np.hypot(*(axis - middle for axis, middle in zip(np.indices(shape), place, strict=True)))
+        assert (np.abs(distance - radius)[found != expected] < 0.5).all()
+        differs = np.abs(np.argwhere(found).mean(axis=0) - np.argwhere(expected).mean(axis=0))
+        assert (differs < 0.5).all()
+
+    @pytest.mark.parametrize("shape", [(1, 80), (80, 1), (1, 1)])
+    def test_planes_one_pixel_wide(self, shape):
+        place = (shape[0] // 2, shape[1] // 2)
+        window = Window((place[0] + 0.3, place[1] - 0.2), 3.0, SIDE)
+        (found,) = window_masks(disc_in(window, place, 5.0), window, shape)
+        np.testing.assert_array_equal(found, disc(place, 5.0, shape))
+        rough = window_logits(np.ones(shape, bool), window, Frame(shape, 256), LOW)
+        assert (window_masks(rough, window, shape)).any()
+
+    def test_nothing_is_found_beyond_the_window(self):
+        window = Window((50, 60), 4.0, SIDE)
+        (found,) = window_masks(torch.ones(1, 32, 32), window, (100, 120))
+        assert np.argwhere(found).min(axis=0).tolist() == [42, 52]
+        assert np.argwhere(found).max(axis=0).tolist() == [58, 68]
+
+
+class TestLogitsOfWindows:
+    @pytest.mark.parametrize("shape", [(100, 120), (250, 60), (97, 256)])
+    @pytest.mark.parametrize(("scale", "radius"), [(0.6, 25), (1.0, 18), (2.0, 10)])
+    def test_handed_back_they_are_nearly_the_same(self, shape, scale, radius):
+        frame, place = Frame(shape, 256), (shape[0] * 0.55, shape[1] * 0.45)
+        window = Window((place[0] + 2.2, place[1] - 1.3), scale, SIDE)
+        logits = disc_in(window, place, radius)
+        whole = frame_logits(logits, window, frame, (128, 128))
+        assert whole.shape == (1, 128, 128)
+        (first,) = window_masks(logits, window, shape)
+        assert iou(first, plane_masks(whole, frame)[0]) > 0.9
+        again = window_logits(whole[0].numpy(), window, frame, (128, 128))
+        assert again.shape == logits.shape
+        assert iou(first, window_masks(again, window, shape)[0]) > 0.9
+
+    @pytest.mark.parametrize(("scale", "centre"), [(0.4, (50, 60)), (1.0, (45, 66)), (3.0, (52.5, 58.1))])
+    def test_rough_masks_lie_where_they_were(self, scale, centre):
+        mask, frame = disc((50, 60), 9, (100, 120)), Frame((100, 120), 256)
+        logits = window_logits(mask, Window(centre, scale, SIDE), frame, LOW)
+        assert logits.shape == (1, 32, 32)
+        assert logits.abs().max() == pytest.approx(6.907, abs=1e-3)
+        (back,) = window_masks(logits, Window(centre, scale, SIDE), mask.shape)
+        assert iou(back, mask) > 0.85
+
+    def test_a_thin_line_is_not_lost_where_it_shrinks(self):
+        mask = np.zeros((400, 400), bool)
+        mask[201] = True
+        logits = window_logits(mask, Window((200, 200), 0.25, SIDE), Frame((400, 400), 256), LOW)
+        assert logits.max(dim=1).values[:, 10:-10].min() > -3
+
+    @pytest.mark.parametrize(
+        "mask", [np.ones((9, 8), bool), np.ones((9, 9), np.float32), np.full(LOW, np.nan), np.ones((1, 1), bool)]
+    )
+    def test_a_mask_that_does_not_fit_is_refused(self, mask):
+        with pytest.raises(InputError, match=r"\(9, 9\)|finite"):
+            window_prompts([Prompt(mask=mask)], [Window((4, 4), 4.0, SIDE)], Frame((9, 9), 256), LOW)
+
+
+def test_prompts_of_windows_are_in_their_pixels():
+    windows = [Window((9.5, 19.5), 1.0, SIDE), Window((10, 20), 2.0, SIDE)]
+    prompts = [Prompt((Point(10, 21), Point(0, 0, positive=False)), box=Box(1, 2, 3, 4)) for _ in windows]
+    tensors = window_prompts(prompts, windows, Frame((90, 90), 256), LOW)
+    xy, labels = tensors.points
+    assert xy.tolist() == [[[33, 32], [12, 22]], [[33.5, 31.5], [-8.5, 11.5]]]
+    assert labels.tolist() == [[1, 0], [1, 0]]
+    assert tensors.boxes.tolist() == [[14, 23, 16, 25], [-4.5, 13.5, -0.5, 17.5]]
+    assert tensors.masks is None

@@ -1,8 +1,9 @@
 """A second, closer look at small objects: what is a few pixels in the whole picture fills a window of its own.
 
 The input frame of the embedded model is small. A nucleus of a large picture is hardly more than a dot in it, and no
-decoder can draw its outline. So the first answer only tells where the object is; the part of the plane around it is then
-encoded again, magnified so that the object has the size that the model draws best, and the prompt is answered there.
+decoder can draw its outline. So the first answer only tells where the object is; the part of the plane around it is
+then encoded again, magnified so that the object has the size that the model draws best, and the prompt is answered
+there.
 """
 
 from __future__ import annotations
@@ -93,8 +94,9 @@ class CloserSegmenter(SamSegmenter):
             with self._precision():
                 features = self.model.encode_windows(images)
             features = {name: feature.float() for name, feature in features.items()}
-            given = geometry.window_prompts([prompts[i] for i in chosen], [windows[i] for i in chosen], frame)
-            given = given.to(self.device)
+            given = geometry.window_prompts(
+                [prompts[i] for i in chosen], [windows[i] for i in chosen], frame, self.model.mask_size
+            ).to(self.device)
             logits, scores = self.model.decode_windows(features, given.points, given.boxes, given.masks)
             looks.update({i: _Look(windows[i], logits[k], scores[k]) for k, i in enumerate(chosen)})
         return looks

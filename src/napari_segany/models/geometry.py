@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.prompts import Box, Prompt
+from napari_segany.core.prompts import Prompt
 
 # A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
 SURE = 1e-3
@@ -162,17 +162,22 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
         The mask has neither shape, or its logits are not all finite.
     """
     if mask.dtype.kind == "f":
-        if mask.shape != mask_size or not np.isfinite(mask).all():
-            raise InputError(f"mask logits must be finite and of shape {mask_size} for this model, got {mask.shape}")
-        return torch.tensor(mask, dtype=torch.float32)[None]
+        return _given_logits(mask, mask_size)
     if mask.shape != frame.plane:
         raise InputError(f"a mask prompt must have the plane's shape {frame.plane}, got {mask.shape}")
     height, width = frame.resized
-    covered = torch.tensor(mask, dtype=torch.float32)[None, None]
+    covered = torch.tensor(np.ascontiguousarray(mask), dtype=torch.float32)[None, None]
     covered = F.interpolate(covered, (height, width), mode="bilinear", antialias=True)
     covered = F.pad(covered, (0, frame.side - width, 0, frame.side - height))
     covered = F.interpolate(covered, mask_size, mode="area")
     return covered[0].clamp(SURE, 1 - SURE).logit()
+
+
+def _given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
+    """Logits that were handed back, (1, h, w) float32."""
+    if mask.shape != mask_size or not np.isfinite(mask).all():
+        raise InputError(f"mask logits must be finite and of shape {mask_size} for this model, got {mask.shape}")
+    return torch.tensor(np.ascontiguousarray(mask), dtype=torch.float32)[None]
 
 
 def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> np.ndarray:
@@ -218,35 +223,24 @@ class Window:
     scale: float
     side: int
 
-    def contains(self, box: Box, margin: float) -> bool:
-        """Whether a box, in plane pixels, lies inside with a margin in window pixels to spare."""
-        reach = (self.side / 2 - margin) / self.scale
-        (y, x), b = self.centre, box
-        return y - reach <= b.y0 and x - reach <= b.x0 and b.y1 <= y + reach and b.x1 <= x + reach
-
     def region(self, plane: tuple[int, int]) -> tuple[slice, slice]:
-        """Rows and columns of the plane that the window sees; at least one pixel."""
+        """Rows and columns of the plane that the window sees; empty when it lies beside the plane."""
         reach = self.side / 2 / self.scale
-        spans = []
-        for middle, length in zip(self.centre, plane, strict=True):
-            low = min(max(int(np.floor(middle - reach)), 0), length - 1)
-            spans.append(slice(low, max(min(int(np.ceil(middle + reach)) + 1, length), low + 1)))
-        return spans[0], spans[1]
+        rows, columns = (
+            _within(middle - reach, middle + reach, length) for middle, length in zip(self.centre, plane, strict=True)
+        )
+        return rows, columns
 
     def xy(self, places: Sequence[tuple[float, float]]) -> Tensor:
         """N places (y, x) in plane pixels -> (N, 2) float32 (x, y) in window pixels."""
         yx = (np.asarray(places, dtype=np.float64) - self.centre) * self.scale + self.side / 2 - 0.5
         return torch.from_numpy(np.ascontiguousarray(yx[:, ::-1], dtype=np.float32))
 
-    def _grid(self, low: tuple[int, int], high: tuple[int, int], steps: int) -> Tensor:
-        """Where `steps` x `steps` places of the window lie in plane pixels low..high, for ``grid_sample``."""
-        along = (torch.arange(steps) + 0.5) / steps - 0.5
-        axes = [
-            (middle + along * (self.side / self.scale) + 0.5 - a) / (b - a) * 2 - 1
-            for middle, a, b in zip(self.centre, low, high, strict=True)
-        ]
-        y, x = torch.meshgrid(*axes, indexing="ij")
-        return torch.stack([x, y], dim=-1)[None].float()
+    def places(self, steps: int) -> tuple[Tensor, Tensor]:
+        """Rows and columns, in plane pixels, of `steps` x `steps` places spread evenly over the window."""
+        along = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps - 0.5
+        y, x = (middle + along * (self.side / self.scale) for middle in self.centre)
+        return y, x
 
 
 def window_image(plane: np.ndarray, window: Window) -> Tensor:
@@ -264,16 +258,42 @@ def window_image(plane: np.ndarray, window: Window) -> Tensor:
     Tensor
         (1, 3, side, side) float32 from 0 to 255, bilinear, antialiased where it shrinks.
     """
-    rows, columns = window.region((plane.shape[0], plane.shape[1]))
-    seen = torch.from_numpy(np.ascontiguousarray(plane[rows, columns])).permute(2, 0, 1)[None].float()
-    if window.scale < 0.8:
-        size = [max(1, round(length * window.scale)) for length in seen.shape[-2:]]
-        seen = F.interpolate(seen, size=size, mode="bilinear", antialias=True, align_corners=False)
-    grid = window._grid((rows.start, columns.start), (rows.stop, columns.stop), window.side)
-    return F.grid_sample(seen, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return _sampled(plane, window, window.side)[None]
 
 
-def window_prompts(prompts: Sequence[Prompt], windows: Sequence[Window], frame: Frame) -> PromptTensors:
+def _sampled(values: np.ndarray, window: Window, steps: int) -> Tensor:
+    """A plane, (y, x, C), at `steps` x `steps` places of a window: (C, steps, steps) float32, zero beyond the plane."""
+    reach = max(1.0, window.side / window.scale / steps)
+    rows, columns = window.places(steps)
+    spans = [
+        _within(float(places[0]) - reach, float(places[-1]) + reach, length)
+        for places, length in zip((rows, columns), values.shape[:2], strict=True)
+    ]
+    seen = torch.tensor(np.ascontiguousarray(values[spans[0], spans[1]]), dtype=torch.float32)
+    return torch.einsum("hi,ijc,wj->chw", _weights(rows, spans[0], reach), seen, _weights(columns, spans[1], reach))
+
+
+def _weights(places: Tensor, span: slice, reach: float) -> Tensor:
+    """What each pixel of a span contributes to each place, (places, span): a triangle as wide as `reach` to each side.
+
+    It is normalised over all pixels, in or beyond the plane, so that what is seen depends on the window only.
+    """
+    offsets = torch.arange(-int(np.ceil(reach)), int(np.ceil(reach)) + 2)
+    around = places.floor()[:, None] + offsets
+    whole = (reach - (around - places[:, None]).abs()).clamp_min(0).sum(dim=1, keepdim=True)
+    pixels = torch.arange(span.start, span.stop)
+    return ((reach - (pixels - places[:, None]).abs()).clamp_min(0) / whole).float()
+
+
+def _within(low: float, high: float, length: int) -> slice:
+    """Pixels from `low` to `high`, and those that they lie between, as far as there are any."""
+    start = min(max(int(np.floor(low)), 0), length)
+    return slice(start, max(min(int(np.ceil(high)) + 1, length), start))
+
+
+def window_prompts(
+    prompts: Sequence[Prompt], windows: Sequence[Window], frame: Frame, mask_size: tuple[int, int]
+) -> PromptTensors:
     """Turn prompts of one kind, each with a window of its own, into tensors; see :func:`prompt_tensors`.
 
     Parameters
@@ -282,11 +302,13 @@ def window_prompts(prompts: Sequence[Prompt], windows: Sequence[Window], frame: 
         B of each; the windows are of one size.
     frame : Frame
         Of the plane; floating-point mask prompts lie in it.
+    mask_size : tuple of int
+        (h, w) of the model's mask logits.
 
     Raises
     ------
     InputError
-        A mask prompt has not the plane's shape.
+        A mask prompt does not fit the plane or the model.
     """
     points = boxes = masks = None
     pairs = list(zip(prompts, windows, strict=True))
@@ -298,39 +320,74 @@ def window_prompts(prompts: Sequence[Prompt], windows: Sequence[Window], frame: 
             [w.xy([(b.y0, b.x0), (b.y1, b.x1)]).flatten() for p, w in pairs if (b := p.box) is not None]
         )
     if prompts[0].mask is not None:
-        masks = torch.stack([window_logits(p.mask, window, frame) for p, window in pairs if p.mask is not None])
+        masks = torch.stack([window_logits(p.mask, w, frame, mask_size) for p, w in pairs if p.mask is not None])
     return PromptTensors(points, boxes, masks)
 
 
-def window_logits(mask: np.ndarray, window: Window, frame: Frame) -> Tensor:
-    """Turn a mask prompt into logits of a window; arguments as for :func:`mask_logits`, result (1, side/2, side/2)."""
-    if mask.dtype == np.bool_:
-        if mask.shape != frame.plane:
-            raise InputError(f"a mask prompt must have the plane's shape {frame.plane}, got {mask.shape}")
-        rows, columns = window.region(frame.plane)
-        values = torch.tensor(mask[rows, columns], dtype=torch.float32)[None, None]
-        grid = window._grid((rows.start, columns.start), (rows.stop, columns.stop), window.side // 2)
-        covered = F.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return covered[0].clamp(SURE, 1 - SURE).logit()
-    values = torch.tensor(mask, dtype=torch.float32)[None, None]
-    reach = tuple(round(frame.side / scale) for scale in frame.scale)
-    grid = window._grid((0, 0), (reach[0], reach[1]), window.side // 2)
-    return F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+def window_logits(mask: np.ndarray, window: Window, frame: Frame, mask_size: tuple[int, int]) -> Tensor:
+    """Turn a mask prompt into logits of a window; see :func:`mask_logits`, result (1, side / 2, side / 2)."""
+    if mask.dtype.kind == "f":
+        given = _given_logits(mask, mask_size)
+        axes = [
+            (places + 0.5) * scale / frame.side * 2 - 1
+            for places, scale in zip(window.places(window.side // 2), frame.scale, strict=True)
+        ]
+        return _interpolated(given, axes[0], axes[1])
+    if mask.shape != frame.plane:
+        raise InputError(f"a mask prompt must have the plane's shape {frame.plane}, got {mask.shape}")
+    return _sampled(mask[..., None], window, window.side // 2).clamp(SURE, 1 - SURE).logit()
 
 
 def window_masks(logits: Tensor, window: Window, plane: tuple[int, int], threshold: float = 0.0) -> np.ndarray:
-    """Bring logits of a window back to the plane: (C, h, w) -> (C, y, x) bool; beyond the window nothing is found."""
+    """Bring logits of a window back to the plane.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (C, h, w) of the window.
+    window : Window
+        Where they were found.
+    plane : tuple of int
+        (y, x) of the plane in pixels.
+    threshold : float
+        A pixel above it belongs to the mask.
+
+    Returns
+    -------
+    ndarray
+        (C, y, x) bool, bilinear; beyond the window nothing is found.
+    """
     rows, columns = window.region(plane)
     masks = np.zeros((len(logits), *plane), bool)
-    places = [torch.arange(span.start, span.stop, dtype=torch.float32) for span in (rows, columns)]
+    if rows.start == rows.stop or columns.start == columns.stop:
+        return masks
+    places = [torch.arange(span.start, span.stop, dtype=torch.float64) for span in (rows, columns)]
     masks[:, rows, columns] = (_at(logits, window, places[0], places[1]) > threshold).cpu().numpy()
     return masks
 
 
 def frame_logits(logits: Tensor, window: Window, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """Logits of a window, (C, h, w), as those of the whole input frame, (C, *size); beyond the window surely nothing."""
+    """Bring logits of a window to the input frame, the way they are handed back in a prompt.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (C, h, w) of the window.
+    window : Window
+        Where they were found.
+    frame : Frame
+        Of the plane.
+    size : tuple of int
+        (h, w) of the model's mask logits.
+
+    Returns
+    -------
+    Tensor
+        (C, *size); beyond the window surely nothing. An object smaller than one of these low-resolution pixels may
+        be lost.
+    """
     step = [frame.side / n / scale for n, scale in zip(size, frame.scale, strict=True)]
-    places = [(torch.arange(n) + 0.5) * s - 0.5 for n, s in zip(size, step, strict=True)]
+    places = [(torch.arange(n, dtype=torch.float64) + 0.5) * s - 0.5 for n, s in zip(size, step, strict=True)]
     return _at(logits, window, places[0], places[1])
 
 
@@ -340,8 +397,12 @@ def _at(logits: Tensor, window: Window, rows: Tensor, columns: Tensor) -> Tensor
         (places - middle) * window.scale / window.side * 2
         for places, middle in zip((rows, columns), window.centre, strict=True)
     ]
-    y, x = torch.meshgrid(*axes, indexing="ij")
-    grid = torch.stack([x, y], dim=-1)[None].to(logits)
-    seen = F.grid_sample(logits[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
-    beyond = (grid[0].abs() > 1).any(dim=-1)
-    return seen.masked_fill(beyond, SURELY_NOT)
+    beyond = (axes[0].abs() > 1)[:, None] | (axes[1].abs() > 1)
+    return _interpolated(logits, axes[0], axes[1]).masked_fill(beyond.to(logits.device), SURELY_NOT)
+
+
+def _interpolated(logits: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Logits (C, h, w) at rows and columns, each -1 to 1 from edge to edge, bilinear: (C, y, x)."""
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    grid = torch.stack([columns, rows], dim=-1)[None].to(logits.dtype).to(logits.device)
+    return F.grid_sample(logits[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]

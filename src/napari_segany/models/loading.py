@@ -112,9 +112,9 @@ def architecture_of(state: dict[str, Tensor]) -> str | None:
 
 def _filled(architecture: str, state: dict[str, Tensor], path: Path) -> Sam:
     """A model that holds these weights."""
-    # On the meta device nothing is allocated or drawn at random, only to be overwritten.
-    with torch.device("meta"):
-        model = _builders()[architecture]()
+    # Not on the meta device, which would save the random numbers: it makes torch import triton, whose LLVM and that of
+    # Mesa's OpenGL bring the process down when a window is open.
+    model = _builders()[architecture]()
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     given = {name: tuple(value.shape) for name, value in state.items()}
     if wanted != given:

@@ -1,0 +1,51 @@
+"""Make the pictures of the docs: the demo, played in a real window.
+
+xvfb-run -a -s "-screen 0 1280x800x24" python scripts/pictures.py
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from napari_segany.demo import open_demo, place, play, script
+
+PICTURES = Path(__file__).parents[1] / "docs" / "images"
+
+
+def spin(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def main() -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 760)
+    widget = open_demo(viewer)
+    spin(2)
+    for _ in play(viewer, widget):
+        spin(0.2)
+    # one more, not kept yet, so that clicks and preview are seen
+    truth = viewer.layers["Truth"].data
+    clicked = [prompt for prompt in script(truth) if prompt.click is not None]
+    y, x = clicked[0].click or (0, 0)
+    other = truth.copy()
+    other[widget.binding.labels.data > 0] = 0
+    free = script(other)
+    place(widget.binding, next(prompt for prompt in free if prompt.click not in (None, (y, x))))
+    while widget.session.waiting:
+        spin(0.1)
+    spin(1)
+    viewer.screenshot(str(PICTURES / "demo.png"), canvas_only=False)
+    widget.close_session()
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
