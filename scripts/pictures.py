@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import napari
+import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_segany.demo import open_demo, place, play, script
@@ -31,14 +32,10 @@ def main() -> None:
     spin(2)
     for _ in play(viewer, widget):
         spin(0.2)
-    # one more, not kept yet, so that clicks and preview are seen
-    truth = viewer.layers["Truth"].data
-    clicked = [prompt for prompt in script(truth) if prompt.click is not None]
-    y, x = clicked[0].click or (0, 0)
-    other = truth.copy()
-    other[widget.binding.labels.data > 0] = 0
-    free = script(other)
-    place(widget.binding, next(prompt for prompt in free if prompt.click not in (None, (y, x))))
+    # one more, not kept yet, so that a click and the preview are seen
+    truth, labels = viewer.layers["Truth"].data, widget.binding.labels.data
+    free = np.setdiff1d(truth, truth[labels > 0])
+    place(widget.binding, next(p for p in script(np.where(np.isin(truth, free), truth, 0)) if p.click is not None))
     while widget.session.waiting:
         spin(0.1)
     spin(1)
