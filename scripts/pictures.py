@@ -18,6 +18,7 @@ PICTURES = Path(__file__).parents[1] / "docs" / "images"
 
 
 def spin(seconds: float) -> None:
+    """Let the window live for a while."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         QApplication.processEvents()
@@ -25,6 +26,7 @@ def spin(seconds: float) -> None:
 
 
 def main() -> None:
+    """Play the demo and take the picture."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer()
     viewer.window.resize(1280, 760)
