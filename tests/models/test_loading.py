@@ -6,8 +6,8 @@ import torch
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models import loading
-from napari_segany.models.loading import architecture_of, load_segmenter
 from napari_segany.models.closer import CloserSegmenter
+from napari_segany.models.loading import architecture_of, load_segmenter
 from napari_segany.models.registry import SUPPORTED
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter

@@ -1,0 +1,235 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.models import closer, sam_segmenter
+from napari_segany.models.closer import LARGEST, MAGNIFICATION, PLANE, SIDE, WANTED, CloserSegmenter, guess, window_for
+from napari_segany.models.geometry import Frame, Window
+from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.tiny import TinySam
+
+SHAPE = (400, 600)
+SMALL = Box(100, 200, 120, 230)
+LARGE = Box(20, 30, 390, 580)
+CLICK = Prompt((Point(100, 300),))
+
+
+@pytest.fixture(scope="module")
+def model() -> TinySam:
+    torch.manual_seed(0)
+    return TinySam().eval()
+
+
+@pytest.fixture(scope="module")
+def segmenter(model: TinySam) -> CloserSegmenter:
+    return CloserSegmenter(model, "tiny")
+
+
+@pytest.fixture(scope="module")
+def plane() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def embedding(segmenter, plane):
+    return segmenter.embed(plane)
+
+
+class Discs:
+    """Stands in for what the model sees in windows: a disc of fixed radius, in window pixels, at the first prompt."""
+
+    def __init__(self, radius: float = 30.0) -> None:
+        self.radius = radius
+        self.windows = 0
+
+    def __call__(self, features, points=None, boxes=None, masks=None):
+        middle = points[0][:, 0] if points is not None else boxes.unflatten(1, (2, 2)).mean(dim=1)
+        along = torch.arange(SIDE // 2) * 2 + 0.5
+        y, x = torch.meshgrid(along, along, indexing="ij")
+        distance = ((x - middle[:, :1, None]) ** 2 + (y - middle[:, 1:, None]) ** 2).sqrt()
+        self.windows += len(middle)
+        return (self.radius - distance)[:, None].expand(-1, 4, -1, -1), torch.full((len(middle), 4), 0.5)
+
+
+@pytest.fixture
+def discs(model, monkeypatch) -> Discs:
+    fake = Discs()
+    monkeypatch.setattr(model, "decode_windows", fake)
+    return fake
+
+
+def extent(mask: Mask) -> float:
+    box = box_of(mask.pixels)
+    return max(box.y1 - box.y0, box.x1 - box.x0) + 1
+
+
+class TestWindowFor:
+    def test_an_object_fills_what_is_wanted(self):
+        window = window_for(Box(10, 20, 41, 35), Frame((2000, 2000), 512))
+        assert window == Window((25.5, 27.5), WANTED / 32, SIDE)
+
+    def test_it_is_never_magnified_more_than_makes_sense(self):
+        frame = Frame((2000, 2000), 512)
+        assert window_for(Box(10, 10, 10, 10), frame).scale == MAGNIFICATION
+
+    def test_it_is_never_smaller_than_at_first(self):
+        frame = Frame((512, 512), 512)
+        assert window_for(Box(0, 0, 99, 99), frame).scale == 1.0
+
+    def test_large_objects_need_none(self):
+        frame = Frame((512, 512), 512)
+        assert window_for(Box(0, 0, LARGEST - 1, 9), frame) is not None
+        assert window_for(Box(0, 0, LARGEST, 9), frame) is None
+        assert window_for(None, frame) is None
+
+    def test_padding_the_plane_changes_nothing(self):
+        assert window_for(SMALL, Frame(SHAPE, 512)) == window_for(SMALL, Frame((900, 1300), 512))
+
+
+class TestGuess:
+    def mask(self, *places):
+        pixels = np.zeros(SHAPE, bool)
+        for place in places:
+            pixels[place] = True
+        return Mask(pixels, 0.5, np.zeros((4, 4), np.float32))
+
+    def test_a_box_is_believed(self):
+        assert guess(Prompt((Point(0, 0),), box=SMALL), self.mask((9, 9))) == SMALL
+
+    def test_else_the_mask_with_its_positive_clicks(self):
+        prompt = Prompt((Point(3.5, 30), Point(399, 599, positive=False)))
+        assert guess(prompt, self.mask((9, 9), (20, 12))) == Box(3.5, 9, 20, 30)
+
+    def test_a_click_alone_is_a_place(self):
+        assert guess(Prompt((Point(3, 4),)), self.mask()) == Box(3, 4, 3, 4)
+
+    def test_nothing_is_nowhere(self):
+        assert guess(Prompt(mask=np.ones(SHAPE, bool)), self.mask()) is None
+
+
+def test_the_embedding_holds_the_plane(segmenter, model, plane, embedding):
+    np.testing.assert_array_equal(embedding.features[PLANE], plane)
+    assert embedding.features[PLANE] is not plane
+    plain = SamSegmenter(model, "tiny").embed(plane)
+    assert embedding.features.keys() == plain.features.keys() | {PLANE}
+    assert (embedding.shape, embedding.model) == (SHAPE, "tiny")
+
+
+@pytest.mark.parametrize("candidates", [None, 1, 3])
+def test_answers_are_of_the_plane_and_best_first(segmenter, embedding, candidates):
+    prompts = [CLICK, Prompt(box=SMALL), Prompt(box=LARGE)]
+    answers = segmenter.segment(embedding, prompts, candidates=candidates)
+    assert [len(masks) for masks in answers] == [candidates or 3, candidates or 1, candidates or 1]
+    for masks in answers:
+        assert [mask.score for mask in masks] == sorted((mask.score for mask in masks), reverse=True)
+        for mask in masks:
+            assert (mask.pixels.shape, mask.pixels.dtype) == (SHAPE, bool)
+            assert (mask.logits.shape, mask.logits.dtype) == ((256, 256), np.float32)
+            assert type(mask.score) is float
+
+
+def test_many_prompts_keep_their_order(segmenter, embedding, monkeypatch):
+    monkeypatch.setattr(sam_segmenter, "BATCH", 2)
+    rough = np.zeros(SHAPE, bool)
+    rough[200:230, 80:100] = True
+    prompts = [
+        Prompt(box=SMALL),
+        CLICK,
+        Prompt(box=LARGE),
+        Prompt((Point(210, 90), Point(215, 92), Point(300, 90, positive=False))),
+        Prompt(mask=rough),
+        Prompt(box=Box(-5, -5, 12, 9)),
+        Prompt(box=Box(380, 560, 420, 640), mask=np.full((256, 256), -3.0, np.float32)),
+        Prompt((Point(205, 85),), box=Box(200, 80, 230, 100), mask=rough),
+        Prompt(box=Box(50, 50, 61, 59)),
+    ]
+    together = segmenter.segment(embedding, prompts)
+    for answer, prompt in zip(together, prompts, strict=True):
+        (alone,) = segmenter.segment(embedding, [prompt])
+        assert len(answer) == len(alone)
+        for one, other in zip(answer, alone, strict=True):
+            np.testing.assert_allclose(one.score, other.score, atol=1e-4)
+            np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
+            assert (one.pixels != other.pixels).mean() < 1e-3
+
+
+def test_no_prompts_no_answers(segmenter, embedding):
+    assert segmenter.segment(embedding, []) == []
+
+
+def test_large_objects_keep_the_first_look(segmenter, model, embedding, discs):
+    (closer_look,) = segmenter.segment(embedding, [Prompt(box=LARGE)])
+    plain = dataclasses.replace(embedding, features={k: v for k, v in embedding.features.items() if k != PLANE})
+    (first_look,) = SamSegmenter(model, "tiny").segment(plain, [Prompt(box=LARGE)])
+    assert discs.windows == 0
+    np.testing.assert_array_equal(closer_look[0].logits, first_look[0].logits)
+    np.testing.assert_array_equal(closer_look[0].pixels, first_look[0].pixels)
+
+
+@pytest.mark.parametrize("side", [9, 16, 31, 64, 99])
+def test_a_closer_look_is_closer(segmenter, embedding, discs, side):
+    box = Box(150, 250, 150 + side - 1, 250 + side - 1)
+    (answer,) = segmenter.segment(embedding, [Prompt(box=box)])
+    scale = window_for(box, Frame(SHAPE, 512)).scale
+    assert discs.windows == 1
+    assert extent(answer[0]) == pytest.approx(2 * discs.radius / scale, abs=1.5)
+    rows, columns = np.nonzero(answer[0].pixels)
+    assert (rows.mean(), columns.mean()) == pytest.approx((150 + (side - 1) / 2, 250 + (side - 1) / 2), abs=0.5)
+
+
+def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedding, discs, monkeypatch):
+    first = np.zeros(SHAPE, bool)
+    first[70:131, 270:331] = True
+    answer = [[Mask(first, 0.5, np.zeros((256, 256), np.float32))] * 3]
+    monkeypatch.setattr(SamSegmenter, "segment", lambda self, embedding, prompts, candidates: answer[: len(prompts)])
+    segmenter.segment(embedding, [CLICK])
+    assert discs.windows == 1
+    discs.radius = 12.0
+    segmenter.segment(embedding, [CLICK])
+    assert discs.windows == 1 + closer.LOOKS
+
+
+def test_padding_the_plane_changes_no_small_object(segmenter, plane):
+    padded = np.pad(plane, ((0, 150), (0, 200), (0, 0)))
+    prompts = [Prompt(box=SMALL), Prompt(box=Box(388, 580, 399, 599), points=(Point(393, 590),))]
+    answers, others = (segmenter.segment(segmenter.embed(image), prompts) for image in (plane, padded))
+    for (mask,), (other,) in zip(answers, others, strict=True):
+        assert mask.score == pytest.approx(other.score, abs=1e-4)
+        np.testing.assert_array_equal(mask.pixels, other.pixels[: SHAPE[0], : SHAPE[1]])
+
+
+def test_read_only_features_are_taken(segmenter, embedding):
+    frozen = {name: array.copy() for name, array in embedding.features.items()}
+    for array in frozen.values():
+        array.flags.writeable = False
+    segmenter.segment(dataclasses.replace(embedding, features=frozen), [Prompt(box=SMALL)])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1)])
+def test_planes_one_pixel_wide(segmenter, shape):
+    embedding = segmenter.embed(np.full((*shape, 3), 7, np.uint8))
+    box = Box(0, 0, min(shape[0] - 1, 20), min(shape[1] - 1, 20))
+    for prompt in (Prompt((Point(0, 0),), mask=np.ones(shape, bool)), Prompt(box=box)):
+        (answer,) = segmenter.segment(embedding, [prompt])
+        assert answer[0].pixels.shape == shape
+
+
+@pytest.mark.parametrize(
+    "mask", [np.ones((400, 601), bool), np.ones(SHAPE, np.float32), np.full((256, 256), np.inf, np.float32)]
+)
+def test_a_wrong_mask_is_refused(segmenter, embedding, mask):
+    with pytest.raises(InputError, match="mask"):
+        segmenter.segment(embedding, [Prompt(box=SMALL, mask=mask)])
+
+
+def test_reduced_precision(model, plane):
+    reduced = CloserSegmenter(model, "tiny", dtype=torch.bfloat16)
+    embedding = reduced.embed(plane)
+    assert embedding.features[PLANE].dtype == np.uint8
+    (answer,) = reduced.segment(embedding, [Prompt(box=SMALL)])
+    assert answer[0].logits.dtype == np.float32
