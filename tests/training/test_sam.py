@@ -63,6 +63,32 @@ def test_training_resumes_as_if_it_had_not_stopped(folder):
         torch.testing.assert_close(resumed[name], value, rtol=1e-3, atol=1e-4)
 
 
+class TestIdentity:
+    def loop(self, folder: Path, **identity) -> Loop:
+        return Loop(SamTask(TinySam(), TaskConfig()), LoopConfig(), folder, torch.device("cpu"), identity)
+
+    def test_another_run_is_not_continued(self, tmp_path):
+        self.loop(tmp_path, seed=3, sources={"synthetic": 1.0, "dsb2018": 2.0}).save()
+        assert self.loop(tmp_path, seed=3, sources={"dsb2018": 2.0, "synthetic": 1}).resume()
+        with pytest.raises(InputError, match=r"checkpoint\.pt was trained with seed 3, not 4; choose") as caught:
+            self.loop(tmp_path, seed=4, sources={"dsb2018": 2.0, "synthetic": 1.0}).resume()
+        assert "\n" not in str(caught.value)
+        with pytest.raises(InputError, match=r"sources \{.*'dsb2018': 2.0\}, not \{'synthetic': 1.0\}"):
+            self.loop(tmp_path, seed=3, sources={"synthetic": 1.0}).resume()
+
+    def test_a_checkpoint_that_does_not_say_is_continued(self, tmp_path):
+        self.loop(tmp_path, seed=3).save()
+        state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        del state["identity"]
+        torch.save(state, tmp_path / "checkpoint.pt")
+        assert self.loop(tmp_path, seed=4).resume()
+
+    def test_seed_and_sources_tell_a_run(self, folder):
+        train(folder, "out", 0)
+        state = torch.load(folder / "out/checkpoint.pt", weights_only=True)
+        assert state["identity"] == {"seed": 3, "sources": {"synthetic": 1.0, "dsb2018": 1.0}}
+
+
 def test_a_few_steps_on_one_picture_lower_the_loss(dataset):
     torch.manual_seed(0)
     task = SamTask(TinySam(), TaskConfig(dense_steps=0, together_steps=10**9))

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from napari_segany.core.errors import InputError
 
 
 class Task(Protocol):
@@ -75,10 +77,21 @@ class Loop:
         Where ``checkpoint.pt`` and ``log.jsonl`` are kept.
     device : torch.device
         Where to compute.
+    identity : dict, optional
+        What makes this run another run, by name, in numbers, texts and dicts of them; a checkpoint keeps it, and is
+        not continued under another one.
     """
 
-    def __init__(self, task: Task, config: LoopConfig, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        task: Task,
+        config: LoopConfig,
+        folder: Path,
+        device: torch.device,
+        identity: dict[str, Any] | None = None,
+    ) -> None:
         self.task, self.config, self.folder, self.device = task, config, folder, device
+        self.identity = identity or {}
         task.model.to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(task.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(task.model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay)
@@ -87,11 +100,18 @@ class Loop:
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint; False when there is none."""
+        """Go on from the folder's checkpoint; False when there is none.
+
+        Raises
+        ------
+        InputError
+            When the checkpoint says that it is of another run; one that does not say is continued.
+        """
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
+        self._check(path, state.get("identity", {}))
         self.task.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -106,10 +126,17 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "identity": self.identity,
         }
         partial = self.folder / "checkpoint.partial"
         torch.save(state, partial)
         partial.replace(self.folder / "checkpoint.pt")
+
+    def _check(self, path: Path, identity: dict[str, Any]) -> None:
+        differing = [name for name, value in self.identity.items() if identity.get(name, value) != value]
+        if differing:
+            changes = " and ".join(f"{name} {identity[name]}, not {self.identity[name]}" for name in differing)
+            raise InputError(f"{path} was trained with {changes}; choose another folder, or move it away")
 
     def run(self, batches: Callable[[int], Iterator[dict[str, Tensor]]]) -> None:
         """Train to the last step.

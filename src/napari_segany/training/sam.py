@@ -119,10 +119,17 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     -------
     Path
         ``weights.safetensors`` in `folder`, half precision.
+
+    Raises
+    ------
+    InputError
+        When the configuration or the data cannot be used, or the checkpoint in `folder` is of another seed or of other
+        sources; steps, decay and phases may differ, which is how a run is prolonged.
     """
     config = read_config(config_path)
     torch.manual_seed(config.seed)
-    loop = Loop(SamTask(TinySam(), config.task), config.loop, folder, device)
+    identity = {"seed": config.seed, "sources": config.sources}
+    loop = Loop(SamTask(TinySam(), config.task), config.loop, folder, device, identity)
     loop.resume()
     loop.run(lambda step: _batches(config, data, step))
     path = folder / "weights.safetensors"
