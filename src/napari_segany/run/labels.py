@@ -130,7 +130,8 @@ def write_labels(
     Raises
     ------
     InputError
-        When `labels` are no label image, or as :func:`check_output` and :func:`check_axes` say; nothing is written then.
+        When `labels` are no label image, or as :func:`check_output` and :func:`check_axes` say; then nothing is
+        written.
     """
     path = check_output(path, overwrite=overwrite)
     labels = _compact(np.asarray(labels))
