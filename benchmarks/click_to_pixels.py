@@ -23,6 +23,8 @@ def spin_until(ready, limit: float = 60.0) -> None:
     end = time.perf_counter() + limit
     while not ready():
         QApplication.processEvents()
+        # a window that waits sleeps; without this the loop would keep the interpreter from the worker
+        time.sleep(0.0005)
         if time.perf_counter() > end:
             raise TimeoutError
 
