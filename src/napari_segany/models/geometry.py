@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.prompts import Prompt
+from napari_segany.core.masks import box_of
+from napari_segany.core.prompts import Box, Prompt
 
 # A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
 SURE = 1e-3
@@ -406,3 +407,26 @@ def _interpolated(logits: Tensor, y: Tensor, x: Tensor) -> Tensor:
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     grid = torch.stack([columns, rows], dim=-1)[None].to(logits.dtype).to(logits.device)
     return F.grid_sample(logits[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+
+
+def frame_box(logits: Tensor, frame: Frame) -> Box | None:
+    """Box in plane pixels around what is found in logits (h, w) of the frame; None when that is nothing."""
+    step = [frame.side / n / scale for n, scale in zip(logits.shape, frame.scale, strict=True)]
+    return _box(logits, (-0.5, -0.5), (step[0], step[1]))
+
+
+def window_box(logits: Tensor, window: Window) -> Box | None:
+    """Box in plane pixels around what is found in logits (h, w) of a window; None when that is nothing."""
+    reach = window.side / 2 / window.scale
+    step = [2 * reach / n for n in logits.shape]
+    return _box(logits, (window.centre[0] - reach, window.centre[1] - reach), (step[0], step[1]))
+
+
+def _box(logits: Tensor, origin: tuple[float, float], step: tuple[float, float]) -> Box | None:
+    """The same for cells of `step` plane pixels, the first of which begins at `origin`."""
+    cells = box_of((logits > 0).cpu().numpy())
+    if cells is None:
+        return None
+    corners = np.array([[cells.y0, cells.x0], [cells.y1 + 1, cells.x1 + 1]]) * step + origin
+    (y0, x0), (y1, x1) = corners[0] + 0.5, corners[1] - 0.5
+    return Box(float(y0), float(x0), float(y1), float(x1))

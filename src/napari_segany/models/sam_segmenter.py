@@ -107,13 +107,22 @@ class SamSegmenter:
             A prompt holds text.
         """
         self._check(embedding, prompts, candidates)
-        features = {name: torch.tensor(array).to(self.device).float() for name, array in embedding.features.items()}
         frame = Frame(embedding.shape, self.model.image_size)
-        answers: dict[int, list[Mask]] = {}
+        answers = self._answers(embedding, prompts, frame)
+        return [
+            self._masks(logits, scores, frame, wanted(prompt, candidates))
+            for prompt, (logits, scores) in zip(prompts, answers, strict=True)
+        ]
+
+    def _answers(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], frame: Frame
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each prompt all four logits (4, h, w) of the frame, and their predicted IoU (4,)."""
+        features = {name: torch.tensor(array).to(self.device).float() for name, array in embedding.features.items()}
+        answers: dict[int, tuple[Tensor, Tensor]] = {}
         for group in alike(prompts):
             logits, iou = self._decode(features, [prompts[index] for index in group], frame)
-            for index, row, scores in zip(group, logits, iou, strict=True):
-                answers[index] = self._masks(row, scores, frame, candidates or (3 if prompts[index].ambiguous else 1))
+            answers |= {index: (logits[row], iou[row]) for row, index in enumerate(group)}
         return [answers[index] for index in range(len(prompts))]
 
     def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> None:
@@ -137,6 +146,11 @@ class SamSegmenter:
         pixels = plane_masks(logits, frame, self.model.mask_threshold)
         low = logits.float().cpu().numpy()
         return [Mask(pixels[i], float(scores[i]), low[i].copy()) for i in range(len(low))]
+
+
+def wanted(prompt: Prompt, candidates: int | None) -> int:
+    """How many masks answer a prompt: what was asked for, else three for an ambiguous one and one for any other."""
+    return candidates or (3 if prompt.ambiguous else 1)
 
 
 def best_first(logits: Tensor, scores: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
