@@ -177,10 +177,10 @@ def test_a_closer_look_is_closer(segmenter, embedding, discs, side):
 
 
 def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedding, discs, monkeypatch):
-    first = np.zeros(SHAPE, bool)
-    first[70:131, 270:331] = True
-    answer = [[Mask(first, 0.5, np.zeros((256, 256), np.float32))] * 3]
-    monkeypatch.setattr(SamSegmenter, "segment", lambda self, embedding, prompts, candidates: answer[: len(prompts)])
+    # 61 plane pixels of a plane 600 wide, in logits of which 256 cover it
+    logits = torch.full((4, 256, 256), -1.0)
+    logits[:, 30:56, 115:141] = 1
+    monkeypatch.setattr(SamSegmenter, "_answers", lambda self, *asked: [(logits, torch.full((4,), 0.5))])
     segmenter.segment(embedding, [CLICK])
     assert discs.windows == 1
     discs.radius = 12.0
