@@ -46,8 +46,8 @@ def random_point(mask: np.ndarray, rng: np.random.Generator) -> Point:
     return Point(float(y), float(x))
 
 
-def noisy_box(mask: np.ndarray, rng: np.random.Generator) -> Box:
-    """The mask's box with each side moved by noise of 10% of its length, 20 pixels at most (appendix A).
+def noisy_box(mask: np.ndarray, rng: np.random.Generator, noise: float = 0.1) -> Box:
+    """The mask's box with each side moved by noise, 10% of its length as in the paper, 20 pixels at most (appendix A).
 
     Parameters
     ----------
@@ -55,12 +55,14 @@ def noisy_box(mask: np.ndarray, rng: np.random.Generator) -> Box:
         (y, x) bool, not empty.
     rng : numpy.random.Generator
         Source of chance.
+    noise : float
+        Standard deviation, in shares of the side.
     """
     box = box_of(mask)
     if box is None:
         raise ValueError("an empty mask has no box")
     height, width = box.y1 - box.y0 + 1, box.x1 - box.x0 + 1
-    move = rng.normal(0, 0.1, 4) * [height, width, height, width]
+    move = rng.normal(0, noise, 4) * [height, width, height, width]
     y0, x0, y1, x1 = np.array([box.y0, box.x0, box.y1, box.x1]) + np.clip(move, -20, 20)
     return Box(float(y0), float(x0), float(y1), float(x1))
 

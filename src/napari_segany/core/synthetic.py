@@ -47,12 +47,14 @@ def _noise(rng: Random, shape: tuple[int, int], scale: float, octaves: int = 3) 
     return field
 
 
-def _outline(rng: Random, radius: float, wobble: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _outline(
+    rng: Random, radius: float, wobble: float, slender: float = 1.5
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A random star-shaped outline; returns a function of (y, x) that is below 1 inside."""
     orders = np.arange(2, 6)
     amplitude = wobble * rng.standard_normal(orders.size) / orders
     phase = rng.uniform(0, 2 * np.pi, orders.size)
-    stretch, angle = np.sqrt(rng.uniform(1.0, 1.0 + 3 * wobble + 0.5)), rng.uniform(0, np.pi)
+    stretch, angle = np.sqrt(rng.uniform(1.0, 3 * wobble + slender)), rng.uniform(0, np.pi)
     cos, sin = np.cos(angle), np.sin(angle)
 
     def relative_distance(y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -66,7 +68,14 @@ def _outline(rng: Random, radius: float, wobble: float) -> Callable[[np.ndarray,
 
 
 def scatter(
-    rng: Random, shape: tuple[int, int], radius: float, *, count: int, wobble: float, crowding: float
+    rng: Random,
+    shape: tuple[int, int],
+    radius: float,
+    *,
+    count: int,
+    wobble: float,
+    crowding: float,
+    slender: float = 1.5,
 ) -> np.ndarray:
     """Place objects that may touch but hardly overlap.
 
@@ -84,6 +93,8 @@ def scatter(
         0 for ellipses, 0.4 for very uneven outlines.
     crowding : float
         Share of the objects that are put beside an earlier one.
+    slender : float
+        Length over width of the most slender ones, when `wobble` is 0.
 
     Returns
     -------
@@ -105,7 +116,7 @@ def scatter(
         if rows.start >= rows.stop or columns.start >= columns.stop:
             continue
         grid_y, grid_x = np.mgrid[rows, columns]
-        inside = _outline(rng, own, wobble)(grid_y - y, grid_x - x) < 1
+        inside = _outline(rng, own, wobble, slender)(grid_y - y, grid_x - x) < 1
         free = inside & (labels[rows, columns] == 0)
         if free.sum() < max(0.75 * inside.sum(), 12):
             continue
@@ -180,7 +191,8 @@ def _depth(labels: np.ndarray, radius: float) -> np.ndarray:
 def _sparse(rng: Random, shape: tuple[int, int], radius: float, wobble: float) -> np.ndarray:
     room = shape[0] * shape[1] / (np.pi * radius**2)
     count = int(np.clip(room * rng.uniform(0.15, 1.3), 2, 400))
-    return scatter(rng, shape, radius, count=count, wobble=wobble, crowding=rng.uniform(0, 0.8))
+    slender = rng.uniform(2.5, 7) if rng.random() < 0.2 else 1.5
+    return scatter(rng, shape, radius, count=count, wobble=wobble, crowding=rng.uniform(0, 0.8), slender=slender)
 
 
 def _colour(rng: Random, gray: np.ndarray) -> np.ndarray:
@@ -195,6 +207,9 @@ def _fluorescence(rng: Random, shape: tuple[int, int], radius: float) -> tuple[n
     shade = (1 - rng.uniform(0, 0.6) * (1 - _depth(labels, radius * 0.6))) * texture
     gray = _per_object(rng, labels, rng.uniform(0.05, 0.6)) * np.clip(shade, 0.15, None)
     glow = ndimage.gaussian_filter(gray, radius) * rng.uniform(0, 0.4)
+    if rng.random() < 0.3:
+        # what lies far out of focus is seen, and is nobody's object
+        glow += ndimage.gaussian_filter(1.0 * (_sparse(rng, shape, radius, 0.1) > 0), radius) * rng.uniform(0.1, 0.4)
     return _colour(rng, 0.7 * gray + glow + rng.uniform(0.01, 0.15)), (labels,)
 
 
@@ -220,6 +235,20 @@ def _phase(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarr
     gray = 0.5 + rng.choice([-1, 1]) * rng.uniform(0.2, 0.9) * halo + rng.uniform(-0.3, 0.3) * rim
     gray += rng.uniform(0.03, 0.16) * grain + rng.uniform(-0.12, 0.12) * _per_object(rng, labels, 0.4)
     return _colour(rng, gray) if rng.random() < 0.1 else np.repeat(gray[..., None], 3, 2), (labels,)
+
+
+def _relief(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Unstained cells in slanted light (DIC) or bright field: slopes and rims show, not heights."""
+    labels = _sparse(rng, shape, radius, rng.uniform(0.05, 0.4))
+    height = ndimage.gaussian_filter(_depth(labels, radius * rng.uniform(0.3, 0.8)), rng.uniform(0.6, 2))
+    height = height * (1 + rng.uniform(0, 0.3) * _noise(rng, shape, max(radius * 0.4, 2)))
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = sum(np.gradient(height, axis=i) * s for i, s in enumerate((np.sin(angle), np.cos(angle))))
+    lens = ndimage.laplace(ndimage.gaussian_filter(height, rng.uniform(0.8, 2)))
+    parts = [slope / (np.abs(slope).max() + 1e-6), lens / (np.abs(lens).max() + 1e-6)]
+    gray = 0.5 + rng.choice([-1, 1]) * sum(part * share for part, share in zip(parts, rng.uniform(0, 0.5, 2), strict=True))
+    gray += rng.uniform(-0.08, 0.08) * height + rng.uniform(0, 0.05) * _noise(rng, shape, rng.uniform(2, 30))
+    return np.repeat(gray[..., None], 3, 2), (labels,)
 
 
 def _stained(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
@@ -267,6 +296,7 @@ KINDS: dict[str, Callable[[Random, tuple[int, int], float], tuple[np.ndarray, tu
     "fluorescence": _fluorescence,
     "two stains": _two_stains,
     "phase contrast": _phase,
+    "relief": _relief,
     "stained tissue": _stained,
     "membranes": _membranes,
     "electron microscopy": _electron,

@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from napari_segany.core.masks import box_of
 from napari_segany.training.data import Sample
+
+MIN_PIXELS = 16
+"""Objects count from this size on."""
+CLOSE_SIDE = 85.0
+"""Longest side, in pixels of the crop, of the object that a closer look is for."""
 
 Random = np.random.Generator
 
@@ -36,7 +42,39 @@ def _scale(shape: tuple[int, ...], size: float, rng: Random, frame: int) -> floa
     return float(np.clip(wanted / size, 0.3, 3.2))
 
 
-def crop(sample: Sample, rng: Random, size: int, frame: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _close_view(sample: Sample, rng: Random, size: int) -> tuple[np.ndarray, float] | None:
+    """Middle of a random object and a magnification as for a closer look; None when there is no object."""
+    level = sample.levels[rng.integers(len(sample.levels))]
+    labels = np.flatnonzero(np.bincount(level.ravel()) >= MIN_PIXELS)
+    labels = labels[labels > 0]
+    if not labels.size:
+        return None
+    box = box_of(level == rng.choice(labels))
+    if box is None:
+        return None
+    longest = max(box.y1 - box.y0, box.x1 - box.x0) + 1
+    scale = float(np.clip(CLOSE_SIDE / longest * np.exp(rng.normal(0, 0.3)), 0.2, 4.0))
+    centre = np.array([box.y0 + box.y1, box.x0 + box.x1]) / 2
+    # A box lies in the middle of its window; what only a click hints at may lie anywhere.
+    reach = 0.35 * size / scale if rng.random() < 0.4 else 0.04 * size / scale
+    return centre + rng.uniform(-reach, reach, 2), scale
+
+
+def _overview(sample: Sample, rng: Random, size: int, frame: int) -> tuple[np.ndarray, float]:
+    """Middle and magnification of a view as in the model's input frame, of a random object and what is around."""
+    centre, object_size = _object_centre(sample, rng)
+    shape = np.array(sample.image.shape[:2])
+    scale = _scale(sample.image.shape[:2], object_size, rng, frame)
+    half = size / 2 / scale
+    centre = centre + rng.uniform(-0.7, 0.7, 2) * half
+    if rng.random() < 0.85:
+        centre = np.where(shape > 2 * half, np.clip(centre, half, shape - half), shape / 2)
+    return centre, scale
+
+
+def crop(
+    sample: Sample, rng: Random, size: int, frame: int, *, close: bool = False
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """A random view around a random object: scaled, rotated, mirrored, slightly squeezed.
 
     Parameters
@@ -49,6 +87,8 @@ def crop(sample: Sample, rng: Random, size: int, frame: int) -> tuple[np.ndarray
         Side of the crop in pixels.
     frame : int
         Side of the model's input frame; the longest side of a picture is resized to it when the model is used.
+    close : bool
+        Magnify as for a closer look (:mod:`napari_segany.models.closer`), not as for the whole picture.
 
     Returns
     -------
@@ -57,13 +97,8 @@ def crop(sample: Sample, rng: Random, size: int, frame: int) -> tuple[np.ndarray
     levels : list of ndarray
         (size, size) int32.
     """
-    centre, object_size = _object_centre(sample, rng)
-    shape = np.array(sample.image.shape[:2])
-    scale = _scale(sample.image.shape[:2], object_size, rng, frame)
-    half = size / 2 / scale
-    centre = centre + rng.uniform(-0.7, 0.7, 2) * half
-    if rng.random() < 0.85:
-        centre = np.where(shape > 2 * half, np.clip(centre, half, shape - half), shape / 2)
+    view = _close_view(sample, rng, size) if close else None
+    centre, scale = view or _overview(sample, rng, size, frame)
     squeeze = np.exp(rng.normal(0, 0.08, 2)) if rng.random() < 0.5 else np.ones(2)
     angle = np.pi / 2 * rng.integers(4) + (rng.uniform(-0.6, 0.6) if rng.random() < 0.35 else 0)
     mirror = rng.choice([-1, 1])
@@ -127,7 +162,7 @@ def relight(image: np.ndarray, rng: Random) -> np.ndarray:
         (y, x, 3) uint8.
     """
     x = _recolour(image.astype(np.float32) / 255, rng)
-    if rng.random() < 0.12:
+    if rng.random() < 0.2:
         x = 1 - x
     if rng.random() < 0.5:
         x = np.clip(x, 0, 1) ** np.exp(rng.normal(0, 0.35))

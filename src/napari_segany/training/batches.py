@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from napari_segany.core.simulate import inner_distance, noisy_box, random_point
-from napari_segany.training.augment import crop, relight
+from napari_segany.training.augment import MIN_PIXELS, crop, relight
 from napari_segany.training.data import Sample
 
 DENSE_STRIDE = 4
-MIN_PIXELS = 16
 
 _NOTHING = np.zeros(0, np.int64)
 
@@ -36,6 +35,10 @@ class BatchConfig:
         Side of the model's input frame in pixels.
     box_share, empty_share : float
         Share of first prompts that are boxes; share that name a place where nothing is.
+    box_noise : float
+        Deviation of the sides of a box, in shares of its length; for each box a random part of it.
+    close_share : float
+        Share of crops that are magnified as for a closer look.
     """
 
     crops: int = 8
@@ -44,6 +47,8 @@ class BatchConfig:
     frame: int = 512
     box_share: float = 0.4
     empty_share: float = 0.08
+    box_noise: float = 0.1
+    close_share: float = 0.65
 
 
 def dense_targets(labels: np.ndarray) -> np.ndarray:
@@ -78,10 +83,10 @@ def dense_targets(labels: np.ndarray) -> np.ndarray:
     return np.stack([inside, boundary, heat * inside, offsets[0] * inside, offsets[1] * inside]).astype(np.float32)
 
 
-def _first_prompt(mask: np.ndarray, rng: np.random.Generator, box_share: float) -> tuple[np.ndarray, np.ndarray]:
+def _first_prompt(mask: np.ndarray, rng: np.random.Generator, config: BatchConfig) -> tuple[np.ndarray, np.ndarray]:
     """Two tokens, (2, 2) xy and (2,) kinds: a point and padding, or the two corners of a box."""
-    if rng.random() < box_share:
-        box = noisy_box(mask, rng)
+    if rng.random() < config.box_share:
+        box = noisy_box(mask, rng, config.box_noise * rng.random())
         return np.array([[box.x0, box.y0], [box.x1, box.y1]]), np.array([2, 3])
     point = random_point(mask, rng)
     return np.array([[point.x, point.y], [0, 0]]), np.array([1, -1])
@@ -96,6 +101,13 @@ def _empty_prompt(distance: np.ndarray, rng: np.random.Generator, box_share: flo
     return np.array([[x, y], [0, 0]], float), np.array([1, -1])
 
 
+def _chances(samples: list[Sample]) -> np.ndarray:
+    """How often each picture is drawn: by the root of the number of its objects, as crowded ones have more to teach."""
+    weights = np.sqrt([1 + sum(len(np.unique(level)) for level in sample.levels) for sample in samples])
+    chances: np.ndarray = weights / weights.sum()
+    return chances
+
+
 class CropDataset(Dataset):
     """Crop number i of a seeded, endless sequence; the same for any number of workers, and after a resume."""
 
@@ -105,6 +117,7 @@ class CropDataset(Dataset):
         self.sources = list(sources.values())
         weights = np.array([shares[name] for name in sources], float)
         self.weights = weights / weights.sum()
+        self.chances = [_chances(samples) for samples in self.sources]
         self.config = config
         self.seed = seed
 
@@ -113,10 +126,11 @@ class CropDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        samples = self.sources[rng.choice(len(self.sources), p=self.weights)]
-        sample = samples[rng.integers(len(samples))]
+        source = rng.choice(len(self.sources), p=self.weights)
+        sample = self.sources[source][rng.choice(len(self.sources[source]), p=self.chances[source])]
         config = self.config
-        image, levels = crop(sample, rng, config.size, config.frame)
+        close = bool(rng.random() < config.close_share)
+        image, levels = crop(sample, rng, config.size, config.frame, close=close)
         masks, xy, kinds = self._prompts(levels, sample.complete, rng)
         dense_known = sample.complete and len(levels) == 1
         shift = rng.integers(0, (config.frame - config.size) // 8 + 1, 2) * 8
@@ -154,7 +168,7 @@ class CropDataset(Dataset):
             elif objects:
                 level, label = objects[order[slot % len(order)]]
                 masks[slot] = level == label
-                xy[slot], kinds[slot] = _first_prompt(masks[slot], rng, config.box_share)
+                xy[slot], kinds[slot] = _first_prompt(masks[slot], rng, config)
         return masks, xy, kinds
 
 

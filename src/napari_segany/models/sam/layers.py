@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -19,9 +20,8 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
-        centred = x - x.mean(dim=1, keepdim=True)
-        normed = centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
-        return normed * self.weight[:, None, None] + self.bias[:, None, None]
+        last = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        return last.permute(0, 3, 1, 2)
 
 
 class MLP(nn.Module):

@@ -89,8 +89,8 @@ class MaskDecoder(nn.Module):
             (B, 4) predicted IoU of each.
         """
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse], dim=1)
-        image = image_embeddings + dense
+        tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse], dim=1).to(image_embeddings.dtype)
+        image = image_embeddings + dense.to(image_embeddings.dtype)
         height, width = image.shape[-2:]
         tokens, image = self.transformer(image, image_pe, tokens)
         image = image.transpose(1, 2).unflatten(2, (height, width))
