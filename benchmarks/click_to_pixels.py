@@ -11,7 +11,7 @@ import time
 
 import napari
 import numpy as np
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEventLoop, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -22,9 +22,8 @@ from napari_segany.widgets.segany import SeganyWidget
 def spin_until(ready, limit: float = 60.0) -> None:
     end = time.perf_counter() + limit
     while not ready():
-        QApplication.processEvents()
-        # a window that waits sleeps; without this the loop would keep the interpreter from the worker
-        time.sleep(0.0005)
+        # sleeps until something happens, as a window does, and leaves the interpreter to the worker
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
         if time.perf_counter() > end:
             raise TimeoutError
 

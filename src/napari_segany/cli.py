@@ -49,6 +49,8 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[Path | None, typer.Option(help="Write the rows to this file instead of showing a table.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Take the first images only.")]
+PerImageOption = Annotated[int | None, typer.Option(min=1, help="Take so many objects of each image, drawn by chance.")]
+GroupOption = Annotated[bool, typer.Option("--by-group", help="Also by kind of picture and by size of object.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -267,32 +269,85 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 @bench.command()
-def clicks(
+def clicks(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
     model: ModelOption = "tiny",
     json: JsonOption = None,
     limit: LimitOption = None,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Clicks on each object, each on the largest error.")] = 1,
     device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+    by_group: GroupOption = False,
 ) -> None:
     """Measure one click in the middle of each object, beside two plain baselines.
 
     The click is the point farthest from the object's boundary; of three candidates the most confident counts, `oracle`
     tells the best. Objects count from 16 pixels, at the image's own resolution.
     """
-    _bench("clicks", data, model, json, device, limit=limit, rounds=rounds)
+    options = {"limit": limit, "per_image": per_image, "rounds": rounds, "by_group": by_group}
+    _bench("clicks", data, model, json, device, **options)
 
 
 @bench.command()
-def boxes(
+def boxes(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
     model: ModelOption = "tiny",
     json: JsonOption = None,
     limit: LimitOption = None,
     device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+    by_group: GroupOption = False,
 ) -> None:
     """Measure one exact box around each object, one mask each."""
-    _bench("boxes", data, model, json, device, limit=limit)
+    _bench("boxes", data, model, json, device, limit=limit, per_image=per_image, by_group=by_group)
+
+
+@bench.command()
+def prompts(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+) -> None:
+    """Measure a box with a click, a rough mask to be refined, and a scribble on each object.
+
+    For rough masks `miou_1` tells how good they were, `miou_2` how good the answer is.
+    """
+    _bench("prompts", data, model, json, device, limit=limit, per_image=per_image)
+
+
+@bench.command()
+def sizes(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = 6,
+) -> None:
+    """Measure the same objects in planes that are cropped, padded, tiled, and magnified to half and twice.
+
+    `drop` tells what is lost against the plane as it is.
+    """
+    _bench("sizes", data, model, json, device, limit=limit, per_image=per_image)
+
+
+@bench.command()
+def empty(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+) -> None:
+    """Measure whether the score tells objects from places where nothing is (area under the ROC curve).
+
+    The set must have all its objects labelled.
+    """
+    _bench("empty", data, model, json, device, limit=limit, per_image=per_image)
 
 
 def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:

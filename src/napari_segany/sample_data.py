@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage import data
 from skimage.segmentation import relabel_sequential
 
-from napari_segany.core.synthetic import scatter
+from napari_segany.core.synthetic import Outlines, scatter
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 
@@ -26,7 +26,7 @@ def nuclei() -> list[LayerData]:
         The image, (512, 512) uint16, and its truth, (512, 512) uint16 labels, hidden at first.
     """
     rng = np.random.default_rng(7)
-    truth = scatter(rng, (512, 512), 28.0, count=75, wobble=0.12, crowding=0.7)
+    truth = scatter(rng, (512, 512), 28.0, count=75, crowding=0.7, outlines=Outlines(0.12))
     # what the edge of the picture leaves of a nucleus may be too little to tell what it is
     truth = relabel_sequential(np.where(np.bincount(truth.ravel())[truth] < 300, 0, truth))[0]
     image = _photograph(rng, _stain(rng, truth, grain=6.0), blur=1.2, haze=25.0)

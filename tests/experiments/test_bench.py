@@ -12,8 +12,11 @@ from PIL import Image
 
 from napari_segany import cli
 from napari_segany.core.errors import InputError, ModelError
-from napari_segany.experiments import bench
-from napari_segany.experiments.bench import BenchConfig, Scores, rows_of
+from napari_segany.core.masks import Mask
+from napari_segany.core.prompts import Prompt
+from napari_segany.experiments import bench, scores
+from napari_segany.experiments.bench import BenchConfig, rows_of
+from napari_segany.experiments.scores import Scores
 from napari_segany.models import loading
 from tests.fakes import FakeSegmenter
 
@@ -79,10 +82,68 @@ def test_rounds(data: Path) -> None:
     assert not any("miou_2" in other for other in others)
 
 
+def test_groups(data: Path) -> None:
+    whole, dark, size, *_ = rows_of(BenchConfig("boxes", data, by_group=True), FakeSegmenter)
+    assert "group" not in whole
+    assert (dark["group"], size["group"]) == ("gray on dark", "200 to 399 px")
+    assert whole["n"] == dark["n"] == size["n"] == 3
+
+
+def test_some_objects_of_each_image(data: Path) -> None:
+    (row,) = rows_of(BenchConfig("boxes", data, per_image=1), FakeSegmenter)
+    assert (row["n"], row["images"]) == (2, 2)
+
+
+def test_other_prompts(data: Path) -> None:
+    rows = {row["prompt"]: row for row in rows_of(BenchConfig("prompts", data), FakeSegmenter)}
+    assert rows.keys() == {"box and click", "rough mask", "scribble"}
+    # the fake answers a mask with the mask itself, and a scribble with discs all along it
+    assert 0.5 < rows["rough mask"]["miou_1"] < 1
+    assert rows["rough mask"]["miou_2"] == rows["rough mask"]["miou_1"]
+    assert 0.3 < rows["scribble"]["miou"] < 0.8
+
+
+def test_other_sizes(data: Path) -> None:
+    rows = rows_of(BenchConfig("sizes", data, limit=1), FakeSegmenter)
+    found = {(row["variant"], row["prompt"]): row for row in rows}
+    assert len(found) == 16
+    assert found["as it is", "box"]["drop"] == 0
+    for variant in ("cropped", "padded to 1024", "tiled to 4096", "twice the magnification"):
+        assert abs(found[variant, "box"]["drop"]) < 0.05, variant
+    # discs of a fixed radius are wrong at another magnification, and the row says so
+    assert found["half the magnification", "click"]["drop"] > 0.5
+
+
+def test_what_is_not_there(data: Path) -> None:
+    class Honest(FakeSegmenter):
+        """Scores by what lies under the prompt."""
+
+        def segment(self, embedding, prompts, *, candidates=None):  # type: ignore[no-untyped-def]
+            answers = super().segment(embedding, prompts, candidates=candidates)
+            plane = embedding.features["plane"]
+
+            def bright(prompt: Prompt) -> bool:
+                box = prompt.box
+                y, x = (prompt.points[0].y, prompt.points[0].x) if box is None else (box.y0 + box.y1, box.x0 + box.x1)
+                half = 1 if box is None else 2
+                return bool(plane[int(y / half), int(x / half), 0] > 100)
+
+            return [
+                [Mask(m.pixels, 0.9 if bright(prompt) else 0.1, m.logits) for m in masks]
+                for prompt, masks in zip(prompts, answers, strict=True)
+            ]
+
+    for row in rows_of(BenchConfig("empty", data), Honest):
+        assert (row["auroc"], row["n"], row["n_empty"]) == (1, 3, 3)
+        assert row["score_object"] > row["score_empty"]
+    for row in rows_of(BenchConfig("empty", data), FakeSegmenter):
+        assert row["auroc"] == 0.5
+
+
 def test_gains_are_paired_and_drawn_by_image() -> None:
     base = np.array([0.1, 0.9])
     chosen = [np.stack([base, base + 0.05], axis=1) for _ in range(3)]
-    figures = bench._figures([Scores(one, one[:, 0], 0.0) for one in chosen])
+    figures = scores.figures([Scores(one, one[:, 0], 0.0) for one in chosen])
     assert figures["gain_low_2"] == pytest.approx(0.05)
     assert (figures["noc85"], figures["noc90"]) == (1.5, 1.5)
 

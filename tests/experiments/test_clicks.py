@@ -29,9 +29,11 @@ def objects(*masks: np.ndarray) -> list[Target]:
 def test_one_click_and_the_oracle() -> None:
     fake = FakeSegmenter()
     found = objects(disc(30, 30, 10), disc(30, 60, 5), disc(30, 100, 15))
-    chosen, oracle = clicked(fake, fake.embed(PLANE), found)
-    assert oracle.tolist() == [1, 1, 1]
-    assert chosen[:, 0] == pytest.approx([1, 0.25, 0.44], abs=0.02)
+    scores = clicked(fake, fake.embed(PLANE), found)
+    assert scores.oracle.tolist() == [1, 1, 1]
+    assert scores.predicted is not None
+    assert scores.predicted.tolist() == [0.9, 0.9, 0.9]
+    assert scores.chosen[:, 0] == pytest.approx([1, 0.25, 0.44], abs=0.02)
     (asked,) = fake.asked
     assert [prompt.points for prompt in asked] == [(Point(30, 30),), (Point(30, 60),), (Point(30, 100),)]
 
@@ -40,15 +42,16 @@ def test_many_objects_are_asked_for_in_groups() -> None:
     fake = FakeSegmenter(radius=2)
     labels = np.kron(np.arange(1, 97).reshape(8, 12), np.ones((10, 10), int))
     found = targets(labels)
-    chosen, _ = clicked(fake, fake.embed(PLANE), found, 2)
+    chosen = clicked(fake, fake.embed(PLANE), found, 2).chosen
     assert [len(group) for group in fake.asked] == [64, 64, 32, 32]
     assert chosen.shape == (96, 2)
-    assert boxed(fake, fake.embed(PLANE), found).tolist() == [1] * 96
+    assert boxed(fake, fake.embed(PLANE), found).oracle.tolist() == [1] * 96
 
 
 def test_corrections_go_on_until_the_mask_is_right() -> None:
     fake = FakeSegmenter()
-    chosen, _ = clicked(fake, fake.embed(PLANE), objects(disc(40, 30, 10), disc(40, 80, 10) | disc(40, 95, 10)), 4)
+    two = objects(disc(40, 30, 10), disc(40, 80, 10) | disc(40, 95, 10))
+    chosen = clicked(fake, fake.embed(PLANE), two, 4).chosen
     assert chosen[0].tolist() == [1, 1, 1, 1]
     assert chosen[1, 0] < 0.65
     assert chosen[1, 1] > chosen[1, 0] + 0.1
@@ -89,5 +92,5 @@ def test_boxes_ask_for_one_mask() -> None:
 
     fake = Counting()
     found = objects(disc(40, 60, 12))
-    assert boxed(fake, fake.embed(PLANE), found) == pytest.approx([found[0].mask.sum() / 25**2])
+    assert boxed(fake, fake.embed(PLANE), found).oracle == pytest.approx([found[0].mask.sum() / 25**2])
     assert fake.asked[0][0].box == Box(28, 48, 52, 72)

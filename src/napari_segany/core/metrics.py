@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 RESAMPLES = 1000
 
@@ -128,3 +129,17 @@ def clicks_needed(rounds: np.ndarray, target: float) -> np.ndarray:
     reached = rounds >= target
     needed: np.ndarray = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, rounds.shape[1])
     return needed
+
+
+def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Area under the ROC curve: how often a positive outranks a negative, ties counting half; NaN without either.
+
+    Parameters
+    ----------
+    positive, negative : ndarray
+        (n,) and (m,) float scores.
+    """
+    if not len(positive) or not len(negative):
+        return float("nan")
+    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
+    return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))

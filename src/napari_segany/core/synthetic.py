@@ -47,14 +47,28 @@ def _noise(rng: Random, shape: tuple[int, int], scale: float, octaves: int = 3) 
     return field
 
 
-def _outline(
-    rng: Random, radius: float, wobble: float, slender: float = 1.5
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """What random outlines look like.
+
+    Parameters
+    ----------
+    wobble : float
+        0 for ellipses, 0.4 for very uneven outlines.
+    slender : float
+        Length over width of the most slender ones, when `wobble` is 0.
+    """
+
+    wobble: float
+    slender: float = 1.5
+
+
+def _outline(rng: Random, radius: float, look: Outlines) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A random star-shaped outline; returns a function of (y, x) that is below 1 inside."""
     orders = np.arange(2, 6)
-    amplitude = wobble * rng.standard_normal(orders.size) / orders
+    amplitude = look.wobble * rng.standard_normal(orders.size) / orders
     phase = rng.uniform(0, 2 * np.pi, orders.size)
-    stretch, angle = np.sqrt(rng.uniform(1.0, 3 * wobble + slender)), rng.uniform(0, np.pi)
+    stretch, angle = np.sqrt(rng.uniform(1.0, 3 * look.wobble + look.slender)), rng.uniform(0, np.pi)
     cos, sin = np.cos(angle), np.sin(angle)
 
     def relative_distance(y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -73,9 +87,8 @@ def scatter(
     radius: float,
     *,
     count: int,
-    wobble: float,
     crowding: float,
-    slender: float = 1.5,
+    outlines: Outlines,
 ) -> np.ndarray:
     """Place objects that may touch but hardly overlap.
 
@@ -89,12 +102,10 @@ def scatter(
         Typical radius in pixels; each object's own lies within 0.6 to 1.5 of it.
     count : int
         Objects that are tried; those that would mostly overlap others are left out.
-    wobble : float
-        0 for ellipses, 0.4 for very uneven outlines.
     crowding : float
         Share of the objects that are put beside an earlier one.
-    slender : float
-        Length over width of the most slender ones, when `wobble` is 0.
+    outlines : Outlines
+        What they look like.
 
     Returns
     -------
@@ -116,7 +127,7 @@ def scatter(
         if rows.start >= rows.stop or columns.start >= columns.stop:
             continue
         grid_y, grid_x = np.mgrid[rows, columns]
-        inside = _outline(rng, own, wobble, slender)(grid_y - y, grid_x - x) < 1
+        inside = _outline(rng, own, outlines)(grid_y - y, grid_x - x) < 1
         free = inside & (labels[rows, columns] == 0)
         if free.sum() < max(0.75 * inside.sum(), 12):
             continue
@@ -168,7 +179,7 @@ def _inner(rng: Random, outer: np.ndarray, share: float) -> np.ndarray:
             continue
         y, x = np.unravel_index(np.argmax(depth * rng.uniform(0.7, 1, depth.shape)), depth.shape)
         grid_y, grid_x = np.mgrid[: depth.shape[0], : depth.shape[1]]
-        inside = (_outline(rng, radius, 0.1)(grid_y - y, grid_x - x) < 1) & (depth > 1)
+        inside = (_outline(rng, radius, Outlines(0.1))(grid_y - y, grid_x - x) < 1) & (depth > 1)
         inner[window][inside] = label
     return inner
 
@@ -192,7 +203,7 @@ def _sparse(rng: Random, shape: tuple[int, int], radius: float, wobble: float) -
     room = shape[0] * shape[1] / (np.pi * radius**2)
     count = int(np.clip(room * rng.uniform(0.15, 1.3), 2, 400))
     slender = rng.uniform(2.5, 7) if rng.random() < 0.2 else 1.5
-    return scatter(rng, shape, radius, count=count, wobble=wobble, crowding=rng.uniform(0, 0.8), slender=slender)
+    return scatter(rng, shape, radius, count=count, crowding=rng.uniform(0, 0.8), outlines=Outlines(wobble, slender))
 
 
 def _colour(rng: Random, gray: np.ndarray) -> np.ndarray:
@@ -246,7 +257,9 @@ def _relief(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndar
     slope = sum(np.gradient(height, axis=i) * s for i, s in enumerate((np.sin(angle), np.cos(angle))))
     lens = ndimage.laplace(ndimage.gaussian_filter(height, rng.uniform(0.8, 2)))
     parts = [slope / (np.abs(slope).max() + 1e-6), lens / (np.abs(lens).max() + 1e-6)]
-    gray = 0.5 + rng.choice([-1, 1]) * sum(part * share for part, share in zip(parts, rng.uniform(0, 0.5, 2), strict=True))
+    gray = 0.5 + rng.choice([-1, 1]) * sum(
+        part * share for part, share in zip(parts, rng.uniform(0, 0.5, 2), strict=True)
+    )
     gray += rng.uniform(-0.08, 0.08) * height + rng.uniform(0, 0.05) * _noise(rng, shape, rng.uniform(2, 30))
     return np.repeat(gray[..., None], 3, 2), (labels,)
 

@@ -1,12 +1,12 @@
-"""``napari-segany bench``: the paper's single-point protocol (section 7.1) and boxes, on labelled images."""
+"""``napari-segany bench``: the paper's single-point protocol (section 7.1) and its kin, on labelled images."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.metrics import bootstrap, clicks_needed, summarise
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.experiments import empty, groups, scores, sizes
 from napari_segany.experiments.baselines import BASELINES
 from napari_segany.experiments.clicks import boxed, clicked
 from napari_segany.experiments.datasets import LabelledPlane, Target, labelled_planes, targets
+from napari_segany.experiments.prompts import PROMPTS, prompted
+from napari_segany.experiments.scores import Row, Scores
 
-Row = dict[str, Any]
+Key = tuple[tuple[str, str], ...]
+"""What a row is of, beside set and bench: pairs of a column and its value, the model first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +33,36 @@ class BenchConfig:
 
     Parameters
     ----------
-    bench : {"clicks", "boxes"}
-        What is said of each object.
+    bench : {"clicks", "boxes", "prompts", "sizes", "empty"}
+        What is said of each object: a click, a box, each of ``PROMPTS``, clicks and boxes in each of ``VARIANTS`` of
+        the plane, or clicks and boxes for objects and for empty places.
     data : Path
         Folder of a set, see :func:`~napari_segany.experiments.datasets.labelled_planes`.
     limit : int, optional
         Take the first planes only.
+    per_image : int, optional
+        Take so many objects of each plane, drawn with a fixed seed.
     rounds : int
         Clicks on each object.
+    by_group : bool
+        Also a row for each modality and each class of size, where the bench has objects one by one.
     """
 
     bench: str
     data: Path
     limit: int | None = None
+    per_image: int | None = None
     rounds: int = 1
+    by_group: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """What one method reached on the objects of one plane.
+class _Measured:
+    """One plane: what it and its objects are, and what each method made of them."""
 
-    Parameters
-    ----------
-    chosen : ndarray
-        (objects, rounds) float, IoU of the mask that the method stands by, after each click.
-    oracle : ndarray
-        (objects,) float, IoU of the best candidate of the first answer.
-    seconds : float
-        Wall time, loading the image not included.
-    """
-
-    chosen: np.ndarray
-    oracle: np.ndarray
-    seconds: float
+    modality: str
+    sizes: np.ndarray
+    results: dict[Key, Any]
 
 
 def rows_of(
@@ -84,9 +84,12 @@ def rows_of(
     list of dict
         Flat rows: ``bench``, ``set``, ``model``, ``device``, ``commit``, ``miou`` (mean over objects), ``oracle`` (the
         same of the best of three candidates), ``miou_per_image``, ``n`` (objects), ``miou_low`` and ``miou_high`` (95%
-        bootstrap over images), ``images`` and ``seconds``. With more than one round also ``miou_1`` to ``miou_K``,
-        ``gain_low_2`` to ``gain_low_K`` (lower end of the 95% bootstrap interval of what a click gained over the one
-        before, paired), and ``noc85`` and ``noc90`` (mean number of clicks to IoU 0.85 and 0.90, K at most).
+        bootstrap over images), ``images`` and ``seconds``; ``score_correlation`` and ``score_error`` of the predicted
+        IoU. With more than one round also ``miou_1`` to ``miou_K``, ``gain_low_2`` to ``gain_low_K`` (lower end of the
+        95% bootstrap interval of what a click gained over the one before, paired), and ``noc85`` and ``noc90`` (mean
+        number of clicks to IoU 0.85 and 0.90, K at most). ``prompt``, ``variant`` and ``group`` name what a row is of;
+        ``drop`` is what a variant lost against the plane as it is. ``empty`` has ``auroc``, ``score_object``,
+        ``score_empty`` and ``n_empty`` instead.
 
     Raises
     ------
@@ -97,70 +100,127 @@ def rows_of(
     """
     planes = labelled_planes(config.data)
     segmenter = load()
-    scores: dict[str, list[Scores]] = {}
+    measured: list[_Measured] = []
     for done, one in enumerate(islice(planes, config.limit), start=1):
-        for method, result in _measure(config, segmenter, one).items():
-            scores.setdefault(method, []).append(result)
+        if found := _measure(config, segmenter, one):
+            measured.append(found)
         if progress is not None:
             progress(done)
-    if not any(len(result.oracle) for results in scores.values() for result in results):
+    if not measured:
         raise InputError(f"{config.data} holds no object that is large enough to count")
     known: Row = {"bench": config.bench, "set": config.data.resolve().name}
     rows = []
-    for method, results in scores.items():
-        device = str(getattr(segmenter, "device", "cpu")) if method == segmenter.name else "cpu"
-        rows.append({**known, "model": method, "device": device, "commit": commit(), **_figures(results)})
-    return rows
+    for key in dict.fromkeys(key for one in measured for key in one.results):
+        device = str(getattr(segmenter, "device", "cpu")) if dict(key)["model"] == segmenter.name else "cpu"
+        common = {**known, **dict(key), "device": device, "commit": commit()}
+        rows += [{**common, **figures} for figures in _figures(config, measured, key)]
+    return _with_drops(rows)
 
 
-def _measure(config: BenchConfig, segmenter: Segmenter, one: LabelledPlane) -> dict[str, Scores]:
+def _measure(config: BenchConfig, segmenter: Segmenter, one: LabelledPlane) -> _Measured | None:
     objects = targets(one.labels)
+    if config.per_image is not None and len(objects) > config.per_image:
+        drawn = np.random.default_rng(0).choice(len(objects), config.per_image, replace=False)
+        objects = [objects[index] for index in sorted(drawn)]
     if not objects:
-        return {}
+        return None
+    classes = groups.size_class(np.array([np.count_nonzero(target.mask) for target in objects]))
+    results = dict(_BENCHES[config.bench](config, segmenter, one, objects))
+    return _Measured(groups.modality(one.plane), classes, results)
+
+
+def _timed(measure: Callable[[], Scores]) -> Scores:
     started = time.perf_counter()
+    result = measure()
+    return replace(result, seconds=time.perf_counter() - started)
+
+
+def _clicks(
+    config: BenchConfig, segmenter: Segmenter, one: LabelledPlane, objects: Sequence[Target]
+) -> Iterator[tuple[Key, Scores]]:
+    yield (
+        (("model", segmenter.name),),
+        _timed(lambda: clicked(segmenter, segmenter.embed(one.plane), objects, config.rounds)),
+    )
+    for name, cut in BASELINES.items():
+        yield (("model", name),), _timed(lambda cut=cut: _baseline(cut, one.plane, objects))  # type: ignore[misc]
+
+
+def _boxes(
+    config: BenchConfig, segmenter: Segmenter, one: LabelledPlane, objects: Sequence[Target]
+) -> Iterator[tuple[Key, Scores]]:
+    yield (("model", segmenter.name),), _timed(lambda: boxed(segmenter, segmenter.embed(one.plane), objects))
+
+
+def _prompts(
+    config: BenchConfig, segmenter: Segmenter, one: LabelledPlane, objects: Sequence[Target]
+) -> Iterator[tuple[Key, Scores]]:
     embedding = segmenter.embed(one.plane)
-    if config.bench == "boxes":
-        oracle = boxed(segmenter, embedding, objects)
-        return {segmenter.name: Scores(oracle[:, None], oracle, time.perf_counter() - started)}
-    chosen, oracle = clicked(segmenter, embedding, objects, config.rounds)
-    scores = {segmenter.name: Scores(chosen, oracle, time.perf_counter() - started)}
-    return scores | {name: _baseline(cut, one.plane, objects) for name, cut in BASELINES.items()}
+    for kind in PROMPTS:
+        key = (("model", segmenter.name), ("prompt", kind))
+        yield key, _timed(lambda kind=kind: prompted(segmenter, embedding, objects, kind))  # type: ignore[misc]
+
+
+def _sizes(
+    config: BenchConfig, segmenter: Segmenter, one: LabelledPlane, objects: Sequence[Target]
+) -> Iterator[tuple[Key, Scores]]:
+    for name, make in sizes.VARIANTS.items():
+        parts: dict[str, list[Scores]] = {"click": [], "box": []}
+        for variant in make(one, objects):
+            embedding = segmenter.embed(variant.plane)
+            parts["click"].append(clicked(segmenter, embedding, variant.targets))
+            parts["box"].append(boxed(segmenter, embedding, variant.targets))
+        for prompt, results in parts.items():
+            key = (("model", segmenter.name), ("variant", name), ("prompt", prompt))
+            yield key, scores.joined(results)
+
+
+def _empty(
+    config: BenchConfig, segmenter: Segmenter, one: LabelledPlane, objects: Sequence[Target]
+) -> Iterator[tuple[Key, tuple[np.ndarray, np.ndarray]]]:
+    embedding = segmenter.embed(one.plane)
+    for kind in ("click", "box"):
+        key = (("model", segmenter.name), ("prompt", kind))
+        yield key, empty.scored(segmenter, embedding, one.labels, objects, kind)
+
+
+_BENCHES: dict[str, Callable[[BenchConfig, Segmenter, LabelledPlane, Sequence[Target]], Iterator[tuple[Key, Any]]]] = {
+    "clicks": _clicks,
+    "boxes": _boxes,
+    "prompts": _prompts,
+    "sizes": _sizes,
+    "empty": _empty,
+}
 
 
 def _baseline(cut: Callable[[np.ndarray], np.ndarray], plane: np.ndarray, objects: Sequence[Target]) -> Scores:
     """A label image answers each click with the label that lies there."""
-    started = time.perf_counter()
     labels = cut(plane)
     places = [(int(target.point.y), int(target.point.x)) for target in objects]
-    reached = [t.iou(labels == labels[p]) for t, p in zip(objects, places, strict=True)]
-    return Scores(np.array(reached)[:, None], np.array(reached), time.perf_counter() - started)
+    reached = np.array([t.iou(labels == labels[p]) for t, p in zip(objects, places, strict=True)])
+    return Scores(reached[:, None], reached)
 
 
-def _figures(results: Sequence[Scores]) -> Row:
-    first = summarise([result.chosen[:, 0] for result in results])
-    row: Row = {
-        "miou": first.mean,
-        "oracle": summarise([result.oracle for result in results]).mean,
-        "miou_per_image": first.per_image,
-        "n": first.n,
-        "miou_low": first.low,
-        "miou_high": first.high,
-        "images": len(results),
-        "seconds": sum(result.seconds for result in results),
-    }
-    return row | (_round_figures([result.chosen for result in results]) if results[0].chosen.shape[1] > 1 else {})
+def _figures(config: BenchConfig, measured: Sequence[_Measured], key: Key) -> Iterator[Row]:
+    """Figures of all objects, and of each group if wanted."""
+    if config.bench == "empty":
+        yield empty.figures([one.results[key] for one in measured])
+        return
+    yield scores.figures([one.results[key] for one in measured])
+    if not config.by_group or dict(key)["model"] in BASELINES:
+        return
+    for modality in sorted({one.modality for one in measured}):
+        yield {"group": modality, **scores.figures([one.results[key] for one in measured if one.modality == modality])}
+    for name in groups.SIZE_CLASSES:
+        parts = [one.results[key].of(one.sizes == name) for one in measured]
+        if any(len(part.oracle) for part in parts):
+            yield {"group": name, **scores.figures(parts)}
 
 
-def _round_figures(chosen: Sequence[np.ndarray]) -> Row:
-    """What each click brought, from (objects, rounds) of each plane."""
-    everything = np.concatenate(chosen)
-    rounds = everything.shape[1]
-    row: Row = {f"miou_{number + 1}": float(everything[:, number].mean()) for number in range(rounds)}
-    counts = np.array([len(one) for one in chosen])
-    for number in range(1, rounds):
-        gains = np.array([(one[:, number] - one[:, number - 1]).sum() for one in chosen])
-        row[f"gain_low_{number + 1}"] = bootstrap(gains, counts)[0]
-    return row | {f"noc{goal}": float(clicks_needed(everything, goal / 100).mean()) for goal in (85, 90)}
+def _with_drops(rows: list[Row]) -> list[Row]:
+    """Beside each variant what it lost against the plane as it is."""
+    whole = {row["prompt"]: row["miou"] for row in rows if row.get("variant") == sizes.UNCHANGED}
+    return [{**row, "drop": whole[row["prompt"]] - row["miou"]} if "variant" in row else row for row in rows]
 
 
 def commit() -> str:

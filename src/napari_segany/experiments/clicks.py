@@ -12,28 +12,28 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.simulate import correction
 from napari_segany.experiments.datasets import Target
+from napari_segany.experiments.scores import Scores, joined
 
 TOGETHER = 64
 """Objects asked for at once: three answers for each, of the plane's size, must fit into memory."""
 
 
-def boxed(segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[Target]) -> np.ndarray:
-    """IoU of the one mask that answers each object's exact box: (objects,) float."""
-    scores = []
+def boxed(segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[Target]) -> Scores:
+    """The one mask that answers each object's exact box."""
+    reached, predicted = [], []
     for group in _groups(targets):
         answers = segmenter.segment(embedding, [Prompt(box=target.box) for target in group], candidates=1)
-        scores += [target.iou(masks[0].pixels) for target, masks in zip(group, answers, strict=True)]
-    return np.array(scores)
+        reached += [target.iou(masks[0].pixels) for target, masks in zip(group, answers, strict=True)]
+        predicted += [masks[0].score for masks in answers]
+    return Scores(np.array(reached)[:, None], np.array(reached), predicted=np.array(predicted))
 
 
-def clicked(
-    segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[Target], rounds: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """IoU after each click on each object.
+def clicked(segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[Target], rounds: int = 1) -> Scores:
+    """Click on each object, and again where the answer is wrong.
 
     The first click lies in the middle of the object and is answered by three candidates, of which the most confident is
-    chosen. Each further one lies in the middle of the largest error region of the mask chosen last, whose logits go
-    back to the model with all clicks so far.
+    chosen. Each further one lies in the middle of the largest error region of the mask chosen last, which goes back to
+    the model with all clicks so far.
 
     Parameters
     ----------
@@ -45,30 +45,16 @@ def clicked(
         Objects of the plane.
     rounds : int
         Clicks on each object.
-
-    Returns
-    -------
-    chosen : ndarray
-        (objects, rounds) float, IoU of the chosen mask.
-    oracle : ndarray
-        (objects,) float, IoU of the best of the three candidates of the first click.
     """
-    chosen, oracle = np.zeros((len(targets), rounds)), np.zeros(len(targets))
-    start = 0
-    for group in _groups(targets):
-        here = slice(start, start + len(group))
-        chosen[here], oracle[here] = _clicked(segmenter, embedding, group, rounds)
-        start += len(group)
-    return chosen, oracle
+    return joined([_clicked(segmenter, embedding, group, rounds) for group in _groups(targets)])
 
 
-def _clicked(
-    segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[Target], rounds: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _clicked(segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[Target], rounds: int) -> Scores:
     prompts = [Prompt((target.point,)) for target in targets]
     answers = segmenter.segment(embedding, prompts, candidates=3)
     oracle = np.array([max(t.iou(mask.pixels) for mask in masks) for t, masks in zip(targets, answers, strict=True)])
     last = [masks[0] for masks in answers]
+    predicted = np.array([mask.score for mask in last])
     chosen = np.zeros((len(targets), rounds))
     chosen[:, 0] = [target.iou(mask.pixels) for target, mask in zip(targets, last, strict=True)]
     for number in range(1, rounds):
@@ -79,7 +65,7 @@ def _clicked(
         for i, masks in zip(wanted, segmenter.segment(embedding, list(wanted.values())), strict=True):
             prompts[i], last[i] = wanted[i], masks[0]
             chosen[i, number] = targets[i].iou(masks[0].pixels)
-    return chosen, oracle
+    return Scores(chosen, oracle, predicted=predicted)
 
 
 def corrected(prompt: Prompt, target: Target, mask: Mask) -> Prompt | None:

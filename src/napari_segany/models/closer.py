@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_segany.core.masks import Mask
+from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import geometry
@@ -82,7 +82,7 @@ class CloserSegmenter(SamSegmenter):
         self._check(embedding, prompts, candidates)
         features, frame = dict(embedding.features), Frame(embedding.shape, self.model.image_size)
         plane = features.pop(PLANE)
-        guesses = {i: prompt.box for i, prompt in enumerate(prompts)}
+        guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
         unknown = [i for i, box in guesses.items() if window_for(box, frame) is None]
         overview = ImageEmbedding(features, embedding.shape, embedding.model)
         first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
@@ -125,6 +125,15 @@ class CloserSegmenter(SamSegmenter):
         pixels = geometry.window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
         low = geometry.frame_logits(logits, look.window, frame, self.model.mask_size).cpu().numpy()
         return [Mask(*parts) for parts in zip(pixels, scores.tolist(), low, strict=True)]
+
+
+def said(prompt: Prompt, frame: Frame) -> Box | None:
+    """Where the prompt itself says that the object is: its box, or that of its mask; None when it has neither."""
+    if prompt.box is not None or prompt.mask is None:
+        return prompt.box
+    mask = prompt.mask
+    box = geometry.frame_box(torch.tensor(mask), frame) if mask.dtype.kind == "f" else box_of(mask)
+    return None if box is None else guess(prompt, box)
 
 
 def guess(prompt: Prompt, box: Box | None) -> Box | None:

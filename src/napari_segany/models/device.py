@@ -45,7 +45,8 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16", "float16"}
-        "auto" is float32 on a CPU and on mps; on cuda it is bfloat16, or float16 where the card has no bfloat16.
+        "auto" is bfloat16 where the processor multiplies it natively, float16 on cards that have no bfloat16, and
+        float32 on mps and on other processors.
     device : torch.device
         Where it computes.
 
@@ -58,6 +59,17 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is unknown; use auto, {', '.join(PRECISIONS)}")
         return PRECISIONS[precision]
+    if device.type == "cpu":
+        return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it that torch uses (elsewhere bfloat16 is slower than float32)."""
+    if "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        return False
+    # older versions of torch do not tell
+    features: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(features.get("amx_bf16") or features.get("avx512_bf16"))
