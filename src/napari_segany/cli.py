@@ -350,6 +350,35 @@ def empty(
     _bench("empty", data, model, json, device, limit=limit, per_image=per_image)
 
 
+@bench.command("all")
+def bench_all(
+    data: Annotated[Path, typer.Option(help="Folder that holds the sets dsb2018, usiigaci, epfl6 and plant3d.")],
+    page: Annotated[Path, typer.Option(help="Markdown file to write, a table for each bench.")],
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure everything on all public sets and write the page of figures that the documentation shows.
+
+    Takes about half an hour on two cores.
+    """
+    from napari_segany.experiments import suite
+    from napari_segany.experiments.bench import write_rows
+
+    for path in (page, json):
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"there is no folder {path.parent}")
+    results = []
+    for entry, rows in suite.run_suite(data, _loader(model, device), _show_images):
+        typer.echo(f"{entry[0]} {entry[1]}: {len(rows)} rows", err=True)
+        results.append((entry, rows))
+        # after each: what is measured is kept, whatever happens later
+        page.write_text(suite.page(results, model))
+        if json is not None:
+            write_rows(json, [row for _, each in results for row in each])
+    typer.echo(f"wrote {page}")
+
+
 def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
     from napari_segany.experiments.bench import BenchConfig, rows_of, write_rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segany.core.metrics import bootstrap, clicks_needed, iou, summarise
+from napari_segany.core.metrics import auroc, bootstrap, clicks_needed, iou, summarise
 
 
 def test_iou() -> None:
@@ -57,3 +57,10 @@ def test_clicks_needed() -> None:
     rounds = np.array([[0.9, 0.1, 0.1], [0.5, 0.85, 0.9], [0.1, 0.2, 0.3]])
     assert clicks_needed(rounds, 0.85).tolist() == [1, 2, 3]
     assert clicks_needed(rounds, 0.95).tolist() == [3, 3, 3]
+
+
+def test_auroc() -> None:
+    assert auroc(np.array([0.9, 0.8]), np.array([0.1, 0.2, 0.3])) == 1
+    assert auroc(np.array([0.1]), np.array([0.9])) == 0
+    assert auroc(np.array([0.5, 0.9]), np.array([0.5, 0.1])) == pytest.approx(0.875)
+    assert np.isnan(auroc(np.array([0.5]), np.array([])))

@@ -119,11 +119,13 @@ def test_answers_are_of_the_plane_and_best_first(segmenter, embedding, candidate
     prompts = [CLICK, Prompt(box=SMALL), Prompt(box=LARGE)]
     answers = segmenter.segment(embedding, prompts, candidates=candidates)
     assert [len(masks) for masks in answers] == [candidates or 3, candidates or 1, candidates or 1]
-    for masks in answers:
+    for prompt, masks in zip(prompts, answers, strict=True):
         assert [mask.score for mask in masks] == sorted((mask.score for mask in masks), reverse=True)
         for mask in masks:
             assert (mask.pixels.shape, mask.pixels.dtype) == (SHAPE, bool)
-            assert (mask.logits.shape, mask.logits.dtype) == ((256, 256), np.float32)
+            # twice as fine as the model's own where a small object was looked at more closely
+            assert mask.logits.shape in ({(512, 512)} if prompt.box is SMALL else {(256, 256), (512, 512)})
+            assert mask.logits.dtype == np.float32
             assert type(mask.score) is float
 
 

@@ -243,12 +243,15 @@ class TestLogitsOfWindows:
         window = Window((place[0] + 2.2, place[1] - 1.3), scale, SIDE)
         logits = disc_in(window, place, radius)
         whole = frame_logits(logits, window, frame, (128, 128))
-        assert whole.shape == (1, 128, 128)
+        finer = whole.shape[-1] // 128
+        assert whole.shape == (1, 128 * finer, 128 * finer)
+        assert finer == (2 if scale > 256 / max(shape) else 1)
         (first,) = window_masks(logits, window, shape)
         assert iou(first, plane_masks(whole, frame)[0]) > 0.9
         again = window_logits(whole[0].numpy(), window, frame, (128, 128))
         assert again.shape == logits.shape
         assert iou(first, window_masks(again, window, shape)[0]) > 0.9
+        assert mask_logits(whole[0].numpy(), frame, (128, 128)).shape == (1, 128, 128)
 
     @pytest.mark.parametrize(("scale", "centre"), [(0.4, (50, 60)), (1.0, (45, 66)), (3.0, (52.5, 58.1))])
     def test_rough_masks_lie_where_they_were(self, scale, centre):

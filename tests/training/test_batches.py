@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
 from napari_segany.training.augment import crop, relight
-from napari_segany.training.batches import dense_targets, stream
+from napari_segany.training.batches import BatchConfig, CropDataset, dense_targets, stream
 from napari_segany.training.data import Sample
 
 
@@ -49,6 +50,35 @@ def test_picture_and_labels_are_cut_alike():
         image, (cut,) = crop(sample, np.random.default_rng(seed), 64, 512)
         agree = ((image[..., 0] > 100) == (cut > 0)).mean()
         assert agree > 0.97
+
+
+def test_a_close_crop_shows_an_object_as_a_closer_look_does():
+    labels = np.zeros((200, 200), np.int32)
+    labels[150:170, 20:50] = 1
+    sample = Sample(np.zeros((200, 200, 3), np.uint8), (labels,))
+    sides, middles = [], []
+    for seed in range(60):
+        _, (cut,) = crop(sample, np.random.default_rng(seed), 256, 512, close=True)
+        rows, columns = np.nonzero(cut)
+        sides.append(max(np.ptp(rows), np.ptp(columns)) + 1)
+        middles.append([rows.mean(), columns.mean()])
+    assert 70 < np.median(sides) < 110
+    assert np.abs(np.median(middles, axis=0) - 128).max() < 12
+
+
+def test_a_close_crop_of_a_picture_without_objects():
+    sample = Sample(np.zeros((64, 64, 3), np.uint8), (np.zeros((64, 64), np.int32),))
+    image, _ = crop(sample, np.random.default_rng(0), 64, 512, close=True)
+    assert image.shape == (64, 64, 3)
+
+
+def test_crowded_pictures_are_drawn_more_often():
+    one, many = np.zeros((2, 80, 80), np.int32)
+    one[:8, :8] = 1
+    many[::10, ::10] = np.arange(64).reshape(8, 8) + 1
+    picture = np.zeros((80, 80, 3), np.uint8)
+    made = CropDataset({"made": [Sample(picture, (one,)), Sample(picture, (many,))]}, {"made": 1.0}, BatchConfig(), 0)
+    assert made.chances[0] == pytest.approx([0.176, 0.824], abs=0.01)
 
 
 def test_relight_keeps_shape_and_type():

@@ -86,7 +86,15 @@ class TestIdentity:
     def test_seed_and_sources_tell_a_run(self, folder):
         train(folder, "out", 0)
         state = torch.load(folder / "out/checkpoint.pt", weights_only=True)
-        assert state["identity"] == {"seed": 3, "sources": {"synthetic": 1.0, "dsb2018": 1.0}}
+        assert state["identity"] == {"seed": 3, "sources": {"synthetic": 1.0, "dsb2018": 1.0}, "start": ""}
+
+
+def test_a_run_can_begin_with_weights(folder):
+    path = folder / "config.toml"
+    path.write_text('start = "tiny"\n' + CONFIG.format(steps=0))
+    begun = load_segmenter(sam.train_sam(path, folder / "data", folder / "out", torch.device("cpu"))).model
+    for name, value in load_segmenter("tiny").model.state_dict().items():
+        torch.testing.assert_close(begun.state_dict()[name], value)
 
 
 def test_a_few_steps_on_one_picture_lower_the_loss(dataset):

@@ -85,7 +85,9 @@ class CloserSegmenter(SamSegmenter):
         guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
         unknown = [i for i, box in guesses.items() if window_for(box, frame) is None]
         overview = ImageEmbedding(features, embedding.shape, embedding.model)
-        first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
+        with self._precision():
+            answers = self._answers(overview, [prompts[i] for i in unknown], frame)
+        first = {i: (logits.float(), scores.float()) for i, (logits, scores) in zip(unknown, answers, strict=True)}
         counts = [wanted(prompt, candidates) for prompt in prompts]
         for i, (logits, scores) in first.items():
             guesses[i] = guess(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))

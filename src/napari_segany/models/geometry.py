@@ -23,6 +23,8 @@ from napari_segany.core.prompts import Box, Prompt
 # A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
 SURE = 1e-3
 SURELY_NOT = -10.0
+# Logits that a closer look hands back are so many times finer than the model's own, at most.
+FINEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,8 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
         The mask has neither shape, or its logits are not all finite.
     """
     if mask.dtype.kind == "f":
-        return _given_logits(mask, mask_size)
+        given = _given_logits(mask, mask_size)
+        return F.avg_pool2d(given, given.shape[-1] // mask_size[1])
     if mask.shape != frame.plane:
         raise InputError(f"a mask prompt must have the plane's shape {frame.plane}, got {mask.shape}")
     height, width = frame.resized
@@ -175,8 +178,9 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
 
 
 def _given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
-    """Logits that were handed back, (1, h, w) float32."""
-    if mask.shape != mask_size or not np.isfinite(mask).all():
+    """Logits that were handed back, (1, k h, k w) float32: those of a closer look are finer."""
+    finer = max(mask.shape[0] // mask_size[0], 1)
+    if mask.shape != (finer * mask_size[0], finer * mask_size[1]) or not np.isfinite(mask).all():
         raise InputError(f"mask logits must be finite and of shape {mask_size} for this model, got {mask.shape}")
     return torch.tensor(np.ascontiguousarray(mask), dtype=torch.float32)[None]
 
@@ -384,12 +388,25 @@ def frame_logits(logits: Tensor, window: Window, frame: Frame, size: tuple[int, 
     Returns
     -------
     Tensor
-        (C, *size); beyond the window surely nothing. An object smaller than one of these low-resolution pixels may
-        be lost.
+        (C, k h, k w); beyond the window surely nothing. k is 1, or more where the window is finer, up to ``FINEST``.
     """
-    step = [frame.side / n / scale for n, scale in zip(size, frame.scale, strict=True)]
-    places = [(torch.arange(n, dtype=torch.float64) + 0.5) * s - 0.5 for n, s in zip(size, step, strict=True)]
-    return _at(logits, window, places[0], places[1])
+    finer = 1
+    while (
+        finer < FINEST and finer * size[0] * frame.scale[0] / frame.side < logits.shape[-1] / window.side * window.scale
+    ):
+        finer *= 2
+    whole = [finer * n for n in size]
+    reach = window.side / 2 / window.scale
+    axes = []
+    for n, scale, middle in zip(whole, frame.scale, window.centre, strict=True):
+        step = frame.side / n / scale
+        span = _within((middle - reach + 0.5) / step, (middle + reach + 0.5) / step, n)
+        axes.append((span, (torch.arange(span.start, span.stop, dtype=torch.float64) + 0.5) * step - 0.5))
+    (rows, y), (columns, x) = axes
+    result = logits.new_full((len(logits), *whole), SURELY_NOT)
+    if len(y) and len(x):
+        result[:, rows, columns] = _at(logits, window, y, x)
+    return result
 
 
 def _at(logits: Tensor, window: Window, rows: Tensor, columns: Tensor) -> Tensor:

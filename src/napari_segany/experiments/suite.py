@@ -1,0 +1,93 @@
+"""``napari-segany bench all``: every figure of a model on the public sets, as rows and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.experiments.bench import BenchConfig, rows_of
+from napari_segany.experiments.scores import Row
+
+SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("clicks", "dsb2018", {"by_group": True}),
+    ("boxes", "dsb2018", {"by_group": True}),
+    ("clicks", "usiigaci", {}),
+    ("boxes", "usiigaci", {}),
+    ("clicks", "epfl6", {}),
+    ("boxes", "epfl6", {}),
+    ("clicks", "plant3d", {"per_image": 4}),
+    ("boxes", "plant3d", {"per_image": 4}),
+    ("clicks", "dsb2018", {"rounds": 8, "per_image": 8}),
+    ("clicks", "usiigaci", {"rounds": 8, "per_image": 40}),
+    ("prompts", "dsb2018", {"per_image": 8}),
+    ("empty", "dsb2018", {"per_image": 20}),
+    ("sizes", "dsb2018", {"per_image": 3}),
+)
+"""Each bench with its set, a folder below the data's, and its options."""
+
+_SAID_ABOVE = ("bench", "set", "device", "commit")
+
+
+def command_of(bench: str, folder: str, options: dict[str, Any], model: str) -> str:
+    """The command line that makes the same rows."""
+    words = ["napari-segany bench", bench, "--model", model, "--data", f'"$SEGANY_DATA/dev/{folder}"']
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return " ".join(words)
+
+
+def run_suite(
+    data: Path, load: Callable[[], Segmenter], progress: Callable[[int], None] | None = None
+) -> Iterator[tuple[tuple[str, str, dict[str, Any]], list[Row]]]:
+    """Run all benches, one after the other.
+
+    Parameters
+    ----------
+    data : Path
+        Folder that holds the folders of the sets.
+    load : callable
+        Makes the segmenter; called once.
+    progress : callable, optional
+        Called with the number of planes done of each bench.
+
+    Yields
+    ------
+    (entry, rows)
+        An entry of ``SUITE`` and its rows, see :func:`~napari_segany.experiments.bench.rows_of`.
+
+    Raises
+    ------
+    InputError
+        A set is missing; nothing has been run then.
+    """
+    if missing := sorted({folder for _, folder, _ in SUITE if not (data / folder).is_dir()}):
+        raise InputError(f"{data} lacks the folders {', '.join(missing)}")
+    loaded = cache(load)
+    for entry in SUITE:
+        bench, folder, options = entry
+        yield entry, rows_of(BenchConfig(bench, data / folder, **options), loaded, progress)
+
+
+def page(results: Sequence[tuple[tuple[str, str, dict[str, Any]], list[Row]]], model: str) -> str:
+    """A Markdown page with a table for each bench and the command that makes it again."""
+    first = results[0][1][0]
+    parts = [
+        f"# Figures of `{model}`",
+        "Made by `napari-segany bench all`; do not edit. What the columns mean stands in [Measured](measured.md).",
+        f"Commit {first['commit']}, on {first['device']}.",
+    ]
+    for (bench, folder, options), rows in results:
+        parts.append(f"## {bench} on {folder}")
+        parts.append(f"```sh\n{command_of(bench, folder, options, model)}\n```")
+        columns = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in _SAID_ABOVE]
+        lines = [columns, ["---"] * len(columns), *([_cell(row.get(name, "")) for name in columns] for row in rows)]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,55 @@
+"""All benches in one go."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_segany import cli
+from napari_segany.experiments import suite
+from napari_segany.models import loading
+from tests.fakes import FakeSegmenter
+
+SETS = ("dsb2018", "usiigaci", "epfl6", "plant3d")
+
+
+@pytest.fixture
+def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same disc in all four sets; nothing is downloaded or loaded."""
+    rows, columns = np.indices((60, 90))
+    inside = (rows - 30) ** 2 + (columns - 40) ** 2 <= 100
+    for name in SETS:
+        for kind, array in (("images", np.where(inside, 200, 30)), ("labels", inside)):
+            (tmp_path / name / kind).mkdir(parents=True)
+            Image.fromarray(array.astype(np.uint8)).save(tmp_path / name / kind / "a.png")
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: FakeSegmenter(name="tiny"))
+    return tmp_path
+
+
+def test_a_page_and_rows(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, rows = sets / "page.md", sets / "rows.json"
+    assert cli.main(["bench", "all", "--data", str(sets), "--page", str(page), "--json", str(rows)]) == 0
+    assert capsys.readouterr().out == f"wrote {page}\n"
+    text = page.read_text()
+    assert text.count("## ") == text.count("napari-segany bench ") - 1 == len(suite.SUITE)
+    assert 'bench clicks --model tiny --data "$SEGANY_DATA/dev/dsb2018" --rounds 8 --per-image 8' in text
+    assert {row["bench"] for row in json.loads(rows.read_text())} == {"clicks", "boxes", "prompts", "empty", "sizes"}
+
+
+def test_a_missing_set_is_said_before_anything_runs(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(sets / "epfl6")
+    assert cli.main(["bench", "all", "--data", str(sets), "--page", str(sets / "page.md")]) == 2
+    assert "lacks the folders epfl6" in capsys.readouterr().err
+    assert not (sets / "page.md").exists()
+
+
+@pytest.mark.parametrize(("bench", "folder", "options"), suite.SUITE)
+def test_the_commands_on_the_page_are_taken(sets: Path, bench: str, folder: str, options: dict) -> None:
+    words = suite.command_of(bench, folder, options, "tiny").replace('"', "").split()
+    words = [word.replace("$SEGANY_DATA/dev", str(sets)) for word in words[1:]]
+    assert cli.main(words) == 0
