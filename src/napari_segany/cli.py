@@ -358,10 +358,7 @@ def bench_all(
     json: JsonOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure everything on all public sets and write the page of figures that the documentation shows.
-
-    Takes about half an hour on two cores.
-    """
+    """Measure everything on all public sets and write a page of the figures."""
     from napari_segany.experiments import suite
     from napari_segany.experiments.bench import write_rows
 
