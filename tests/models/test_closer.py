@@ -178,16 +178,42 @@ def test_a_closer_look_is_closer(segmenter, embedding, discs, side):
     assert (rows.mean(), columns.mean()) == pytest.approx((150 + (side - 1) / 2, 250 + (side - 1) / 2), abs=0.5)
 
 
-def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedding, discs, monkeypatch):
-    # 61 plane pixels of a plane 600 wide, in logits of which 256 cover it
-    logits = torch.full((4, 256, 256), -1.0)
-    logits[:, 30:56, 115:141] = 1
-    monkeypatch.setattr(SamSegmenter, "_answers", lambda self, *asked: [(logits, torch.full((4,), 0.5))])
+def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedding, discs):
+    # seen at a glance and closer, a disc of 70 plane pixels, then of 52
     segmenter.segment(embedding, [CLICK])
-    assert discs.windows == 1
-    discs.radius = 12.0
+    assert discs.windows == 2
+    discs.windows, discs.radius = 0, 12.0
     segmenter.segment(embedding, [CLICK])
     assert discs.windows == 1 + closer.LOOKS
+
+
+@pytest.mark.parametrize(("radius", "whole"), [(30.0, 0), (126.0, 1)])
+def test_the_whole_overview_is_asked_when_a_part_of_it_cuts_the_object(
+    segmenter, embedding, discs, monkeypatch, radius, whole
+):
+    asked = []
+    answers = SamSegmenter._answers
+    monkeypatch.setattr(SamSegmenter, "_answers", lambda self, *given: asked.extend(given[1]) or answers(self, *given))
+    discs.radius = radius
+    segmenter.segment(embedding, [CLICK])
+    assert len(asked) == whole
+
+
+@pytest.mark.parametrize("place", [(0, 0), (100, 300), (399, 599)])
+def test_a_glance_sees_what_the_overview_has_there(segmenter, embedding, monkeypatch, place):
+    seen = {}
+
+    def decode(features, points, boxes, masks):
+        seen.update(features, xy=points[0])
+        return torch.zeros(1, 4, SIDE // 2, SIDE // 2), torch.zeros(1, 4)
+
+    monkeypatch.setattr(segmenter.model, "decode_windows", decode)
+    segmenter.segment(embedding, [Prompt((Point(*place),))])
+    xy = [round(v) for v in seen["xy"][0, 0].tolist()]
+    in_frame = np.array(place) * Frame(SHAPE, 512).scale
+    corner = in_frame - xy[::-1]
+    rows, columns = (slice(round(at / 8), round(at / 8) + SIDE // 8) for at in corner)
+    np.testing.assert_array_equal(seen["image_embed"], embedding.features["image_embed"][..., rows, columns])
 
 
 def test_padding_the_plane_changes_no_small_object(segmenter, plane):
@@ -223,8 +249,8 @@ def test_a_wrong_mask_is_refused(segmenter, embedding, mask):
         segmenter.segment(embedding, [Prompt(box=SMALL, mask=mask)])
 
 
-def test_reduced_precision(model, plane):
-    reduced = CloserSegmenter(model, "tiny", dtype=torch.bfloat16)
+def test_reduced_precision(plane):
+    reduced = CloserSegmenter(TinySam(), "tiny", dtype=torch.bfloat16)
     embedding = reduced.embed(plane)
     assert embedding.features[PLANE].dtype == np.uint8
     (answer,) = reduced.segment(embedding, [Prompt(box=SMALL)])

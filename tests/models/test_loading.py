@@ -38,7 +38,9 @@ def test_a_checkpoint_of_the_tiny_model(tiny, plane, tmp_path):
     half = {name: value.half() if value.is_floating_point() else value for name, value in tiny.state_dict().items()}
     safetensors.torch.save_file(half, tmp_path / "mine.safetensors")
     torch.save({"model_state": {f"module.{name}": value for name, value in half.items()}}, tmp_path / "mine.pt")
-    first, second = (load_segmenter(tmp_path / name, device="cpu") for name in ("mine.safetensors", "mine.pt"))
+    first, second = (
+        load_segmenter(tmp_path / name, device="cpu", precision="float32") for name in ("mine.safetensors", "mine.pt")
+    )
     answers = [segmenter.segment(segmenter.embed(plane), [CLICK])[0] for segmenter in (first, second)]
     np.testing.assert_array_equal(answers[0][0].logits, answers[1][0].logits)
     assert all(weight.dtype == torch.float32 for weight in first.model.parameters())

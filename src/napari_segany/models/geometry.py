@@ -18,7 +18,7 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of
-from napari_segany.core.prompts import Box, Prompt
+from napari_segany.core.prompts import Box, Point, Prompt
 
 # A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
 SURE = 1e-3
@@ -236,6 +236,16 @@ class Window:
         )
         return rows, columns
 
+    def cuts(self, box: Box, plane: tuple[int, int]) -> bool:
+        """Whether a box in the window reaches an edge of it within which the plane goes on."""
+        reach = self.side / 2 / self.scale
+        near = 4 / self.scale
+        sides = zip(self.centre, plane, ((box.y0, box.y1), (box.x0, box.x1)), strict=True)
+        return any(
+            0 < middle - reach > low - near or length - 1 > middle + reach < high + near
+            for middle, length, (low, high) in sides
+        )
+
     def xy(self, places: Sequence[tuple[float, float]]) -> Tensor:
         """N places (y, x) in plane pixels -> (N, 2) float32 (x, y) in window pixels."""
         yx = (np.asarray(places, dtype=np.float64) - self.centre) * self.scale + self.side / 2 - 0.5
@@ -246,6 +256,19 @@ class Window:
         along = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps - 0.5
         y, x = (middle + along * (self.side / self.scale) for middle in self.centre)
         return y, x
+
+
+def corner_around(points: Sequence[Point], frame: Frame, side: int, step: int) -> tuple[int, int]:
+    """First pixel (y, x), a multiple of `step`, of the part of a frame that lies around the positive points."""
+    middle = np.mean([(point.y, point.x) for point in points if point.positive], axis=0) * frame.scale
+    corner = np.clip(np.round((middle - side / 2) / step) * step, 0, frame.side - side).astype(int)
+    return int(corner[0]), int(corner[1])
+
+
+def part_of_frame(corner: tuple[int, int], frame: Frame, side: int) -> Window:
+    """The window that is the part of a frame with this first pixel (y, x)."""
+    y, x = (np.array(corner) + (side - 1) / 2) / frame.scale
+    return Window((float(y), float(x)), min(frame.scale), side)
 
 
 def window_image(plane: np.ndarray, window: Window) -> Tensor:

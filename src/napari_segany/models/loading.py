@@ -53,15 +53,25 @@ def load_segmenter(
     place = pick_device(device)
     dtype = pick_dtype(precision, place)
     path, name, expected = _locate(model, progress)
+    sam = _read(path, expected)
+    if isinstance(sam, TinySam):
+        return CloserSegmenter(sam, name, place, dtype)
+    return SamSegmenter(sam, name, place, dtype)
+
+
+def load_model(model: str | Path) -> Sam:
+    """The model alone, as it is trained; parameters and errors are those of :func:`load_segmenter`."""
+    path, _, expected = _locate(model, None)
+    return _read(path, expected)
+
+
+def _read(path: Path, expected: str | None) -> Sam:
     state = {key: value for key, value in load_state(path).items() if key not in _CONSTANTS}
     architecture = architecture_of(state)
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
         raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
-    sam = _filled(architecture, state, path)
-    if isinstance(sam, TinySam):
-        return CloserSegmenter(sam, name, place, dtype)
-    return SamSegmenter(sam, name, place, dtype)
+    return _filled(architecture, state, path)
 
 
 def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:

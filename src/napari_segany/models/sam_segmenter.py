@@ -118,12 +118,17 @@ class SamSegmenter:
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], frame: Frame
     ) -> list[tuple[Tensor, Tensor]]:
         """For each prompt all four logits (4, h, w) of the frame, and their predicted IoU (4,)."""
-        features = {name: torch.tensor(array).to(self.device).float() for name, array in embedding.features.items()}
+        features = self._maps(embedding)
         answers: dict[int, tuple[Tensor, Tensor]] = {}
         for group in alike(prompts):
             logits, iou = self._decode(features, [prompts[index] for index in group], frame)
             answers |= {index: (logits[row], iou[row]) for row, index in enumerate(group)}
         return [answers[index] for index in range(len(prompts))]
+
+    def _maps(self, embedding: ImageEmbedding) -> dict[str, Tensor]:
+        """Features (1, C, h, w), with the channels last in memory: a CPU decodes others at half the speed."""
+        maps = {name: torch.tensor(np.moveaxis(array, 1, -1)) for name, array in embedding.features.items()}
+        return {name: values.to(self.device).float().movedim(-1, 1) for name, values in maps.items()}
 
     def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> None:
         if embedding.model != self.name:

@@ -7,9 +7,13 @@ and local windows only: what it says of an object does not depend on how much em
 
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_segany.models.sam.layers import LayerNorm2d
 from napari_segany.models.sam.mask_decoder import MaskDecoder
@@ -101,7 +105,7 @@ class TinyEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 4, H, W) from :meth:`TinySam.preprocess` -> ``image_embed``, ``high_res_0`` and ``high_res_1``."""
-        half = self.stem(x)
+        half = self.stem(x.to(self.skip_half.weight.dtype))
         maps = [half]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
@@ -115,6 +119,16 @@ class TinyEncoder(nn.Module):
             "high_res_0": self.skip_half(half),
             "high_res_1": self.skip_quarter(maps[1]),
         }
+
+
+def folded(encoder: nn.Module) -> nn.Module:
+    """The same encoder for use alone: each batch norm is part of the convolution before it, which computes the same."""
+    encoder = copy.deepcopy(encoder).eval()
+    for chain in [part for part in encoder.modules() if isinstance(part, nn.Sequential)]:
+        for i, (layer, after) in enumerate(pairwise(list(chain))):
+            if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                chain[i], chain[i + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
+    return encoder
 
 
 class DenseHead(nn.Module):

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_segany.core.errors import InputError
-from napari_segany.models.loading import load_segmenter
+from napari_segany.models.loading import load_model
 from napari_segany.models.tiny import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import load_sources
@@ -140,7 +140,7 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     identity = {"seed": config.seed, "sources": config.sources, "start": config.start}
     model = TinySam()
     if config.start:
-        model.load_state_dict(load_segmenter(config.start, "cpu").model.state_dict())
+        model.load_state_dict(load_model(config.start).state_dict())
     task = SamTask(model, config.task)
     loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
