@@ -116,7 +116,8 @@ class CloserSegmenter(SamSegmenter):
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].mask is None]
         for i, look in self._glance(overview, frame, prompts, clicked).items():
             box = look.box(counts[i])
-            guesses[i] = None if box is None or look.window.cuts(box, frame.plane) else guess(prompts[i], box)
+            cut = box is not None and look.window.cuts(box, frame.plane)
+            guesses[i] = None if cut else guess(prompts[i], box)
         return guesses
 
     def _glance(
