@@ -204,7 +204,9 @@ def test_a_glance_sees_what_the_overview_has_there(segmenter, embedding, monkeyp
     seen = {}
 
     def decode(features, points, boxes, masks):
-        seen.update(features, xy=points[0])
+        # the first is the glance
+        if not seen:
+            seen.update(features, xy=points[0])
         return torch.zeros(1, 4, SIDE // 2, SIDE // 2), torch.zeros(1, 4)
 
     monkeypatch.setattr(segmenter.model, "decode_windows", decode)
