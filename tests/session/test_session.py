@@ -64,6 +64,55 @@ def test_the_last_mask_stays_until_the_new_one_comes_on_the_same_plane_only(aske
     assert session.result is None
 
 
+def test_further_clicks_take_the_shown_mask_along(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    assert requests[-1].prompt.mask is None
+    session.accept(answer(requests[-1]))
+    logits = session.result.masks[0].logits
+    session.set_prompt(PLANE, Prompt((*CLICK.points, Point(6, 6, positive=False))))
+    assert requests[-1].prompt.mask is logits
+    session.set_prompt(PLANE, Prompt((*CLICK.points, Point(6, 6, positive=False), Point(1, 1))))
+    assert requests[-1].prompt.mask is logits, "the answer to the second click is not there yet"
+    session.accept(answer(requests[-1]))
+    kept = session.commit()
+    assert kept.prompt.mask is None, "that is not what the user said"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Prompt((Point(9, 9),)),
+        Prompt((Point(9, 9), Point(6, 6))),
+        Prompt((*CLICK.points, Point(6, 6)), Box(0, 0, 5, 5)),
+        CLICK,
+    ],
+)
+def test_another_prompt_begins_anew(asked, prompt):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    session.accept(answer(requests[-1]))
+    session.set_prompt(PLANE, prompt)
+    assert requests[-1].prompt is prompt
+
+
+def test_a_mask_that_the_user_gave_is_kept(asked):
+    session, requests = asked
+    given = np.ones((8, 8), bool)
+    session.set_prompt(PLANE, Prompt(CLICK.points, mask=given))
+    session.accept(answer(requests[-1]))
+    session.set_prompt(PLANE, Prompt((*CLICK.points, Point(6, 6)), mask=given))
+    assert requests[-1].prompt.mask is given
+
+
+def test_no_mask_goes_to_another_plane(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    session.accept(answer(requests[-1]))
+    session.set_prompt(View((1, 2), (5, 0, 0)), Prompt((*CLICK.points, Point(6, 6))))
+    assert requests[-1].prompt.mask is None
+
+
 def test_commit_hands_over_the_mask_and_counts_on(asked):
     session, requests = asked
     kept: list[Committed] = []

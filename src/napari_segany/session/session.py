@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psygnal import Signal
 
@@ -86,6 +86,9 @@ class Session:
     def set_prompt(self, plane: View, prompt: Prompt) -> None:
         """Say something of the object; what was asked before becomes stale.
 
+        When it only adds clicks to what is answered, the mask that is shown goes back to the model with them, as the
+        model was trained (Kirillov et al. 2023, appendix A); without it, further clicks would make masks worse.
+
         A prompt that names nothing, or only what the object is not, withdraws the question.
         """
         self._generation += 1
@@ -97,7 +100,17 @@ class Session:
         self._said = plane, prompt
         if self.result is not None and self.result.request.plane != plane:
             self._show(None)
-        self.requested.emit(SegmentRequest(self._generation, plane, self.label, prompt))
+        self.requested.emit(SegmentRequest(self._generation, plane, self.label, self._continued(prompt)))
+
+    def _continued(self, prompt: Prompt) -> Prompt:
+        """The prompt, with the mask that is shown where it adds clicks to the prompt of that one."""
+        if self.result is None or not self.result.masks or prompt.mask is not None:
+            return prompt
+        before = self.result.request.prompt
+        more = len(prompt.points) > len(before.points) and prompt.points[: len(before.points)] == before.points
+        if not more or (prompt.box, prompt.text) != (before.box, before.text):
+            return prompt
+        return replace(prompt, mask=self.result.masks[0].logits)
 
     def repeat(self) -> None:
         """Ask the open or answered question again, after the model or the picture changed."""
@@ -117,10 +130,10 @@ class Session:
 
     def commit(self) -> Committed | None:
         """Keep the mask that is shown; None when there is none, or when it answers an earlier question."""
-        if self.result is None or not self.result.masks or self.waiting:
+        if self.result is None or not self.result.masks or self.waiting or self._said is None:
             return None
-        request = self.result.request
-        kept = Committed(self.label, request.plane, self.result.masks[0], request.prompt)
+        plane, prompt = self._said
+        kept = Committed(self.label, plane, self.result.masks[0], prompt)
         self.committed.emit(kept)
         self.label = kept.label + 1
         self.discard()
