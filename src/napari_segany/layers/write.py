@@ -129,7 +129,7 @@ class Preview:
         matrix[:, -1] = matrix @ [*view.position, 1]
         if block.shape == self.layer.data.shape and np.array_equal(matrix, self.layer.affine.affine_matrix):
             self.layer.data[...] = block
-            self.layer.refresh()
+            self._redraw()
             return
         self.layer.data = block
         self.layer.affine = matrix
@@ -138,4 +138,8 @@ class Preview:
         """Show nothing."""
         if self.layer.data.any():
             self.layer.data[...] = 0
-            self.layer.refresh()
+            self._redraw()
+
+    def _redraw(self) -> None:
+        """Draw the pixels and nothing else: a new thumbnail has napari draw its whole list of layers."""
+        self.layer.refresh(thumbnail=False, highlight=False, extent=False)

@@ -51,14 +51,18 @@ class StatusBox(QWidget):
     def say(self, text: str) -> None:
         """Say what is going on."""
         self._said = text
+        self._write(text, "")
+
+    def _write(self, text: str, style: str) -> None:
         self._text.setText(text)
-        self._text.setStyleSheet("")
+        # a style that is set again is worked out again, which takes as long as drawing the mask
+        if self._text.styleSheet() != style:
+            self._text.setStyleSheet(style)
 
     def warn(self, text: str) -> None:
         """Say what cannot be done; an empty text takes the warning back."""
         if text:
-            self._text.setText(text)
-            self._text.setStyleSheet("color: #e8a33d;")
+            self._write(text, "color: #e8a33d;")
         elif self._text.text() != self._said:
             self.say(self._said)
 
