@@ -165,22 +165,14 @@ class TestSegment:
 class TestModels:
     def test_list(self, run: Run) -> None:
         lines = run("models", "list").out.splitlines()
-        assert lines[0].split() == ["model", "size", "made", "for", "licence", "note"]
+        assert lines[0].split() == ["model", "size", "made", "for", "licence"]
         assert [line.split()[0] for line in lines[1:3]] == ["tiny", "vit_b"]
-        assert {line.split()[0] for line in lines if line.endswith("not supported yet")} == {
-            "vit_t",
-            "vit_t_lm",
-            "vit_t_em_organelles",
-        }
         assert len({line.index(word) for line, word in zip(lines[1:3], ("microscopy", "natural"), strict=True)}) == 1
 
     def test_info(self, run: Run) -> None:
         answer = run("models", "info", "vit_b")
         for part in ("375 MB", "Apache-2.0", "arXiv:2304.02643", "https://dl.fbaipublicfiles.com", "vit_b.pt"):
             assert part in answer.out
-
-    def test_info_says_what_cannot_be_loaded(self, run: Run) -> None:
-        assert "not supported yet" in run("models", "info", "vit_t").out
 
     def test_info_of_no_model(self, run: Run) -> None:
         refused(run("models", "info", "vitb"), "did you mean vit_b")

@@ -223,8 +223,8 @@ def list_models() -> None:
     """List the models that are known by name."""
     from napari_segany.models.registry import list_models
 
-    rows = [(spec.name, _size(spec), spec.domain, spec.licence, _note(spec)) for spec in list_models()]
-    typer.echo(_table([("model", "size", "made for", "licence", "note"), *rows]))
+    rows = [(spec.name, _size(spec), spec.domain, spec.licence) for spec in list_models()]
+    typer.echo(_table([("model", "size", "made for", "licence"), *rows]))
 
 
 @models.command("info")
@@ -240,7 +240,6 @@ def model_info(name: Annotated[str, typer.Argument(help="Name of a model.")]) ->
     rows = {
         "model": spec.name,
         "architecture": spec.architecture,
-        "note": _note(spec),
         "made for": spec.domain,
         "size": _size(spec),
         "licence": spec.licence,
@@ -256,10 +255,6 @@ def _size(spec: ModelSpec) -> str:
     if spec.embedded:
         return "in the package"
     return f"{spec.bytes / 1e6:.0f} MB" if spec.bytes else "unknown"
-
-
-def _note(spec: ModelSpec) -> str:
-    return "" if spec.supported else "not supported yet"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

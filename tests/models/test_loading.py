@@ -7,8 +7,9 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models import loading
 from napari_segany.models.closer import CloserSegmenter
+from napari_segany.models.geometry import Frame, image_tensor
 from napari_segany.models.loading import architecture_of, load_segmenter
-from napari_segany.models.registry import SUPPORTED
+from napari_segany.models.registry import list_models
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.tiny import TinySam
@@ -31,7 +32,7 @@ def light(size):
     """Weights of full size that share one number each, so that a checkpoint of them is small."""
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in build_sam(size).state_dict().items()}
-    return {name: torch.full((1,), 0.01).expand(shape) for name, shape in shapes.items()}
+    return {name: torch.tensor(0.01).expand(shape) for name, shape in shapes.items()}
 
 
 def test_a_checkpoint_of_the_tiny_model(tiny, plane, tmp_path):
@@ -49,7 +50,7 @@ def test_a_checkpoint_of_the_tiny_model(tiny, plane, tmp_path):
     assert first.name != second.name
 
 
-@pytest.mark.parametrize("size", ["vit_b", "vit_l", "vit_h"])
+@pytest.mark.parametrize("size", ["vit_b", "vit_l", "vit_h", "vit_t"])
 def test_published_sizes_are_recognised(size, tmp_path):
     state = light(size)
     assert architecture_of(state) == size
@@ -76,16 +77,25 @@ def test_weights_of_another_size_than_promised_are_refused(monkeypatch, tmp_path
         load_segmenter("vit_b", device="cpu")
 
 
-def test_the_registry_knows_what_can_be_loaded():
-    assert set(SUPPORTED) == set(loading._builders())
+def test_all_models_of_the_registry_can_be_built():
+    assert {spec.architecture for spec in list_models()} == set(loading._builders())
+
+
+def test_mobile_sam_as_it_is_published(plane, tmp_path):
+    torch.manual_seed(0)
+    model = build_sam("vit_t").eval()
+    classifier = {f"image_encoder.{name}": torch.ones(3) for name in ("norm_head.weight", "head.weight", "head.bias")}
+    torch.save({**model.state_dict(), **classifier}, tmp_path / "mobile.pt")
+    segmenter = load_segmenter(tmp_path / "mobile.pt", device="cpu", precision="float32")
+    assert type(segmenter) is SamSegmenter
+    embedding = segmenter.embed(plane)
+    with torch.inference_mode():
+        expected = model.encode(image_tensor(plane, Frame((32, 48), 1024)))["image_embed"]
+    np.testing.assert_allclose(embedding.features["image_embed"], expected, atol=1e-5)
+    assert len(segmenter.segment(embedding, [CLICK])[0]) == 3
 
 
 def test_what_is_not_supported_is_said(tmp_path):
-    with pytest.raises(ModelError, match="'vit_t', which is not supported yet"):
-        load_segmenter("vit_t_lm")
-    torch.save({"image_encoder.patch_embed.seq.0.c.weight": torch.ones(1)}, tmp_path / "mobile.pt")
-    with pytest.raises(ModelError, match="'vit_t'"):
-        load_segmenter(tmp_path / "mobile.pt")
     torch.save({"layer.weight": torch.ones(1)}, tmp_path / "other.pt")
     with pytest.raises(ModelError, match="unknown architecture"):
         load_segmenter(tmp_path / "other.pt")

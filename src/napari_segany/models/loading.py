@@ -14,13 +14,15 @@ from napari_segany.core.errors import ModelError
 from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.registry import find
-from napari_segany.models.sam.model import ENCODERS, Sam, build_sam
+from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.tiny import TinySam
 from napari_segany.models.weights import Progress, fetch, load_state
 
 # Kept by some exporters; here they are constants of the model.
 _CONSTANTS = ("pixel_mean", "pixel_std")
+# The classifier that MobileSAM's encoder was pretrained with; nothing uses it.
+_CLASSIFIER = ("image_encoder.norm_head.", "image_encoder.head.")
 
 
 def load_segmenter(
@@ -66,7 +68,11 @@ def load_model(model: str | Path) -> Sam:
 
 
 def _read(path: Path, expected: str | None) -> Sam:
-    state = {key: value for key, value in load_state(path).items() if key not in _CONSTANTS}
+    state = {
+        key: value
+        for key, value in load_state(path).items()
+        if key not in _CONSTANTS and not key.startswith(_CLASSIFIER)
+    }
     architecture = architecture_of(state)
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
@@ -83,14 +89,12 @@ def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, st
         # Embeddings are kept under this name: two files that share theirs must not share embeddings.
         return path, f"{path.stem}-{pooch.file_hash(str(path), 'xxh128')[:8]}", None
     spec = find(str(model))
-    if spec.architecture not in _builders():
-        raise ModelError(f"{spec.name!r} needs the architecture {spec.architecture!r}, which is not supported yet")
     return fetch(spec, progress), spec.name, spec.architecture
 
 
 def _builders() -> dict[str, Callable[[], Sam]]:
     """What makes a model of each supported architecture."""
-    return {"tiny": TinySam, **{size: partial(build_sam, size) for size in ENCODERS}}
+    return {"tiny": TinySam, **{size: partial(build_sam, size) for size in SIZES}}
 
 
 def architecture_of(state: dict[str, Tensor]) -> str | None:

@@ -13,9 +13,6 @@ MICRO_SAM = "Archit et al. 2025, Segment Anything for Microscopy, Nature Methods
 PATHO_SAM = "Griebel et al. 2025, Segment Anything for Histopathology, arXiv:2502.00408"
 MEDICO_SAM = "Archit et al. 2025, MedicoSAM, arXiv:2501.11734"
 
-SUPPORTED = ("tiny", "vit_b", "vit_l", "vit_h")
-"""Architectures that can be loaded; kept here because the loader needs torch, and a list of models does not."""
-
 _FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"
 _BIOIMAGE = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
 _OWNCLOUD = "https://owncloud.gwdg.de/index.php/s"
@@ -56,11 +53,6 @@ class ModelSpec:
     licence: str
     citation: str
     embedded: bool = False
-
-    @property
-    def supported(self) -> bool:
-        """Whether its architecture can be loaded."""
-        return self.architecture in SUPPORTED
 
     @property
     def file(self) -> str:

@@ -9,6 +9,7 @@ from napari_segany.core.errors import ModelError
 from napari_segany.models.sam.image_encoder import EncoderConfig, ImageEncoder
 from napari_segany.models.sam.mask_decoder import MaskDecoder
 from napari_segany.models.sam.prompt_encoder import PromptEncoder
+from napari_segany.models.sam.tiny_vit import TinyViT
 from napari_segany.models.sam.transformer import TwoWayTransformer
 
 # Mean and deviation of the R, G and B values that the published models were trained with.
@@ -20,6 +21,8 @@ ENCODERS = {
     "vit_l": EncoderConfig(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "vit_h": EncoderConfig(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
 }
+
+SIZES = (*ENCODERS, "vit_t")
 
 
 class Sam(nn.Module):
@@ -114,21 +117,20 @@ def build_sam(size: str | EncoderConfig) -> Sam:
 
     Parameters
     ----------
-    size : {"vit_b", "vit_l", "vit_h"} or EncoderConfig
-        A published size, or sizes of your own.
+    size : {"vit_b", "vit_l", "vit_h", "vit_t"} or EncoderConfig
+        A published size, "vit_t" being MobileSAM, or sizes of your own.
 
     Raises
     ------
     ModelError
         The size is none of the published ones.
     """
-    if isinstance(size, str):
-        if size not in ENCODERS:
-            raise ModelError(f"no SAM of size {size!r}; there are {', '.join(ENCODERS)}")
-        size = ENCODERS[size]
-    channels, grid, frame = size.out_channels, size.grid, size.image_size
+    if isinstance(size, str) and size not in SIZES:
+        raise ModelError(f"no SAM of size {size!r}; there are {', '.join(SIZES)}")
+    config = ENCODERS.get(size, EncoderConfig()) if isinstance(size, str) else size
+    channels, grid, frame = config.out_channels, config.grid, config.image_size
     return Sam(
-        ImageEncoder(size),
+        TinyViT() if size == "vit_t" else ImageEncoder(config),
         PromptEncoder(channels, (grid, grid), (frame, frame)),
         MaskDecoder(channels, TwoWayTransformer(depth=2, embedding_dim=channels, num_heads=8, mlp_dim=2048)),
     )
