@@ -18,7 +18,6 @@ from napari_segany.core.errors import InputError, SeganyError
 if TYPE_CHECKING:
     from napari_segany.core.prompts import Box, Point
     from napari_segany.core.segmenter import Segmenter
-    from napari_segany.models.registry import ModelSpec
 
 # Depending on its version typer uses click or a copy of its own; this is what all of click's errors have in common.
 _UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
@@ -223,7 +222,7 @@ def list_models() -> None:
     """List the models that are known by name."""
     from napari_segany.models.registry import list_models
 
-    rows = [(spec.name, _size(spec), spec.domain, spec.licence) for spec in list_models()]
+    rows = [(spec.name, spec.size, spec.domain, spec.licence) for spec in list_models()]
     typer.echo(_table([("model", "size", "made for", "licence"), *rows]))
 
 
@@ -233,28 +232,18 @@ def model_info(name: Annotated[str, typer.Argument(help="Name of a model.")]) ->
     from napari_segany.models.registry import find
 
     spec = find(name)
-    # after the name is known to be one: this imports torch
-    from napari_segany.models.weights import weights_path
-
-    path = weights_path(spec)
     rows = {
         "model": spec.name,
         "architecture": spec.architecture,
         "made for": spec.domain,
-        "size": _size(spec),
+        "size": spec.size,
         "licence": spec.licence,
         "cite": spec.citation,
         "published": spec.url or "with this package",
         "hash": spec.hash or "",
-        "file": f"{path} ({'there' if path.is_file() else 'not there yet'})",
+        "file": f"{spec.path} ({'there' if spec.path.is_file() else 'not there yet'})",
     }
     typer.echo(_table([(f"{key}:", value) for key, value in rows.items() if value]))
-
-
-def _size(spec: ModelSpec) -> str:
-    if spec.embedded:
-        return "in the package"
-    return f"{spec.bytes / 1e6:.0f} MB" if spec.bytes else "unknown"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,6 @@ import pytest
 
 from napari_segany.core.errors import ModelError
 from napari_segany.models.registry import find, list_models
-from napari_segany.models.weights import weights_path
 
 
 def test_names_are_unique_and_found():
@@ -16,7 +15,7 @@ def test_names_are_unique_and_found():
 def test_one_model_ships():
     (spec,) = (spec for spec in list_models() if spec.embedded)
     assert spec.name == "tiny"
-    assert weights_path(spec).parts[-3:] == ("models", "data", "tiny.safetensors")
+    assert spec.path.parts[-3:] == ("models", "data", "tiny.safetensors")
 
 
 @pytest.mark.parametrize("spec", list_models(), ids=lambda spec: spec.name)

@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 
 from napari_segany.core.errors import Cancelled, ModelError
-from napari_segany.models import weights
+from napari_segany.models import registry
 from napari_segany.models.registry import find
-from napari_segany.models.weights import fetch, load_state, weights_path
+from napari_segany.models.weights import fetch, load_state
 
 GOOD = bytes(range(256)) * 4000
 STATE = {"image_encoder.a": torch.arange(6.0).reshape(2, 3), "mask_decoder.b": torch.ones(1)}
@@ -56,7 +56,7 @@ def server():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     folder = tmp_path / "weights"
-    monkeypatch.setattr(weights, "weights_folder", lambda: folder)
+    monkeypatch.setattr(registry, "weights_folder", lambda: folder)
     return folder
 
 
@@ -68,8 +68,8 @@ def spec(server, folder):
 
 def test_weights_stay_in_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert "napari-segany" in weights.weights_folder().parts
-    assert not weights.weights_folder().exists()
+    assert "napari-segany" in registry.weights_folder().parts
+    assert not registry.weights_folder().exists()
 
 
 def test_a_good_file_is_fetched_once(spec, server, folder):
@@ -136,7 +136,7 @@ def test_without_network_one_line_says_what_to_do(spec, folder):
 
 def test_a_file_put_there_by_hand_needs_no_network(spec, folder):
     folder.mkdir()
-    path = weights_path(spec)
+    path = spec.path
     path.write_bytes(GOOD)
     assert fetch(without_network(spec)) == path
     path.write_bytes(GOOD[:-1])
@@ -147,12 +147,12 @@ def test_a_file_put_there_by_hand_needs_no_network(spec, folder):
 
 def test_a_bad_file_is_replaced_by_a_good_one(spec, folder):
     folder.mkdir()
-    weights_path(spec).write_bytes(b"half a f")
+    spec.path.write_bytes(b"half a f")
     assert fetch(spec).read_bytes() == GOOD
 
 
 def test_a_lost_embedded_file_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(weights.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(registry.resources, "files", lambda package: tmp_path)
     with pytest.raises(ModelError, match="missing from this installation"):
         fetch(find("tiny"))
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import pooch
 
 from napari_segany.core.errors import ModelError
 
@@ -12,6 +16,9 @@ MOBILE_SAM = "Zhang et al. 2023, Faster Segment Anything, arXiv:2306.14289"
 MICRO_SAM = "Archit et al. 2025, Segment Anything for Microscopy, Nature Methods 22, 579-591"
 PATHO_SAM = "Griebel et al. 2025, Segment Anything for Histopathology, arXiv:2502.00408"
 MEDICO_SAM = "Archit et al. 2025, MedicoSAM, arXiv:2501.11734"
+
+_MEGABYTES = {"vit_t": 41, "vit_b": 375, "vit_l": 1250, "vit_h": 2565}
+"""What the weights of an architecture take in single precision, which is how they are published."""
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"
 _BIOIMAGE = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
@@ -53,6 +60,21 @@ class ModelSpec:
     licence: str
     citation: str
     embedded: bool = False
+
+    @property
+    def size(self) -> str:
+        """How large the file is, in words."""
+        if self.embedded:
+            return "in the package"
+        return f"{self.bytes / 1e6:.0f} MB" if self.bytes else f"about {_MEGABYTES[self.architecture]} MB"
+
+    @property
+    def path(self) -> Path:
+        """Where the weights are, or would be once fetched."""
+        if self.embedded:
+            # The package is installed as plain files, as napari needs it to be.
+            return Path(str(resources.files("napari_segany.models") / "data" / self.file))
+        return weights_folder() / self.file
 
     @property
     def file(self) -> str:
@@ -121,6 +143,11 @@ _MODELS = (
     _owncloud("vit_h_histopathology", _HE, "L7AcvVz7DoWJ2RZ", "bd1856dafc156a43fb3aa705f1a6e92e", PATHO_SAM),
     _owncloud("vit_b_medical_imaging", _MED, "f5Ol4FrjPQWfjUF", "40169f1e3c03a4b67bff58249c176d92", MEDICO_SAM),
 )
+
+
+def weights_folder() -> Path:
+    """The folder that downloaded weights are kept in; not created here."""
+    return Path(pooch.os_cache("napari-segany"))
 
 
 def list_models() -> tuple[ModelSpec, ...]:

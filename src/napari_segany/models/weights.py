@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import pooch
@@ -22,19 +21,6 @@ _CHUNK = 1 << 18
 # What training scripts put around a state dict, and in front of its names.
 _WRAPPERS = ("model_state", "model", "state_dict")
 _PREFIXES = ("module.", "sam.")
-
-
-def weights_folder() -> Path:
-    """The folder that downloaded weights are kept in; not created here."""
-    return Path(pooch.os_cache("napari-segany"))
-
-
-def weights_path(spec: ModelSpec) -> Path:
-    """Where the weights of a model are, or would be once fetched."""
-    if spec.embedded:
-        # The package is installed as plain files, as napari needs it to be.
-        return Path(str(resources.files("napari_segany.models") / "data" / spec.file))
-    return weights_folder() / spec.file
 
 
 class _Reporter:
@@ -75,7 +61,7 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
     ModelError
         The weights cannot be had, or are not the published ones; nothing is left behind.
     """
-    path = weights_path(spec)
+    path = spec.path
     if spec.embedded:
         if not path.is_file():
             raise ModelError(f"the weights of {spec.name!r} are missing from this installation: {path}")

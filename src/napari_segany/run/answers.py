@@ -14,10 +14,18 @@ MODEL = "tiny"
 
 
 def load_default() -> Segmenter:
-    """The segmenter in the package. Importing torch takes seconds, so it waits until this is called."""
+    """The segmenter in the package."""
+    return load_named(MODEL)
+
+
+def load_named(name: str, progress: Callable[[int, int | None], None] | None = None) -> Segmenter:
+    """A segmenter by its name; see :func:`~napari_segany.models.loading.load_segmenter`.
+
+    Importing torch takes seconds, so it waits until this is called.
+    """
     from napari_segany.models.loading import load_segmenter
 
-    return load_segmenter(MODEL)
+    return load_segmenter(name, progress=progress)
 
 
 class Answers:
@@ -42,6 +50,10 @@ class Answers:
         if self._segmenter is None:
             self._segmenter = self._load()
         return self._segmenter
+
+    def use(self, load: Callable[[], Segmenter]) -> None:
+        """Answer with another segmenter from now on; when it cannot be loaded, all stays as it was."""
+        self._segmenter = load()
 
     def embed(self, stack: Stack, number: int) -> ImageEmbedding:
         """The embedding of a plane, computed when it is not kept."""

@@ -10,15 +10,17 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, Signal
 from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 
-from napari_segany.core.errors import SeganyError
+from napari_segany.core.errors import Cancelled, SeganyError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
-from napari_segany.run.answers import Answers, load_default
+from napari_segany.models.registry import ModelSpec
+from napari_segany.run.answers import MODEL, Answers, load_default, load_named
 from napari_segany.session.session import SegmentRequest, Session
-from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.jobs import Job, Jobs
+from napari_segany.widgets.model_box import ModelBox
 from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.status_box import StatusBox
 
@@ -37,6 +39,8 @@ class SeganyWidget(QWidget):
         Makes the segmenter when it is first needed, in the worker thread.
     """
 
+    _arrived = Signal(float, float)
+
     def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> None:
         super().__init__()
         self._closed = False
@@ -49,6 +53,8 @@ class SeganyWidget(QWidget):
         self.labels_chooser = ComboBox(choices=lambda _: self._layers(Labels), nullable=True)
         self.points_chooser = ComboBox(choices=lambda _: self._layers(Points), nullable=True)
         self.shapes_chooser = ComboBox(choices=lambda _: self._layers(Shapes), nullable=True)
+        self.model_box = ModelBox(MODEL)
+        self._loading: Job | None = None
         self.prompt_box = PromptBox()
         self.status_box = StatusBox(WELCOME)
         self._lay_out()
@@ -63,6 +69,7 @@ class SeganyWidget(QWidget):
         for chooser, what in ((self.points_chooser, "clicks"), (self.shapes_chooser, "boxes and scribbles")):
             chooser.native.setToolTip(f"Where {what} are read from: the layer made for them, or one of yours.")
         form = QFormLayout()
+        form.addRow("Model", self.model_box)
         form.addRow("Image", self.image_chooser.native)
         form.addRow("Labels", self.labels_chooser.native)
         form.addRow("Clicks", self.points_chooser.native)
@@ -85,6 +92,8 @@ class SeganyWidget(QWidget):
         self.session.preview_changed.connect(self._tell)
         self.jobs.busy.connect(self.status_box.set_busy)
         self.status_box.cancelled.connect(self._cancel)
+        self.model_box.chosen.connect(self._load)
+        self._arrived.connect(self.status_box.set_progress)
         self.prompt_box.kept.connect(self.keep)
         self.prompt_box.discarded.connect(self.discard)
         self.prompt_box.overwrite_changed.connect(self._set_overwrite)
@@ -184,6 +193,29 @@ class SeganyWidget(QWidget):
             instead_of="prepare",
         )
 
+    def _load(self, spec: ModelSpec) -> None:
+        """Have another model answer; a question that is open or answered is asked again."""
+
+        def done(_: object) -> None:
+            self.model_box.use(spec.name)
+            self._prepare()
+            self.session.repeat()
+
+        def failed(error: Exception) -> None:
+            self.model_box.use(self.model_box.used)
+            self._failed(error)
+
+        self.jobs.cancel_all()
+        self.status_box.say(f"Loading {spec.name} …")
+        load = partial(load_named, spec.name, self._report)
+        self._loading = self.jobs.run(partial(self.answers.use, load), done=done, failed=failed)
+
+    def _report(self, done: int, total: int | None) -> None:
+        """Pass on how far a download is; runs in the worker, and stops there what was cancelled."""
+        if self._loading is not None and self._loading.cancelled:
+            raise Cancelled("the download was cancelled")
+        self._arrived.emit(done, total or 0)
+
     def _ask(self, request: SegmentRequest) -> None:
         if self.binding is None:
             return
@@ -213,6 +245,7 @@ class SeganyWidget(QWidget):
 
     def _cancel(self) -> None:
         self.jobs.cancel_all()
+        self.model_box.use(self.model_box.used)
         self.session.discard()
         self.status_box.say("Cancelled. Click again to go on.")
 

@@ -73,3 +73,11 @@ class StatusBox(QWidget):
         else:
             self._timer.stop()
             self._row.hide()
+            self._progress.setRange(0, 0)
+
+    def set_progress(self, done: float, total: float) -> None:
+        """Say how many bytes have come, of how many; a total of 0 is unknown."""
+        self._progress.setRange(0, 1000 if total else 0)
+        if total:
+            self._progress.setValue(int(1000 * done / total))
+        self.say(f"Downloading: {done / 1e6:.0f} MB" + (f" of {total / 1e6:.0f} MB" if total else ""))
