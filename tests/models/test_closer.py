@@ -7,7 +7,7 @@ import torch
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.models import closer, sam_segmenter
+from napari_segany.models import closer, geometry, sam_segmenter
 from napari_segany.models.closer import LARGEST, MAGNIFICATION, PLANE, SIDE, WANTED, CloserSegmenter, guess, window_for
 from napari_segany.models.geometry import Frame, Window
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -80,6 +80,11 @@ class TestWindowFor:
     def test_it_is_never_smaller_than_at_first(self):
         frame = Frame((512, 512), 512)
         assert window_for(Box(0, 0, 99, 99), frame).scale == 1.0
+
+    def test_a_small_plane_is_no_reason_to_magnify(self):
+        frame = Frame((128, 100), 512)
+        assert window_for(Box(0, 0, 99, 99), frame).scale == 1.0
+        assert window_for(Box(0, 0, 39, 39), frame) == window_for(Box(0, 0, 39, 39), Frame((512, 512), 512))
 
     def test_large_objects_need_none(self):
         frame = Frame((512, 512), 512)
@@ -216,6 +221,17 @@ def test_a_glance_sees_what_the_overview_has_there(segmenter, embedding, monkeyp
     corner = in_frame - xy[::-1]
     rows, columns = (slice(round(at / 8), round(at / 8) + SIDE // 8) for at in corner)
     np.testing.assert_array_equal(seen["image_embed"], embedding.features["image_embed"][..., rows, columns])
+
+
+def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, monkeypatch):
+    seen = []
+    encode = segmenter.model.encode_windows
+    monkeypatch.setattr(segmenter.model, "encode_windows", lambda images: seen.append(images) or encode(images))
+    plane = np.random.default_rng(1).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
+    segmenter.segment(segmenter.embed(plane), [Prompt((Point(500, 700),))])
+    window = Window((500, 700), 1.0, SIDE)
+    torch.testing.assert_close(seen[0], geometry.window_image(plane, window), rtol=0, atol=1e-3)
+    assert len(seen) == 2
 
 
 def test_padding_the_plane_changes_no_small_object(segmenter, plane):

@@ -8,9 +8,11 @@ from napari_segany.models.geometry import (
     SURELY_NOT,
     Frame,
     Window,
+    corner_around,
     frame_logits,
     image_tensor,
     mask_logits,
+    part_of_frame,
     plane_masks,
     prompt_tensors,
     window_image,
@@ -285,3 +287,30 @@ def test_prompts_of_windows_are_in_their_pixels():
     assert labels.tolist() == [[1, 0], [1, 0]]
     assert tensors.boxes.tolist() == [[14, 23, 16, 25], [-4.5, 13.5, -0.5, 17.5]]
     assert tensors.masks is None
+
+
+@pytest.mark.parametrize("place", [(0, 0), (150, 299.5), (399, 599)])
+def test_a_part_of_the_frame_is_a_window_of_the_plane(place):
+    frame = Frame((400, 600), 512)
+    corner = corner_around([Point(*place), Point(0, 0, positive=False)], frame, 256, 8)
+    assert all(0 <= at <= 256 and at % 8 == 0 for at in corner)
+    window = part_of_frame(corner, frame, 256)
+    xy = window.xy([place])[0].numpy()
+    np.testing.assert_allclose(xy, (np.array(place) * frame.scale - corner)[::-1], atol=0.6)
+
+
+def test_a_window_cuts_nothing_where_the_plane_ends():
+    assert not Window((128, 128), 1.0, 256).cuts(Box(0, 0, 255, 255), (256, 256))
+
+
+@pytest.mark.parametrize(
+    ("box", "cut"),
+    [
+        (Box(150, 150, 250, 250), False),
+        (Box(73, 150, 250, 250), True),
+        (Box(150, 150, 250, 327), True),
+    ],
+)
+def test_a_window_cuts_what_reaches_its_edge(box, cut):
+    window = Window((200, 200), 1.0, 256)
+    assert window.cuts(box, (600, 600)) is cut

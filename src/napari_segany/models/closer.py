@@ -8,7 +8,7 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -35,6 +35,8 @@ MAGNIFICATION = 4.0
 AGAIN = 1.6
 """A click's first answer may be far off; when the second has a size that differs by more, a third look is taken."""
 LOOKS = 2
+COARSE = 0.75
+"""Frame pixels per plane pixel below which a click is not looked up in the overview, where small objects are dots."""
 PLANE = "plane"
 
 
@@ -90,7 +92,7 @@ class CloserSegmenter(SamSegmenter):
         plane = features.pop(PLANE)
         counts = [wanted(prompt, candidates) for prompt in prompts]
         overview = ImageEmbedding(features, embedding.shape, embedding.model)
-        guesses = self._guesses(overview, frame, prompts, counts)
+        guesses = self._guesses(plane, overview, frame, prompts, counts)
         unknown = [i for i, box in guesses.items() if window_for(box, frame) is None]
         first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
         for i, (logits, scores) in first.items():
@@ -99,7 +101,7 @@ class CloserSegmenter(SamSegmenter):
         looking = list(guesses)
         for _ in range(LOOKS):
             windows = {i: window for i in looking if (window := window_for(guesses[i], frame)) is not None}
-            looks |= self._look(plane, frame, prompts, windows)
+            looks |= self._look(plane, frame, dict(enumerate(prompts)), windows)
             found = {i: guess(prompts[i], looks[i].box(counts[i])) for i in windows}
             looking = [i for i in windows if _differ(guesses[i], found[i])]
             guesses |= found
@@ -109,36 +111,45 @@ class CloserSegmenter(SamSegmenter):
         ]
 
     def _guesses(
-        self, overview: ImageEmbedding, frame: Frame, prompts: Sequence[Prompt], counts: Sequence[int]
+        self,
+        plane: np.ndarray,
+        overview: ImageEmbedding,
+        frame: Frame,
+        prompts: Sequence[Prompt],
+        counts: Sequence[int],
     ) -> dict[int, Box | None]:
         """Where each object seems to be: said by its prompt, or seen at a glance."""
         guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].mask is None]
-        for i, look in self._glance(overview, frame, prompts, clicked).items():
+        for i, look in self._glance(plane, overview, frame, {i: prompts[i] for i in clicked}).items():
             box = look.box(counts[i])
             cut = box is not None and look.window.cuts(box, frame.plane)
             guesses[i] = None if cut else guess(prompts[i], box)
         return guesses
 
     def _glance(
-        self, overview: ImageEmbedding, frame: Frame, prompts: Sequence[Prompt], numbers: Sequence[int]
+        self, plane: np.ndarray, overview: ImageEmbedding, frame: Frame, prompts: dict[int, Prompt]
     ) -> dict[int, _Look]:
-        """Answer clicks on the part of the overview that is around them, in a quarter of the time of all of it."""
+        """Answer clicks on what is around them: of the overview where that is fine enough, else of the plane itself."""
+        if min(frame.scale) < COARSE:
+            windows = {i: Window(geometry.middle_of(prompt.points), 1.0, SIDE) for i, prompt in prompts.items()}
+            return self._look(plane, frame, prompts, windows)
         looks: dict[int, _Look] = {}
-        maps = self._maps(overview) if numbers else {}
-        for group in alike([prompts[i] for i in numbers]):
+        maps = self._maps(overview) if prompts else {}
+        numbers = list(prompts)
+        for group in alike(list(prompts.values())):
             chosen = [numbers[k] for k in group]
             corners = [geometry.corner_around(prompts[i].points, frame, SIDE, STRIDE) for i in chosen]
             features = {
                 name: torch.cat([_cut_out(feature, corner, frame.side) for corner in corners])
                 for name, feature in maps.items()
             }
-            windows = {i: geometry.part_of_frame(at, frame, SIDE) for i, at in zip(chosen, corners, strict=True)}
-            looks |= self._decoded(features, frame, [prompts[i] for i in chosen], windows)
+            parts = {i: geometry.part_of_frame(at, frame, SIDE) for i, at in zip(chosen, corners, strict=True)}
+            looks |= self._decoded(features, frame, [prompts[i] for i in chosen], parts)
         return looks
 
     def _look(
-        self, plane: np.ndarray, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
+        self, plane: np.ndarray, frame: Frame, prompts: Mapping[int, Prompt], windows: dict[int, Window]
     ) -> dict[int, _Look]:
         looks: dict[int, _Look] = {}
         numbers = list(windows)
@@ -197,10 +208,11 @@ def window_for(box: Box | None, frame: Frame) -> Window | None:
     if box is None:
         return None
     side = max(box.y1 - box.y0, box.x1 - box.x0) + 1
-    overview = min(frame.scale)
-    if side * overview > LARGEST:
+    # A small plane is magnified to fill the frame; its objects are no larger for that.
+    least = min(*frame.scale, 1.0)
+    if side * least > LARGEST:
         return None
-    scale = max(min(WANTED / side, MAGNIFICATION), overview)
+    scale = max(min(WANTED / side, MAGNIFICATION), least)
     return Window(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), scale, SIDE)
 
 

@@ -258,9 +258,15 @@ class Window:
         return y, x
 
 
+def middle_of(points: Sequence[Point]) -> tuple[float, float]:
+    """Mean place (y, x) of the positive points."""
+    y, x = np.mean([(point.y, point.x) for point in points if point.positive], axis=0)
+    return float(y), float(x)
+
+
 def corner_around(points: Sequence[Point], frame: Frame, side: int, step: int) -> tuple[int, int]:
     """First pixel (y, x), a multiple of `step`, of the part of a frame that lies around the positive points."""
-    middle = np.mean([(point.y, point.x) for point in points if point.positive], axis=0) * frame.scale
+    middle = np.multiply(middle_of(points), frame.scale)
     corner = np.clip(np.round((middle - side / 2) / step) * step, 0, frame.side - side).astype(int)
     return int(corner[0]), int(corner[1])
 
