@@ -8,7 +8,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.models import closer, geometry, sam_segmenter
-from napari_segany.models.closer import LARGEST, MAGNIFICATION, PLANE, SIDE, WANTED, CloserSegmenter, guess, window_for
+from napari_segany.models.closer import MAGNIFICATION, PLANE, ROOMY, SIDE, WANTED, CloserSegmenter, guess, window_for
 from napari_segany.models.geometry import Frame, Window
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.tiny import TinySam
@@ -86,11 +86,13 @@ class TestWindowFor:
         assert window_for(Box(0, 0, 99, 99), frame).scale == 1.0
         assert window_for(Box(0, 0, 39, 39), frame) == window_for(Box(0, 0, 39, 39), Frame((512, 512), 512))
 
-    def test_large_objects_need_none(self):
+    def test_large_objects_are_made_smaller(self):
         frame = Frame((512, 512), 512)
-        assert window_for(Box(0, 0, LARGEST - 1, 9), frame) is not None
-        assert window_for(Box(0, 0, LARGEST, 9), frame) is None
-        assert window_for(None, frame) is None
+        assert window_for(Box(0, 0, 2 * ROOMY - 1, 9), frame).scale == 0.5
+        assert window_for(Box(0, 0, 2 * ROOMY - 1, 9), Frame((2048, 2048), 512)).scale == WANTED / (2 * ROOMY)
+
+    def test_what_is_nowhere_has_none(self):
+        assert window_for(None, Frame((512, 512), 512)) is None
 
     def test_padding_the_plane_changes_nothing(self):
         assert window_for(SMALL, Frame(SHAPE, 512)) == window_for(SMALL, Frame((900, 1300), 512))
@@ -163,13 +165,21 @@ def test_no_prompts_no_answers(segmenter, embedding):
     assert segmenter.segment(embedding, []) == []
 
 
-def test_large_objects_keep_the_first_look(segmenter, model, embedding, discs):
-    (closer_look,) = segmenter.segment(embedding, [Prompt(box=LARGE)])
-    plain = dataclasses.replace(embedding, features={k: v for k, v in embedding.features.items() if k != PLANE})
-    (first_look,) = SamSegmenter(model, "tiny").segment(plain, [Prompt(box=LARGE)])
+def test_what_is_nowhere_keeps_the_first_look(segmenter, model, embedding, discs, monkeypatch):
+    monkeypatch.setattr(geometry, "frame_box", lambda logits, frame: None)
+    nothing = Prompt(mask=np.zeros(SHAPE, bool))
+    (closer_look,), (first_look,) = (
+        kind.segment(embedding if kind is segmenter else plain(embedding), [nothing])
+        for kind in (segmenter, SamSegmenter(model, "tiny"))
+    )
     assert discs.windows == 0
     np.testing.assert_array_equal(closer_look[0].logits, first_look[0].logits)
     np.testing.assert_array_equal(closer_look[0].pixels, first_look[0].pixels)
+
+
+def plain(embedding):
+    features = {name: array for name, array in embedding.features.items() if name != PLANE}
+    return dataclasses.replace(embedding, features=features)
 
 
 @pytest.mark.parametrize("side", [9, 16, 31, 64, 99])

@@ -28,8 +28,8 @@ SIDE = 256
 """Pixels of a window; most of the training was on crops of that size."""
 WANTED = 80.0
 """Longest side, in window pixels, that an object is magnified to."""
-LARGEST = 150.0
-"""Objects that are larger than this in the input frame are left to the first look."""
+ROOMY = 110.0
+"""Longest side, in window pixels, of objects that are larger than that in the plane and in the input frame."""
 MAGNIFICATION = 4.0
 """Window pixels per plane pixel, at most: there is nothing more to see."""
 AGAIN = 1.6
@@ -204,14 +204,12 @@ def guess(prompt: Prompt, box: Box | None) -> Box | None:
 
 
 def window_for(box: Box | None, frame: Frame) -> Window | None:
-    """The window for an object; None when the first look is as good."""
+    """The window for an object; None when it is not known where it is."""
     if box is None:
         return None
     side = max(box.y1 - box.y0, box.x1 - box.x0) + 1
     # A small plane is magnified to fill the frame; its objects are no larger for that.
-    least = min(*frame.scale, 1.0)
-    if side * least > LARGEST:
-        return None
+    least = min(*frame.scale, 1.0, ROOMY / side)
     scale = max(min(WANTED / side, MAGNIFICATION), least)
     return Window(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), scale, SIDE)
 
