@@ -103,7 +103,7 @@ def test_a_few_steps_on_one_picture_lower_the_loss(dataset):
     optimizer = torch.optim.AdamW(task.model.parameters(), 1e-3)
     batch = next(stream(dataset, 0, workers=0))
     losses = []
-    for _ in range(12):
+    for _ in range(20):
         loss = task.training_forward(batch, 1)["loss"]
         optimizer.zero_grad()
         loss.backward()
