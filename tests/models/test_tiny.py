@@ -1,6 +1,6 @@
 import torch
 
-from napari_segany.models.tiny import DENSE_CHANNELS, TinySam, local_contrast
+from napari_segany.models.tiny import DENSE_CHANNELS, TinyEncoder, TinySam, folded, local_contrast
 
 
 def test_interfaces_are_those_of_sam():
@@ -21,3 +21,19 @@ def test_local_contrast_does_not_see_gain_or_offset():
     dim = local_contrast(0.3 * gray + 0.1, floor=0)
     torch.testing.assert_close(dim, local_contrast(gray, floor=0), atol=1e-3, rtol=1e-3)
     assert local_contrast(torch.full((1, 1, 40, 40), 0.5)).abs().max() < 1e-3
+
+
+def test_a_folded_encoder_computes_the_same():
+    torch.manual_seed(0)
+    encoder = TinyEncoder().eval()
+    for norm in (part for part in encoder.modules() if isinstance(part, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.running_mean)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+        torch.nn.init.uniform_(norm.weight, 0.5, 2)
+    short = folded(encoder)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in short.modules())
+    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in encoder.modules())
+    picture = torch.randn(1, 4, 64, 64)
+    with torch.inference_mode():
+        for name, expected in encoder(picture).items():
+            torch.testing.assert_close(short(picture)[name], expected, rtol=1e-4, atol=1e-4)

@@ -1,5 +1,6 @@
 """Choosing a model: nothing is downloaded without a word."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -68,7 +69,7 @@ def test_what_is_there_needs_no_question(qtbot, asked, tmp_path):
 
 def test_every_model_has_a_size_in_words():
     assert all(spec.size for spec in registry.list_models())
-    assert replace(registry.find("vit_h"), bytes=None).size == "about 2565 MB"
+    assert replace(registry.find("vit_h"), bytes=None).size == "about 2564 MB"
 
 
 @pytest.fixture
@@ -107,6 +108,48 @@ def test_a_model_that_cannot_be_had_changes_nothing(opened, monkeypatch):
     assert opened.widget.model_box.currentText() == "tiny"
     opened.hand.click(30, 40)
     opened.wait_for_mask()
+
+
+def test_the_open_question_is_answered_when_a_model_cannot_be_had(opened, monkeypatch):
+    begun = threading.Event()
+
+    def slow(stack, number, request, answer=opened.widget.answers.answer):
+        begun.set()
+        time.sleep(0.2)
+        return answer(stack, number, request)
+
+    def load(name, progress):
+        raise ModelError("there is no network")
+
+    monkeypatch.setattr(opened.widget.answers, "answer", slow)
+    monkeypatch.setattr(segany, "load_named", load)
+    monkeypatch.setattr(segany, "show_error", lambda text: None)
+    opened.hand.click(30, 40)
+    opened.hand.qtbot.waitUntil(begun.is_set, timeout=10_000)
+    choose(opened.widget.model_box, "vit_t")
+    opened.wait_for_mask()
+
+
+def test_another_choice_stops_the_download(opened, monkeypatch):
+    ends = []
+
+    def load(name, progress):
+        while name == "vit_b":
+            try:
+                progress(1_000_000, 4_000_000)
+            except Exception as error:
+                ends.append(error)
+                raise
+            time.sleep(0.01)
+        progress(1_000_000, 4_000_000)
+        return FakeSegmenter(radius=3)
+
+    monkeypatch.setattr(segany, "load_named", load)
+    choose(opened.widget.model_box, "vit_b")
+    opened.hand.qtbot.waitUntil(lambda: opened.text == "Downloading: 1 MB of 4 MB", timeout=10_000)
+    choose(opened.widget.model_box, "vit_t")
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.model_box.used == "vit_t", timeout=10_000)
+    assert len(ends) == 1
 
 
 def test_a_download_can_be_cancelled(opened, monkeypatch):

@@ -1,4 +1,4 @@
-"""A second, closer look at small objects: what is a few pixels in the whole picture fills a window of its own.
+"""A second look at each object, in a window of its own, at the size that the model draws best.
 
 The input frame of the embedded model is small. A nucleus of a large picture is hardly more than a dot in it, and no
 decoder can draw its outline. So the first answer only tells where the object is; the part of the plane around it is
@@ -8,7 +8,7 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -101,7 +101,7 @@ class CloserSegmenter(SamSegmenter):
         looking = list(guesses)
         for _ in range(LOOKS):
             windows = {i: window for i in looking if (window := window_for(guesses[i], frame)) is not None}
-            looks |= self._look(plane, frame, dict(enumerate(prompts)), windows)
+            looks |= self._look(plane, frame, prompts, windows)
             found = {i: guess(prompts[i], looks[i].box(counts[i])) for i in windows}
             looking = [i for i in windows if _differ(guesses[i], found[i])]
             guesses |= found
@@ -121,24 +121,29 @@ class CloserSegmenter(SamSegmenter):
         """Where each object seems to be: said by its prompt, or seen at a glance."""
         guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].mask is None]
-        for i, look in self._glance(plane, overview, frame, {i: prompts[i] for i in clicked}).items():
+        looks = self._glance(plane, overview, frame, prompts, clicked) if clicked else {}
+        for i, look in looks.items():
             box = look.box(counts[i])
             cut = box is not None and look.window.cuts(box, frame.plane)
             guesses[i] = None if cut else guess(prompts[i], box)
         return guesses
 
     def _glance(
-        self, plane: np.ndarray, overview: ImageEmbedding, frame: Frame, prompts: dict[int, Prompt]
+        self,
+        plane: np.ndarray,
+        overview: ImageEmbedding,
+        frame: Frame,
+        prompts: Sequence[Prompt],
+        clicked: Sequence[int],
     ) -> dict[int, _Look]:
         """Answer clicks on what is around them: of the overview where that is fine enough, else of the plane itself."""
         if min(frame.scale) < COARSE:
-            windows = {i: Window(geometry.middle_of(prompt.points), 1.0, SIDE) for i, prompt in prompts.items()}
+            windows = {i: Window(geometry.middle_of(prompts[i].points), 1.0, SIDE) for i in clicked}
             return self._look(plane, frame, prompts, windows)
         looks: dict[int, _Look] = {}
-        maps = self._maps(overview) if prompts else {}
-        numbers = list(prompts)
-        for group in alike(list(prompts.values())):
-            chosen = [numbers[k] for k in group]
+        maps = self._maps(overview)
+        for group in alike([prompts[i] for i in clicked]):
+            chosen = [clicked[k] for k in group]
             corners = [geometry.corner_around(prompts[i].points, frame, SIDE, STRIDE) for i in chosen]
             features = {
                 name: torch.cat([_cut_out(feature, corner, frame.side) for corner in corners])
@@ -149,7 +154,7 @@ class CloserSegmenter(SamSegmenter):
         return looks
 
     def _look(
-        self, plane: np.ndarray, frame: Frame, prompts: Mapping[int, Prompt], windows: dict[int, Window]
+        self, plane: np.ndarray, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
     ) -> dict[int, _Look]:
         looks: dict[int, _Look] = {}
         numbers = list(windows)

@@ -17,7 +17,7 @@ MICRO_SAM = "Archit et al. 2025, Segment Anything for Microscopy, Nature Methods
 PATHO_SAM = "Griebel et al. 2025, Segment Anything for Histopathology, arXiv:2502.00408"
 MEDICO_SAM = "Archit et al. 2025, MedicoSAM, arXiv:2501.11734"
 
-_MEGABYTES = {"vit_t": 41, "vit_b": 375, "vit_l": 1250, "vit_h": 2565}
+_MEGABYTES = {"vit_t": 41, "vit_b": 375, "vit_l": 1249, "vit_h": 2564}
 """What the weights of an architecture take in single precision, which is how they are published."""
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"

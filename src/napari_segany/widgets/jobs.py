@@ -13,6 +13,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_segany.core.errors import Cancelled
+
 NICENESS = 5
 """How much the worker gives way to the window on systems where threads have a niceness of their own."""
 
@@ -59,6 +61,7 @@ class Jobs(QObject):
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open: list[Job] = []
         self._latest: dict[str, Job] = {}
+        self._running: Job | None = None
         self._finished.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         # the window may go without a word; the queue is no part of Qt and still there then
         self.destroyed.connect(partial(self._queue.put, None))
@@ -95,6 +98,17 @@ class Jobs(QObject):
         self._queue.put(job)
         return job
 
+    def check(self) -> None:
+        """For work to call while it runs, in the worker.
+
+        Raises
+        ------
+        Cancelled
+            Nobody waits for that work any more.
+        """
+        if self._running is not None and self._running.cancelled:
+            raise Cancelled("cancelled")
+
     def cancel(self, job: Job) -> None:
         """Drop a job: it does not begin, and when it has begun nobody hears of its result."""
         job.cancelled = True
@@ -130,10 +144,12 @@ class Jobs(QObject):
         while (job := self._queue.get()) is not None:
             if job.cancelled:
                 continue
+            self._running = job
             try:
                 job.result = job.work()
             except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
                 job.error = error
+            self._running = None
             # a RuntimeError here: the window, and with it this object's C++ half, is gone
             with contextlib.suppress(RuntimeError):
                 self._finished.emit(job)

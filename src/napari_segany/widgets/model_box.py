@@ -38,6 +38,10 @@ class ModelBox(QComboBox):
         self.used = name
         self.setCurrentText(name)
 
+    def revert(self) -> None:
+        """Show the model that is in use again: the chosen one is not to be had."""
+        self.use(self.used)
+
     def _choose(self) -> None:
         spec = find(self.currentText())
         if spec.name == self.used:
@@ -45,7 +49,7 @@ class ModelBox(QComboBox):
         if spec.path.is_file() or self._agreed(spec):
             self.chosen.emit(spec)
         else:
-            self.use(self.used)
+            self.revert()
 
     def _agreed(self, spec: ModelSpec) -> bool:
         text = f"{_described(spec)}\n\nDownload it from {spec.url}?\nIt is kept as {spec.path}."

@@ -13,13 +13,13 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, Signal
 from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 
-from napari_segany.core.errors import Cancelled, SeganyError
+from napari_segany.core.errors import SeganyError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
 from napari_segany.models.registry import ModelSpec
 from napari_segany.run.answers import MODEL, Answers, load_default, load_named
 from napari_segany.session.session import SegmentRequest, Session
-from napari_segany.widgets.jobs import Job, Jobs
+from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.model_box import ModelBox
 from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.status_box import StatusBox
@@ -54,7 +54,6 @@ class SeganyWidget(QWidget):
         self.points_chooser = ComboBox(choices=lambda _: self._layers(Points), nullable=True)
         self.shapes_chooser = ComboBox(choices=lambda _: self._layers(Shapes), nullable=True)
         self.model_box = ModelBox(MODEL)
-        self._loading: Job | None = None
         self.prompt_box = PromptBox()
         self.status_box = StatusBox(WELCOME)
         self._lay_out()
@@ -202,18 +201,18 @@ class SeganyWidget(QWidget):
             self.session.repeat()
 
         def failed(error: Exception) -> None:
-            self.model_box.use(self.model_box.used)
+            self.model_box.revert()
+            self.session.repeat()
             self._failed(error)
 
         self.jobs.cancel_all()
         self.status_box.say(f"Loading {spec.name} …")
         load = partial(load_named, spec.name, self._report)
-        self._loading = self.jobs.run(partial(self.answers.use, load), done=done, failed=failed)
+        self.jobs.run(partial(self.answers.use, load), done=done, failed=failed)
 
     def _report(self, done: int, total: int | None) -> None:
         """Pass on how far a download is; runs in the worker, and stops there what was cancelled."""
-        if self._loading is not None and self._loading.cancelled:
-            raise Cancelled("the download was cancelled")
+        self.jobs.check()
         self._arrived.emit(done, total or 0)
 
     def _ask(self, request: SegmentRequest) -> None:
@@ -245,7 +244,7 @@ class SeganyWidget(QWidget):
 
     def _cancel(self) -> None:
         self.jobs.cancel_all()
-        self.model_box.use(self.model_box.used)
+        self.model_box.revert()
         self.session.discard()
         self.status_box.say("Cancelled. Click again to go on.")
 

@@ -76,7 +76,12 @@ class StatusBox(QWidget):
             self._progress.setRange(0, 0)
 
     def set_progress(self, done: float, total: float) -> None:
-        """Say how many bytes have come, of how many; a total of 0 is unknown."""
+        """Say how many bytes have come, of how many; a total of 0 is unknown.
+
+        Late news of what was cancelled is dropped.
+        """
+        if self._row.isHidden() and not self._timer.isActive():
+            return
         self._progress.setRange(0, 1000 if total else 0)
         if total:
             self._progress.setValue(int(1000 * done / total))
