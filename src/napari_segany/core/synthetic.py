@@ -1,4 +1,4 @@
-"""Made-up microscopy with known truth: nuclei, phase contrast, stained tissue, membranes, cells with nuclei, EM.
+"""Made-up microscopy with known truth: nuclei, phase contrast, stained tissue, membranes, walled tissue, EM.
 
 The pictures need not fool anyone. They vary what differs between laboratories (size, shape, crowding, texture, blur,
 noise, background, polarity, halos), so that a model that learns from them does not depend on any of it.
@@ -290,6 +290,32 @@ def _membranes(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.n
     return _colour(rng, np.clip(gray, 0, None)), levels
 
 
+def _wall_strength(rng: Random, cells: np.ndarray) -> np.ndarray:
+    """(y, x) float32: how bright a wall is there; each side of a cell differs, and some hardly show."""
+    own = rng.uniform(0.15, 1, cells.max() + 1).astype(np.float32)
+    # The larger of both neighbours decides, so that a wall has one brightness from both sides.
+    strength: np.ndarray = ndimage.grey_dilation(own[cells], 3)
+    return strength
+
+
+def _tissue(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """An optical slice through walled tissue, as of plants: cells reach to the middle of blurred, uneven walls."""
+    stretch = rng.uniform(1, 2.5)
+    squeezed = (int(shape[0] / stretch) + 1, shape[1])
+    rows = (np.arange(shape[0]) / stretch).astype(int)
+    cells = _tessellate(rng, squeezed, radius / np.sqrt(stretch))[rows]
+    wall = _edges(cells, rng.uniform(1, 0.08 * radius + 1.5)) * _wall_strength(rng, cells)
+    # Tilted walls are smeared out, and what lies above and below the slice shines through.
+    wall = ndimage.gaussian_filter(wall.astype(np.float32), rng.uniform(0.6, 0.1 * radius + 1))
+    haze = ndimage.gaussian_filter(wall, radius * rng.uniform(0.3, 1)) * rng.uniform(0, 1.5)
+    body = rng.uniform(0, 0.3) * _per_object(rng, cells, 0.6) * (1 + 0.2 * _noise(rng, shape, max(radius / 3, 2)))
+    nuclei = _inner(rng, cells, rng.uniform(0.25, 0.5))
+    nuclei[np.isin(nuclei, np.flatnonzero(rng.random(cells.max() + 1) < 0.6))] = 0
+    gray = rng.uniform(0.3, 1.2) * wall + haze + body + rng.uniform(0, 0.35) * _per_object(rng, nuclei, 0.2)
+    levels = (cells, nuclei) if nuclei.any() else (cells,)
+    return _colour(rng, np.clip(gray, 0, None) * rng.uniform(0.25, 1)), levels
+
+
 def _electron(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     cells = _tessellate(rng, shape, radius * rng.uniform(1, 2))
     organelles = _inner(rng, cells, rng.uniform(0.4, 0.8))
@@ -312,6 +338,7 @@ KINDS: dict[str, Callable[[Random, tuple[int, int], float], tuple[np.ndarray, tu
     "relief": _relief,
     "stained tissue": _stained,
     "membranes": _membranes,
+    "walled tissue": _tissue,
     "electron microscopy": _electron,
 }
 
@@ -324,7 +351,7 @@ def _camera(rng: Random, scene: np.ndarray) -> np.ndarray:
     if rng.random() < 0.5:
         light = 1 + rng.uniform(0, 0.35) * _noise(rng, shape, max(shape), 1)
         scene = scene * np.clip(light, 0.3, 2)[..., None]
-    photons = 10 ** rng.uniform(1.3, 3.5)
+    photons = 10 ** rng.uniform(0.8, 3.5)
     noise = rng.standard_normal(scene.shape if rng.random() < 0.4 else (*shape, 1)).astype(np.float32)
     scene = scene + noise * np.sqrt(np.clip(scene, 0, None) / photons + rng.uniform(0, 0.03) ** 2)
     picture: np.ndarray = (255 * np.clip(scene, 0, 1)).astype(np.uint8)
