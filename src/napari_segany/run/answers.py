@@ -55,6 +55,10 @@ class Answers:
         """Answer with another segmenter from now on; when it cannot be loaded, all stays as it was."""
         self._segmenter = load()
 
+    def ready(self, stack: Stack, number: int) -> bool:
+        """Whether the plane is encoded, so that an answer takes no longer than a glance."""
+        return self._segmenter is not None and self.cache.get((stack, number, self._segmenter.name)) is not None
+
     def embed(self, stack: Stack, number: int) -> ImageEmbedding:
         """The embedding of a plane, computed when it is not kept."""
         key = (stack, number, self.segmenter.name)

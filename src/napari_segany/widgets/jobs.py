@@ -37,6 +37,7 @@ class Job:
     ) -> None:
         self.work, self.done, self.failed = work, done, failed
         self.cancelled = False
+        self.ended = threading.Event()
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -75,6 +76,7 @@ class Jobs(QObject):
         done: Callable[[Any], object],
         failed: Callable[[Exception], None],
         instead_of: str = "",
+        patience: float = 0.0,
     ) -> Job:
         """Queue work.
 
@@ -86,6 +88,10 @@ class Jobs(QObject):
             Get the result or the exception on the main thread, unless the job was cancelled.
         instead_of : str
             A name; an earlier job of the same name that is not done is cancelled.
+        patience : float
+            Seconds to wait for the result here and now, when nothing else is waiting or running. For work of a few
+            tens of milliseconds: a window that draws itself meanwhile takes the interpreter from the worker, and
+            then draws itself a second time for the result.
         """
         job = Job(work, done, failed)
         if instead_of:
@@ -93,9 +99,12 @@ class Jobs(QObject):
                 self.cancel(self._latest[instead_of])
             self._latest[instead_of] = job
         self._open.append(job)
-        if len(self._open) == 1:
+        alone = len(self._open) == 1
+        if alone:
             self.busy.emit(True)
         self._queue.put(job)
+        if alone and patience and job.ended.wait(patience):
+            self._deliver(job)
         return job
 
     def check(self) -> None:
@@ -150,12 +159,13 @@ class Jobs(QObject):
             except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
                 job.error = error
             self._running = None
+            job.ended.set()
             # a RuntimeError here: the window, and with it this object's C++ half, is gone
             with contextlib.suppress(RuntimeError):
                 self._finished.emit(job)
 
     def _deliver(self, job: Job) -> None:
-        if job.cancelled:
+        if job.cancelled or job not in self._open:
             return
         self._close_job(job)
         if job.error is not None:

@@ -25,6 +25,8 @@ from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.status_box import StatusBox
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
+PATIENCE = 0.045
+"""Seconds that the window waits for an answer on a picture that is encoded, before it goes on without."""
 READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
 
 
@@ -223,8 +225,13 @@ class SeganyWidget(QWidget):
         except SeganyError as error:
             self._failed(error)
             return
-        work = partial(self.answers.answer, stack, number, request)
-        self.jobs.run(work, done=self.session.accept, failed=self._failed, instead_of="answer")
+        self.jobs.run(
+            partial(self.answers.answer, stack, number, request),
+            done=self.session.accept,
+            failed=self._failed,
+            instead_of="answer",
+            patience=PATIENCE if self.answers.ready(stack, number) else 0.0,
+        )
 
     def _tell(self) -> None:
         result = self.session.result
