@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
@@ -31,12 +33,18 @@ class FakeSegmenter:
         return ImageEmbedding({"plane": plane}, (plane.shape[0], plane.shape[1]), self.name)
 
     def segment(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], *, candidates: int | None = None
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        *,
+        candidates: int | None = None,
+        at_least: float = -math.inf,
     ) -> list[list[Mask]]:
         assert embedding.model == self.name
         assert all(prompts)
         self.asked.append(list(prompts))
-        return [self._masks(embedding.shape, p, candidates or (3 if p.ambiguous else 1)) for p in prompts]
+        answers = (self._masks(embedding.shape, p, candidates or (3 if p.ambiguous else 1)) for p in prompts)
+        return [[mask for mask in masks if mask.score >= at_least] for masks in answers]
 
     def _masks(self, shape: tuple[int, int], prompt: Prompt, candidates: int) -> list[Mask]:
         radii = [self.radius, self.radius / 2, self.radius * 1.5][:candidates]
@@ -57,4 +65,17 @@ class FakeSegmenter:
 
         for point in prompt.points:
             pixels = pixels | disc(point) if point.positive else pixels & ~disc(point)
-        return Mask(pixels, score, np.where(pixels, 8.0, -8.0).astype(np.float32)[::4, ::4])
+        return Mask(pixels, score, np.where(pixels, 8.0, -8.0).astype(np.float32)[::4, ::4], 1.0)
+
+
+class KnowingSegmenter(FakeSegmenter):
+    """The same, and knows where objects are: at the places given."""
+
+    filters = Filters(stability=0)
+
+    def __init__(self, places: Sequence[Point], radius: float = 10.0, name: str = "fake") -> None:
+        super().__init__(radius, name)
+        self.places = places
+
+    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
+        return [Prompt((place,)) for place in self.places]

@@ -334,6 +334,25 @@ def empty(
     _bench("empty", data, model, json, device, limit=limit, per_image=per_image)
 
 
+@bench.command("everything")
+def bench_everything(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="seeds or grid; repeat for both. By default seeds where the model has them, else the grid."),
+    ] = None,
+) -> None:
+    """Measure the masks that are found without a prompt: AP at an IoU of 0.5, and its mean up to 0.95 (mSA)."""
+    from napari_segany.experiments.instances import rows_of_everything
+
+    chosen = tuple(method or ())
+    _show(json, lambda: rows_of_everything(data, _loader(model, device), chosen, limit, _show_images))
+
+
 @bench.command("all")
 def bench_all(
     data: Annotated[Path, typer.Option(help="Folder that holds the sets dsb2018, usiigaci, epfl6 and plant3d.")],
@@ -361,11 +380,18 @@ def bench_all(
 
 
 def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
-    from napari_segany.experiments.bench import BenchConfig, rows_of, write_rows
+    from napari_segany.experiments.bench import BenchConfig, rows_of
+
+    _show(json, lambda: rows_of(BenchConfig(kind, data, **options), _loader(model, device), _show_images))
+
+
+def _show(json: Path | None, measure: Callable[[], list[dict[str, Any]]]) -> None:
+    """Measure, and show the rows as a table or write them."""
+    from napari_segany.experiments.bench import write_rows
 
     if json is not None and not json.parent.is_dir():
         raise InputError(f"there is no folder {json.parent}")
-    rows = rows_of(BenchConfig(kind, data, **options), _loader(model, device), _show_images)
+    rows = measure()
     if sys.stderr.isatty():
         typer.echo("", err=True)
     if json is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segany.core.metrics import auroc, bootstrap, clicks_needed, iou, summarise
+from napari_segany.core.metrics import auroc, bootstrap, clicks_needed, instance_scores, iou, summarise
 
 
 def test_iou() -> None:
@@ -64,3 +64,16 @@ def test_auroc() -> None:
     assert auroc(np.array([0.1]), np.array([0.9])) == 0
     assert auroc(np.array([0.5, 0.9]), np.array([0.5, 0.1])) == pytest.approx(0.875)
     assert np.isnan(auroc(np.array([0.5]), np.array([])))
+
+
+def test_instance_scores_by_hand() -> None:
+    truth = np.zeros((20, 20), int)
+    truth[:10, :10], truth[12:18, 12:18], truth[19, 19] = 7, 3, 9
+    found = np.zeros_like(truth)
+    found[:10, :8], found[0:4, 14:20] = 1, 2
+    # one of IoU 0.8, one missed, one that is none; the single pixel is ignored
+    scores = instance_scores(found, truth, [0.5, 0.8, 0.85], smallest=2)
+    assert scores.tolist() == [1 / 3, 1 / 3, 0]
+    assert instance_scores(truth, truth).tolist() == [1.0] * 10
+    assert instance_scores(np.zeros_like(truth), np.zeros_like(truth)).tolist() == [1.0] * 10
+    assert instance_scores(np.zeros_like(truth), truth).tolist() == [0.0] * 10

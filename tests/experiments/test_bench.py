@@ -118,7 +118,7 @@ def test_what_is_not_there(data: Path) -> None:
     class Honest(FakeSegmenter):
         """Scores by what lies under the prompt."""
 
-        def segment(self, embedding, prompts, *, candidates=None):  # type: ignore[no-untyped-def]
+        def segment(self, embedding, prompts, *, candidates=None, at_least=0.0):  # type: ignore[no-untyped-def]
             answers = super().segment(embedding, prompts, candidates=candidates)
             plane = embedding.features["plane"]
 
@@ -221,7 +221,7 @@ def test_the_baselines_of_the_public_nuclei(data_dir: Path) -> None:
 class _Silent(FakeSegmenter):
     """Answers every prompt with the same empty mask, at no cost."""
 
-    def segment(self, embedding, prompts, *, candidates=None):  # type: ignore[no-untyped-def]
+    def segment(self, embedding, prompts, *, candidates=None, at_least=0.0):  # type: ignore[no-untyped-def]
         mask = self._mask((1, 1), prompts[0], 0, 0.5)
         empty = type(mask)(np.zeros(embedding.shape, bool), 0.0, mask.logits)
         return [[empty] * (candidates or 1) for _ in prompts]

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from napari_segany import cli
+from napari_segany.core.prompts import Point
 from napari_segany.experiments import suite
 from napari_segany.models import loading
-from tests.fakes import FakeSegmenter
+from tests.fakes import KnowingSegmenter
 
 SETS = ("dsb2018", "usiigaci", "epfl6", "plant3d")
 
@@ -27,7 +28,7 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for kind, array in (("images", np.where(inside, 200, 30)), ("labels", inside)):
             (tmp_path / name / kind).mkdir(parents=True)
             Image.fromarray(array.astype(np.uint8)).save(tmp_path / name / kind / "a.png")
-    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: FakeSegmenter(name="tiny"))
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: KnowingSegmenter([Point(30, 40)], name="tiny"))
     return tmp_path
 
 
@@ -38,7 +39,8 @@ def test_a_page_and_rows(sets: Path, capsys: pytest.CaptureFixture[str]) -> None
     text = page.read_text()
     assert text.count("## ") == text.count("napari-segany bench ") - 1 == len(suite.SUITE)
     assert 'bench clicks --model tiny --data "$SEGANY_DATA/dev/dsb2018" --rounds 8 --per-image 8' in text
-    assert {row["bench"] for row in json.loads(rows.read_text())} == {"clicks", "boxes", "prompts", "empty", "sizes"}
+    benches = {row["bench"] for row in json.loads(rows.read_text())}
+    assert benches == {"clicks", "boxes", "prompts", "empty", "sizes", "everything"}
 
 
 def test_a_missing_set_is_said_before_anything_runs(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:

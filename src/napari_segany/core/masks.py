@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,15 @@ class Mask:
     logits : ndarray
         (h, w) float32, low resolution, in the model's own frame; can be handed back as ``Prompt(mask=...)``. Those of
         small objects, which were looked at more closely, are twice as fine.
+    stability : float
+        IoU of the masks at a logit of 1 above and below the threshold, 0..1: how little the outline hangs on it
+        (Kirillov et al. 2023, appendix B). NaN where it is not known.
     """
 
     pixels: np.ndarray
     score: float
     logits: np.ndarray
+    stability: float = math.nan
 
 
 def box_of(pixels: np.ndarray) -> Box | None:

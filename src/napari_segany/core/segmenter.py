@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,7 +47,12 @@ class Segmenter(Protocol):
         """
 
     def segment(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], *, candidates: int | None = None
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        *,
+        candidates: int | None = None,
+        at_least: float = -math.inf,
     ) -> list[list[Mask]]:
         """Answer each prompt with its candidate masks, the most confident first.
 
@@ -58,6 +64,8 @@ class Segmenter(Protocol):
             One per object.
         candidates : {None, 1, 3}
             None: three for a lone positive point, else one; 1 or 3 forces it.
+        at_least : float
+            Masks whose predicted IoU is lower are not drawn, and left out; a list may be empty then.
 
         Returns
         -------

@@ -10,6 +10,7 @@ from typing import Any
 from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.experiments.bench import BenchConfig, rows_of
+from napari_segany.experiments.instances import rows_of_everything
 from napari_segany.experiments.scores import Row
 
 SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -26,6 +27,8 @@ SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("prompts", "dsb2018", {"per_image": 8}),
     ("empty", "dsb2018", {"per_image": 20}),
     ("sizes", "dsb2018", {"per_image": 3}),
+    ("everything", "dsb2018", {}),
+    ("everything", "dsb2018", {"method": ("seeds", "grid"), "limit": 6}),
 )
 """Each bench with its set, a folder below the data's, and its options."""
 
@@ -36,7 +39,9 @@ def command_of(bench: str, folder: str, options: dict[str, Any], model: str) -> 
     """The command line that makes the same rows."""
     words = ["napari-segany bench", bench, "--model", model, "--data", f'"$SEGANY_DATA/dev/{folder}"']
     for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        option = f"--{name.replace('_', '-')}"
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [option, *([] if one is True else [str(one)])]
     return " ".join(words)
 
 
@@ -69,7 +74,10 @@ def run_suite(
     loaded = cache(load)
     for entry in SUITE:
         bench, folder, options = entry
-        yield entry, rows_of(BenchConfig(bench, data / folder, **options), loaded, progress)
+        if bench == "everything":
+            yield entry, rows_of_everything(data / folder, loaded, progress=progress, **options)
+        else:
+            yield entry, rows_of(BenchConfig(bench, data / folder, **options), loaded, progress)
 
 
 def page(results: Sequence[tuple[tuple[str, str, dict[str, Any]], list[Row]]], model: str) -> str:

@@ -8,6 +8,7 @@ there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.models import geometry
+from napari_segany.models import geometry, seeds
 from napari_segany.models.geometry import Frame, Window
-from napari_segany.models.sam_segmenter import SamSegmenter, alike, best_first, wanted
+from napari_segany.models.sam_segmenter import SamSegmenter, alike, best_first, good_first, masks_of, wanted
 from napari_segany.models.tiny import STRIDE, TinySam, folded
 
 SIDE = 256
@@ -60,6 +62,8 @@ class CloserSegmenter(SamSegmenter):
     """
 
     model: TinySam
+    # Chosen on images of dev/dsb2018. Its soft outlines say little of how good a mask is.
+    filters = Filters(score=0.6, stability=0.0)
 
     def __init__(
         self,
@@ -83,8 +87,24 @@ class CloserSegmenter(SamSegmenter):
         return ImageEmbedding({**embedding.features, PLANE: plane.copy()}, embedding.shape, embedding.model)
 
     @torch.inference_mode()
+    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
+        """Clicks on what seems to be objects, the surest first; see :mod:`napari_segany.models.seeds`."""
+        frame = Frame(embedding.shape, self.model.image_size)
+        if min(frame.scale) < COARSE:
+            dense = seeds.dense_of_tiles(self.model, embedding.features[PLANE], self.device)
+            return seeds.peaks(dense, (1.0, 1.0), frame.plane)
+        maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
+        overview = ImageEmbedding(maps, embedding.shape, embedding.model)
+        return seeds.peaks(seeds.dense_of_frame(self.model, self._maps(overview), frame), frame.scale, frame.plane)
+
+    @torch.inference_mode()
     def segment(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], *, candidates: int | None = None
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        *,
+        candidates: int | None = None,
+        at_least: float = -math.inf,
     ) -> list[list[Mask]]:
         """Answer each prompt; see :meth:`SamSegmenter.segment`."""
         self._check(embedding, prompts, candidates)
@@ -106,7 +126,9 @@ class CloserSegmenter(SamSegmenter):
             looking = [i for i in windows if _differ(guesses[i], found[i])]
             guesses |= found
         return [
-            self._candidates(looks[i], frame, count) if i in looks else self._masks(*first[i], frame, count)
+            self._candidates(looks[i], frame, count, at_least)
+            if i in looks
+            else self._masks(*good_first(*first[i], count, at_least), frame)
             for i, count in enumerate(counts)
         ]
 
@@ -173,11 +195,13 @@ class CloserSegmenter(SamSegmenter):
         logits, scores = self.model.decode_windows(features, given.points, given.boxes, given.masks)
         return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
-    def _candidates(self, look: _Look, frame: Frame, candidates: int) -> list[Mask]:
-        logits, scores = best_first(look.logits, look.scores, candidates)
-        pixels = geometry.window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
-        low = geometry.frame_logits(logits, look.window, frame, self.model.mask_size).cpu().numpy()
-        return [Mask(*parts) for parts in zip(pixels, scores.tolist(), low, strict=True)]
+    def _candidates(self, look: _Look, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
+        logits, scores = good_first(look.logits, look.scores, candidates, at_least)
+        if not len(logits):
+            return []
+        pixels, stability = geometry.window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
+        low = geometry.frame_logits(logits, look.window, frame, self.model.mask_size)
+        return masks_of(pixels, scores, low, stability)
 
 
 def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:

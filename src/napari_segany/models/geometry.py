@@ -23,6 +23,8 @@ from napari_segany.core.prompts import Box, Point, Prompt
 # A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
 SURE = 1e-3
 SURELY_NOT = -10.0
+# A mask is stable when its logits, so much higher or lower, would draw nearly the same.
+STEADY = 1.0
 # Logits that a closer look hands back are so many times finer than the model's own, at most.
 FINEST = 2
 
@@ -185,7 +187,14 @@ def _given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
     return torch.tensor(np.ascontiguousarray(mask), dtype=torch.float32)[None]
 
 
-def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> np.ndarray:
+def _drawn(logits: Tensor, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Masks (C, y, x) at a threshold, and how stable each is (C,)."""
+    sizes = [(logits > threshold + offset).flatten(1).sum(1, dtype=torch.int32) for offset in (STEADY, -STEADY)]
+    stability = sizes[0] / sizes[1].clamp_min(1)
+    return (logits > threshold).cpu().numpy(), stability.cpu().numpy()
+
+
+def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Bring low-resolution logits back to the plane.
 
     Parameters
@@ -199,15 +208,17 @@ def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> np.ndar
 
     Returns
     -------
-    ndarray
+    masks : ndarray
         (C, y, x) bool. Up-sampled to the frame, cut free of padding, then brought to the plane's size, bilinear both
         times, as the ``postprocess_masks`` of segment-anything does it.
+    stability : ndarray
+        (C,) float32, see :class:`~napari_segany.core.masks.Mask`.
     """
     height, width = frame.resized
     full = F.interpolate(logits[None], (frame.side, frame.side), mode="bilinear", align_corners=False)
     full = full[..., :height, :width]
     full = F.interpolate(full, frame.plane, mode="bilinear", align_corners=False)
-    return (full[0] > threshold).cpu().numpy()
+    return _drawn(full[0], threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +383,9 @@ def window_logits(mask: np.ndarray, window: Window, frame: Frame, mask_size: tup
     return _sampled(mask[..., None], window, window.side // 2).clamp(SURE, 1 - SURE).logit()
 
 
-def window_masks(logits: Tensor, window: Window, plane: tuple[int, int], threshold: float = 0.0) -> np.ndarray:
+def window_masks(
+    logits: Tensor, window: Window, plane: tuple[int, int], threshold: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Bring logits of a window back to the plane.
 
     Parameters
@@ -388,16 +401,18 @@ def window_masks(logits: Tensor, window: Window, plane: tuple[int, int], thresho
 
     Returns
     -------
-    ndarray
+    masks : ndarray
         (C, y, x) bool, bilinear; beyond the window nothing is found.
+    stability : ndarray
+        (C,) float32, see :class:`~napari_segany.core.masks.Mask`.
     """
     rows, columns = window.region(plane)
     masks = np.zeros((len(logits), *plane), bool)
     if rows.start == rows.stop or columns.start == columns.stop:
-        return masks
+        return masks, np.zeros(len(logits), np.float32)
     places = [torch.arange(span.start, span.stop, dtype=torch.float64) for span in (rows, columns)]
-    masks[:, rows, columns] = (_at(logits, window, places[0], places[1]) > threshold).cpu().numpy()
-    return masks
+    masks[:, rows, columns], stability = _drawn(_at(logits, window, places[0], places[1]), threshold)
+    return masks, stability
 
 
 def frame_logits(logits: Tensor, window: Window, frame: Frame, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -78,7 +79,12 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def segment(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], *, candidates: int | None = None
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        *,
+        candidates: int | None = None,
+        at_least: float = -math.inf,
     ) -> list[list[Mask]]:
         """Answer each prompt with its candidate masks, the most confident first.
 
@@ -92,6 +98,8 @@ class SamSegmenter:
             One per object.
         candidates : {None, 1, 3}
             None: three for a lone positive point, else one; 1 or 3 forces it.
+        at_least : float
+            Masks whose predicted IoU is lower are not drawn, and left out.
 
         Returns
         -------
@@ -110,7 +118,7 @@ class SamSegmenter:
         frame = Frame(embedding.shape, self.model.image_size)
         answers = self._answers(embedding, prompts, frame)
         return [
-            self._masks(logits, scores, frame, wanted(prompt, candidates))
+            self._masks(*good_first(logits, scores, wanted(prompt, candidates), at_least), frame)
             for prompt, (logits, scores) in zip(prompts, answers, strict=True)
         ]
 
@@ -145,12 +153,12 @@ class SamSegmenter:
         given = prompt_tensors(prompts, frame, self.model.mask_size).to(self.device)
         return self.model.decode(features, given.points, given.boxes, given.masks)
 
-    def _masks(self, logits: Tensor, scores: Tensor, frame: Frame, candidates: int) -> list[Mask]:
-        """All four answers of one prompt, (4, h, w) and (4,) -> its candidates, best first."""
-        logits, scores = best_first(logits, scores, candidates)
-        pixels = plane_masks(logits, frame, self.model.mask_threshold)
-        low = logits.float().cpu().numpy()
-        return [Mask(pixels[i], float(scores[i]), low[i].copy()) for i in range(len(low))]
+    def _masks(self, logits: Tensor, scores: Tensor, frame: Frame) -> list[Mask]:
+        """Candidates of one prompt, (n, h, w) and (n,), brought to the plane."""
+        if not len(logits):
+            return []
+        pixels, stability = plane_masks(logits, frame, self.model.mask_threshold)
+        return masks_of(pixels, scores, logits, stability)
 
 
 def wanted(prompt: Prompt, candidates: int | None) -> int:
@@ -163,6 +171,22 @@ def best_first(logits: Tensor, scores: Tensor, candidates: int) -> tuple[Tensor,
     kept = slice(0, 1) if candidates == 1 else slice(1, None)
     order = torch.argsort(scores[kept], descending=True, stable=True)
     return logits[kept][order], scores[kept][order]
+
+
+def good_first(logits: Tensor, scores: Tensor, candidates: int, at_least: float) -> tuple[Tensor, Tensor]:
+    """The same, without those whose score is below `at_least`."""
+    logits, scores = best_first(logits, scores, candidates)
+    count = int((scores >= at_least).sum())
+    return logits[:count], scores[:count]
+
+
+def masks_of(pixels: np.ndarray, scores: Tensor, logits: Tensor, stability: np.ndarray) -> list[Mask]:
+    """One Mask for each of n: (n, y, x) bool, (n,), (n, h, w) and (n,)."""
+    low = logits.float().cpu().numpy()
+    return [
+        Mask(mask, float(score), one.copy(), float(steady))
+        for mask, score, one, steady in zip(pixels, scores, low, stability, strict=True)
+    ]
 
 
 def alike(prompts: Sequence[Prompt]) -> list[list[int]]:
