@@ -46,6 +46,19 @@ DataOption = Annotated[
         "or volumes NAME_image.tif with NAME_labels.tif."
     ),
 ]
+GridOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="--everything: ask at N x N points. By default the model looks for objects itself, or at 32 x 32."
+    ),
+]
+ScoreOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="--everything: predicted IoU must be above (default: the model's).")
+]
+StabilityOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="--everything: least stability of a mask (default: the model's).")
+]
+SmallestOption = Annotated[int | None, typer.Option(min=1, help="--everything: least number of pixels of an object.")]
 JsonOption = Annotated[Path | None, typer.Option(help="Write the rows to this file instead of showing a table.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Take the first images only.")]
 PerImageOption = Annotated[int | None, typer.Option(min=1, help="Take so many objects of each image, drawn by chance.")]
@@ -120,10 +133,18 @@ def demo(
 
 @app.command()
 def segment(  # noqa: PLR0913  each parameter is an option of the command line
-    image: Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr.")],
+    image: Annotated[
+        Path,
+        typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr; with --everything a folder of these."),
+    ],
     labels: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="LABELS", help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="LABELS",
+            help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME; with --everything a folder.",
+        ),
     ],
     point: Annotated[
         list[str] | None,
@@ -156,12 +177,30 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")] = False,
+    all_objects: Annotated[
+        bool, typer.Option("--everything", help="Segment all objects, without prompts; see the options below.")
+    ] = False,
+    grid: GridOption = None,
+    score: ScoreOption = None,
+    stability: StabilityOption = None,
+    smallest: SmallestOption = None,
 ) -> None:
-    """Segment the objects that are pointed at and write their labels.
+    """Segment the objects that are pointed at, or everything, and write their labels.
 
     Labels count from 1 in the order given: those of the table first, with its own labels, then points, then boxes.
     Where objects overlap, the first one keeps the pixels.
+
+    With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
+    NAME_objects.csv. What is there already is not made again, so a run that was stopped goes on where it was.
     """
+    if all_objects:
+        if point or points or box or one_object or plane is not None or overwrite:
+            raise InputError("--everything takes no points, boxes or planes, and never overwrites; leave them out")
+        changes = {"score": score, "stability": stability, "smallest": smallest}
+        _everything(image, labels, grid, {k: v for k, v in changes.items() if v is not None}, _loader(model, device))
+        return
+    if any(option is not None for option in (grid, score, stability, smallest)):
+        raise InputError("--grid, --score, --stability and --smallest belong to --everything")
     from napari_segany.run.segment import SegmentJob, objects, segment_file
 
     clicks = [_point(text) for text in point or ()]
@@ -173,6 +212,30 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
             typer.echo(f"napari-segany: object {label} got no pixel", err=True)
     found = sum(pixels > 0 for pixels in report.painted.values())
     typer.echo(f"wrote {report.path}: {found} of {len(report.painted)} objects")
+
+
+def _everything(
+    image: Path, out: Path, grid: int | None, changes: dict[str, float], load: Callable[[], Segmenter]
+) -> None:
+    from napari_segany.core.everything import Grid
+    from napari_segany.run.everything import EverythingJob, segment_everything
+    from napari_segany.run.labels import TIFF, ZARR
+
+    if out.suffix.lower() in (*TIFF, *ZARR):
+        raise InputError(f"with --everything, labels go to a folder, not to {out}")
+    job = EverythingJob(image, out, None if grid is None else Grid(grid), changes)
+    reports = []
+    for report in segment_everything(job, load):
+        reports.append(report)
+        if report.problem:
+            typer.echo(f"napari-segany: {' '.join(report.problem.split())}", err=True)
+        elif report.objects >= 0:
+            typer.echo(f"{report.image.name}: {report.objects} objects")
+    before, failed = sum(one.objects < 0 for one in reports), sum(bool(one.problem) for one in reports)
+    done = len(reports) - before - failed
+    typer.echo(f"wrote {out}: {done} images, {before} were done before, {failed} failed")
+    if failed:
+        raise typer.Exit(2)
 
 
 def _numbers(text: str, option: str, form: str, count: int) -> list[float]:

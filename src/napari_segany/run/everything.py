@@ -1,0 +1,183 @@
+"""Automatic masks of whole folders: labels, COCO and a table for each image; what is done stays done."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.everything import Candidate, Filters, Grid, everything, filters_of, kept, painted
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.run.export import LabelledObject, export_labels
+from napari_segany.run.images import PICTURES, TIFF, ImageFile, read_image, reading
+from napari_segany.run.labels import replacing
+from napari_segany.run.ome_zarr import is_zarr
+
+SETTINGS = "everything.json"
+"""In the output folder: how its files were made. Files made otherwise are not mixed with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EverythingJob:
+    """What to segment without a prompt, and how.
+
+    Parameters
+    ----------
+    source : Path
+        An image, or a folder of images.
+    out : Path
+        Folder for the results; made when it is not there.
+    grid : Grid, optional
+        Where to ask; without one the model tells, when it can.
+    changes : dict of str to float
+        Filters to use instead of those that suit the model; see :class:`~napari_segany.core.everything.Filters`.
+    overlap : float
+        See :func:`~napari_segany.core.everything.painted`.
+    """
+
+    source: Path
+    out: Path
+    grid: Grid | None
+    changes: dict[str, float]
+    overlap: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    """What became of one image: how many objects were found, or -1 when it was done before; or why it failed."""
+
+    image: Path
+    objects: int
+    problem: str = ""
+
+
+def segment_everything(job: EverythingJob, load: Callable[[], Segmenter]) -> Iterator[ImageReport]:
+    """Segment all that is to be seen in an image or in all images of a folder.
+
+    For NAME.tif there are NAME_labels.tif, NAME_masks.json (COCO, run lengths) and, written last, NAME_objects.csv; an
+    image that has the last one is done. An image that cannot be read is told of, and the next one is taken.
+
+    Parameters
+    ----------
+    job : EverythingJob
+        What to do.
+    load : callable
+        Makes the segmenter; called once everything else is known to be in order.
+
+    Yields
+    ------
+    ImageReport
+        One for each image, as it is done.
+
+    Raises
+    ------
+    InputError
+        When there is no image, or the output folder cannot be used or holds what was made in another way.
+    ModelError
+        From `load`.
+    """
+    images = _images(job.source)
+    if job.out.exists() and not job.out.is_dir():
+        raise InputError(f"{job.out} is not a folder")
+    segmenter = load()
+    filters = _filters(segmenter, job.changes)
+    _settle(job, segmenter, filters)
+    for image, name in images.items():
+        if (job.out / f"{name}_objects.csv").is_file():
+            yield ImageReport(image, -1)
+            continue
+        try:
+            count = _segment(image, job, segmenter, filters, name)
+        except InputError as error:
+            yield ImageReport(image, 0, str(error))
+        else:
+            yield ImageReport(image, count)
+
+
+def _images(source: Path) -> dict[Path, str]:
+    """Images and the names that their results get: the ending is part of it only where two would be the same."""
+    if source.is_dir() and not is_zarr(source):
+        found = [
+            path
+            for path in sorted(source.iterdir())
+            if path.suffix.lower() in (*TIFF, *PICTURES) or (path.is_dir() and is_zarr(path))
+        ]
+        if not found:
+            raise InputError(f"there is no image in the folder {source}")
+    elif source.exists():
+        found = [source]
+    else:
+        raise InputError(f"there is no image or folder {source}")
+    stems = [path.stem for path in found]
+    return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in found}
+
+
+def _filters(segmenter: Segmenter, changes: dict[str, float]) -> Filters:
+    return Filters(**{**asdict(filters_of(segmenter)), **changes})
+
+
+def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
+    """Write down how the files of the folder are made, or make sure that they are made the same way."""
+    now = {
+        "model": segmenter.name,
+        "grid": None if job.grid is None else asdict(job.grid),
+        "filters": asdict(filters),
+        "overlap": job.overlap,
+    }
+    path = job.out / SETTINGS
+    try:
+        job.out.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(now, indent=1) + "\n")
+            return
+        before = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{job.out} cannot be used: {error}") from None
+    differing = sorted(name for name, value in now.items() if before.get(name) != value)
+    if differing:
+        raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
+
+
+def _segment(image: Path, job: EverythingJob, segmenter: Segmenter, filters: Filters, name: str) -> int:
+    file = read_image(image)
+    with reading(image):
+        stack = file.stack()
+    labels = np.zeros((len(stack), *stack.plane_shape), np.uint32)
+    objects: list[LabelledObject] = []
+    for number in range(len(stack)):
+        with reading(image):
+            plane = stack.plane(number)
+        candidates = [one for _, batch in everything(segmenter, plane, job.grid) for one in batch]
+        found, here = painted(kept(candidates, filters, stack.plane_shape), stack.plane_shape, job.overlap)
+        labels[number] = np.where(found, found + len(objects), 0)
+        objects += [described(one, len(objects) + place) for place, one in enumerate(here, start=1)]
+    _write(job.out / name, file, labels.reshape(stack.shape + stack.plane_shape), objects)
+    return len(objects)
+
+
+def described(one: Candidate, label: int) -> LabelledObject:
+    """What is known of an object that was found without a prompt by the user."""
+    corner = (one.crop[0].start, one.crop[1].start)
+    points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
+    stability = None if math.isnan(one.stability) else one.stability
+    return LabelledObject(label, score=one.score, stability=stability, points=points, how="automatic")
+
+
+def _write(stem: Path, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:
+    axes = image.label_axes if set(image.label_axes) <= set("tzyx") else None
+    for ending in ("_labels.tif", "_masks.json", "_objects.csv"):
+        export_labels(
+            labels,
+            stem.with_name(stem.name + ending),
+            objects=objects,
+            axes=axes,
+            scale=image.label_scale,
+            image_name=stem.name,
+            overwrite=True,
+        )
