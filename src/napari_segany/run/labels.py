@@ -60,13 +60,25 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (*TIFF, *ZARR) and not _owner(path):
         raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")
-    if not path.parent.is_dir() and not _owner(path):
+    if not _owner(path) or path.exists():
+        check_place(path, overwrite=overwrite)
+    if path.is_dir() and not ome_zarr.is_zarr(path):
+        raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
+    return path
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Check that a path has a folder and, unless it may be overwritten, that nothing is there.
+
+    Raises
+    ------
+    InputError
+        When it is otherwise.
+    """
+    if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists, and it was not asked to overwrite it")
-    if path.exists() and path.is_dir() and not ome_zarr.is_zarr(path):
-        raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
-    return path
 
 
 def check_axes(path: str | Path, ndim: int, axes: str | None = None) -> str:
@@ -90,7 +102,7 @@ def check_axes(path: str | Path, ndim: int, axes: str | None = None) -> str:
     axes = axes or ("q" * ndim + "tzyx")[-ndim:]
     if len(axes) != ndim:
         raise InputError(f"labels of {ndim} axes do not fit the axes {axes!r}")
-    if _is_zarr(path) and not (set(axes) <= set(ome_zarr.AXES) and len(set(axes)) == ndim):
+    if is_zarr_place(path) and not (set(axes) <= set(ome_zarr.AXES) and len(set(axes)) == ndim):
         raise InputError(
             f"OME-Zarr names at most five axes, each once, of {', '.join(ome_zarr.AXES)}; "
             f"labels with the {ndim} axes {axes!r} can be written to .tif"
@@ -134,15 +146,15 @@ def write_labels(
         written.
     """
     path = check_output(path, overwrite=overwrite)
-    labels = _compact(np.asarray(labels))
+    labels = compact(labels)
     axes, scale = check_axes(path, labels.ndim, axes), scale or (1.0,) * labels.ndim
     if len(scale) != labels.ndim:
         raise InputError(f"labels of {labels.ndim} axes do not fit the scale {scale}")
     owner = _owner(path)
     if owner:
         path.parent.mkdir(exist_ok=True)
-    with _replacing(path) as temporary:
-        if _is_zarr(path):
+    with replacing(path) as temporary:
+        if is_zarr_place(path):
             version = ome_zarr.version_of(owner) if owner else "0.4"
             ome_zarr.write_labels(temporary, labels, axes, scale, version=version)
         else:
@@ -152,7 +164,25 @@ def write_labels(
     return path
 
 
-def _compact(labels: np.ndarray) -> np.ndarray:
+def compact(labels: np.ndarray) -> np.ndarray:
+    """Check that an array is a label image, and store it as small as files keep it.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (..., y, x) bool or integers from 0.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape; uint16, or uint32 where 65535 is not enough.
+
+    Raises
+    ------
+    InputError
+        When it has no integers, fewer than two axes, no pixels, or labels that do not fit.
+    """
+    labels = np.asarray(labels)
     if labels.dtype.kind not in "bui" or labels.ndim < 2 or not labels.size:
         raise InputError(f"a label image is integers of two or more axes, got {labels.dtype} of shape {labels.shape}")
     low, high = int(labels.min()), int(labels.max())
@@ -173,8 +203,14 @@ def _write_tiff(path: Path, labels: np.ndarray, axes: str) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes if anything fails."""
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes if anything fails.
+
+    Raises
+    ------
+    InputError
+        When the system does not let it be written.
+    """
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
@@ -194,7 +230,8 @@ def _replacing(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_zarr(path: Path) -> bool:
+def is_zarr_place(path: Path) -> bool:
+    """Whether what is written to a path becomes an OME-Zarr: by its name, or as one of the labels of an image."""
     return path.suffix.lower() in ZARR or _owner(path) is not None
 
 

@@ -1,0 +1,170 @@
+"""A label image with what is known of its objects, and its objects plane by plane, each in a window of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import relabel_sequential
+
+from napari_segany.core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledObject:
+    """What is known of an object beside its pixels; all but the label may be left out.
+
+    Parameters
+    ----------
+    label : int
+        Its number in the label image.
+    name : str
+        What the user calls it.
+    class_name : str
+        What kind of thing it is.
+    score : float, optional
+        The IoU that the model predicted, usually within 0..1.
+    stability : float, optional
+        The stability score of its mask, 0..1.
+    points : tuple of (y, x)
+        Where it was clicked, in data pixels; the centre of the first pixel is (0, 0).
+    how : str
+        How it came to be, in a few words.
+    """
+
+    label: int
+    name: str = ""
+    class_name: str = ""
+    score: float | None = None
+    stability: float | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """All of one object that lies on one plane.
+
+    Parameters
+    ----------
+    about : LabelledObject
+        What is known of the object.
+    plane : int
+        Number of the plane, in the order of :meth:`LabelledImage.positions`.
+    corner : (y, x)
+        Where the window begins in the plane.
+    mask : ndarray
+        (h, w) bool, the object within the tightest window around it.
+    """
+
+    about: LabelledObject
+    plane: int
+    corner: tuple[int, int]
+    mask: np.ndarray
+
+    @property
+    def area(self) -> int:
+        """How many pixels it has."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def box(self) -> list[int]:
+        """Its box as COCO has it: [x, y, width, height], in pixels, from the corner of the first pixel."""
+        return [self.corner[1], self.corner[0], self.mask.shape[1], self.mask.shape[0]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImage:
+    """A label image and all that its files may say of it.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (y, x), (z, y, x), (t, y, x) or (t, z, y, x) uint16 or uint32, 0 is background.
+    axes : str
+        Letter of each axis.
+    about : mapping of int to LabelledObject
+        What is known, by label. Those without pixels do not count.
+    scale : tuple of float
+        Distance of neighbouring pixels along each axis, in `unit` where the axis is one of space.
+    unit : str
+        Of length, as it is to be written, for example "µm" or "pixel".
+    intensity : ndarray, optional
+        The picture, of the labels' shape.
+    name : str
+        Name of the picture.
+
+    Raises
+    ------
+    InputError
+        When the axes are others, or scale or intensity do not fit the labels.
+    """
+
+    labels: np.ndarray
+    axes: str
+    about: Mapping[int, LabelledObject]
+    scale: tuple[float, ...]
+    unit: str = "pixel"
+    intensity: np.ndarray | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        shape = self.labels.shape
+        if self.axes not in ("yx", "zyx", "tyx", "tzyx"):
+            raise InputError(f"objects are told apart on the axes (t)(z)yx, not {self.axes}; a .tif takes any axes")
+        if len(self.scale) != len(shape) or not all(math.isfinite(step) and step > 0 for step in self.scale):
+            raise InputError(f"labels of {len(shape)} axes do not fit the scale {self.scale}")
+        if self.intensity is not None and self.intensity.shape != shape:
+            raise InputError(f"an image of shape {self.intensity.shape} does not fit labels of shape {shape}")
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """(height, width) of a plane."""
+        height, width = self.labels.shape[-2:]
+        return height, width
+
+    def positions(self) -> list[dict[str, int]]:
+        """Where each plane lies: its index, from 0, on each axis before y and x."""
+        return [dict(zip(self.axes, index, strict=False)) for index in np.ndindex(self.labels.shape[:-2])]
+
+    def pieces(self) -> Iterator[Piece]:
+        """All objects of all planes, one after the other, by plane and then by label."""
+        for number, index in enumerate(np.ndindex(self.labels.shape[:-2])):
+            plane, labels = numbered(self.labels[index])
+            for position, window in enumerate(ndimage.find_objects(plane)):
+                about = self.known(int(labels[position]))
+                corner = (window[0].start, window[1].start)
+                yield Piece(about, number, corner, plane[window] == position + 1)
+
+    def known(self, label: int) -> LabelledObject:
+        """What is known of the object with a label, be it the label alone."""
+        return self.about.get(label, LabelledObject(label))
+
+
+def numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number objects from 1 without gaps: tools that list objects make one entry for every number up to the largest.
+
+    Returns
+    -------
+    tuple of ndarray
+        The numbers, of the labels' shape; and the label that belongs to each number, that of 1 first.
+    """
+    dense, _, labels_of = relabel_sequential(labels)
+    return dense, np.asarray(labels_of[np.arange(1, int(dense.max()) + 1)])
+
+
+def by_label(objects: tuple[LabelledObject, ...]) -> dict[int, LabelledObject]:
+    """Objects by their label.
+
+    Raises
+    ------
+    InputError
+        When two have the same.
+    """
+    about = {int(known.label): replace(known, label=int(known.label)) for known in objects}
+    if len(about) != len(objects):
+        raise InputError("two of the objects have the same label")
+    return about
