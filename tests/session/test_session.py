@@ -10,8 +10,10 @@ PLANE = View((0, 1), (0, 0))
 CLICK = Prompt((Point(3, 4),))
 
 
-def answer(request: SegmentRequest, score: float = 0.9) -> SegmentResult:
-    return SegmentResult(request, (Mask(np.ones((8, 8), bool), score, np.zeros((2, 2), np.float32)),))
+def answer(request: SegmentRequest, score: float = 0.9, masks: int = 1) -> SegmentResult:
+    return SegmentResult(
+        request, tuple(Mask(np.ones((8, 8), bool), score, np.zeros((2, 2), np.float32)) for _ in range(masks))
+    )
 
 
 @pytest.fixture
@@ -142,3 +144,32 @@ def test_repeat_asks_the_same_again(asked):
     session.set_prompt(PLANE, CLICK)
     session.repeat()
     assert [request.prompt for request in requests] == [CLICK, CLICK]
+
+
+def test_another_candidate_is_shown_mended_and_kept(asked):
+    session, requests = asked
+    shown = []
+    session.preview_changed.connect(lambda: shown.append(session.mask))
+    session.set_prompt(PLANE, CLICK)
+    session.accept(answer(requests[-1], masks=3))
+    session.choose(2)
+    assert session.mask is session.result.masks[2] is shown[-1]
+    session.choose(2)
+    session.choose(3)
+    session.choose(-1)
+    assert len(shown) == 2
+    assert session.mask is session.result.masks[2]
+    session.set_prompt(PLANE, Prompt((*CLICK.points, Point(6, 6, positive=False))))
+    assert requests[-1].prompt.mask is session.result.masks[2].logits
+    session.accept(answer(requests[-1]))
+    assert session.mask is session.result.masks[0]
+
+
+def test_the_chosen_candidate_is_the_one_that_is_kept(asked):
+    session, requests = asked
+    session.set_prompt(PLANE, CLICK)
+    session.accept(answer(requests[-1], masks=3))
+    session.choose(1)
+    chosen = session.mask
+    assert session.commit().mask is chosen
+    assert session.choice == 0

@@ -13,6 +13,10 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QWidget
 
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.widgets.segany import SeganyWidget
+from tests.fakes import FakeSegmenter
+
 
 class Hand:
     """Moves the mouse of the X server and presses its keys, by xdotool."""
@@ -52,6 +56,11 @@ class Hand:
             self._do("mousemove", *self._on_screen(*(a + share * (b - a) for a, b in zip(start, end, strict=True))))
         self._do("mouseup", "1")
 
+    def move(self, y: float, x: float) -> None:
+        """Move the mouse, in two steps as a hand does."""
+        for nearer in (1, 0):
+            self._do("mousemove", *self._on_screen(y - nearer, x - nearer))
+
     def press(self, key: str) -> None:
         """Press a key with the window in focus."""
         self._do("windowfocus", str(int(self.window.winId())))
@@ -69,3 +78,36 @@ def hand(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[Ha
     yield hand
     # pytest keeps fixtures longer than the viewer, whose own fixture looks for leaks
     vars(hand).clear()
+
+
+class Opened:
+    """A window with an image and the dock widget."""
+
+    def __init__(self, hand: Hand, image: np.ndarray, segmenter: Segmenter | None = None, **options: object) -> None:
+        self.hand, self.viewer = hand, hand.viewer
+        self.image = hand.viewer.add_image(image, **options)
+        load = {} if segmenter is None else {"load": lambda: segmenter}
+        self.widget = SeganyWidget(hand.viewer, **load)
+        hand.viewer.window.add_dock_widget(self.widget, name="Segment Anything")
+        hand.qtbot.wait(300)
+
+    def close(self) -> None:
+        self.widget.close_session()
+        self.widget.jobs.join(30)
+        vars(self).clear()
+
+    def wait_for_mask(self) -> None:
+        self.hand.qtbot.waitUntil(
+            lambda: self.widget.session.result is not None and not self.widget.session.waiting, timeout=60_000
+        )
+
+    @property
+    def text(self) -> str:
+        return self.widget.status_box.text
+
+
+@pytest.fixture
+def opened(hand: Hand) -> Iterator[Opened]:
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), FakeSegmenter(radius=8))
+    yield opened
+    opened.close()

@@ -7,49 +7,15 @@ import threading
 import weakref
 
 import numpy as np
-import pytest
 from qtpy.QtWidgets import QLabel, QPushButton
 from skimage import io
 
 from napari_segany.core.errors import ModelError
 from napari_segany.widgets.segany import SeganyWidget
 from tests.fakes import FakeSegmenter
-from tests.widgets.conftest import Hand
+from tests.widgets.conftest import Opened
 
 NUCLEI = "dev/dsb2018"
-
-
-class Opened:
-    """A window with an image and the dock widget."""
-
-    def __init__(self, hand: Hand, image: np.ndarray, segmenter=None, **options) -> None:
-        self.hand, self.viewer = hand, hand.viewer
-        self.image = hand.viewer.add_image(image, **options)
-        load = {} if segmenter is None else {"load": lambda: segmenter}
-        self.widget = SeganyWidget(hand.viewer, **load)
-        hand.viewer.window.add_dock_widget(self.widget, name="Segment Anything")
-        hand.qtbot.wait(300)
-
-    def close(self) -> None:
-        self.widget.close_session()
-        self.widget.jobs.join(30)
-        vars(self).clear()
-
-    def wait_for_mask(self) -> None:
-        self.hand.qtbot.waitUntil(
-            lambda: self.widget.session.result is not None and not self.widget.session.waiting, timeout=60_000
-        )
-
-    @property
-    def text(self) -> str:
-        return self.widget.status_box.text
-
-
-@pytest.fixture
-def opened(hand):
-    opened = Opened(hand, np.zeros((60, 80), np.uint8), FakeSegmenter(radius=8))
-    yield opened
-    opened.close()
 
 
 def test_click_key_and_the_label_is_painted(opened):

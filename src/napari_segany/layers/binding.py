@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import Stack
-from napari_segany.core.prompts import Prompt
+from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
 from napari_segany.session.session import Committed, Session
@@ -161,6 +161,18 @@ class Binding:
         self.problem.emit("")
         return view
 
+    def place(self, position: Sequence[float]) -> tuple[View, Point] | None:
+        """The plane that is looked at and the pixel of a place in the world; None when that is not on the image."""
+        try:
+            view = read.current_view(self.image, self.viewer.dims)
+        except SeganyError:
+            return None
+        at = np.asarray(self.image.world_to_data(np.asarray(position, float)[-self.image.ndim :]))
+        y, x = (float(at[axis]) for axis in view.axes)
+        height, width = view.plane_shape(read.image_shape(self.image))
+        inside = -0.5 < y < height - 0.5 and -0.5 < x < width - 0.5
+        return (view, Point(y, x)) if inside else None
+
     def stack(self, view: View) -> tuple[Stack, int]:
         """The planes parallel to a view, and its number among them."""
         if view.axes not in self._stacks:
@@ -261,18 +273,59 @@ class Binding:
             self.ensure_layers()
         if self.preview is None:
             return
-        if result is None or not result.masks:
+        if result is None or self.session.mask is None:
             self.preview.clear()
         else:
-            self.preview.show(result.request.plane, result.masks[0].pixels, self.session.label)
+            self.preview.show(result.request.plane, np.where(self.session.mask.pixels, self.session.label, 0))
+
+    def show_labels(self, view: View, labels: np.ndarray, *, hint: bool = False) -> None:
+        """Preview labels (rows, columns) of a plane; a hint is shown lightly."""
+        self.ensure_layers()
+        if self.preview is not None:
+            self.preview.show(view, labels, hint=hint)
+
+    def show_nothing(self) -> None:
+        """Take what is previewed away, but for the mask that was asked for."""
+        self._show()
+
+    def keep_labels(self, view: View, found: np.ndarray) -> int:
+        """Paint all objects that were found on a plane, each with a label of its own, in one step.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        found : ndarray
+            (rows, columns) integer labels from 1.
+
+        Returns
+        -------
+        int
+            How many were painted; when it is 0, `problem` says why.
+        """
+        try:
+            labels = self._output()
+            fresh = write.new_objects(view.read(labels.data), found, overwrite=self.overwrite)
+            count = int(fresh.max(initial=0))
+            if not count:
+                self.problem.emit("nothing was kept: other labels cover all that was found")
+                return 0
+            first = write.free_label(labels, view, self.session.label, count=count)
+        except SeganyError as error:
+            self.problem.emit(str(error))
+            return 0
+        rows, columns = np.nonzero(fresh)
+        labels.data_setitem(view.indices(rows, columns), (fresh[rows, columns] + first - 1).astype(labels.data.dtype))
+        self.session.begin_at(first + count)
+        return count
 
     def keep(self) -> bool:
         """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""
-        result = self.session.result
-        if result is None or not result.masks or self.session.waiting:
+        result, mask = self.session.result, self.session.mask
+        if result is None or mask is None or self.session.waiting:
             self.problem.emit("there is no mask to keep yet")
             return False
-        plane, pixels = result.request.plane, result.masks[0].pixels
+        plane, pixels = result.request.plane, mask.pixels
         if not pixels.any():
             self.problem.emit("the mask is empty; click elsewhere, or draw a box")
             return False

@@ -67,8 +67,8 @@ def check_labels(labels: Labels, image: Image) -> None:
         )
 
 
-def free_label(labels: Labels, view: View | None, wanted: int) -> int:
-    """The lowest label from `wanted` on that no pixel has yet.
+def free_label(labels: Labels, view: View | None, wanted: int, *, count: int = 1) -> int:
+    """The lowest label from `wanted` on that no pixel has yet, and `count` - 1 more after it.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def free_label(labels: Labels, view: View | None, wanted: int) -> int:
     """
     values = labels.data if labels.data.size <= COUNTED_VOXELS or view is None else view.read(labels.data)
     label = max(wanted, int(values.max(initial=0)) + 1)
-    if label > np.iinfo(labels.data.dtype).max:
+    if label + count - 1 > np.iinfo(labels.data.dtype).max:
         raise InputError(f"{labels.name!r} is {labels.data.dtype} and has no label left; make a new layer")
     return label
 
@@ -99,6 +99,38 @@ def free_pixels(labels: Labels, view: View, pixels: np.ndarray, *, overwrite: bo
     return paintable(view.read(labels.data), pixels, overwrite=overwrite)
 
 
+def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool) -> np.ndarray:
+    """What of the objects that were found can be painted beside those that are there.
+
+    Parameters
+    ----------
+    existing : ndarray
+        (rows, columns) integer labels that are there, 0 is background.
+    found : ndarray
+        (rows, columns) integer labels from 1.
+    overwrite : bool
+        Whether pixels of `existing` may be taken.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns) int64, numbered from 1 without gaps. An object more than half of which is taken is there
+        already, and left out whole, so that no slivers are painted around it.
+    """
+    taken = np.zeros(found.shape, bool) if overwrite else existing > 0
+    areas = np.bincount(found.ravel())
+    lost = np.bincount(found[taken], minlength=areas.size)
+    stays = (areas > 0) & (2 * lost <= areas)
+    stays[0] = False
+    numbers = np.where(stays, np.cumsum(stays), 0)
+    fresh: np.ndarray = np.where(taken, 0, numbers[found])
+    return fresh
+
+
+HINT = 0.3
+"""Opacity of what would be found under the cursor, half that of what was asked for."""
+
+
 class Preview:
     """A Labels layer of one plane that lies on the image wherever the image lies.
 
@@ -115,15 +147,18 @@ class Preview:
         self.layer = Labels(
             np.zeros((1,) * image.ndim, np.int32),
             name="segmentation preview",
-            opacity=0.6,
+            opacity=2 * HINT,
             affine=data_to_world_matrix(image),
         )
 
-    def show(self, view: View, pixels: np.ndarray, label: int) -> None:
-        """Show a mask, (rows, columns) bool, in the colour that `label` will have."""
+    def show(self, view: View, labels: np.ndarray, *, hint: bool = False) -> None:
+        """Show labels of a plane, (rows, columns) integers; a hint of them only when nobody has asked for them."""
+        opacity = HINT if hint else 2 * HINT
+        if self.layer.opacity != opacity:
+            self.layer.opacity = opacity
         shape = [1] * len(view.position)
-        shape[view.axes[0]], shape[view.axes[1]] = pixels.shape
-        plane = np.where(pixels, label, 0).astype(np.int32)
+        shape[view.axes[0]], shape[view.axes[1]] = labels.shape
+        plane = labels.astype(np.int32)
         block = (plane if view.axes[0] < view.axes[1] else plane.T).reshape(shape)
         matrix = data_to_world_matrix(self._image)
         matrix[:, -1] = matrix @ [*view.position, 1]

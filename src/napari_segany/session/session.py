@@ -60,6 +60,8 @@ class Session:
         The label that the next kept object gets.
     result : SegmentResult or None
         The answer that is shown now.
+    choice : int
+        Which of its masks is shown, and kept.
     requested : Signal
         Emitted with a :class:`SegmentRequest` that wants an answer; hand that to :meth:`accept`.
     preview_changed : Signal
@@ -75,8 +77,26 @@ class Session:
     def __init__(self) -> None:
         self.label = 1
         self.result: SegmentResult | None = None
+        self.choice = 0
         self._generation = 0
         self._said: tuple[View, Prompt] | None = None
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask that is shown, and would be kept."""
+        return self.result.masks[self.choice] if self.result is not None and self.result.masks else None
+
+    def choose(self, choice: int) -> None:
+        """Show another of the candidate masks; further clicks mend that one. Numbers that do not exist change nothing.
+
+        Parameters
+        ----------
+        choice : int
+            From 0, the most confident.
+        """
+        if self.result is not None and 0 <= choice < len(self.result.masks) and choice != self.choice:
+            self.choice = choice
+            self.preview_changed.emit()
 
     @property
     def waiting(self) -> bool:
@@ -104,13 +124,13 @@ class Session:
 
     def _continued(self, prompt: Prompt) -> Prompt:
         """The prompt, with the mask that is shown where it adds clicks to the prompt of that one."""
-        if self.result is None or not self.result.masks or prompt.mask is not None:
+        if self.result is None or self.mask is None or prompt.mask is not None:
             return prompt
         before = self.result.request.prompt
         more = len(prompt.points) > len(before.points) and prompt.points[: len(before.points)] == before.points
         if not more or (prompt.box, prompt.text) != (before.box, before.text):
             return prompt
-        return replace(prompt, mask=self.result.masks[0].logits)
+        return replace(prompt, mask=self.mask.logits)
 
     def repeat(self) -> None:
         """Ask the open or answered question again, after the model or the picture changed."""
@@ -130,10 +150,10 @@ class Session:
 
     def commit(self) -> Committed | None:
         """Keep the mask that is shown; None when there is none, or when it answers an earlier question."""
-        if self.result is None or not self.result.masks or self.waiting or self._said is None:
+        if self.mask is None or self.waiting or self._said is None:
             return None
         plane, prompt = self._said
-        kept = Committed(self.label, plane, self.result.masks[0], prompt)
+        kept = Committed(self.label, plane, self.mask, prompt)
         self.committed.emit(kept)
         self.label = kept.label + 1
         self.discard()
@@ -147,5 +167,5 @@ class Session:
 
     def _show(self, result: SegmentResult | None) -> None:
         if result is not self.result:
-            self.result = result
+            self.result, self.choice = result, 0
             self.preview_changed.emit()

@@ -28,11 +28,14 @@ class PromptBox(QWidget):
         Emitted when the mask is to be kept, or the prompts thrown away.
     overwrite_changed : Signal
         Emitted with whether pixels of other labels may be taken.
+    hover_changed : Signal
+        Emitted with whether the mask under the cursor is to be shown before a click.
     """
 
     kept = Signal()
     discarded = Signal()
     overwrite_changed = Signal(bool)
+    hover_changed = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,11 +53,15 @@ class PromptBox(QWidget):
         self._discard.setToolTip("Forget the clicks and shapes on this slice; labels stay")
         self._overwrite = QCheckBox("Take pixels of other labels")
         self._overwrite.setToolTip("Off: a kept mask only fills what no other label has")
+        self._hover = QCheckBox("Show what a click would give  (H)")
+        self._hover.setToolTip("Draws the mask under the cursor lightly, before you click")
+        self._hover.setChecked(True)
         self._lay_out()
         self._sign.clicked.connect(self.toggle_sign)
         self._keep.clicked.connect(self.kept)
         self._discard.clicked.connect(self.discarded)
         self._overwrite.toggled.connect(self.overwrite_changed)
+        self._hover.toggled.connect(self.hover_changed)
         self._show_sign()
         self.set_keepable(False)
         self.setEnabled(False)
@@ -78,11 +85,24 @@ class PromptBox(QWidget):
         layout.addWidget(self._sign)
         layout.addLayout(ends)
         layout.addWidget(self._overwrite)
+        layout.addWidget(self._hover)
 
     @property
     def overwrite(self) -> bool:
         """Whether pixels of other labels may be taken."""
         return self._overwrite.isChecked()
+
+    def toggle_hover(self) -> None:
+        """Switch the hint under the cursor on or off."""
+        self._hover.toggle()
+
+    @property
+    def clicking(self) -> bool:
+        """Whether a click would be a prompt now."""
+        if self._binding is None or self._binding.points is None:
+            return False
+        layer = self._binding.points
+        return layer.mode == "add" and layer is self._binding.viewer.layers.selection.active
 
     def bind(self, binding: Binding | None) -> None:
         """Use the prompt layers of a binding; None when there is none."""

@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, Signal
-from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QTabWidget, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.segmenter import Segmenter
@@ -19,6 +19,10 @@ from napari_segany.layers.binding import Binding
 from napari_segany.models.registry import ModelSpec
 from napari_segany.run.answers import MODEL, Answers, load_default, load_named
 from napari_segany.session.session import SegmentRequest, Session
+from napari_segany.widgets.candidate_box import CandidateBox
+from napari_segany.widgets.everything_box import EverythingBox
+from napari_segany.widgets.finder import Finder
+from napari_segany.widgets.hover import Hover
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.model_box import ModelBox
 from napari_segany.widgets.prompt_box import PromptBox
@@ -57,7 +61,11 @@ class SeganyWidget(QWidget):
         self.shapes_chooser = ComboBox(choices=lambda _: self._layers(Shapes), nullable=True)
         self.model_box = ModelBox(MODEL)
         self.prompt_box = PromptBox()
+        self.candidate_box = CandidateBox()
+        self.everything_box = EverythingBox()
         self.status_box = StatusBox(WELCOME)
+        self.finder = Finder(self.everything_box, self.jobs, self.answers, self._failed)
+        self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
         self._lay_out()
         self._connect()
         self._choose_first_image()
@@ -75,9 +83,20 @@ class SeganyWidget(QWidget):
         form.addRow("Labels", self.labels_chooser.native)
         form.addRow("Clicks", self.points_chooser.native)
         form.addRow("Shapes", self.shapes_chooser.native)
+        self.tabs = QTabWidget()
+        for name, boxes in {
+            "One object": (self.prompt_box, self.candidate_box),
+            "Everything": (self.everything_box,),
+        }.items():
+            page = QWidget()
+            inner = QVBoxLayout(page)
+            for box in boxes:
+                inner.addWidget(box)
+            inner.addStretch()
+            self.tabs.addTab(page, name)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(self.prompt_box)
+        layout.addWidget(self.tabs)
         layout.addWidget(self.status_box)
         layout.addStretch()
 
@@ -95,12 +114,26 @@ class SeganyWidget(QWidget):
         self.status_box.cancelled.connect(self._cancel)
         self.model_box.chosen.connect(self._load)
         self._arrived.connect(self.status_box.set_progress)
+        self.candidate_box.chosen.connect(self.session.choose)
+        self.finder.said.connect(self.status_box.say)
+        self.finder.progress.connect(self.status_box.set_share)
+        self.prompt_box.hover_changed.connect(self.hover.set_enabled)
         self.prompt_box.kept.connect(self.keep)
         self.prompt_box.discarded.connect(self.discard)
         self.prompt_box.overwrite_changed.connect(self._set_overwrite)
-        self.viewer.bind_key("K", lambda _: self.keep(), overwrite=True)
-        self.viewer.bind_key("Q", lambda _: self.discard(), overwrite=True)
-        self.viewer.bind_key("N", lambda _: self.prompt_box.toggle_sign(), overwrite=True)
+        for key, action in self._keys().items():
+            self.viewer.bind_key(key, lambda _, action=action: action(), overwrite=True)
+
+    def _keys(self) -> dict[str, Callable[[], None]]:
+        """None of them is one of napari's own, whichever layer is active."""
+        return {
+            "K": self.keep,
+            "Q": self.discard,
+            "N": self.prompt_box.toggle_sign,
+            "J": self._next_candidate,
+            "G": self._find,
+            "H": self.prompt_box.toggle_hover,
+        }
 
     def _layers(self, kind: type[Layer]) -> list[Layer]:
         """Layers to choose from, without the preview, which is ours."""
@@ -135,12 +168,16 @@ class SeganyWidget(QWidget):
         self.binding.moved.connect(self._prepare)
         self.binding.overwrite = self.prompt_box.overwrite
         self.prompt_box.bind(self.binding)
+        self.finder.bind(self.binding)
+        self.hover.bind(self.binding)
         self._show_layers()
         self._prepare()
 
     def _release(self) -> None:
         """Let go of the image and of everything that was computed from it."""
         self.jobs.cancel_all()
+        self.hover.bind(None)
+        self.finder.bind(None)
         self.prompt_box.bind(None)
         if self.binding is not None:
             binding, self.binding = self.binding, None
@@ -225,6 +262,7 @@ class SeganyWidget(QWidget):
         except SeganyError as error:
             self._failed(error)
             return
+        self.hover.stop()
         self.jobs.run(
             partial(self.answers.answer, stack, number, request),
             done=self.session.accept,
@@ -236,10 +274,11 @@ class SeganyWidget(QWidget):
     def _tell(self) -> None:
         result = self.session.result
         self.prompt_box.set_keepable(result is not None)
-        if result is None:
+        self.candidate_box.show_choice(self.session)
+        mask = self.session.mask
+        if mask is None:
             self.status_box.say(READY)
         else:
-            mask = result.masks[0]
             self.status_box.say(f"{int(mask.pixels.sum())} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
 
     def _failed(self, error: Exception) -> None:
@@ -255,15 +294,33 @@ class SeganyWidget(QWidget):
         self.session.discard()
         self.status_box.say("Cancelled. Click again to go on.")
 
+    def _begins(self) -> bool:
+        """Whether a click now would begin an object."""
+        idle = self.session.result is None and not self.session.waiting
+        return idle and self.prompt_box.clicking and not self.finder.showing
+
+    def _next_candidate(self) -> None:
+        if self.session.result is not None and self.session.result.masks:
+            self.session.choose((self.session.choice + 1) % len(self.session.result.masks))
+
+    def _find(self) -> None:
+        self.tabs.setCurrentIndex(1)
+        self.finder.find()
+
     def keep(self) -> None:
-        """Keep the mask that is shown as a new label."""
-        if self.binding is not None and self.binding.keep():
+        """Keep the mask that is shown as a new label, or everything that is shown."""
+        if self.finder.showing:
+            self.finder.keep()
+            self._show_layers()
+        elif self.binding is not None and self.binding.keep():
             self.prompt_box.expect_positive()
             self._show_layers()
 
     def discard(self) -> None:
-        """Forget the clicks and shapes on this plane."""
-        if self.binding is not None:
+        """Forget the clicks and shapes on this plane, or what was found there."""
+        if self.finder.showing:
+            self.finder.forget()
+        elif self.binding is not None:
             self.binding.clear_prompts()
             self.session.discard()
             self.prompt_box.expect_positive()
@@ -280,8 +337,9 @@ class SeganyWidget(QWidget):
             return
         self._closed = True
         self._release()
+        self.hover.close()
         self.jobs.close()
-        for key in "KQN":
+        for key in self._keys():
             self.viewer.bind_key(key, None)
         for event in ("inserted", "removed", "renamed"):
             getattr(self.viewer.layers.events, event).disconnect(self._refresh_choices)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -26,6 +28,7 @@ class StatusBox(QWidget):
         self._text.setWordWrap(True)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._said = text
+        self._since = time.monotonic()
         self._progress = QProgressBar()
         self._progress.setRange(0, 0)
         cancel = QPushButton("Cancel")
@@ -69,11 +72,21 @@ class StatusBox(QWidget):
     def set_busy(self, busy: bool) -> None:
         """Show or hide the progress bar."""
         if busy:
+            self._since = time.monotonic()
             self._timer.start()
         else:
             self._timer.stop()
             self._row.hide()
             self._progress.setRange(0, 0)
+            self._progress.resetFormat()
+
+    def set_share(self, done: float, total: float) -> None:
+        """Say how much of the work is done; late news of what was cancelled is dropped."""
+        if not self._row.isHidden() or self._timer.isActive():
+            self._progress.setRange(0, 1000)
+            self._progress.setValue(int(1000 * done / total))
+            left = (time.monotonic() - self._since) * (total - done) / max(done, 1e-3)
+            self._progress.setFormat(f"%p%, {left:.0f} s left" if left >= 1 else "%p%")
 
     def set_progress(self, done: float, total: float) -> None:
         """Say how many bytes have come, of how many; a total of 0 is unknown.

@@ -1,0 +1,33 @@
+"""What was found on a plane without a prompt, and which of it passes the filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_segany.core.everything import Candidate, Filters, kept, painted
+from napari_segany.core.views import View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """All candidates of a plane; filtering them needs no model.
+
+    Parameters
+    ----------
+    plane : View
+        Where.
+    shape : tuple of int
+        (y, x) of the plane.
+    candidates : tuple of Candidate
+        From :func:`~napari_segany.core.everything.everything`.
+    """
+
+    plane: View
+    shape: tuple[int, int]
+    candidates: tuple[Candidate, ...]
+
+    def objects(self, filters: Filters, overlap: float) -> tuple[np.ndarray, list[Candidate]]:
+        """Labels (y, x) int32 from 1 of what passes, and the candidates in their order; see :func:`painted`."""
+        return painted(kept(self.candidates, filters, self.shape), self.shape, overlap)

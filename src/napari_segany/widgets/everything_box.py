@@ -1,0 +1,120 @@
+"""Everything that is to be seen on a plane, found once and filtered by sliders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
+
+from napari_segany.core.everything import Filters
+
+LARGEST = 6.0
+"""Sizes are chosen by their power of ten: a nucleus and an embryo are not on one straight scale."""
+
+
+class EverythingBox(QWidget):
+    """A button that finds all objects, and sliders that say which of them are wanted.
+
+    Attributes
+    ----------
+    wanted, kept, dropped : Signal
+        Emitted when everything is to be found, kept as labels, or forgotten.
+    filtered : Signal
+        Emitted without arguments when a slider was moved.
+    """
+
+    wanted = Signal()
+    kept = Signal()
+    dropped = Signal()
+    filtered = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._base = Filters()
+        self._find = QPushButton("Find everything  (G)")
+        self._find.setToolTip("Look for all objects on this slice; nothing is painted before you keep them")
+        self._score = self._slider("Leave out masks that the model thinks less of")
+        self._stability = self._slider("Leave out masks with an uncertain outline")
+        self._overlap = self._slider("Leave out masks of which so much lies on better ones")
+        self._size = QLabeledRangeSlider(Qt.Orientation.Horizontal)
+        self._size.setToolTip("Leave out what is smaller or larger: 1 is 10 pixels, 2 is 100, 3 is 1000 …")
+        self._size.setRange(0, int(10 * LARGEST))
+        self._size.setValue((0, int(10 * LARGEST)))
+        self._size.setEdgeLabelMode(QLabeledRangeSlider.EdgeLabelMode.NoLabel)
+        self._size.setHandleLabelPosition(QLabeledRangeSlider.LabelPosition.NoLabel)
+        self._whole = QCheckBox("Leave out what the border cuts")
+        self._text = QLabel("")
+        self._keep = QPushButton("Keep all  (K)")
+        self._drop = QPushButton("Forget  (Q)")
+        self._lay_out()
+        self._find.clicked.connect(self.wanted)
+        self._keep.clicked.connect(self.kept)
+        self._drop.clicked.connect(self.dropped)
+        for slider in (self._score, self._stability, self._overlap, self._size):
+            slider.valueChanged.connect(self.filtered)
+        self._whole.toggled.connect(self.filtered)
+        self.show_count(None, 0)
+
+    @staticmethod
+    def _slider(tip: str) -> QLabeledDoubleSlider:
+        slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        slider.setRange(0, 1)
+        slider.setDecimals(2)
+        slider.setToolTip(tip)
+        return slider
+
+    def _lay_out(self) -> None:
+        self._filters = QWidget()
+        form = QFormLayout(self._filters)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Predicted IoU", self._score)
+        form.addRow("Stability", self._stability)
+        form.addRow("Overlap", self._overlap)
+        form.addRow("Size", self._size)
+        form.addRow(self._whole)
+        ends = QHBoxLayout()
+        ends.addWidget(self._keep)
+        ends.addWidget(self._drop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._find)
+        layout.addWidget(self._filters)
+        layout.addWidget(self._text)
+        layout.addLayout(ends)
+
+    def suit(self, filters: Filters, overlap: float = 0.5) -> None:
+        """Set the sliders to what suits a model; nobody is told."""
+        self._base = filters
+        self.blockSignals(True)
+        self._score.setValue(filters.score)
+        self._stability.setValue(filters.stability)
+        self._overlap.setValue(overlap)
+        self.blockSignals(False)
+
+    @property
+    def filters(self) -> Filters:
+        """What the sliders say."""
+        low, high = self._size.value()
+        top = 10 * LARGEST
+        return replace(
+            self._base,
+            score=self._score.value(),
+            stability=self._stability.value(),
+            smallest=int(10 ** (low / 10)),
+            largest=int(10 ** (high / 10)) if high < top else self._base.largest,
+            whole=self._whole.isChecked(),
+        )
+
+    @property
+    def overlap(self) -> float:
+        """Share of a mask that may lie on better ones."""
+        return float(self._overlap.value())
+
+    def show_count(self, shown: int | None, found: int) -> None:
+        """Say how many objects pass, of how many candidates; None when nothing was looked for."""
+        self._filters.setEnabled(shown is not None)
+        self._keep.setEnabled(bool(shown))
+        self._drop.setEnabled(shown is not None)
+        self._text.setText("" if shown is None else f"{shown} objects, of {found} candidates")

@@ -1,0 +1,132 @@
+"""Hints, candidates and everything, in a real window with a real mouse and keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Points, Shapes
+from napari.utils.shortcuts import default_shortcuts
+
+from napari_segany.core.prompts import Point
+from tests.fakes import KnowingSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+
+@pytest.fixture
+def knowing(hand: Hand) -> Iterator[Opened]:
+    """Two objects are known to be there."""
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), KnowingSegmenter([Point(15, 15), Point(40, 60)], radius=8))
+    yield opened
+    opened.close()
+
+
+def preview(opened: Opened) -> np.ndarray:
+    return np.asarray(opened.widget.binding.preview.layer.data)
+
+
+def test_a_hint_follows_the_cursor_and_is_dropped_when_it_leaves(opened: Opened) -> None:
+    opened.hand.move(30, 40)
+    opened.hand.qtbot.waitUntil(lambda: preview(opened).any())
+    layer = opened.widget.binding.preview.layer
+    assert layer.opacity == pytest.approx(0.3)
+    assert layer.data[30, 40]
+    assert opened.widget.session.result is None, "nobody has asked for it"
+    opened.hand.move(10, 12)
+    opened.hand.qtbot.waitUntil(lambda: bool(preview(opened)[10, 12]))
+    assert not preview(opened)[30, 40]
+    opened.hand.press("h")
+    assert not preview(opened).any()
+    opened.hand.move(30, 40)
+    opened.hand.qtbot.wait(100)
+    assert not preview(opened).any(), "switched off"
+
+
+def test_a_click_takes_the_place_of_the_hint(opened: Opened) -> None:
+    opened.hand.move(30, 40)
+    opened.hand.qtbot.waitUntil(lambda: preview(opened).any())
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    assert opened.widget.binding.preview.layer.opacity == pytest.approx(0.6)
+    opened.hand.move(10, 12)
+    opened.hand.qtbot.wait(100)
+    assert not preview(opened)[10, 12], "a click there would mend the object, not begin one"
+
+
+def test_the_key_shows_the_next_candidate_and_the_choice_is_kept(opened: Opened) -> None:
+    widget = opened.widget
+    assert not widget.candidate_box.isVisible()
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    assert widget.candidate_box.isVisible()
+    first = preview(opened).astype(bool).sum()
+    opened.hand.press("j")
+    assert preview(opened).astype(bool).sum() < first, "the second candidate is half as large"
+    assert "predicted IoU 0.80" in opened.text
+    chosen = widget.session.mask
+    opened.hand.click(30, 42)
+    opened.wait_for_mask()
+    assert widget.answers.segmenter.asked[-1][0].mask is chosen.logits
+    assert not widget.candidate_box.isVisible(), "two clicks have one answer"
+
+
+def test_a_button_chooses_too(opened: Opened) -> None:
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    opened.widget.candidate_box._group.button(2).click()
+    assert opened.widget.session.choice == 2
+    assert preview(opened).astype(bool).sum() > 300
+    opened.hand.press("k")
+    assert (opened.widget.binding.labels.data > 0).sum() > 300
+
+
+def test_everything_is_found_filtered_without_the_model_and_kept_in_one_step(knowing: Opened) -> None:
+    widget = knowing.widget
+    knowing.hand.press("g")
+    knowing.hand.qtbot.waitUntil(lambda: widget.finder.found is not None)
+    assert set(np.unique(preview(knowing))) == {0, 1, 2}
+    assert "2 objects" in knowing.text
+    asked = len(widget.answers.segmenter.asked)
+    widget.everything_box._score.setValue(0.95)
+    assert not preview(knowing).any()
+    widget.everything_box._score.setValue(0.5)
+    assert preview(knowing).any()
+    assert len(widget.answers.segmenter.asked) == asked, "the sliders need no model"
+    knowing.hand.press("k")
+    labels = widget.binding.labels
+    assert [labels.data[15, 15], labels.data[40, 60]] == [1, 2]
+    assert not preview(knowing).any()
+    labels.undo()
+    assert not labels.data.any(), "all of it is one step"
+
+
+def test_what_is_there_is_not_found_again_and_never_painted_over(knowing: Opened) -> None:
+    widget = knowing.widget
+    knowing.hand.click(15, 15)
+    knowing.wait_for_mask()
+    knowing.hand.press("k")
+    labels = widget.binding.labels
+    before = labels.data.copy()
+    knowing.hand.press("g")
+    knowing.hand.qtbot.waitUntil(lambda: widget.finder.found is not None)
+    knowing.hand.press("k")
+    assert np.array_equal(labels.data[before > 0], before[before > 0])
+    assert set(np.unique(labels.data)) == {0, 1, 2}
+    # a third time there is nothing new
+    knowing.hand.press("g")
+    knowing.hand.qtbot.waitUntil(lambda: widget.finder.found is not None)
+    knowing.hand.press("k")
+    assert "other labels cover all" in knowing.text
+    knowing.hand.press("q")
+    assert widget.finder.found is None
+    assert not preview(knowing).any()
+
+
+def test_no_key_is_one_of_napari(opened: Opened) -> None:
+    theirs = {str(key) for keys in default_shortcuts.values() for key in keys}
+    for kind in (Image, Labels, Points, Shapes):
+        theirs |= {str(key) for key in kind.class_keymap}
+    ours = set(opened.widget._keys())
+    assert len(ours) == 6
+    assert not ours & theirs
