@@ -1,0 +1,66 @@
+"""What happens in a session, as values: enough of them, in their order, make the same labels again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.views import View
+from napari_segany.session.history import Marks, Patch, Step
+
+ACTS = ("accepted", "chosen", "discarded", "repeated", "undone", "redone", "resumed", "closed")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """A prompt, all that is said of the current object; an empty one takes back what was said."""
+
+    plane: View
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """One of ``ACTS``; `value` is the answer's generation, or the number of the candidate that was chosen."""
+
+    what: str
+    value: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Which model answers from here on: its name, and the hash of its weights as "algorithm:digest"."""
+
+    name: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBase:
+    """A layer comes into use, and steps name it by a number from here on.
+
+    Parameters
+    ----------
+    number : int
+        Steps name the layer by it.
+    kind : str
+        "labels", "points" or "shapes".
+    shape : tuple of int
+        Of a label array.
+    dtype : str
+        Of a label array, as ``numpy.dtype.str``.
+    patch : Patch, optional
+        From zeros to what a label array holds; None when it is empty.
+    marks : tuple of Mark
+        What lies in a prompt layer.
+    """
+
+    number: int
+    kind: str
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    patch: Patch | None = None
+    marks: Marks = ()
+
+
+Event = Said | Did | Model | LayerBase | Step

@@ -1,0 +1,307 @@
+"""What can be undone: steps that know both of their sides, in the order in which they were made.
+
+Nothing here knows a viewer. A step names the layers that it changed by number, and whoever owns them gives them.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, MutableMapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+FAST = 1
+"""zlib's level: labels are nearly all alike, so that more work gains little."""
+
+Window = tuple[slice, ...]
+
+
+def pack(data: bytes) -> str:
+    """Compressed bytes as text for JSON."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def unpack(text: str) -> bytes:
+    """The inverse of :func:`pack`."""
+    return base64.b64decode(text, validate=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A window of a label array before and after a change.
+
+    Parameters
+    ----------
+    start : tuple of int
+        First index of the window along every axis, in the array's order.
+    shape : tuple of int
+        Its lengths.
+    dtype : str
+        Type of the array, with its byte order, as ``numpy.dtype.str``.
+    before, after : bytes
+        The window's bytes in C order, compressed by zlib.
+    """
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def between(cls, before: np.ndarray, after: np.ndarray, window: Window | None = None) -> Patch | None:
+        """The smallest patch from one array to another.
+
+        Parameters
+        ----------
+        before, after : ndarray
+            Integers of the same type and shape, any number of axes.
+        window : tuple of slice, optional
+            Where to look, a slice with both ends for every axis; by default everywhere.
+
+        Returns
+        -------
+        Patch or None
+            None where both are the same.
+        """
+        window = window or tuple(slice(0, length) for length in before.shape)
+        found = _differing(before[window], after[window])
+        if found is None:
+            return None
+        start = tuple(outer.start + inner.start for outer, inner in zip(window, found, strict=True))
+        old, new = before[window][found], after[window][found]
+        return cls(start, old.shape, old.dtype.str, _squeeze(old), _squeeze(new))
+
+    @property
+    def window(self) -> Window:
+        """Where the patch lies."""
+        return tuple(slice(a, a + length) for a, length in zip(self.start, self.shape, strict=True))
+
+    def apply(self, array: np.ndarray) -> None:
+        """Write what came after into an array; pixels that the change left alone are left alone here too."""
+        old, new = (self._values(side) for side in (self.before, self.after))
+        changed = old != new
+        array[self.window][changed] = new[changed]
+
+    def _values(self, side: bytes) -> np.ndarray:
+        return np.frombuffer(zlib.decompress(side), self.dtype).reshape(self.shape)
+
+    def inverse(self) -> Patch:
+        """The patch that takes this one back."""
+        return replace(self, before=self.after, after=self.before)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        sides = {"before": pack(self.before), "after": pack(self.after)}
+        return {"start": list(self.start), "shape": list(self.shape), "dtype": self.dtype, **sides}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Patch:
+        """The inverse of :meth:`to_json`."""
+        sides = unpack(plain["before"]), unpack(plain["after"])
+        return cls(tuple(plain["start"]), tuple(plain["shape"]), plain["dtype"], *sides)
+
+
+def _squeeze(array: np.ndarray) -> bytes:
+    return zlib.compress(np.ascontiguousarray(array).tobytes(), FAST)
+
+
+def _differing(before: np.ndarray, after: np.ndarray) -> Window | None:
+    """Tightest window around all differences; plane by plane, so that a volume needs no mask of its size."""
+    if before.ndim > 2:
+        found = [(i, _differing(before[i], after[i])) for i in range(len(before))]
+        inner = [(i, window) for i, window in found if window is not None]
+        if not inner:
+            return None
+        axes = zip(*(window for _, window in inner), strict=True)
+        rest = [slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in axes]
+        return (slice(inner[0][0], inner[-1][0] + 1), *rest)
+    differs = before != after
+    if not differs.any():
+        return None
+    ends = [np.flatnonzero(differs.any(axis=tuple(set(range(differs.ndim)) - {axis}))) for axis in range(differs.ndim)]
+    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One click or shape of a prompt layer.
+
+    Parameters
+    ----------
+    kind : str
+        "point", or what shape it is: "rectangle", "ellipse", "polygon", "path" or "line".
+    corners : tuple of tuple of float
+        (corners, axes), in the layer's own pixels and axes.
+    features : tuple of (str, value)
+        Its row of the layer's table.
+    """
+
+    kind: str
+    corners: tuple[tuple[float, ...], ...]
+    features: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Mark:
+        """From ``dataclasses.asdict`` by way of JSON."""
+        corners = tuple(tuple(corner) for corner in plain["corners"])
+        return cls(plain["kind"], corners, tuple((name, value) for name, value in plain["features"]))
+
+
+Marks = tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarksPatch:
+    """A stretch of a prompt layer's marks before and after a change.
+
+    Parameters
+    ----------
+    start : int
+        Number of the first mark that changed.
+    before, after : tuple of Mark
+        What stood there, and what stands there now.
+    """
+
+    start: int
+    before: Marks
+    after: Marks
+
+    @classmethod
+    def between(cls, before: Marks, after: Marks) -> MarksPatch | None:
+        """The shortest patch from one list of marks to another; None where both are the same."""
+        if before == after:
+            return None
+        shorter = min(len(before), len(after))
+        start = next((i for i in range(shorter) if before[i] != after[i]), shorter)
+        left = shorter - start
+        end = next((i for i in range(left) if before[-1 - i] != after[-1 - i]), left)
+        return cls(start, before[start : len(before) - end], after[start : len(after) - end])
+
+    def apply(self, marks: Marks) -> Marks:
+        """The list with what came after."""
+        return marks[: self.start] + self.after + marks[self.start + len(self.before) :]
+
+    def inverse(self) -> MarksPatch:
+        """The patch that takes this one back."""
+        return MarksPatch(self.start, self.after, self.before)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> MarksPatch:
+        """From ``dataclasses.asdict`` by way of JSON."""
+        sides = (tuple(Mark.from_json(mark) for mark in plain[side]) for side in ("before", "after"))
+        return cls(plain["start"], *sides)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was done and can be undone.
+
+    Parameters
+    ----------
+    kind : str
+        What it was, in a word or two for the user: "prompt", "keep", "brush", ...
+    patches : tuple of (int, Patch)
+        What changed in label layers, with the number of each.
+    marks : tuple of (int, MarksPatch)
+        What changed in prompt layers, with the number of each.
+    choice : tuple of int
+        Which candidate was shown before and after.
+    label : int
+        For a kept mask: its label.
+    overwrite : bool
+        For a kept mask: whether it took pixels of other labels.
+    """
+
+    kind: str
+    patches: tuple[tuple[int, Patch], ...] = ()
+    marks: tuple[tuple[int, MarksPatch], ...] = ()
+    choice: tuple[int, int] = (0, 0)
+    label: int = 0
+    overwrite: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.patches or self.marks) or self.choice[0] != self.choice[1]
+
+    def inverse(self) -> Step:
+        """The step that takes this one back."""
+        return replace(
+            self,
+            patches=tuple((number, patch.inverse()) for number, patch in self.patches),
+            marks=tuple((number, patch.inverse()) for number, patch in self.marks),
+            choice=(self.choice[1], self.choice[0]),
+        )
+
+    def apply(self, labels: Mapping[int, np.ndarray], marks: MutableMapping[int, Marks]) -> None:
+        """Bring label arrays and lists of marks, each under its layer's number, to what came after."""
+        for number, patch in self.patches:
+            patch.apply(labels[number])
+        for number, stretch in self.marks:
+            marks[number] = stretch.apply(marks[number])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        patches = [[number, patch.to_json()] for number, patch in self.patches]
+        marks = [[number, asdict(stretch)] for number, stretch in self.marks]
+        rest = {"choice": list(self.choice), "label": self.label, "overwrite": self.overwrite}
+        return {"kind": self.kind, "patches": patches, "marks": marks, **rest}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Step:
+        """The inverse of :meth:`to_json`."""
+        patches = tuple((number, Patch.from_json(patch)) for number, patch in plain["patches"])
+        marks = tuple((number, MarksPatch.from_json(stretch)) for number, stretch in plain["marks"])
+        return cls(plain["kind"], patches, marks, tuple(plain["choice"]), plain["label"], plain["overwrite"])
+
+
+class History:
+    """Steps in the order in which they were made, and how many of them hold; there is no limit."""
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []
+        self.position = 0
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
+        return self.position > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step to do again."""
+        return self.position < len(self._steps)
+
+    @property
+    def undo_name(self) -> str:
+        """What would be undone; empty for nothing."""
+        return self._steps[self.position - 1].kind if self.can_undo else ""
+
+    @property
+    def redo_name(self) -> str:
+        """What would be done again; empty for nothing."""
+        return self._steps[self.position].kind if self.can_redo else ""
+
+    def do(self, step: Step) -> None:
+        """Take note of a step that was made; what was undone before it can no longer be done again."""
+        self._steps[self.position :] = [step]
+        self.position += 1
+
+    def undo(self) -> Step | None:
+        """Go back by a step, and get what is to be applied for that; None when there is none."""
+        if not self.can_undo:
+            return None
+        self.position -= 1
+        return self._steps[self.position].inverse()
+
+    def redo(self) -> Step | None:
+        """Go forward by a step, and get what is to be applied for that; None when there is none."""
+        if not self.can_redo:
+            return None
+        self.position += 1
+        return self._steps[self.position - 1]

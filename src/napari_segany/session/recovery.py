@@ -1,0 +1,110 @@
+"""What a journal's events come to: labels, prompts and history, without a model and without a viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_segany.core.errors import InputError
+from napari_segany.session.events import Did, Event, LayerBase, Said
+from napari_segany.session.history import History, Marks, Step
+from napari_segany.session.journal import JournalFile, read_journal
+
+
+class State:
+    """What all events so far come to.
+
+    Attributes
+    ----------
+    labels : dict of int to ndarray
+        Label arrays, under their layers' numbers.
+    marks : dict of int to tuple of Mark
+        What lies in prompt layers, under their numbers.
+    current : dict of str to int
+        Number of the layer that is in use, of each kind: "labels", "points", "shapes".
+    history : History
+        What can be undone and done again.
+    choice : int
+        Which candidate is shown.
+    finished : bool
+        Whether the session was closed, and not resumed since.
+    """
+
+    def __init__(self) -> None:
+        self.labels: dict[int, np.ndarray] = {}
+        self.marks: dict[int, Marks] = {}
+        self.current: dict[str, int] = {}
+        self.history = History()
+        self.choice = 0
+        self.finished = False
+
+    def take(self, event: Event) -> None:
+        """Bring everything to what it is after an event."""
+        self.finished = event == Did("closed")
+        if isinstance(event, LayerBase):
+            self.add(event)
+        elif isinstance(event, Step):
+            self.history.do(event)
+            event.apply(self.labels, self.marks)
+        elif isinstance(event, Did) and event.what in ("undone", "redone"):
+            step = self.history.undo() if event.what == "undone" else self.history.redo()
+            if step is None:
+                raise InputError(f"something is {event.what} that was never done")
+            step.apply(self.labels, self.marks)
+        elif isinstance(event, Did) and event.what == "chosen":
+            self.choice = event.value
+        elif isinstance(event, Said):
+            self.choice = 0
+
+    def add(self, base: LayerBase) -> None:
+        """Begin with a layer."""
+        self.current[base.kind] = base.number
+        if base.kind != "labels":
+            self.marks[base.number] = base.marks
+            return
+        self.labels[base.number] = np.zeros(base.shape, base.dtype)
+        if base.patch is not None:
+            base.patch.apply(self.labels[base.number])
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A journal and what it comes to."""
+
+    journal: JournalFile
+    state: State
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The label array that was in use last, of the layer's own type; None when no object was ever kept."""
+        number = self.state.current.get("labels")
+        return None if number is None else self.state.labels[number]
+
+    def marks(self, kind: str) -> Marks:
+        """What lies in the prompt layer in use, of "points" or "shapes"."""
+        return self.state.marks.get(self.state.current.get(kind, 0), ())
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it that anyone would miss."""
+        no_labels = self.labels is None or not self.labels.any()
+        return no_labels and not self.marks("points") and not self.marks("shapes") and not len(self.state.history)
+
+
+def recover(path: str | Path) -> Recovered:
+    """Rebuild labels, open prompts and history from a journal, from its patches alone.
+
+    Raises
+    ------
+    InputError
+        As :func:`~napari_segany.session.journal.read_journal`, and when its records contradict each other.
+    """
+    journal, state = read_journal(path), State()
+    for number, event in enumerate(journal.events, start=2):
+        try:
+            state.take(event)
+        except (InputError, LookupError, ValueError) as error:
+            raise InputError(f"line {number} of the session {path} does not follow from those before it") from error
+    return Recovered(journal, state)

@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pytest
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.views import View
+from napari_segany.session.content import content_of
+from napari_segany.session.events import Did, LayerBase, Model, Said
+from napari_segany.session.history import Mark, MarksPatch, Patch, Step
+from napari_segany.session.journal import Header, Journal, decode, encode, read_journal
+from napari_segany.session.recovery import recover
+
+IMAGE = np.zeros((20, 30, 3), np.uint8)
+HEADER = Header("0.1.0", Model("fake", "fake"), content_of(IMAGE), rgb=True, path="somewhere.png")
+CLICK = Mark("point", ((3.25, 4.0),), (("sign", "positive"), ("rank", None)))
+
+
+def painted(*places: tuple[int, int], label: int = 1) -> Patch:
+    after = np.zeros((20, 30), np.int32)
+    after[tuple(zip(*places, strict=True))] = label
+    return Patch.between(np.zeros_like(after), after)
+
+
+EVENTS = (
+    LayerBase(1, "points"),
+    LayerBase(2, "shapes", marks=(Mark("rectangle", ((1.0, 1.0), (2.0, 1.0), (2.0, 2.0), (1.0, 2.0))),)),
+    Step("prompt", marks=((1, MarksPatch(0, (), (CLICK,))),)),
+    Said(View((0, 1), (0, 0)), Prompt((Point(3.25, 4), Point(0.1, 0.2, positive=False)))),
+    Did("accepted", 1),
+    Did("chosen", 2),
+    LayerBase(3, "labels", (20, 30), "<i4", painted((0, 0), label=9)),
+    Step("keep", ((3, painted((3, 4), (3, 5))),), ((1, MarksPatch(0, (CLICK,), ())),), (2, 0), 1, True),
+    Model("vit_b", "sha256:00"),
+    Did("undone"),
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    journal = Journal.create(tmp_path / "sessions" / "one.jsonl", HEADER)
+    for event in EVENTS:
+        journal.write(event)
+    journal.close()
+    return journal.path
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_events_come_back_as_they_were(event):
+    again = decode(json.loads(json.dumps(encode(event))))
+    if isinstance(event, Said):
+        assert again.plane == event.plane
+        assert again.prompt.says_the_same(event.prompt)
+    else:
+        assert again == event
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float32])
+def test_rough_masks_and_logits_come_back_as_they_were(dtype):
+    mask = np.random.default_rng(0).random((13, 7)) > 0.5
+    said = Said(View((1, 2), (4, 0, 0)), Prompt(box=Box(0, 1, 5, 6), text="a cell", mask=mask.astype(dtype)))
+    again = decode(json.loads(json.dumps(encode(said))))
+    assert again.prompt.says_the_same(said.prompt)
+    assert again.prompt.mask.dtype == dtype
+
+
+def test_a_journal_is_read_as_it_was_written(path):
+    found = read_journal(path)
+    assert found.header == HEADER
+    assert found.header.label_shape == (20, 30)
+    assert len(found.events) == len(EVENTS)
+    assert (found.whole, found.warning) == (path.stat().st_size, "")
+    assert all(json.loads(line)["do"] for line in path.read_text().splitlines())
+
+
+def test_recover_needs_no_model(path):
+    found = recover(path)
+    assert found.labels.dtype == np.int32
+    assert found.labels[0, 0] == 9
+    assert found.labels[3, 4] == 0, "it was undone"
+    assert found.marks("points") == (CLICK,)
+    assert found.state.history.redo_name == "keep"
+    assert not found.state.finished
+    found.state.take(Did("redone"))
+    assert found.labels[3, 4] == 1
+    assert found.marks("points") == ()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30])
+def test_a_torn_end_is_cut_off_with_a_word(path, cut):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    found = read_journal(path)
+    assert len(found.events) == len(EVENTS) - 1
+    assert "not written to its end" in found.warning
+    journal = Journal.reopen(path, found.whole)
+    journal.write(EVENTS[-1])
+    journal.close()
+    assert path.read_bytes() == whole
+
+
+def test_zeros_behind_the_end_are_a_torn_end(path):
+    path.write_bytes(path.read_bytes() + bytes(100))
+    assert len(read_journal(path).events) == len(EVENTS)
+
+
+def test_any_other_damage_names_its_line(path):
+    data = path.read_bytes()
+    starts = np.cumsum([0, *(len(line) + 1 for line in data.splitlines())])
+    for place in np.random.default_rng(0).integers(0, len(data), 200):
+        if data[place : place + 1] == b"\n":
+            continue
+        damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        path.write_bytes(damaged)
+        line = int(np.searchsorted(starts, place, side="right"))
+        if damaged.count(b"\n") == data.count(b"\n"):
+            with pytest.raises(InputError, match=f"line {line} of the session"):
+                read_journal(path)
+
+
+def test_a_line_that_is_missing_is_told(path):
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:1] + lines[2:]))
+    with pytest.raises(InputError, match=r"line 3 .* does not follow"):
+        recover(path)
+    path.write_bytes(b"".join(lines[1:]))
+    with pytest.raises(InputError, match=r"line 1 .* does not begin"):
+        recover(path)
+
+
+def test_what_is_no_journal_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read"):
+        read_journal(tmp_path / "none.jsonl")
+    (tmp_path / "some.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(InputError, match="line 1"):
+        read_journal(tmp_path / "some.jsonl")
+    (tmp_path / "some.jsonl").write_bytes(b"")
+    with pytest.raises(InputError, match="not one whole line"):
+        read_journal(tmp_path / "some.jsonl")
+
+
+def test_two_windows_do_not_write_into_one_file(path):
+    first = Journal.reopen(path, read_journal(path).whole)
+    with pytest.raises(InputError, match="another window"):
+        Journal.reopen(path, 0)
+    first.close()
+    assert len(read_journal(path).events) == len(EVENTS)
+    Journal.reopen(path, read_journal(path).whole).close()
