@@ -1,0 +1,302 @@
+"""The objects of a Labels layer: measured into its features, named, and changed one step of undo at a time.
+
+napari finds the row of a label by the column ``index`` of ``Labels.features``. Columns of the user's own stay as they
+are; ours are written anew when pixels, scale or names change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from psygnal import Signal
+from scipy import ndimage
+
+from napari_segany.core.errors import InputError
+from napari_segany.layers import columns
+from napari_segany.layers.columns import About
+from napari_segany.layers.tally import Counter, Tally, add_up
+
+
+class Objects:
+    """Keeps a layer's features up to date with its pixels.
+
+    A block of pixels that did not change is not counted again. Arrays that are not in memory (dask, zarr, several
+    resolutions) are not read at all: of them, only the objects that were noted are listed, without measures.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are shown.
+    labels : Labels
+        Whose objects.
+    image : Image, optional
+        The picture whose intensities are measured.
+
+    Attributes
+    ----------
+    stale : Signal
+        Emitted without arguments when :meth:`update` or :meth:`sweep` may find something new.
+    changed : Signal
+        Emitted without arguments when the features were written.
+    problem : str
+        What is not measured, and why; empty when all is.
+    """
+
+    stale = Signal()
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None = None) -> None:
+        self.viewer, self.labels, self.image = viewer, labels, image
+        self.problem = ""
+        self._counter: Counter | None = None
+        self._about: dict[int, About] = {}
+        self._last: dict[int, int] = {}
+        self._present: set[int] = set()
+        self._written: Tally | None = None
+        self._writing = False
+        self._looked = self._look()
+        self._connections = [
+            *((event, self._touched) for event in (labels.events.paint, labels.events.set_data)),
+            *((getattr(labels.events, name), self._restate) for name in ("scale", "units", "axis_labels")),
+            (labels.events.data, self._renew),
+            (labels.events.features, self._read),
+            *([(image.events.data, self._renew)] if image is not None else []),
+        ]
+        for event, callback in self._connections:
+            event.connect(callback)
+        self._read()
+        self._renew()
+
+    def close(self) -> None:
+        """Disconnect everything; the features stay."""
+        for event, callback in self._connections:
+            event.disconnect(callback)
+        self._connections.clear()
+
+    def _look(self) -> tuple[Any, ...]:
+        dims = self.viewer.dims
+        return dims.current_step, dims.order, dims.ndisplay
+
+    def _touched(self, event: Any) -> None:
+        # napari says set_data also when another slice is shown, and then no pixel has changed
+        look, self._looked = self._looked, self._look()
+        if event.type == "paint" or look == self._looked:
+            self.stale.emit()
+
+    def _restate(self, event: Any = None) -> None:
+        self._written = None
+        self.stale.emit()
+
+    def _renew(self, event: Any = None) -> None:
+        """There is another array, or another picture: count from the start."""
+        self.problem, self._counter = "", None
+        if self.labels.multiscale or not isinstance(self.labels.data, np.ndarray):
+            self.problem = f"{self.labels.name!r} is not in memory: objects kept here are listed, but not measured"
+        else:
+            self._counter = Counter(self.labels.data, self._values())
+        self._restate()
+
+    def _values(self) -> np.ndarray | None:
+        if self.image is None:
+            return None
+        values = self.image.data
+        plain = isinstance(values, np.ndarray) and not self.image.rgb and values.dtype.kind in "buif"
+        if plain and values.shape == self.labels.data.shape:
+            return values
+        self.problem = f"no intensities: {self.image.name!r} is no grey picture in memory of the labels' shape"
+        return None
+
+    def _read(self, event: Any = None) -> None:
+        """Take over what the features say: names and so on, and the columns that are not ours."""
+        if self._writing:
+            return
+        known, self._theirs = columns.read_rows(self.labels.features)
+        for label, about in known.items():
+            self._about[label] = replace(about, pixels=self.about(label).pixels)
+        self._restate()
+
+    def note(self, label: int, *, name: str = "", score: float = math.nan, how: str = "", flags: str = "") -> None:
+        """Say what is known of an object that was just painted; what was known of its label before is forgotten."""
+        self._about[label] = About(name, score, how, flags)
+        self._last.pop(label, None)
+        self._restate()
+
+    def about(self, label: int) -> About:
+        """What is known of an object."""
+        return self._about.get(label, About())
+
+    @property
+    def total(self) -> Tally:
+        """What was counted last."""
+        return add_up([], self.labels.ndim) if self._counter is None else self._counter.total
+
+    @property
+    def present(self) -> list[int]:
+        """Labels of the objects that are there, sorted."""
+        return sorted(self._about) if self._counter is None else self._counter.total.labels.tolist()
+
+    def table(self) -> Any:
+        """The features (DataFrame) of the objects that are there, by their labels."""
+        features = self.labels.features
+        if columns.LABEL not in features:
+            return features.iloc[:0]
+        there = features[columns.LABEL].isin(self.present)
+        return features[there].drop(columns=columns.INDEX).set_index(columns.LABEL)
+
+    def update(self) -> None:
+        """Count what changed and write the features, all at once."""
+        for _ in self.sweep():
+            pass
+
+    def sweep(self) -> Iterator[None]:
+        """Count what changed, a block at each step, and write the features after the last one."""
+        if self._counter is not None:
+            yield from self._counter.sweep()
+        total = self.total
+        if self._written is not total:
+            self._remember(total)
+            self._write(total)
+            self._written = total if self._counter is not None else None
+            self.changed.emit()
+
+    def _remember(self, total: Tally) -> None:
+        """Note sizes, and forget what is known of a label whose object went, and which came back as another one."""
+        counts = dict(zip(total.labels.tolist(), total.pixels.tolist(), strict=True))
+        for label, pixels in counts.items():
+            if label not in self._present and self._last.get(label, pixels) != pixels:
+                self._about.pop(label, None)
+            about = self._about.get(label)
+            if about is not None and about.pixels is None:
+                self._about[label] = replace(about, pixels=pixels)
+        self._present = set(counts)
+        self._last.update(counts)
+
+    def _write(self, total: Tally) -> None:
+        # a row of the user's stays, though there be no such object
+        labels = sorted({*self.present, *(self._theirs.index.tolist() if self._theirs.shape[1] else [])})
+        rows, known = columns.rows_of(labels, total), [self.about(label) for label in labels]
+        intensity = self._counter is not None and self._counter.values is not None
+        ours = {
+            columns.INDEX: labels,
+            columns.LABEL: labels,
+            **columns.known_columns(known),
+            **columns.counted_columns(self.labels, total, rows, intensity=intensity),
+            "flags": columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
+        }
+        theirs = self._theirs.reindex(labels)
+        order = [*ours, *(name for name in theirs if name not in ours)]
+        self._writing = True
+        try:
+            self.labels.features = theirs.assign(**ours)[order]
+        finally:
+            self._writing = False
+
+    def show(self, label: int) -> None:
+        """Select an object and look at it: at the middle one of its slices, with its middle in that of the window.
+
+        Raises
+        ------
+        InputError
+            When there is no such object.
+        """
+        self._check([label])
+        self.labels.selected_label = label
+        if self._counter is None:
+            return
+        dims = self.viewer.dims
+        world = np.full(dims.ndim, math.nan)
+        world[dims.ndim - self.labels.ndim :] = self.labels.data_to_world(self._counter.middle(label))
+        hidden = [axis for axis in dims.not_displayed if not math.isnan(world[axis])]
+        if hidden:
+            dims.set_point(hidden, world[hidden].tolist())
+        # napari 0.9 moved the camera into a scene
+        camera = getattr(self.viewer, "scene", self.viewer).camera
+        centre, shown = np.array(camera.center, float), world[list(dims.displayed)]
+        centre[-len(shown) :] = np.where(np.isnan(shown), centre[-len(shown) :], shown)
+        camera.center = tuple(centre.tolist())
+
+    def delete(self, labels: Iterable[int]) -> None:
+        """Take objects away.
+
+        Raises
+        ------
+        InputError
+            When none is named, one is not there, or the layer cannot be painted into; so do the others.
+        """
+        self._paint(self._pixels(self._check(labels)), 0)
+
+    def merge(self, labels: Iterable[int]) -> int:
+        """Make objects one, with the lowest of their labels, which is returned, and what is known of that one."""
+        first, *others = self._check(labels)
+        if not others:
+            raise InputError("choose two or more objects to merge")
+        self._paint(self._pixels(others), first)
+        return first
+
+    def split(self, label: int) -> list[int]:
+        """Give each piece of an object a label of its own; returned, the largest piece first, which keeps its label.
+
+        Pixels that touch, be it at a corner, belong to one piece, on the same slice or the next.
+        """
+        self._check([label])
+        pixels = self._pixels([label])
+        corner = [axis.min() for axis in pixels]
+        mask = np.zeros([int(axis.max() - low) + 1 for axis, low in zip(pixels, corner, strict=True)], bool)
+        inside = tuple(axis - low for axis, low in zip(pixels, corner, strict=True))
+        mask[inside] = True
+        pieces, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+        if count == 1:
+            raise InputError(f"object {label} is in one piece already")
+        piece = pieces[inside]
+        order = np.argsort(-np.bincount(piece)[1:], kind="stable")
+        names = [label, *range(max(self.present) + 1, max(self.present) + count)]
+        if names[-1] > np.iinfo(self.labels.data.dtype).max:
+            raise InputError(f"{self.labels.name!r} is {self.labels.data.dtype} and has no labels left for the pieces")
+        name_of = np.zeros(count + 1, self.labels.data.dtype)
+        name_of[order + 1] = names
+        for new in names[1:]:
+            self.note(new, how=f"split from {label}")
+        self._paint(pixels, name_of[piece])
+        return names
+
+    def rename(self, label: int, name: str) -> None:
+        """Call an object something else."""
+        self._check([label])
+        if name == self.about(label).name:
+            raise InputError(f"object {label} is called that already" if name else f"object {label} has no name")
+        self._about[label] = replace(self.about(label), name=name)
+        self._restate()
+        self.update()
+
+    def _check(self, labels: Iterable[int]) -> list[int]:
+        """Labels, sorted, all of which there are, counted now."""
+        self.update()
+        wanted = sorted({int(label) for label in labels})
+        if not wanted:
+            raise InputError("choose an object first")
+        gone = sorted(set(wanted) - set(self.present))
+        if gone:
+            raise InputError(f"there is no object {gone[0]}")
+        return wanted
+
+    def _pixels(self, labels: list[int]) -> tuple[np.ndarray, ...]:
+        """Indices of all pixels of objects."""
+        if self._counter is None or not self.labels.editable:
+            raise InputError(f"{self.labels.name!r} cannot be painted into")
+        found = []
+        for label, row in zip(labels, columns.rows_of(labels, self.total), strict=True):
+            window = self.total.window(int(row))
+            inside = np.nonzero(self.labels.data[window] == label)
+            found.append([axis + side.start for axis, side in zip(inside, window, strict=True)])
+        return tuple(np.concatenate(axis) for axis in zip(*found, strict=True))
+
+    def _paint(self, pixels: tuple[np.ndarray, ...], value: Any) -> None:
+        """One step of the layer's undo."""
+        self.labels.data_setitem(pixels, value)
+        self.update()
