@@ -34,3 +34,16 @@ def test_another_stack_is_another_picture():
     for _ in range(2):
         answers.answer(Stack(np.zeros((20, 20))), 0, request(0))
     assert len(answers.segmenter.embedded) == 2
+
+
+def test_a_click_where_the_cursor_was_is_not_worked_out_twice() -> None:
+    segmenter = FakeSegmenter()
+    answers = Answers(lambda: segmenter)
+    stack, view = Stack(np.zeros((20, 30), np.uint8)), View((0, 1), (0, 0))
+    first = answers.answer(stack, 0, SegmentRequest(-1, view, 0, Prompt((Point(5, 6),))))
+    again = answers.answer(stack, 0, SegmentRequest(7, view, 1, Prompt((Point(5, 6 + 1e-9),))))
+    assert again.masks is first.masks
+    assert again.request.generation == 7
+    answers.answer(stack, 0, SegmentRequest(8, view, 1, Prompt((Point(5, 6.01),))))
+    answers.answer(stack, 0, SegmentRequest(9, view, 1, Prompt((Point(5, 6.01, positive=False), Point(1, 1)))))
+    assert len(segmenter.asked) == 3

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.session.embeddings import EmbeddingCache
 from napari_segany.session.session import SegmentRequest, SegmentResult
 
 MODEL = "tiny"
 """The model in the package."""
+SAME_PLACE = 1e-6
+"""Pixels."""
 
 
 def load_default() -> Segmenter:
@@ -43,6 +47,7 @@ class Answers:
         self._load = load
         self._segmenter: Segmenter | None = None
         self.cache = cache or EmbeddingCache()
+        self._last: tuple[ImageEmbedding, Prompt, tuple[Mask, ...]] | None = None
 
     @property
     def segmenter(self) -> Segmenter:
@@ -50,6 +55,11 @@ class Answers:
         if self._segmenter is None:
             self._segmenter = self._load()
         return self._segmenter
+
+    def forget(self) -> None:
+        """Drop all that was computed of the pictures seen so far."""
+        self.cache.clear()
+        self._last = None
 
     def use(self, load: Callable[[], Segmenter]) -> None:
         """Answer with another segmenter from now on; when it cannot be loaded, all stays as it was."""
@@ -80,5 +90,17 @@ class Answers:
         request : SegmentRequest
             What is asked.
         """
-        masks = self.segmenter.segment(self.embed(stack, number), [request.prompt])[0]
-        return SegmentResult(request, tuple(masks))
+        embedding = self.embed(stack, number)
+        if self._last is None or self._last[0] is not embedding or not _alike(self._last[1], request.prompt):
+            masks = tuple(self.segmenter.segment(embedding, [request.prompt])[0])
+            # A click comes where the cursor was, and what it would give has just been worked out.
+            self._last = embedding, request.prompt, masks
+        return SegmentResult(request, self._last[2])
+
+
+def _alike(one: Prompt, other: Prompt) -> bool:
+    """Whether two prompts are one lone click, but for what a transform there and back loses."""
+    if not one.ambiguous or not other.ambiguous:
+        return False
+    a, b = one.points[0], other.points[0]
+    return abs(a.y - b.y) < SAME_PLACE and abs(a.x - b.x) < SAME_PLACE

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,6 +19,19 @@ from napari_segany.core.errors import Cancelled
 
 NICENESS = 5
 """How much the worker gives way to the window on systems where threads have a niceness of their own."""
+
+
+LAST_SECONDS = 30.0
+"""How long the end of the program waits for work that cannot be interrupted."""
+_workers: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[Job | None]] = weakref.WeakKeyDictionary()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Torch must not be computing when the program takes itself apart: it would abort."""
+    for thread, jobs in list(_workers.items()):
+        jobs.put(None)
+        thread.join(LAST_SECONDS)
 
 
 class Job:
@@ -37,7 +52,6 @@ class Job:
     ) -> None:
         self.work, self.done, self.failed = work, done, failed
         self.cancelled = False
-        self.ended = threading.Event()
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -68,6 +82,7 @@ class Jobs(QObject):
         self.destroyed.connect(partial(self._queue.put, None))
         self._thread = threading.Thread(target=self._work, name="napari-segany worker", daemon=True)
         self._thread.start()
+        _workers[self._thread] = self._queue
 
     def run(
         self,
@@ -76,7 +91,6 @@ class Jobs(QObject):
         done: Callable[[Any], object],
         failed: Callable[[Exception], None],
         instead_of: str = "",
-        patience: float = 0.0,
     ) -> Job:
         """Queue work.
 
@@ -88,10 +102,6 @@ class Jobs(QObject):
             Get the result or the exception on the main thread, unless the job was cancelled.
         instead_of : str
             A name; an earlier job of the same name that is not done is cancelled.
-        patience : float
-            Seconds to wait for the result here and now, when nothing else is waiting or running. For work of a few
-            tens of milliseconds: a window that draws itself meanwhile takes the interpreter from the worker, and
-            then draws itself a second time for the result.
         """
         job = Job(work, done, failed)
         if instead_of:
@@ -99,12 +109,9 @@ class Jobs(QObject):
                 self.cancel(self._latest[instead_of])
             self._latest[instead_of] = job
         self._open.append(job)
-        alone = len(self._open) == 1
-        if alone:
+        if len(self._open) == 1:
             self.busy.emit(True)
         self._queue.put(job)
-        if alone and patience and job.ended.wait(patience):
-            self._deliver(job)
         return job
 
     def check(self) -> None:
@@ -159,13 +166,12 @@ class Jobs(QObject):
             except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
                 job.error = error
             self._running = None
-            job.ended.set()
             # a RuntimeError here: the window, and with it this object's C++ half, is gone
             with contextlib.suppress(RuntimeError):
                 self._finished.emit(job)
 
     def _deliver(self, job: Job) -> None:
-        if job.cancelled or job not in self._open:
+        if job.cancelled:
             return
         self._close_job(job)
         if job.error is not None:

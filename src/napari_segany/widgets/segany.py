@@ -18,19 +18,18 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
 from napari_segany.models.registry import ModelSpec
 from napari_segany.run.answers import MODEL, Answers, load_default, load_named
-from napari_segany.session.session import SegmentRequest, Session
+from napari_segany.session.session import SegmentRequest, SegmentResult, Session
 from napari_segany.widgets.candidate_box import CandidateBox
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.finder import Finder
 from napari_segany.widgets.hover import Hover
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.model_box import ModelBox
+from napari_segany.widgets.paint_pause import PaintPause
 from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.status_box import StatusBox
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
-PATIENCE = 0.045
-"""Seconds that the window waits for an answer on a picture that is encoded, before it goes on without."""
 READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
 
 
@@ -65,6 +64,7 @@ class SeganyWidget(QWidget):
         self.everything_box = EverythingBox()
         self.status_box = StatusBox(WELCOME)
         self.finder = Finder(self.everything_box, self.jobs, self.answers, self._failed)
+        self._pause = PaintPause(self)
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
         self._lay_out()
         self._connect()
@@ -182,7 +182,7 @@ class SeganyWidget(QWidget):
         if self.binding is not None:
             binding, self.binding = self.binding, None
             binding.close()
-        self.answers.cache.clear()
+        self.answers.forget()
 
     def _set_labels(self, labels: Labels | None) -> None:
         if self.binding is None or labels is self.binding.labels:
@@ -263,13 +263,14 @@ class SeganyWidget(QWidget):
             self._failed(error)
             return
         self.hover.stop()
-        self.jobs.run(
-            partial(self.answers.answer, stack, number, request),
-            done=self.session.accept,
-            failed=self._failed,
-            instead_of="answer",
-            patience=PATIENCE if self.answers.ready(stack, number) else 0.0,
-        )
+        if self.answers.ready(stack, number):
+            self._pause.begin()
+        work = partial(self.answers.answer, stack, number, request)
+        self.jobs.run(work, done=self._accept, failed=self._failed, instead_of="answer")
+
+    def _accept(self, result: SegmentResult) -> None:
+        self.session.accept(result)
+        self._pause.end()
 
     def _tell(self) -> None:
         result = self.session.result
@@ -336,6 +337,7 @@ class SeganyWidget(QWidget):
         if self._closed:
             return
         self._closed = True
+        self._pause.end()
         self._release()
         self.hover.close()
         self.jobs.close()
