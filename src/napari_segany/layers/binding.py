@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
+from napari_segany.layers.recorder import Recorder
+from napari_segany.session.history import Step
 from napari_segany.session.session import Committed, Session
 
 COLOURS = {read.POSITIVE: "limegreen", read.NEGATIVE: "red"}
@@ -82,6 +86,7 @@ class Binding:
 
     def __init__(self, viewer: ViewerModel, session: Session, image: Image, labels: Labels | None = None) -> None:
         self.viewer, self.session, self.image = viewer, session, image
+        self.recorder = Recorder(viewer, session)
         self.labels: Labels | None = None
         self.set_labels(labels)
         self.overwrite = False
@@ -109,6 +114,7 @@ class Binding:
         if self.preview is None:
             self.preview = write.Preview(self.image)
             self.viewer.add_layer(self.preview.layer)
+            self.recorder.bind_keys(self.preview.layer, self.undo, self.redo)
         if self.shapes is None:
             self.adopt_shapes(self.viewer.add_layer(prompt_shapes(self.image)))
             self._own.append(self.shapes)
@@ -137,6 +143,11 @@ class Binding:
             after.features = {**after.features, read.SIGN: np.full(len(after.data), read.POSITIVE, object)}
         self._connect(after.events.data, self._said)
         self._connect(after.events.features, self._said)
+        self._watch(after)
+
+    def _watch(self, layer: Labels | Points | Shapes) -> None:
+        self.recorder.watch(layer)
+        self.recorder.bind_keys(layer, self.undo, self.redo)
 
     def set_labels(self, labels: Labels | None) -> None:
         """Keep masks in another layer from now on; None has a new one made.
@@ -148,6 +159,7 @@ class Binding:
         """
         if labels is not None:
             write.check_labels(labels, self.image)
+            self._watch(labels)
         self.labels = labels
         self.session.begin_at(1 if labels is None else write.free_label(labels, None, 1))
 
@@ -181,6 +193,8 @@ class Binding:
 
     def refresh(self) -> None:
         """Read the prompts of the plane that is looked at and hand them to the session."""
+        if self.recorder.held:
+            return
         view = self.view()
         if view is None:
             self._said_last = None
@@ -197,10 +211,11 @@ class Binding:
         view = self.view()
         if view is None:
             return
-        if self.points is not None:
-            self._remove(self.points, read.points_here(self.points, self.image, view))
-        if self.shapes is not None:
-            self._remove(self.shapes, read.shapes_here(self.shapes, self.image, view))
+        with self.step(Step("start anew")):
+            if self.points is not None:
+                self._remove(self.points, read.points_here(self.points, self.image, view))
+            if self.shapes is not None:
+                self._remove(self.shapes, read.shapes_here(self.shapes, self.image, view))
 
     @staticmethod
     def _remove(layer: Points | Shapes, indices: np.ndarray) -> None:
@@ -215,7 +230,8 @@ class Binding:
         self._connections.clear()
         self.session.preview_changed.disconnect(self._show)
         self.session.committed.disconnect(self._paint)
-        self.session.discard()
+        self.recorder.close()
+        self.session.forget()
         empty = [layer for layer in self._own if isinstance(layer, Points | Shapes) and not len(layer.data)]
         for layer in (*empty, *([self.preview.layer] if self.preview is not None else [])):
             if layer in self.viewer.layers:
@@ -227,8 +243,53 @@ class Binding:
 
     def _said(self, event: Any) -> None:
         # napari says everything twice, before and after; before, the layer still holds the old points
-        if str(getattr(event, "action", "")).rpartition(".")[2].lower() not in _BEFORE:
+        if str(getattr(event, "action", "")).rpartition(".")[2].lower() not in _BEFORE and not self.recorder.held:
+            self.recorder.note(Step("prompt", choice=(self.session.choice, 0)))
             self.refresh()
+
+    @contextmanager
+    def step(self, about: Step) -> Iterator[None]:
+        """Make one step of undo of all that is done within, to labels and to prompts, and ask once at its end.
+
+        A step within a step belongs to the outer one.
+
+        Parameters
+        ----------
+        about : Step
+            How it is called, and what else there is to say of it.
+        """
+        if self.recorder.held:
+            yield
+            return
+        self.recorder.sync()
+        with self.recorder.hold(replace(about, choice=(self.session.choice, 0))):
+            yield
+        self.refresh()
+
+    def undo(self) -> bool:
+        """Take the last step back; False, and `problem` says so, when there is none."""
+        self.recorder.sync()
+        return self._travel(self.session.undo(), "undo")
+
+    def redo(self) -> bool:
+        """Do the step again that was undone last; False, and `problem` says so, when there is none."""
+        self.recorder.sync()
+        return self._travel(self.session.redo(), "redo")
+
+    def _travel(self, step: Step | None, what: str) -> bool:
+        if step is None:
+            self.problem.emit(f"there is nothing to {what}")
+            return False
+        changed = self.recorder.apply(step)
+        self.refresh()
+        if step.choice[0] != step.choice[1]:
+            self.session.restore_choice(step.choice[1])
+        if step.label:
+            self.session.begin_at(step.label + (what == "redo"))
+        hidden = [layer.name for layer in changed if layer not in self.viewer.layers]
+        if hidden or not (changed or step.choice[0] != step.choice[1]):
+            self.problem.emit(f"{what}: {step.kind}, in a layer that is no longer there")
+        return True
 
     def _look(self, event: Any = None) -> None:
         view = self.view()
@@ -241,6 +302,7 @@ class Binding:
         """The picture has other values now: what was computed from the old ones is void."""
         self._stacks.clear()
         self._view = self._said_last = None
+        self.session.forget(self.session.history)
         self._look()
 
     def _follow(self, event: Any = None) -> None:
@@ -315,7 +377,9 @@ class Binding:
             self.problem.emit(str(error))
             return 0
         rows, columns = np.nonzero(fresh)
-        labels.data_setitem(view.indices(rows, columns), (fresh[rows, columns] + first - 1).astype(labels.data.dtype))
+        values = (fresh[rows, columns] + first - 1).astype(labels.data.dtype)
+        with self.step(Step("keep all", label=first)):
+            labels.data_setitem(view.indices(rows, columns), values)
         self.session.begin_at(first + count)
         return count
 
@@ -338,8 +402,9 @@ class Binding:
         if not write.free_pixels(labels, plane, pixels, overwrite=self.overwrite)[0].size:
             self.problem.emit("nothing was kept: other labels cover the whole mask")
             return False
-        self.session.begin_at(label)
-        self.session.commit()
+        with self.step(Step("keep", label=label, overwrite=self.overwrite)):
+            self.session.begin_at(label)
+            self.session.commit()
         return True
 
     def _output(self) -> Labels:
@@ -347,15 +412,17 @@ class Binding:
         if self.labels is None:
             self.labels = self.viewer.add_layer(write.new_labels(self.image))
             self._own.append(self.labels)
+            self._watch(self.labels)
             self._raise_prompts()
         write.check_labels(self.labels, self.image)
         return self.labels
 
     def _paint(self, kept: Committed) -> None:
-        if self.labels is not None:
-            free = write.free_pixels(self.labels, kept.plane, kept.mask.pixels, overwrite=self.overwrite)
-            self.labels.data_setitem(kept.plane.indices(*free), kept.label)
-        self.clear_prompts()
+        with self.step(Step("keep", label=kept.label, overwrite=self.overwrite)):
+            if self.labels is not None:
+                free = write.free_pixels(self.labels, kept.plane, kept.mask.pixels, overwrite=self.overwrite)
+                self.labels.data_setitem(kept.plane.indices(*free), kept.label)
+            self.clear_prompts()
 
     def _raise_prompts(self) -> None:
         """Keep clicks above labels, and the layer that was being used, in use."""

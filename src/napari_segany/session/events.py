@@ -21,7 +21,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """One of ``ACTS``; `value` is the answer's generation, or the number of the candidate that was chosen."""
+    """One of ``ACTS``; `value` is the generation of an accepted answer, or the candidate that an undo goes back to."""
 
     what: str
     value: int = 0

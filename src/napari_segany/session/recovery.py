@@ -47,16 +47,21 @@ class State:
             self.add(event)
         elif isinstance(event, Step):
             self.history.do(event)
-            event.apply(self.labels, self.marks)
+            self._apply(event)
         elif isinstance(event, Did) and event.what in ("undone", "redone"):
             step = self.history.undo() if event.what == "undone" else self.history.redo()
             if step is None:
                 raise InputError(f"something is {event.what} that was never done")
-            step.apply(self.labels, self.marks)
+            self._apply(step)
         elif isinstance(event, Did) and event.what == "chosen":
             self.choice = event.value
         elif isinstance(event, Said):
             self.choice = 0
+
+    def _apply(self, step: Step) -> None:
+        step.apply(self.labels, self.marks)
+        if step.choice[0] != step.choice[1]:
+            self.choice = step.choice[1]
 
     def add(self, base: LayerBase) -> None:
         """Begin with a layer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 from psygnal import Signal
@@ -9,6 +10,11 @@ from psygnal import Signal
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
+from napari_segany.session.events import Did, Event, Said
+from napari_segany.session.history import History, Step
+
+REMEMBERED = 32
+"""Questions whose masks are kept, so that what is undone is asked as it was asked before; each is about 1 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,24 +68,32 @@ class Session:
         The answer that is shown now.
     choice : int
         Which of its masks is shown, and kept.
+    history : History
+        What can be undone and done again.
     requested : Signal
         Emitted with a :class:`SegmentRequest` that wants an answer; hand that to :meth:`accept`.
     preview_changed : Signal
         Emitted without arguments when `result` changes.
     committed : Signal
         Emitted with a :class:`Committed` that is to be painted.
+    happened : Signal
+        Emitted with an event, see :mod:`napari_segany.session.events`, for each thing that is to be journalled.
     """
 
     requested = Signal(SegmentRequest)
     preview_changed = Signal()
     committed = Signal(Committed)
+    happened = Signal(object)
 
     def __init__(self) -> None:
         self.label = 1
         self.result: SegmentResult | None = None
         self.choice = 0
+        self.history = History()
+        self._wanted = 0
         self._generation = 0
         self._said: tuple[View, Prompt] | None = None
+        self._asked: deque[tuple[View, Prompt, Prompt]] = deque(maxlen=REMEMBERED)
 
     @property
     def mask(self) -> Mask | None:
@@ -95,8 +109,38 @@ class Session:
             From 0, the most confident.
         """
         if self.result is not None and 0 <= choice < len(self.result.masks) and choice != self.choice:
+            self.do(Step("candidate", choice=(self.choice, choice)))
+            self._pick(choice)
+
+    def restore_choice(self, choice: int) -> None:
+        """Show a candidate without making a step of it, as soon as there is an answer that has it."""
+        self.happened.emit(Did("chosen", choice))
+        self._wanted = choice
+        if self.result is not None and not self.waiting and choice < len(self.result.masks):
+            self._pick(choice)
+
+    def _pick(self, choice: int) -> None:
+        if choice != self.choice:
             self.choice = choice
             self.preview_changed.emit()
+
+    def do(self, step: Step) -> None:
+        """Take note of a step that was made."""
+        self.history.do(step)
+        self.happened.emit(step)
+
+    def undo(self) -> Step | None:
+        """What is to be applied to take the last step back; None when there is none."""
+        return self._travelled(self.history.undo(), "undone")
+
+    def redo(self) -> Step | None:
+        """What is to be applied to do the step again that was undone last; None when there is none."""
+        return self._travelled(self.history.redo(), "redone")
+
+    def _travelled(self, step: Step | None, what: str) -> Step | None:
+        if step is not None:
+            self.happened.emit(Did(what))
+        return step
 
     @property
     def waiting(self) -> bool:
@@ -109,9 +153,16 @@ class Session:
         When it only adds clicks to what is answered, the mask that is shown goes back to the model with them, as the
         model was trained (Kirillov et al. 2023, appendix A); without it, further clicks would make masks worse.
 
-        A prompt that names nothing, or only what the object is not, withdraws the question.
+        A prompt that names nothing, or only what the object is not, withdraws the question. What was asked a short
+        while ago, before it was undone, is asked with the mask that it was asked with then.
         """
+        if prompt or self._said is not None:
+            self.happened.emit(Said(plane, prompt))
+        self._ask(plane, prompt)
+
+    def _ask(self, plane: View, prompt: Prompt) -> None:
         self._generation += 1
+        self._wanted = 0
         negative_only = not any(point.positive for point in prompt.points)
         if not prompt or (negative_only and prompt.box is None and prompt.mask is None and not prompt.text.strip()):
             self._said = None
@@ -120,7 +171,12 @@ class Session:
         self._said = plane, prompt
         if self.result is not None and self.result.request.plane != plane:
             self._show(None)
-        self.requested.emit(SegmentRequest(self._generation, plane, self.label, self._continued(prompt)))
+        again = (asked for where, said, asked in self._asked if where == plane and said.says_the_same(prompt))
+        asked = next(again, None)
+        if asked is None:
+            asked = self._continued(prompt)
+            self._asked.append((plane, prompt, asked))
+        self.requested.emit(SegmentRequest(self._generation, plane, self.label, asked))
 
     def _continued(self, prompt: Prompt) -> Prompt:
         """The prompt, with the mask that is shown where it adds clicks to the prompt of that one."""
@@ -134,13 +190,19 @@ class Session:
 
     def repeat(self) -> None:
         """Ask the open or answered question again, after the model or the picture changed."""
+        self.happened.emit(Did("repeated"))
+        self._asked.clear()
         if self._said is not None:
-            self.set_prompt(*self._said)
+            plane, prompt = self._said
+            # without the mask that another model, or another picture, gave
+            self._asked.append((plane, prompt, prompt))
+            self._ask(plane, prompt)
 
     def accept(self, result: SegmentResult) -> bool:
         """Take an answer; False, and nothing changes, when it is stale."""
         if result.request.generation != self._generation or self._said is None:
             return False
+        self.happened.emit(Did("accepted", result.request.generation))
         self._show(result)
         return True
 
@@ -156,16 +218,32 @@ class Session:
         kept = Committed(self.label, plane, self.mask, prompt)
         self.committed.emit(kept)
         self.label = kept.label + 1
-        self.discard()
+        self._clear()
         return kept
 
     def discard(self) -> None:
         """Forget what was said of the current object."""
+        if self._said is not None:
+            self.happened.emit(Did("discarded"))
+        self._clear()
+
+    def forget(self, history: History | None = None) -> None:
+        """Begin anew with nothing said and nothing remembered, and with another history or none."""
+        self._clear()
+        self._asked.clear()
+        self.history = history or History()
+
+    def tell(self, event: Event) -> None:
+        """Have something journalled that changes nothing here, such as a layer that comes into use."""
+        self.happened.emit(event)
+
+    def _clear(self) -> None:
         self._generation += 1
         self._said = None
         self._show(None)
 
     def _show(self, result: SegmentResult | None) -> None:
         if result is not self.result:
-            self.result, self.choice = result, 0
+            wanted = self._wanted if result is not None and self._wanted < len(result.masks) else 0
+            self.result, self.choice = result, wanted
             self.preview_changed.emit()

@@ -1,0 +1,50 @@
+"""What lies in a prompt layer, as values, and back into the layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Points, Shapes
+from pandas import DataFrame
+
+from napari_segany.session.history import Mark, Marks
+
+POINT = "point"
+
+
+def read_marks(layer: Points | Shapes) -> Marks:
+    """All clicks or shapes of a layer with their features, in the layer's order, pixels and axes."""
+    names, rows = [str(name) for name in layer.features], layer.features.to_numpy(object).tolist()
+    features = [tuple((name, _plain(value)) for name, value in zip(names, row, strict=True)) for row in rows]
+    if isinstance(layer, Points):
+        corners = [(tuple(place),) for place in np.asarray(layer.data).tolist()]
+        kinds = [POINT] * len(corners)
+    else:
+        corners = [tuple(tuple(corner) for corner in np.asarray(shape).tolist()) for shape in layer.data]
+        kinds = [str(kind) for kind in layer.shape_type]
+    # napari leaves rows behind when all shapes are taken away at once
+    features = features[: len(corners)]
+    return tuple(Mark(*mark) for mark in zip(kinds, corners, features, strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """A value that equals itself, which NaN does not."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if value is None or value != value else value
+
+
+def write_marks(layer: Points | Shapes, marks: Marks) -> None:
+    """Have exactly these clicks or shapes in a layer; what the next one is drawn like stays as it is."""
+    kinds, defaults = layer.features.dtypes.to_dict(), layer.feature_defaults.copy()
+    table = layer.features.iloc[:0] if not marks else DataFrame([dict(mark.features) for mark in marks])
+    layer.selected_data = set()
+    if isinstance(layer, Points):
+        layer.data = np.array([mark.corners[0] for mark in marks], layer.data.dtype).reshape(-1, layer.ndim)
+    else:
+        widths = list(layer.edge_width)[: len(marks)]
+        layer.data = [(np.array(mark.corners), mark.kind) for mark in marks]
+        layer.edge_width = widths + [layer.current_edge_width] * (len(marks) - len(widths))
+    layer.features = table.astype({name: kind for name, kind in kinds.items() if name in table})
+    layer.feature_defaults = defaults
+    layer.refresh()

@@ -1,0 +1,241 @@
+"""Notices what changes in output and prompt layers, whoever changes it, makes steps of it, and applies steps to them.
+
+Events say where to look; what changed is found by comparing with what the history knows. So nothing is recorded twice,
+and what is restored is not recorded at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from app_model.types import KeyCode, KeyMod
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer, Points, Shapes
+
+from napari_segany.layers.marks import read_marks, write_marks
+from napari_segany.layers.mirror import Mirror, painted_window
+from napari_segany.session.events import LayerBase
+from napari_segany.session.history import Marks, MarksPatch, Step
+from napari_segany.session.session import Session
+
+UNDO = KeyMod.CtrlCmd | KeyCode.KeyZ
+REDO = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
+TOOLS = {"paint": "brush", "erase": "eraser", "fill": "fill", "polygon": "polygon"}
+"""napari's modes in which labels are painted by hand, and what their steps are called."""
+EDIT = "edit"
+
+
+class Recorder:
+    """Makes steps of what changes in layers.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+    session : Session
+        Gets the steps.
+
+    Attributes
+    ----------
+    held : bool
+        Whether what changes now waits to become a step with what follows, or is being restored.
+    """
+
+    def __init__(self, viewer: ViewerModel, session: Session) -> None:
+        self._viewer, self._session = viewer, session
+        self._prompts: dict[int, Points | Shapes] = {}
+        self._marks: dict[int, Marks] = {}
+        self._mirrors: dict[int, Mirror] = {}
+        self._next = 1
+        self._connections: list[tuple[Any, Callable[..., None]]] = []
+        self._keys: list[tuple[Layer, Any, Any]] = []
+        self.held = False
+
+    def watch(self, layer: Labels | Points | Shapes, number: int | None = None) -> None:
+        """Take what lies in a layer as known, and make steps of what changes in it from here on.
+
+        Parameters
+        ----------
+        layer : Labels, Points or Shapes
+            Labels are an array in memory.
+        number : int, optional
+            What the steps of an earlier session call it.
+        """
+        number = number or self._number(layer) or self._next
+        self._next = max(self._next, number + 1)
+        if isinstance(layer, Labels):
+            self._listen(layer)
+            self._mirrors[number] = Mirror(layer)
+            self._session.tell(self._mirrors[number].base(number))
+        else:
+            self._prompts[number], self._marks[number] = layer, read_marks(layer)
+            kind = "points" if isinstance(layer, Points) else "shapes"
+            self._session.tell(LayerBase(number, kind, marks=self._marks[number]))
+
+    def begin_at(self, number: int) -> None:
+        """Know no layer any more; those that are watched from here on get numbers from this one on."""
+        self._prompts.clear()
+        self._marks.clear()
+        self._mirrors.clear()
+        self._next = number
+
+    def _number(self, layer: Layer) -> int | None:
+        layers = [(n, mirror.layer) for n, mirror in self._mirrors.items()]
+        return next((n for n, other in (*layers, *self._prompts.items()) if other is layer), None)
+
+    def _listen(self, layer: Labels) -> None:
+        if self._number(layer) is not None:
+            return
+        for name, callback in (
+            ("paint", self._painted),
+            ("labels_update", self._updated),
+            ("set_data", self._redrawn),
+            ("data", self._replaced),
+        ):
+            event = getattr(layer.events, name)
+            event.connect(callback)
+            self._connections.append((event, callback))
+
+    def bind_keys(self, layer: Layer, undo: Callable[[], object], redo: Callable[[], object]) -> None:
+        """Have the keys of undo and redo do this, instead of napari's own, while a layer is active."""
+        if any(layer is bound for bound, _, _ in self._keys):
+            return
+        for key, act in ((UNDO, undo), (REDO, redo)):
+
+            def press(_: Layer, act: Callable[[], object] = act) -> None:
+                act()
+
+            self._keys.append((layer, key, layer.bind_key(key, press, overwrite=True)))
+
+    def close(self) -> None:
+        """Disconnect everything, and leave the layers' keys as they were."""
+        for event, callback in self._connections:
+            event.disconnect(callback)
+        self._connections.clear()
+        for layer, key, before in self._keys:
+            layer.bind_key(key, before, overwrite=True)
+        self._keys.clear()
+        self.begin_at(1)
+
+    def _mirror(self, event: Any) -> Mirror | None:
+        return next((mirror for mirror in self._mirrors.values() if mirror.layer is event.source), None)
+
+    def _painted(self, event: Any) -> None:
+        """A stroke, told of at its end, or a single change, of which napari tells just before it is written."""
+        mirror = self._mirror(event)
+        if mirror is not None and mirror.fits:
+            window = painted_window(event.value, mirror.whole)
+            mirror.look_at(window)
+            if not self.held and not self._notice(mirror):
+                mirror.look_at(window)
+
+    def _updated(self, event: Any) -> None:
+        mirror = self._mirror(event)
+        if mirror is not None and mirror.window is not None and not self.held:
+            self._notice(mirror)
+
+    def _redrawn(self, event: Any) -> None:
+        """Someone may have written into the array itself and refreshed the layer; napari's own undo does."""
+        mirror = self._mirror(event)
+        if mirror is not None and mirror.fits:
+            mirror.look_at(mirror.shown(self._viewer.dims))
+            if not self.held:
+                self._notice(mirror)
+
+    def _replaced(self, event: Any) -> None:
+        """An array of another shape or type is another layer to the history."""
+        mirror = self._mirror(event)
+        if mirror is None or mirror.fits:
+            return
+        del self._mirrors[self._number(mirror.layer) or 0]
+        if isinstance(mirror.layer.data, np.ndarray):
+            self._mirrors[self._next] = Mirror(mirror.layer)
+            self._session.tell(self._mirrors[self._next].base(self._next))
+            self._next += 1
+
+    def _notice(self, mirror: Mirror) -> bool:
+        return self.note(Step(TOOLS.get(str(mirror.layer.mode), EDIT)), marks=False)
+
+    def sync(self) -> None:
+        """Make a step of what was written into arrays behind everyone's back."""
+        for mirror in self._mirrors.values():
+            mirror.look_at(mirror.anywhere(self._viewer.dims))
+        self.note(Step(EDIT), marks=False)
+
+    def note(self, about: Step, *, marks: bool = True) -> bool:
+        """Make a step of what changed since the last one; False when nothing did.
+
+        Parameters
+        ----------
+        about : Step
+            What else there is to say of it. When marks changed, its first choice is the candidate that was shown.
+        marks : bool
+            Whether prompt layers are looked at, too.
+        """
+        patches = tuple((n, patch) for n, mirror in self._mirrors.items() if (patch := mirror.change()) is not None)
+        stretches = tuple(self._moved()) if marks else ()
+        made = replace(about, patches=patches, marks=stretches, choice=(about.choice[0], 0) if stretches else (0, 0))
+        if made:
+            self._session.do(made)
+        return bool(made)
+
+    def _moved(self) -> Iterator[tuple[int, MarksPatch]]:
+        """What changed in prompt layers; the history knows it from here on."""
+        for number, layer in self._prompts.items():
+            before, self._marks[number] = self._marks[number], read_marks(layer)
+            stretch = MarksPatch.between(before, self._marks[number])
+            if stretch is not None:
+                yield number, stretch
+
+    @contextmanager
+    def hold(self, about: Step | None) -> Iterator[None]:
+        """Make one step of all that changes within; None when that is made of steps, and is known."""
+        self.held = True
+        try:
+            yield
+        finally:
+            self.held = False
+            if about is not None:
+                self.note(about)
+
+    def apply(self, step: Step) -> list[Layer]:
+        """Bring layers to what came after a step, and look at where that is.
+
+        Returns
+        -------
+        list of Layer
+            Those that changed, without those that hold another kind of array by now.
+        """
+        changed: list[Layer] = []
+        with self.hold(None):
+            for number, patch in step.patches:
+                mirror = self._mirrors.get(number)
+                if mirror is not None and mirror.fits:
+                    mirror.apply(patch)
+                    changed.append(mirror.layer)
+                    self._go_to(mirror.layer, np.array([patch.start, np.add(patch.start, patch.shape) - 1], float))
+            for number, stretch in step.marks:
+                if number in self._prompts:
+                    layer = self._prompts[number]
+                    write_marks(layer, stretch.apply(self._marks[number]))
+                    self._marks[number] = read_marks(layer)
+                    changed.append(layer)
+                    self._go_to(layer, np.array((stretch.after or stretch.before)[-1].corners))
+        return changed
+
+    def _go_to(self, layer: Layer, places: np.ndarray) -> None:
+        """Show a slice that some of a layer's pixels, (n, axes), lie on, if the one that is shown does not."""
+        dims = self._viewer.dims
+        extra = dims.ndim - layer.ndim
+        here = np.asarray(layer.world_to_data(np.asarray(dims.point)[extra:]), float)
+        there = np.clip(here, places.min(axis=0) - 0.5, places.max(axis=0) + 0.5)
+        away = np.flatnonzero(here != there).tolist()
+        hidden = [axis for axis in away if axis + extra in dims.not_displayed]
+        if hidden and extra >= 0:
+            near = np.clip(here, places.min(axis=0), places.max(axis=0))
+            world = layer.data_to_world(near)
+            dims.set_point([axis + extra for axis in hidden], [float(world[axis]) for axis in hidden])
