@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Points, Shapes
-from pandas import DataFrame
 
 from napari_segany.session.history import Mark, Marks
 
@@ -16,16 +15,18 @@ POINT = "point"
 def read_marks(layer: Points | Shapes) -> Marks:
     """All clicks or shapes of a layer with their features, in the layer's order, pixels and axes."""
     names, rows = [str(name) for name in layer.features], layer.features.to_numpy(object).tolist()
-    features = [tuple((name, _plain(value)) for name, value in zip(names, row, strict=True)) for row in rows]
-    if isinstance(layer, Points):
-        corners = [(tuple(place),) for place in np.asarray(layer.data).tolist()]
-        kinds = [POINT] * len(corners)
-    else:
-        corners = [tuple(tuple(corner) for corner in np.asarray(shape).tolist()) for shape in layer.data]
-        kinds = [str(kind) for kind in layer.shape_type]
+    points = isinstance(layer, Points)
+    places = [[place] for place in layer.data] if points else layer.data
+    kinds = [POINT] * len(places) if points else [str(kind) for kind in layer.shape_type]
     # napari leaves rows behind when all shapes are taken away at once
-    features = features[: len(corners)]
-    return tuple(Mark(*mark) for mark in zip(kinds, corners, features, strict=True))
+    return tuple(
+        Mark(
+            kind,
+            tuple(tuple(np.asarray(corner).tolist()) for corner in corners),
+            tuple((name, _plain(value)) for name, value in zip(names, row, strict=True)),
+        )
+        for kind, corners, row in zip(kinds, places, rows[: len(places)], strict=True)
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -36,8 +37,12 @@ def _plain(value: Any) -> Any:
 
 def write_marks(layer: Points | Shapes, marks: Marks) -> None:
     """Have exactly these clicks or shapes in a layer; what the next one is drawn like stays as it is."""
-    kinds, defaults = layer.features.dtypes.to_dict(), layer.feature_defaults.copy()
-    table = layer.features.iloc[:0] if not marks else DataFrame([dict(mark.features) for mark in marks])
+    defaults, table = layer.feature_defaults.copy(), layer.features.iloc[:0]
+    if marks:
+        rows = [dict(mark.features) for mark in marks]
+        columns = {name: [row.get(name) for row in rows] for name in rows[0]}
+        kinds = {name: kind for name, kind in table.dtypes.items() if name in columns}
+        table = table[list(kinds)].reindex(range(len(rows))).assign(**columns)[list(columns)].astype(kinds)
     layer.selected_data = set()
     if isinstance(layer, Points):
         layer.data = np.array([mark.corners[0] for mark in marks], layer.data.dtype).reshape(-1, layer.ndim)
@@ -45,6 +50,6 @@ def write_marks(layer: Points | Shapes, marks: Marks) -> None:
         widths = list(layer.edge_width)[: len(marks)]
         layer.data = [(np.array(mark.corners), mark.kind) for mark in marks]
         layer.edge_width = widths + [layer.current_edge_width] * (len(marks) - len(widths))
-    layer.features = table.astype({name: kind for name, kind in kinds.items() if name in table})
+    layer.features = table
     layer.feature_defaults = defaults
     layer.refresh()
