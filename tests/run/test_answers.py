@@ -47,3 +47,17 @@ def test_a_click_where_the_cursor_was_is_not_worked_out_twice() -> None:
     answers.answer(stack, 0, SegmentRequest(8, view, 1, Prompt((Point(5, 6.01),))))
     answers.answer(stack, 0, SegmentRequest(9, view, 1, Prompt((Point(5, 6.01, positive=False), Point(1, 1)))))
     assert len(segmenter.asked) == 3
+
+
+def test_a_click_has_the_same_answer_with_the_cursor_and_without_it() -> None:
+    stack, view = Stack(np.zeros((20, 30), np.uint8)), View((0, 1), (0, 0))
+    asked = []
+    for hovered in (6 - 1e-9, 6 + 1e-9, None):
+        segmenter = FakeSegmenter()
+        answers = Answers(lambda segmenter=segmenter: segmenter)
+        for x in (hovered, 6):
+            if x is not None:
+                answers.answer(stack, 0, SegmentRequest(1, view, 1, Prompt((Point(5, x),))))
+        assert len(segmenter.asked) == 1
+        asked.append(segmenter.asked[0][0].points)
+    assert asked[0] == asked[1] == asked[2]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
-from napari_segany.core.prompts import Prompt
+from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.session.embeddings import EmbeddingCache
 from napari_segany.session.session import SegmentRequest, SegmentResult
 
 MODEL = "tiny"
 """The model in the package."""
-SAME_PLACE = 1e-6
-"""Pixels."""
+GRID = 1024
+"""Parts of a pixel to which a lone click is rounded before it is answered."""
 
 
 def load_default() -> Segmenter:
@@ -90,17 +91,21 @@ class Answers:
         request : SegmentRequest
             What is asked.
         """
-        embedding = self.embed(stack, number)
-        if self._last is None or self._last[0] is not embedding or not _alike(self._last[1], request.prompt):
-            masks = tuple(self.segmenter.segment(embedding, [request.prompt])[0])
+        embedding, prompt = self.embed(stack, number), _on_grid(request.prompt)
+        known = self._last is not None and self._last[0] is embedding and prompt.ambiguous
+        if self._last is None or not known or not self._last[1].says_the_same(prompt):
+            masks = tuple(self.segmenter.segment(embedding, [prompt])[0])
             # A click comes where the cursor was, and what it would give has just been worked out.
-            self._last = embedding, request.prompt, masks
+            self._last = embedding, prompt, masks
         return SegmentResult(request, self._last[2])
 
 
-def _alike(one: Prompt, other: Prompt) -> bool:
-    """Whether two prompts are one lone click, but for what a transform there and back loses."""
-    if not one.ambiguous or not other.ambiguous:
-        return False
-    a, b = one.points[0], other.points[0]
-    return abs(a.y - b.y) < SAME_PLACE and abs(a.x - b.x) < SAME_PLACE
+def _on_grid(prompt: Prompt) -> Prompt:
+    """A lone click without what a transform there and back adds to it.
+
+    So a click has the answer of the cursor that was there before it, to the last bit, and has it again without one.
+    """
+    if not prompt.ambiguous:
+        return prompt
+    point = prompt.points[0]
+    return replace(prompt, points=(Point(round(point.y * GRID) / GRID, round(point.x * GRID) / GRID),))
