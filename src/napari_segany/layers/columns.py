@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 
 from napari_segany.layers.tally import Tally
 
@@ -60,6 +60,13 @@ def physical(labels: Labels) -> tuple[tuple[float, ...], str, list[int]]:
     return tuple(abs(float(step)) for step in labels.scale), "pixel" if unit == "px" else unit, space
 
 
+def grey_values(labels: Labels, image: Image | None) -> np.ndarray | None:
+    """The picture's values, where they are numbers in memory and of the labels' shape."""
+    values = None if image is None or image.rgb else image.data
+    fits = isinstance(values, np.ndarray) and values.dtype.kind in "buif" and values.shape == labels.data.shape
+    return values if fits else None
+
+
 def read_rows(features: Any) -> tuple[dict[int, About], Any]:
     """What a layer's features say of its objects, by label, and the columns that are not ours.
 
@@ -83,11 +90,10 @@ def read_rows(features: Any) -> tuple[dict[int, About], Any]:
 
 
 def known_columns(known: Sequence[About]) -> dict[str, np.ndarray]:
-    """Columns of what is known."""
+    """Columns of what is known and comes first."""
     return {
         "name": np.array([about.name for about in known], object),
         "score": np.array([about.score for about in known], float),
-        "how": np.array([about.how for about in known], object),
     }
 
 

@@ -103,14 +103,10 @@ class Objects:
         self._restate()
 
     def _values(self) -> np.ndarray | None:
-        if self.image is None:
-            return None
-        values = self.image.data
-        plain = isinstance(values, np.ndarray) and not self.image.rgb and values.dtype.kind in "buif"
-        if plain and values.shape == self.labels.data.shape:
-            return values
-        self.problem = f"no intensities: {self.image.name!r} is no grey picture in memory of the labels' shape"
-        return None
+        values = columns.grey_values(self.labels, self.image)
+        if values is None and self.image is not None:
+            self.problem = f"no intensities: {self.image.name!r} is no grey picture in memory of the labels' shape"
+        return values
 
     def _read(self, event: Any = None) -> None:
         """Take over what the features say: names and so on, and the columns that are not ours."""
@@ -130,6 +126,11 @@ class Objects:
     def about(self, label: int) -> About:
         """What is known of an object."""
         return self._about.get(label, About())
+
+    @property
+    def known(self) -> dict[int, About]:
+        """What is known of objects, by label, also of some that are gone and may come back."""
+        return dict(self._about)
 
     @property
     def total(self) -> Tally:
@@ -187,6 +188,7 @@ class Objects:
             columns.LABEL: labels,
             **columns.known_columns(known),
             **columns.counted_columns(self.labels, total, rows, intensity=intensity),
+            "how": np.array([about.how for about in known], object),
             "flags": columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
         }
         theirs = self._theirs.reindex(labels)

@@ -1,0 +1,227 @@
+"""The table of objects, and what can be done with them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QHBoxLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.layers.objects import Objects
+from napari_segany.widgets.object_rows import FeaturesView, ObjectRows
+
+REST_MS = 100
+"""How long after a change it is counted, together with those that follow it."""
+STEP_SECONDS = 0.012
+"""How long the window waits for the counting at a time."""
+UNDO = "One step of the layer's undo (Ctrl+Z while the Labels layer is selected)."
+
+
+class ObjectsBox(QWidget):
+    """Lists the objects of a Labels layer; a click on one looks at it.
+
+    While it is hidden nothing is counted; it is made up for when it is shown, or by :meth:`update_now`.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+
+    Attributes
+    ----------
+    objects : Objects or None
+        What is listed.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.objects: Objects | None = None
+        self._rows: ObjectRows | None = None
+        self._sweep: Iterator[None] | None = None
+        self._stale = False
+        self._chosen: list[int] = []
+        self.view = FeaturesView()
+        self._filter = QLineEdit()
+        self._filter.setPlaceholderText("Filter: a label, or part of a name, a flag, how it was made")
+        self._filter.setClearButtonEnabled(True)
+        self._note = QLabel()
+        self._note.setWordWrap(True)
+        self.buttons = {
+            "Delete": self._button("Delete", f"Take the selected objects away. {UNDO}", self._delete),
+            "Merge": self._button("Merge", f"Make one of the selected objects. {UNDO}", self._merge),
+            "Split": self._button("Split", f"Give each separate piece a label of its own. {UNDO}", self._split),
+            "Rename": self._button("Rename", "Give the selected object a name; pixels stay as they are.", self._rename),
+        }
+        self._lay_out()
+        self._rest = QTimer(self, singleShot=True, interval=REST_MS)
+        self._rest.timeout.connect(self._begin)
+        self._steps = QTimer(self, interval=0)
+        self._steps.timeout.connect(self._step)
+        self._typed = QTimer(self, singleShot=True, interval=REST_MS)
+        self._typed.timeout.connect(self._apply_filter)
+        self._filter.textChanged.connect(lambda _: self._typed.start())
+        self._tell()
+
+    def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.clicked.connect(lambda _=False: self._try(act))
+        return button
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        for button in self.buttons.values():
+            row.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._filter)
+        layout.addWidget(self.view.widget, 1)
+        layout.addLayout(row)
+        layout.addWidget(self._note)
+
+    @property
+    def text(self) -> str:
+        """What is said below the table."""
+        return self._note.text()
+
+    def bind(self, labels: Labels | None, image: Image | None = None) -> None:
+        """List the objects of another layer, and measure another picture; None lets go of both."""
+        if self.objects is not None and self.objects.labels is labels and self.objects.image is image:
+            return
+        self._release()
+        if labels is not None:
+            self.objects = Objects(self._viewer, labels, image)
+            self._rows = ObjectRows(self.objects)
+            self.objects.stale.connect(self._wait)
+            self.objects.changed.connect(self._tell)
+            self._rows.chosen_changed.connect(self._choose)
+            self._rows.picked.connect(self._look)
+            self._apply_filter()
+            self._wait()
+            if self.isVisible():
+                self.view.show_rows(self._rows)
+        self._tell()
+
+    def _release(self) -> None:
+        self._rest.stop()
+        self._steps.stop()
+        self._sweep = None
+        self.view.show_rows(None)
+        if self._rows is not None and self.objects is not None:
+            self._rows.chosen_changed.disconnect(self._choose)
+            self._rows.picked.disconnect(self._look)
+            self._rows.close()
+            self.objects.stale.disconnect(self._wait)
+            self.objects.changed.disconnect(self._tell)
+            self.objects.close()
+        self._rows = self.objects = None
+
+    def note(self, label: int, *, name: str = "", score: float = math.nan, how: str = "", flags: str = "") -> None:
+        """Say what is known of an object that was just kept, see :meth:`Objects.note`."""
+        if self.objects is not None:
+            self.objects.note(label, name=name, score=score, how=how, flags=flags)
+
+    def update_now(self) -> None:
+        """Count what changed here and now, for somebody who needs the layer's features to be true."""
+        if self.objects is not None:
+            self.objects.update()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Make up for what was not counted while nobody looked."""
+        super().showEvent(event)
+        self.view.show_rows(self._rows)
+        if self._stale:
+            self._wait()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Count no more."""
+        super().hideEvent(event)
+        self._stale |= self._steps.isActive()
+        self._rest.stop()
+        self._steps.stop()
+        self.view.show_rows(None)
+
+    def _wait(self) -> None:
+        """Pixels changed: count soon, if somebody looks."""
+        self._stale = True
+        if self.isVisible() and not self._rest.isActive() and not self._steps.isActive():
+            self._rest.start()
+
+    def _begin(self) -> None:
+        if self.objects is not None:
+            self._stale = False
+            self._sweep = self.objects.sweep()
+            self._steps.start()
+
+    def _step(self) -> None:
+        until = time.perf_counter() + STEP_SECONDS
+        while self._sweep is not None and time.perf_counter() < until:
+            if next(self._sweep, self) is self:
+                self._sweep = None
+        if self._sweep is None:
+            self._steps.stop()
+            if self._stale:
+                self._wait()
+
+    def _apply_filter(self) -> None:
+        if self._rows is not None:
+            self._rows.filter(self._filter.text())
+            self._tell()
+
+    def _choose(self) -> None:
+        """Other rows are selected: some buttons make no sense now."""
+        before, self._chosen = self._chosen, self._rows.chosen if self._rows is not None else []
+        count = len(self._chosen)
+        for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
+            self.buttons[name].setEnabled(fits)
+        if self._chosen != before:
+            self.view.scroll()
+
+    def _look(self, label: int) -> None:
+        if self.objects is not None:
+            self._try(partial(self.objects.show, label))
+
+    def _tell(self) -> None:
+        self._choose()
+        if self.objects is None or self._rows is None:
+            self._note.setText("No Labels layer yet: one is made when the first mask is kept.")
+            return
+        there, shown = len(self.objects.present), self._rows.count
+        count = f"{there} objects" if shown == there else f"{shown} of {there} objects"
+        self._note.setText(f"{count}. {self.objects.problem}".strip())
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except SeganyError as error:
+            show_warning(str(error))
+
+    def _delete(self) -> None:
+        if self.objects is not None:
+            self.objects.delete(self._chosen)
+
+    def _merge(self) -> None:
+        if self.objects is not None and self._rows is not None:
+            self._rows.choose([self.objects.merge(self._chosen)])
+
+    def _split(self) -> None:
+        if self.objects is not None and self._rows is not None and self._chosen:
+            self._rows.choose(self.objects.split(self._chosen[0]))
+
+    def _rename(self) -> None:
+        if self.objects is None or not self._chosen:
+            return
+        label = self._chosen[0]
+        before = self.objects.about(label).name
+        name, said = QInputDialog.getText(self, "Rename", f"Name of object {label}", text=before)
+        if said:
+            self.objects.rename(label, name.strip())
