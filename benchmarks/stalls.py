@@ -1,4 +1,4 @@
-"""The longest time for which the window does not answer: napari alone, and while slices are encoded and clicks answered.
+"""The longest time that the window does not answer: napari alone, and while slices are encoded and clicks answered.
 
 python benchmarks/stalls.py [--side 1024] [--rounds 3]
 

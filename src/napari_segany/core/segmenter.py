@@ -13,7 +13,7 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ImageEmbedding:
     """What a segmenter keeps of a plane, so that prompts can be answered at once.
 

@@ -57,6 +57,11 @@ class Answers:
             self._segmenter = self._load()
         return self._segmenter
 
+    @property
+    def name(self) -> str:
+        """Name of the segmenter, or of the model in the package while there is none yet."""
+        return MODEL if self._segmenter is None else self._segmenter.name
+
     def forget(self) -> None:
         """Drop all that was computed of the pictures seen so far."""
         self.cache.clear()
@@ -64,7 +69,16 @@ class Answers:
 
     def use(self, load: Callable[[], Segmenter]) -> None:
         """Answer with another segmenter from now on; when it cannot be loaded, all stays as it was."""
-        self._segmenter = load()
+        segmenter = load()
+        self.close()
+        self._segmenter = segmenter
+
+    def close(self) -> None:
+        """Let go of the segmenter; one in a process of its own is ended."""
+        end = getattr(self._segmenter, "close", None)
+        if end is not None:
+            end()
+        self._segmenter = self._last = None
 
     def ready(self, stack: Stack, number: int) -> bool:
         """Whether the plane is encoded, so that an answer takes no longer than a glance."""

@@ -140,6 +140,10 @@ class Jobs(QObject):
         self.cancel_all()
         self._queue.put(None)
 
+    def end(self) -> None:
+        """Let the thread end when what is queued is done."""
+        self._queue.put(None)
+
     def join(self, seconds: float) -> None:
         """Wait until the thread has ended, after :meth:`close`."""
         self._thread.join(seconds)

@@ -14,10 +14,13 @@ from qtpy.QtCore import QEvent, Signal
 from qtpy.QtWidgets import QFormLayout, QTabWidget, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
+from napari_segany.core.planes import LazyArray
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.read import image_array
 from napari_segany.models.registry import ModelSpec
-from napari_segany.run.answers import MODEL, Answers, load_default, load_named
+from napari_segany.run.answers import MODEL, Answers
+from napari_segany.run.remote import load_remote, load_remote_default
 from napari_segany.session.session import SegmentRequest, SegmentResult, Session
 from napari_segany.widgets.candidate_box import CandidateBox
 from napari_segany.widgets.everything_box import EverythingBox
@@ -27,6 +30,7 @@ from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.model_box import ModelBox
 from napari_segany.widgets.paint_pause import PaintPause
 from napari_segany.widgets.prompt_box import PromptBox
+from napari_segany.widgets.resume_box import ResumeBox
 from napari_segany.widgets.status_box import StatusBox
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
@@ -46,12 +50,13 @@ class SeganyWidget(QWidget):
 
     _arrived = Signal(float, float)
 
-    def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> None:
+    def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_remote_default) -> None:
         super().__init__()
         self._closed = False
         self.viewer: ViewerModel = napari_viewer
         self.session = Session()
         self.answers = Answers(load)
+        self.keeper = Keeper(self.session, lambda: self.answers.name)
         self.binding: Binding | None = None
         self.jobs = Jobs(self)
         self.image_chooser = ComboBox(choices=lambda _: self._layers(Image), nullable=True)
@@ -63,6 +68,7 @@ class SeganyWidget(QWidget):
         self.candidate_box = CandidateBox()
         self.everything_box = EverythingBox()
         self.status_box = StatusBox(WELCOME)
+        self.resume_box = ResumeBox()
         self.finder = Finder(self.everything_box, self.jobs, self.answers, self._failed)
         self._pause = PaintPause(self)
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
@@ -98,6 +104,7 @@ class SeganyWidget(QWidget):
         layout.addLayout(form)
         layout.addWidget(self.tabs)
         layout.addWidget(self.status_box)
+        layout.addWidget(self.resume_box)
         layout.addStretch()
 
     def _connect(self) -> None:
@@ -113,6 +120,9 @@ class SeganyWidget(QWidget):
         self.jobs.busy.connect(self.status_box.set_busy)
         self.status_box.cancelled.connect(self._cancel)
         self.model_box.chosen.connect(self._load)
+        self.keeper.problem.connect(show_warning)
+        self.keeper.begun.connect(self.resume_box.withdraw)
+        self.resume_box.resumed.connect(self._resume)
         self._arrived.connect(self.status_box.set_progress)
         self.candidate_box.chosen.connect(self.session.choose)
         self.finder.said.connect(self.status_box.say)
@@ -163,6 +173,7 @@ class SeganyWidget(QWidget):
         if image is None:
             self.status_box.say(WELCOME)
             return
+        self.keeper.watch(partial(image_array, image), rgb=image.rgb, path=str(image.source.path or ""))
         self.binding = Binding(self.viewer, self.session, image)
         self.binding.problem.connect(self.status_box.warn)
         self.binding.moved.connect(self._prepare)
@@ -172,9 +183,29 @@ class SeganyWidget(QWidget):
         self.hover.bind(self.binding)
         self._show_layers()
         self._prepare()
+        find = partial(_unfinished, image_array(image))
+        self.jobs.run(find, done=self._offer, failed=self._failed, instead_of="find session")
+
+    def _offer(self, found: Recovered | None) -> None:
+        """Offer to go on with an earlier session, unless another one has begun."""
+        if found is not None and self.keeper.path is None:
+            self.resume_box.offer(found)
+
+    def _resume(self, found: Recovered) -> None:
+        if self.binding is None:
+            return
+        try:
+            self.keeper.resume(found)
+        except SeganyError as error:
+            self._failed(error)
+            return
+        self.binding.resume(found)
+        self._show_layers()
 
     def _release(self) -> None:
         """Let go of the image and of everything that was computed from it."""
+        self.keeper.close()
+        self.resume_box.withdraw()
         self.jobs.cancel_all()
         self.hover.bind(None)
         self.finder.bind(None)
@@ -246,7 +277,7 @@ class SeganyWidget(QWidget):
 
         self.jobs.cancel_all()
         self.status_box.say(f"Loading {spec.name} …")
-        load = partial(load_named, spec.name, self._report)
+        load = partial(load_remote, spec.name, self._report)
         self.jobs.run(partial(self.answers.use, load), done=done, failed=failed)
 
     def _report(self, done: int, total: int | None) -> None:
@@ -339,9 +370,16 @@ class SeganyWidget(QWidget):
         self._closed = True
         self._pause.end()
         self._release()
+        self.keeper.disconnect()
         self.hover.close()
-        self.jobs.close()
+        self.jobs.run(self.answers.close, done=lambda _: None, failed=self._failed)
+        self.jobs.end()
         for key in self._keys():
             self.viewer.bind_key(key, None)
         for event in ("inserted", "removed", "renamed"):
             getattr(self.viewer.layers.events, event).disconnect(self._refresh_choices)
+
+
+def _unfinished(array: LazyArray) -> Recovered | None:
+    """An earlier session of an image; runs in the worker."""
+    return unfinished(content_of(array))

@@ -1,0 +1,110 @@
+"""The process that computes: loads a model, keeps the embeddings used last, answers until nobody asks any more.
+
+``python -m napari_segany.run.worker ADDRESS``, with the key of the line on the standard input; started by
+:class:`napari_segany.run.remote.Remote` only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from multiprocessing.connection import Client, Connection
+from typing import Any
+
+import numpy as np
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.everything import Filters, Seeding
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.run.answers import load_named
+from napari_segany.run.parcels import packed
+from napari_segany.session.embeddings import EmbeddingCache
+
+NICENESS = 5
+"""How much it gives way to the window."""
+
+
+class Worker:
+    """What can be asked of the process; the methods are those that :meth:`Remote.call` names.
+
+    Parameters
+    ----------
+    line : Connection
+        To the one who asks.
+    """
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._segmenter: Segmenter | None = None
+        self._kept = EmbeddingCache()
+
+    def serve(self) -> None:
+        """Answer until the line is cut."""
+        while True:
+            try:
+                method, given = self._line.recv()
+            except (EOFError, OSError):
+                return
+            try:
+                answer = "done", getattr(self, f"do_{method}")(*given)
+            except SeganyError as error:
+                answer = "error", error
+            except Exception:  # noqa: BLE001 - whatever went wrong is told where it can be read
+                answer = "error", RuntimeError(traceback.format_exc())
+            self._line.send(answer)
+
+    def do_load(self, name: str) -> tuple[str, str, Filters | None]:
+        """Load a model: its name and device, and its filters where it has seeds."""
+        segmenter = load_named(name, lambda done, total: self._line.send(("progress", (done, total))))
+        self._segmenter = segmenter
+        filters = segmenter.filters if isinstance(segmenter, Seeding) else None
+        return segmenter.name, str(getattr(segmenter, "device", "cpu")), filters
+
+    def do_embed(self, token: int, plane: np.ndarray) -> ImageEmbedding:
+        """Encode a plane and keep it under a number."""
+        embedding = self._model.embed(plane)
+        self._kept.put(token, embedding)
+        return embedding
+
+    def do_keep(self, token: int, embedding: ImageEmbedding) -> bool:
+        """Keep an embedding that had been dropped, or was made elsewhere."""
+        self._kept.put(token, embedding)
+        return True
+
+    def do_segment(
+        self, token: int, prompts: list[Prompt], candidates: int | None, at_least: float
+    ) -> list[list[Any]] | None:
+        """Answer prompts; None when the embedding is not kept any more."""
+        embedding = self._kept.get(token)
+        if embedding is None:
+            return None
+        answers = self._model.segment(embedding, prompts, candidates=candidates, at_least=at_least)
+        return [[packed(mask) for mask in masks] for masks in answers]
+
+    def do_seeds(self, token: int) -> list[Prompt] | None:
+        """Where objects seem to be; None when the embedding is not kept any more."""
+        embedding = self._kept.get(token)
+        if embedding is None or not isinstance(self._model, Seeding):
+            return None
+        return self._model.seeds(embedding)
+
+    @property
+    def _model(self) -> Segmenter:
+        if self._segmenter is None:
+            raise SeganyError("no model is loaded")
+        return self._segmenter
+
+
+def main() -> None:
+    """Connect to the one who started this process, and serve."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    key = sys.stdin.buffer.read()
+    with Client(sys.argv[1], authkey=key) as line:
+        Worker(line).serve()
+
+
+if __name__ == "__main__":
+    main()

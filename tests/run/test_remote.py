@@ -1,0 +1,124 @@
+"""A segmenter in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from napari_segany.core.errors import Cancelled, InputError, ModelError
+from napari_segany.core.everything import Seeding, filters_of
+from napari_segany.core.masks import Mask
+from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.synthetic import synthetic_image
+from napari_segany.run.answers import load_default
+from napari_segany.run.parcels import packed, unpacked
+from napari_segany.run.remote import Remote, RemoteSegmenter, load_remote, load_remote_default
+
+PLANE = synthetic_image(np.random.default_rng(0), (200, 260), kind="fluorescence", radius=14).image
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[Segmenter]:
+    segmenter = load_remote_default()
+    yield segmenter
+    segmenter.close()
+
+
+def test_it_answers_as_a_segmenter_here_does(remote: Segmenter) -> None:
+    here = load_default()
+    assert remote.name == here.name
+    assert isinstance(remote, Seeding)
+    assert filters_of(remote) == filters_of(here)
+    there, local = remote.embed(PLANE), here.embed(PLANE)
+    assert there.shape == local.shape
+    assert list(there.features) == list(local.features)
+    prompts = [Prompt((Point(60, 80),)), Prompt(box=Box(20, 20, 60, 70))]
+    for ours, theirs in zip(here.segment(local, prompts), remote.segment(there, prompts), strict=True):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.pixels.shape == other.pixels.shape == (200, 260)
+            # other threads may add in another order
+            assert np.mean(one.pixels != other.pixels) < 1e-3
+            assert one.score == pytest.approx(other.score, abs=1e-2)
+    assert len(remote.seeds(there)) == pytest.approx(len(here.seeds(local)), abs=1)
+
+
+def test_an_embedding_that_was_dropped_there_or_made_elsewhere_is_sent(remote: RemoteSegmenter) -> None:
+    embedding = load_default().embed(PLANE)
+    (first,) = remote.segment(embedding, [Prompt((Point(60, 80),))])
+    assert first
+    remote._remote.call("load", "tiny")
+    remote._tokens[embedding] = 10_000
+    (again,) = remote.segment(embedding, [Prompt((Point(60, 80),))])
+    assert np.array_equal(first[0].pixels, again[0].pixels)
+
+
+def test_errors_come_across_and_the_next_call_is_answered(remote: Segmenter) -> None:
+    with pytest.raises(InputError, match="a plane is"):
+        remote.embed(np.zeros((3, 3)))
+    embedding = remote.embed(PLANE)
+    with pytest.raises(InputError, match="an empty prompt"):
+        remote.segment(embedding, [Prompt()])
+    assert remote.segment(embedding, [Prompt((Point(3, 3),))])
+
+
+def test_a_model_that_is_not_known() -> None:
+    with pytest.raises(ModelError, match="nothing"):
+        load_remote("nothing")
+
+
+def test_a_process_that_died_says_so_in_one_line() -> None:
+    remote = Remote()
+    remote._process.kill()
+    with pytest.raises(ModelError, match="the process that computes has ended"):
+        remote.call("load", "tiny")
+    assert not remote.alive
+
+
+def test_the_process_ends_with_the_one_who_asks() -> None:
+    remote = Remote()
+    remote._line.close()
+    started = time.monotonic()
+    assert remote._process.wait(30) == 0
+    assert time.monotonic() - started < 30
+
+
+def test_what_is_stopped_by_its_progress_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Remote()
+    monkeypatch.setattr(remote, "_line", _Line([("progress", (1, 2)), ("done", None)]))
+
+    def stop(done: int, total: int | None) -> None:
+        raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        remote.call("load", "vit_b", progress=stop)
+    assert not remote.alive
+
+
+class _Line:
+    def __init__(self, news: list[tuple[str, object]]) -> None:
+        self._news = news
+
+    def send(self, question: object) -> None:
+        pass
+
+    def recv(self) -> tuple[str, object]:
+        return self._news.pop(0)
+
+
+@pytest.mark.parametrize("where", [(0, 0), (5, 7), None])
+def test_a_mask_comes_back_as_it_was(where: tuple[int, int] | None) -> None:
+    pixels, logits = np.zeros((12, 15), bool), np.full((8, 8), -10, np.float32)
+    if where is not None:
+        pixels[where] = True
+        logits[where] = np.float32(0.1)
+    mask = unpacked(packed(Mask(pixels, 0.7, logits, 0.9)))
+    assert np.array_equal(mask.pixels, pixels)
+    assert mask.pixels.dtype == bool
+    assert np.array_equal(mask.logits, logits)
+    assert mask.logits.dtype == np.float32
+    assert (mask.score, mask.stability) == (0.7, 0.9)
