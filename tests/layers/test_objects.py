@@ -204,6 +204,22 @@ def test_columns_and_rows_of_the_users_stay():
     assert "kind" not in desk.labels.features
 
 
+def test_a_name_written_into_a_cell_is_taken_over(desk):
+    desk.labels.features.loc[1, "name"] = "by hand"
+    desk.labels.data_setitem((np.array([0]), np.array([0])), 9)
+    desk.objects.update()
+    assert desk.table["name"].to_dict() == {1: "", 2: "by hand", 5: "", 9: ""}
+
+
+def test_several_resolutions_are_not_read():
+    data = blobs((40, 40), 5)
+    desk = Desk([data, data[::2, ::2]])
+    assert "not in memory" in desk.objects.problem
+    desk.objects.note(3, name="mine")
+    desk.objects.update()
+    assert desk.table["name"].to_dict() == {3: "mine"}
+
+
 def test_paint_on_what_was_kept_is_flagged_until_it_is_undone(desk):
     desk.objects.note(1, score=0.9)
     desk.objects.update()
@@ -340,10 +356,11 @@ def test_two_thousand_objects_are_followed_in_much_less_than_a_second():
     data = np.kron(np.arange(1, 2026).reshape(45, 45), np.pad(np.ones((30, 30), int), (0, 15)))
     data = np.pad(data, (0, 2048 - len(data))).astype(np.int32)
     desk = Desk(data, np.ones((2048, 2048), np.float32))
-    rows, columns = np.mgrid[1000:1010, 40:44]
-    desk.labels.data_setitem((rows.ravel(), columns.ravel()), 5000)
-    begin = time.perf_counter()
-    desk.objects.update()
-    taken = time.perf_counter() - begin
-    assert len(desk.table) == 2026
-    assert taken < 0.7, f"{taken:.3f} s"
+    taken = []
+    for top in (1000, 1100, 1200):
+        desk.labels.data_setitem(tuple(axis.ravel() for axis in np.mgrid[top : top + 10, 40:44]), 4000 + top)
+        begin = time.perf_counter()
+        desk.objects.update()
+        taken.append(time.perf_counter() - begin)
+    assert len(desk.table) == 2028
+    assert min(taken) < 0.5, taken

@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_segany.widgets import objects_box as module
@@ -118,11 +118,12 @@ def test_a_label_picked_in_the_layer_selects_its_row_and_the_view_stays(opened):
 def test_sorted_by_a_column_and_linked_all_the_same(opened):
     header = opened.view.horizontalHeader()
     area = opened.box._rows.features.columns.get_loc("area [pixel^2]") + 1
-    place = header.sectionViewportPosition(area) + 8
     opened.view.scrollTo(opened.view.model().index(0, area))
     place = header.sectionViewportPosition(area) + 8
     for _ in range(2):
-        opened.hand.qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=_point(place, header))
+        opened.hand.qtbot.mouseClick(
+            header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, header.height() // 2)
+        )
     ascending = header.sortIndicatorOrder() == Qt.SortOrder.AscendingOrder
     assert opened.column("label") == (["9", "5", "2"] if ascending else ["2", "5", "9"])
     opened.view.scrollTo(opened.view.model().index(0, 0))
@@ -133,12 +134,6 @@ def test_sorted_by_a_column_and_linked_all_the_same(opened):
     assert opened.rows == [5]
     header.setSortIndicator(1, Qt.SortOrder.DescendingOrder)
     assert opened.column("name") == ["five", "", ""]
-
-
-def _point(x: int, header):
-    from qtpy.QtCore import QPoint
-
-    return QPoint(x, header.height() // 2)
 
 
 def test_filter(opened):
@@ -257,9 +252,11 @@ def test_one_more_of_two_thousand_objects_is_shown_in_much_less_than_a_second(op
     opened.box.bind(labels, opened.viewer.add_image(np.ones((2048, 2048), np.float32)))
     opened.wait()
     opened.view.horizontalHeader().setSortIndicator(3, Qt.SortOrder.DescendingOrder)
-    labels.data_setitem(tuple(axis.ravel() for axis in np.mgrid[1000:1010, 40:44]), 5000)
-    begin = time.perf_counter()
-    opened.box.update_now()
-    taken = time.perf_counter() - begin
-    assert opened.view.model().rowCount() == 2026
-    assert taken < 0.8, f"{taken:.3f} s"
+    taken = []
+    for top in (1000, 1100, 1200):
+        labels.data_setitem(tuple(axis.ravel() for axis in np.mgrid[top : top + 10, 40:44]), 4000 + top)
+        begin = time.perf_counter()
+        opened.box.update_now()
+        taken.append(time.perf_counter() - begin)
+    assert opened.view.model().rowCount() == 2028
+    assert min(taken) < 0.5, taken

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_segany.core.prompts import Prompt
 from napari_segany.layers.tally import Tally
 
 INDEX, LABEL = "index", "label"
@@ -65,6 +66,18 @@ def grey_values(labels: Labels, image: Image | None) -> np.ndarray | None:
     values = None if image is None or image.rgb else image.data
     fits = isinstance(values, np.ndarray) and values.dtype.kind in "buif" and values.shape == labels.data.shape
     return values if fits else None
+
+
+def said(prompt: Prompt) -> str:
+    """What an object was made from, in a few words: "2 clicks, box"."""
+    clicks = len(prompt.points)
+    words = [
+        f"{clicks} click{'s' * (clicks > 1)}" if clicks else "",
+        "box" if prompt.box is not None else "",
+        "outline" if prompt.mask is not None else "",
+        f"text “{prompt.text.strip()}”" if prompt.text.strip() else "",
+    ]
+    return ", ".join(filter(None, words))
 
 
 def read_rows(features: Any) -> tuple[dict[int, About], Any]:

@@ -57,6 +57,7 @@ class Objects:
         self._counter: Counter | None = None
         self._about: dict[int, About] = {}
         self._last: dict[int, int] = {}
+        self._names: dict[int, str] = {}
         self._present: set[int] = set()
         self._written: Tally | None = None
         self._writing = False
@@ -97,7 +98,7 @@ class Objects:
         """There is another array, or another picture: count from the start."""
         self.problem, self._counter = "", None
         if self.labels.multiscale or not isinstance(self.labels.data, np.ndarray):
-            self.problem = f"{self.labels.name!r} is not in memory: objects kept here are listed, but not measured"
+            self.problem = f"Not measured: {self.labels.name!r} is not in memory; objects kept here are listed."
         else:
             self._counter = Counter(self.labels.data, self._values())
         self._restate()
@@ -105,7 +106,7 @@ class Objects:
     def _values(self) -> np.ndarray | None:
         values = columns.grey_values(self.labels, self.image)
         if values is None and self.image is not None:
-            self.problem = f"no intensities: {self.image.name!r} is no grey picture in memory of the labels' shape"
+            self.problem = f"No intensities: {self.image.name!r} is no grey picture in memory of the labels' shape."
         return values
 
     def _read(self, event: Any = None) -> None:
@@ -113,6 +114,7 @@ class Objects:
         if self._writing:
             return
         known, self._theirs = columns.read_rows(self.labels.features)
+        self._names = {}
         for label, about in known.items():
             self._about[label] = replace(about, pixels=self.about(label).pixels)
         self._restate()
@@ -161,6 +163,7 @@ class Objects:
             yield from self._counter.sweep()
         total = self.total
         if self._written is not total:
+            self._adopt()
             self._remember(total)
             self._write(total)
             self._written = total if self._counter is not None else None
@@ -178,6 +181,14 @@ class Objects:
         self._present = set(counts)
         self._last.update(counts)
 
+    def _adopt(self) -> None:
+        """Take over names that somebody wrote into cells of the features, of which no event tells."""
+        if self._names:
+            features = self.labels.features
+            for label, name in zip(features[columns.LABEL], features["name"], strict=True):
+                if isinstance(name, str) and name != self._names.get(label, name):
+                    self._about[label] = replace(self.about(label), name=name)
+
     def _write(self, total: Tally) -> None:
         # a row of the user's stays, though there be no such object
         labels = sorted({*self.present, *(self._theirs.index.tolist() if self._theirs.shape[1] else [])})
@@ -191,6 +202,7 @@ class Objects:
             "how": np.array([about.how for about in known], object),
             "flags": columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
         }
+        self._names = {label: about.name for label, about in zip(labels, known, strict=True)}
         theirs = self._theirs.reindex(labels)
         order = [*ours, *(name for name in theirs if name not in ours)]
         self._writing = True
