@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sessions are kept in a folder of the test's own, not in the user's."""
+    folder = tmp_path / "sessions"
+    monkeypatch.setenv("SEGANY_SESSIONS", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder with the public labelled images; see docs/measured.md for what they are."""

@@ -238,6 +238,31 @@ def _everything(
         raise typer.Exit(2)
 
 
+@app.command()
+def replay(
+    session: Annotated[Path, typer.Argument(help="The file that the widget kept of a session, NAME.jsonl.")],
+    labels: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="LABELS", help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME."),
+    ],
+    image: Annotated[Path | None, typer.Option(help="The image, when it is not where it was opened from.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")] = False,
+) -> None:
+    """Do again what was done in the widget, without a window, and write the labels.
+
+    Each mask is decoded anew. On the same machine and device the labels are the same to the bit; where they are not,
+    it is said. Another image and other weights than the session's are refused.
+    """
+    from napari_segany.run.replay import ReplayJob, replay_file
+
+    report = replay_file(ReplayJob(session, labels, image, overwrite))
+    if report.warning:
+        typer.echo(f"napari-segany: {report.warning}", err=True)
+    if report.differing:
+        typer.echo(f"napari-segany: {report.differing} pixels are not as they were in the session", err=True)
+    typer.echo(f"wrote {report.path}: {report.objects} objects")
+
+
 def _numbers(text: str, option: str, form: str, count: int) -> list[float]:
     try:
         values = [float(part) for part in text.split(",")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
@@ -18,24 +16,22 @@ from tests.fakes import FakeSegmenter
 
 
 class Desk:
-    """A viewer, a session that tells `listen` what happens, and a segmenter that paints discs."""
+    """A viewer, a session and a segmenter; that of the tests paints discs."""
 
     def __init__(
         self,
         image: np.ndarray,
         labels: np.ndarray | None = None,
-        listen: Callable[[Event], object] | None = None,
+        session: Session | None = None,
         answers: Answers | None = None,
         **options: object,
     ) -> None:
         self.viewer = ViewerModel()
         self.image = self.viewer.add_layer(Image(image, **options))
         given = None if labels is None else self.viewer.add_layer(Labels(labels))
-        self.session = Session()
+        self.session = session or Session()
         self.events: list[Event] = []
         self.session.happened.connect(self.events.append)
-        if listen is not None:
-            self.session.happened.connect(listen)
         self.answers = answers or Answers(lambda: FakeSegmenter(radius=3))
         self.asked: list[SegmentRequest] = []
         self.late = False

@@ -17,8 +17,11 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
+from napari_segany.layers.marks import write_marks
 from napari_segany.layers.recorder import Recorder
+from napari_segany.session.events import Did
 from napari_segany.session.history import Step
+from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import Committed, Session
 
 COLOURS = {read.POSITIVE: "limegreen", read.NEGATIVE: "red"}
@@ -247,6 +250,31 @@ class Binding:
             self.recorder.note(Step("prompt", choice=(self.session.choice, 0)))
             self.refresh()
 
+    def resume(self, found: Recovered) -> None:
+        """Put labels and prompts of an earlier session into layers, and take up its history.
+
+        Labels get a layer of their own, prompts those that were made for them; nothing may have been said yet.
+        """
+        self.ensure_layers()
+        current = found.state.current
+        self.recorder.begin_at(max(current.values(), default=0) + 1)
+        self.session.forget(found.state.history)
+        with self.recorder.hold(None):
+            for kind, layer in (("points", self.points), ("shapes", self.shapes)):
+                if layer is not None:
+                    write_marks(layer, tuple(m for m in found.marks(kind) if len(m.corners[0]) == layer.ndim))
+                    self.recorder.watch(layer, current.get(kind))
+            if found.labels is not None:
+                self.labels = self.viewer.add_layer(write.new_labels(self.image, found.labels))
+                self._own.append(self.labels)
+                self.recorder.watch(self.labels, current["labels"])
+                self.recorder.bind_keys(self.labels, self.undo, self.redo)
+                self._raise_prompts()
+                self.session.begin_at(write.free_label(self.labels, None, 1))
+        self.refresh()
+        if found.state.choice:
+            self.session.restore_choice(found.state.choice)
+
     @contextmanager
     def step(self, about: Step) -> Iterator[None]:
         """Make one step of undo of all that is done within, to labels and to prompts, and ask once at its end.
@@ -303,6 +331,7 @@ class Binding:
         self._stacks.clear()
         self._view = self._said_last = None
         self.session.forget(self.session.history)
+        self.session.tell(Did("new image"))
         self._look()
 
     def _follow(self, event: Any = None) -> None:

@@ -69,12 +69,13 @@ class Recorder:
         self._next = max(self._next, number + 1)
         if isinstance(layer, Labels):
             self._listen(layer)
-            self._mirrors[number] = Mirror(layer)
+            if number not in self._mirrors:
+                self._mirrors[number] = Mirror(layer)
             self._session.tell(self._mirrors[number].base(number))
         else:
-            self._prompts[number], self._marks[number] = layer, read_marks(layer)
-            kind = "points" if isinstance(layer, Points) else "shapes"
-            self._session.tell(LayerBase(number, kind, marks=self._marks[number]))
+            self._prompts[number] = layer
+            marks = self._marks.setdefault(number, read_marks(layer))
+            self._session.tell(LayerBase(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
 
     def begin_at(self, number: int) -> None:
         """Know no layer any more; those that are watched from here on get numbers from this one on."""
@@ -88,7 +89,7 @@ class Recorder:
         return next((n for n, other in (*layers, *self._prompts.items()) if other is layer), None)
 
     def _listen(self, layer: Labels) -> None:
-        if self._number(layer) is not None:
+        if any(event.source is layer for event, _ in self._connections):
             return
         for name, callback in (
             ("paint", self._painted),

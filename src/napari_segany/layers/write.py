@@ -36,8 +36,8 @@ def data_to_world_matrix(layer: Layer) -> np.ndarray:
     return matrix
 
 
-def new_labels(image: Image) -> Labels:
-    """An empty Labels layer for the whole image.
+def new_labels(image: Image, labels: np.ndarray | None = None) -> Labels:
+    """A Labels layer for the whole image, with the labels that are given or empty.
 
     Raises
     ------
@@ -45,10 +45,10 @@ def new_labels(image: Image) -> Labels:
         When there is not the memory for it.
     """
     try:
-        empty = np.zeros(image_shape(image), np.int32)
+        labels = np.zeros(image_shape(image), np.int32) if labels is None else labels
     except MemoryError:
         raise InputError(f"there is no memory for labels of {image_shape(image)}; crop {image.name!r} first") from None
-    return Labels(empty, name=f"{image.name} labels", **placement(image))
+    return Labels(labels, name=f"{image.name} labels", **placement(image))
 
 
 def check_labels(labels: Labels, image: Image) -> None:

@@ -8,7 +8,7 @@ from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.session.history import Marks, Patch, Step
 
-ACTS = ("accepted", "chosen", "discarded", "repeated", "undone", "redone", "resumed", "closed")
+ACTS = ("accepted", "chosen", "discarded", "repeated", "undone", "redone", "new image", "resumed", "closed")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class LayerBase:
-    """A layer comes into use, and steps name it by a number from here on.
+    """A layer comes into use, and steps name it by a number from here on; one that is known comes into use again.
 
     Parameters
     ----------

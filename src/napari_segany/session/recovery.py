@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.session.events import Did, Event, LayerBase, Said
+from napari_segany.session.events import Did, Event, LayerBase, Model, Said
 from napari_segany.session.history import History, Marks, Step
 from napari_segany.session.journal import JournalFile, read_journal
 
@@ -67,17 +67,18 @@ class State:
         """Begin with a layer."""
         self.current[base.kind] = base.number
         if base.kind != "labels":
-            self.marks[base.number] = base.marks
-            return
-        self.labels[base.number] = np.zeros(base.shape, base.dtype)
-        if base.patch is not None:
-            base.patch.apply(self.labels[base.number])
+            self.marks.setdefault(base.number, base.marks)
+        elif base.number not in self.labels:
+            self.labels[base.number] = np.zeros(base.shape, base.dtype)
+            if base.patch is not None:
+                base.patch.apply(self.labels[base.number])
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """A journal and what it comes to."""
 
+    path: Path
     journal: JournalFile
     state: State
 
@@ -90,6 +91,12 @@ class Recovered:
     def marks(self, kind: str) -> Marks:
         """What lies in the prompt layer in use, of "points" or "shapes"."""
         return self.state.marks.get(self.state.current.get(kind, 0), ())
+
+    @property
+    def last_model(self) -> Model:
+        """What answered last."""
+        named = [event for event in self.journal.events if isinstance(event, Model)]
+        return named[-1] if named else self.journal.header.model
 
     @property
     def empty(self) -> bool:
@@ -106,10 +113,11 @@ def recover(path: str | Path) -> Recovered:
     InputError
         As :func:`~napari_segany.session.journal.read_journal`, and when its records contradict each other.
     """
+    path = Path(path)
     journal, state = read_journal(path), State()
     for number, event in enumerate(journal.events, start=2):
         try:
             state.take(event)
         except (InputError, LookupError, ValueError) as error:
             raise InputError(f"line {number} of the session {path} does not follow from those before it") from error
-    return Recovered(journal, state)
+    return Recovered(path, journal, state)

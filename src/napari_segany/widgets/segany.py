@@ -20,7 +20,10 @@ from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_array
 from napari_segany.models.registry import ModelSpec
 from napari_segany.run.answers import MODEL, Answers
+from napari_segany.run.keeping import Keeper, unfinished
 from napari_segany.run.remote import load_remote, load_remote_default
+from napari_segany.session.content import content_of
+from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import SegmentRequest, SegmentResult, Session
 from napari_segany.widgets.candidate_box import CandidateBox
 from napari_segany.widgets.everything_box import EverythingBox

@@ -1,0 +1,75 @@
+"""Annotates in children that are killed at random moments; what each had acknowledged lies beside its journal.
+
+Run as ``python -m tests.run.annotate_and_die FOLDER KILLS SEED``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from napari_segany.layers.marks import read_marks
+from napari_segany.run.keeping import FOLDER, Keeper
+from napari_segany.session.session import Session
+from tests.layers.desk import Desk
+
+
+def annotate(desk: Desk, acknowledge: int, seed: int) -> None:
+    """Click, choose, keep and paint without end; after each, say on a file descriptor what there is by now."""
+    chance = random.Random(seed)
+    for number in itertools.count():
+        y, x = chance.uniform(5, 58), chance.uniform(5, 58)
+        what = chance.choice(["click", "click", "click", "negative", "choose", "keep", "keep", "brush"])
+        what = what if number else "click"
+        if what in ("click", "negative"):
+            desk.click(y, x, positive=what == "click")
+        elif what == "choose":
+            desk.session.choose(chance.randrange(3))
+        elif what == "keep":
+            desk.binding.keep()
+        elif desk.binding.labels is not None:
+            desk.binding.labels.paint((y, x), chance.randrange(9))
+        os.write(acknowledge, (json.dumps(acknowledged(desk)) + "\n").encode())
+
+
+def acknowledged(desk: Desk) -> list[int]:
+    """Steps so far, and sums of labels and prompts."""
+    labels = desk.binding.labels
+    marks = repr((read_marks(desk.binding.points), read_marks(desk.binding.shapes)))
+    return [desk.steps, 0 if labels is None else zlib.crc32(labels.data.tobytes()), zlib.crc32(marks.encode())]
+
+
+def main(folder: Path, kills: int, seed: int) -> None:
+    """Fork, let it do a few things, wait for a random time, kill; one after the other."""
+    chance, image, session = random.Random(seed), np.zeros((64, 64), np.uint8), Session()
+    keeper = Keeper(session, lambda: "fake")
+    keeper.watch(lambda: image)
+    desk = Desk(image, session=session)
+    for number in range(kills):
+        place = folder / f"{number:03}"
+        place.mkdir()
+        os.environ[FOLDER] = str(place)
+        handle = os.open(place / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        child = os.fork()
+        if child == 0:
+            annotate(desk, handle, seed + number)
+        wanted = chance.randrange(8)
+        while (place / "acknowledged").read_text().count("\n") < wanted:
+            time.sleep(0.002)
+        os.close(handle)
+        time.sleep(chance.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,128 @@
+"""Sessions that were not ended, in a real window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_segany.run.keeping import sessions_folder
+from napari_segany.session.recovery import recover
+from tests.fakes import FakeSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+IMAGE = np.zeros((60, 80), np.uint8)
+
+
+@pytest.fixture
+def left_behind(hand: Hand) -> np.ndarray:
+    """Labels of a session whose window went without a word; its file stays."""
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    opened.hand.click(12, 15)
+    opened.wait_for_mask()
+    opened.widget.keeper._drop()
+    opened.widget.keeper._image = None
+    labels = opened.widget.binding.labels.data.copy()
+    opened.close()
+    hand.viewer.layers.clear()
+    return labels
+
+
+def test_a_session_that_was_not_ended_is_offered_and_resumed(hand, left_behind):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    box = opened.widget.resume_box
+    hand.qtbot.waitUntil(box.isVisible)
+    mine = hand.viewer.add_labels(np.ones((60, 80), int))
+    box.button.click()
+    assert not box.isVisible()
+    labels = opened.widget.binding.labels
+    assert labels is not mine
+    assert mine.data.all()
+    np.testing.assert_array_equal(labels.data, left_behind)
+    np.testing.assert_allclose(opened.widget.binding.points.data, [[12, 15]], atol=1)
+    assert opened.widget.labels_chooser.value is labels
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    assert labels.data.max() == 2
+    hand.viewer.layers.selection.active = labels
+    for _ in range(2):
+        opened.hand.press("ctrl+z")
+    assert labels.data.max() == 1
+    opened.hand.press("ctrl+z")
+    assert not labels.data.any(), "what was done before can be undone, too"
+    opened.hand.press("ctrl+shift+z")
+    np.testing.assert_array_equal(labels.data, left_behind)
+    opened.close()
+    (file,) = sessions_folder().glob("*.jsonl")
+    assert recover(file).state.finished
+
+
+def test_the_offer_goes_with_the_first_click_and_for_another_image(hand, left_behind):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    box = opened.widget.resume_box
+    hand.qtbot.waitUntil(box.isVisible)
+    other = hand.viewer.add_image(np.ones((60, 80), np.uint8))
+    opened.widget.image_chooser.value = other
+    hand.qtbot.wait(300)
+    assert not box.isVisible()
+    opened.widget.image_chooser.value = opened.image
+    hand.qtbot.waitUntil(box.isVisible)
+    opened.hand.click(30, 40)
+    assert not box.isVisible()
+    opened.close()
+
+
+def test_nothing_is_offered_when_there_is_nothing(hand):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    hand.qtbot.wait(200)
+    assert not opened.widget.resume_box.isVisible()
+    assert not sessions_folder().exists()
+    opened.close()
+
+
+def test_real_keys_and_a_real_brush_go_to_the_sessions_history(hand):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    opened.hand.press("ctrl+z")
+    assert len(opened.widget.binding.points.data) == 0
+    assert opened.widget.session.result is None
+    opened.hand.press("ctrl+shift+z")
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    labels = opened.widget.binding.labels
+    before = labels.data.copy()
+    hand.viewer.layers.selection.active = labels
+    labels.mode, labels.selected_label, labels.brush_size = "paint", 5, 3
+    opened.hand.drag((10, 10), (12, 60))
+    stroke = labels.data.copy()
+    assert (stroke == 5).sum() > 60
+    assert opened.widget.session.history.undo_name == "brush"
+    opened.hand.press("ctrl+z")
+    np.testing.assert_array_equal(labels.data, before)
+    opened.hand.press("ctrl+z")
+    assert not labels.data.any()
+    for _ in range(2):
+        opened.hand.press("ctrl+shift+z")
+    np.testing.assert_array_equal(labels.data, stroke)
+    opened.close()
+
+
+def test_drawn_shapes_are_one_step_each(hand):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    opened.widget.prompt_box.take("Box")
+    opened.hand.drag((10, 10), (40, 50))
+    opened.wait_for_mask()
+    opened.widget.prompt_box.take("Outline")
+    opened.hand.drag((15, 20), (30, 60))
+    opened.widget.prompt_box.take("Box")
+    opened.hand.drag((20, 12), (50, 30))
+    shapes = opened.widget.binding.shapes
+    count = len(shapes.data)
+    assert len(opened.widget.session.history) == count
+    for left in range(count - 1, -1, -1):
+        opened.hand.press("ctrl+z")
+        assert len(shapes.data) == left
+    opened.close()
