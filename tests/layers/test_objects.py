@@ -356,11 +356,11 @@ def test_two_thousand_objects_are_followed_in_much_less_than_a_second():
     data = np.kron(np.arange(1, 2026).reshape(45, 45), np.pad(np.ones((30, 30), int), (0, 15)))
     data = np.pad(data, (0, 2048 - len(data))).astype(np.int32)
     desk = Desk(data, np.ones((2048, 2048), np.float32))
-    taken = []
+    taken = []  # seconds of computing: others may want the processor, too
     for top in (1000, 1100, 1200):
         desk.labels.data_setitem(tuple(axis.ravel() for axis in np.mgrid[top : top + 10, 40:44]), 4000 + top)
-        begin = time.perf_counter()
+        begin = time.thread_time()
         desk.objects.update()
-        taken.append(time.perf_counter() - begin)
+        taken.append(time.thread_time() - begin)
     assert len(desk.table) == 2028
     assert min(taken) < 0.5, taken

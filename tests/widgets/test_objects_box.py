@@ -252,11 +252,11 @@ def test_one_more_of_two_thousand_objects_is_shown_in_much_less_than_a_second(op
     opened.box.bind(labels, opened.viewer.add_image(np.ones((2048, 2048), np.float32)))
     opened.wait()
     opened.view.horizontalHeader().setSortIndicator(3, Qt.SortOrder.DescendingOrder)
-    taken = []
+    taken = []  # seconds of computing: others may want the processor, too
     for top in (1000, 1100, 1200):
         labels.data_setitem(tuple(axis.ravel() for axis in np.mgrid[top : top + 10, 40:44]), 4000 + top)
-        begin = time.perf_counter()
+        begin = time.thread_time()
         opened.box.update_now()
-        taken.append(time.perf_counter() - begin)
+        taken.append(time.thread_time() - begin)
     assert opened.view.model().rowCount() == 2028
     assert min(taken) < 0.5, taken
