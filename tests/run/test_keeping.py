@@ -204,4 +204,4 @@ def test_killed_at_a_hundred_random_moments_nothing_that_was_acknowledged_is_los
         nothing = zlib.crc32(np.zeros((64, 64), np.int32).tobytes())
         assert at_step(found, steps) == [0 if labels == nothing else labels, marks], place
     assert len(places) == KILLS
-    assert all_steps > 3 * KILLS
+    assert all_steps > KILLS

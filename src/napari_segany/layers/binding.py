@@ -18,46 +18,15 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
 from napari_segany.layers.marks import write_marks
+from napari_segany.layers.prompts import prompt_points, prompt_shapes
 from napari_segany.layers.recorder import Recorder
 from napari_segany.session.events import Did
 from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import Committed, Session
 
-COLOURS = {read.POSITIVE: "limegreen", read.NEGATIVE: "red"}
 _BEFORE = ("adding", "removing", "changing")
 _MOVES = ("scale", "translate", "rotate", "shear", "affine")
-
-
-def prompt_points(image: Image) -> Points:
-    """An empty Points layer for clicks on an image, each with its sign."""
-    return Points(
-        np.zeros((0, image.ndim)),
-        ndim=image.ndim,
-        name="clicks",
-        features={read.SIGN: np.zeros(0, object)},
-        feature_defaults={read.SIGN: read.POSITIVE},
-        face_color=read.SIGN,
-        face_color_cycle=COLOURS,
-        border_color="white",
-        symbol="disc",
-        size=8,
-        affine=write.data_to_world_matrix(image),
-    )
-
-
-def prompt_shapes(image: Image) -> Shapes:
-    """An empty Shapes layer for boxes, scribbles and rough masks on an image."""
-    return Shapes(
-        ndim=image.ndim,
-        name="boxes and scribbles",
-        features={read.SIGN: np.zeros(0, object)},
-        feature_defaults={read.SIGN: read.POSITIVE},
-        edge_color="gold",
-        face_color="transparent",
-        edge_width=2,
-        affine=write.data_to_world_matrix(image),
-    )
 
 
 class Binding:
@@ -379,7 +348,7 @@ class Binding:
         """Take what is previewed away, but for the mask that was asked for."""
         self._show()
 
-    def keep_labels(self, view: View, found: np.ndarray) -> int:
+    def keep_labels(self, view: View, found: np.ndarray) -> dict[int, int]:
         """Paint all objects that were found on a plane, each with a label of its own, in one step.
 
         Parameters
@@ -391,8 +360,8 @@ class Binding:
 
         Returns
         -------
-        int
-            How many were painted; when it is 0, `problem` says why.
+        dict of int to int
+            The number of each object that was painted, by its label; when it is empty, `problem` says why.
         """
         try:
             labels = self._output()
@@ -400,17 +369,17 @@ class Binding:
             count = int(fresh.max(initial=0))
             if not count:
                 self.problem.emit("nothing was kept: other labels cover all that was found")
-                return 0
+                return {}
             first = write.free_label(labels, view, self.session.label, count=count)
         except SeganyError as error:
             self.problem.emit(str(error))
-            return 0
+            return {}
         rows, columns = np.nonzero(fresh)
         values = (fresh[rows, columns] + first - 1).astype(labels.data.dtype)
         with self.step(Step("keep all", label=first)):
             labels.data_setitem(view.indices(rows, columns), values)
         self.session.begin_at(first + count)
-        return count
+        return dict(zip(values.tolist(), found[rows, columns].tolist(), strict=True))
 
     def keep(self) -> bool:
         """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""
