@@ -42,7 +42,7 @@ def test_a_session_that_was_not_ended_is_offered_and_resumed(hand, left_behind):
     assert mine.data.all()
     np.testing.assert_array_equal(labels.data, left_behind)
     np.testing.assert_allclose(opened.widget.binding.points.data, [[12, 15]], atol=1)
-    assert opened.widget.labels_chooser.value is labels
+    assert opened.widget.layer_box.labels.value is labels
     opened.wait_for_mask()
     opened.hand.press("k")
     assert labels.data.max() == 2
@@ -64,10 +64,10 @@ def test_the_offer_goes_with_the_first_click_and_for_another_image(hand, left_be
     box = opened.widget.resume_box
     hand.qtbot.waitUntil(box.isVisible)
     other = hand.viewer.add_image(np.ones((60, 80), np.uint8))
-    opened.widget.image_chooser.value = other
+    opened.widget.layer_box.image.value = other
     hand.qtbot.wait(300)
     assert not box.isVisible()
-    opened.widget.image_chooser.value = opened.image
+    opened.widget.layer_box.image.value = opened.image
     hand.qtbot.waitUntil(box.isVisible)
     opened.hand.click(30, 40)
     assert not box.isVisible()

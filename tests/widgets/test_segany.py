@@ -25,7 +25,7 @@ def test_click_key_and_the_label_is_painted(opened):
     opened.hand.press("k")
     labels = opened.widget.binding.labels
     assert labels.data[30, 40] == 1
-    assert opened.widget.labels_chooser.value is labels
+    assert opened.widget.layer_box.labels.value is labels
     opened.hand.click(12, 15)
     opened.wait_for_mask()
     opened.hand.press("k")

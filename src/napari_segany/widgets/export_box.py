@@ -58,6 +58,8 @@ class ExportBox(QWidget):
         self._objects: Objects | None = None
         self._folder = Path.home()
         self.formats = QComboBox()
+        self.formats.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.formats.setMinimumContentsLength(14)
         for name, (title, tip) in TITLES.items():
             self.formats.addItem(f"{title}  ({FORMATS[name][0]})", name)
             self.formats.setItemData(self.formats.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.everything import Candidate, everything, filters_of
@@ -27,8 +25,6 @@ class Finder(QObject):
         The worker.
     answers : Answers
         The model and its embeddings.
-    failed : callable
-        Gets the exception of work that failed.
 
     Attributes
     ----------
@@ -36,19 +32,21 @@ class Finder(QObject):
         Emitted with a line about what was found or kept.
     progress : Signal
         Emitted with the share that is done and 1, from the worker.
+    failed : Signal
+        Emitted with the exception of work that failed.
     """
 
     said = Signal(str)
     progress = Signal(float, float)
+    failed = Signal(object)
 
-    def __init__(self, box: EverythingBox, jobs: Jobs, answers: Answers, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, box: EverythingBox, jobs: Jobs, answers: Answers) -> None:
         super().__init__(box)
-        self._box, self._jobs, self._answers, self._failed = box, jobs, answers, failed
+        self._box, self._jobs, self._answers = box, jobs, answers
         self._binding: Binding | None = None
         self.found: Found | None = None
         box.wanted.connect(self.find)
         box.filtered.connect(self.show)
-        box.kept.connect(self.keep)
         box.dropped.connect(self.forget)
 
     def bind(self, binding: Binding | None) -> None:
@@ -66,7 +64,10 @@ class Finder(QObject):
         stack, number = self._binding.stack(view)
         self.said.emit("Looking for everything …")
         self._jobs.run(
-            lambda: self._search(view, stack, number), done=self._arrived, failed=self._failed, instead_of="everything"
+            lambda: self._search(view, stack, number),
+            done=self._arrived,
+            failed=self.failed.emit,
+            instead_of="everything",
         )
 
     def _search(self, view: View, stack: Stack, number: int) -> Found:
@@ -106,15 +107,16 @@ class Finder(QObject):
             and self._binding.view() == self.found.plane
         )
 
-    def keep(self) -> None:
-        """Paint what passes the filters into the Labels layer."""
+    def keep(self) -> dict[int, Candidate]:
+        """Paint what passes the filters into the Labels layer; gives what was painted, by its label."""
         if self.found is None or self._binding is None:
-            return
-        labels, _ = self.found.objects(self._box.filters, self._box.overlap)
-        count = self._binding.keep_labels(self.found.plane, labels)
-        if count:
+            return {}
+        labels, objects = self.found.objects(self._box.filters, self._box.overlap)
+        numbers = self._binding.keep_labels(self.found.plane, labels)
+        if numbers:
             self.forget()
-            self.said.emit(f"Kept {count} objects. Ctrl+Z takes them back.")
+            self.said.emit(f"Kept {len(numbers)} objects. Ctrl+Z takes them back.")
+        return {label: objects[number - 1] for label, number in numbers.items()}
 
     def forget(self) -> None:
         """Show nothing of it any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 from napari.components import ViewerModel
@@ -29,12 +30,14 @@ class Hover(QObject):
     answers : Answers
         The model and its embeddings; nothing is encoded for a hint.
     ready : callable
-        Tells whether a click would begin an object now.
+        A method that tells whether a click would begin an object now.
     """
 
     def __init__(self, viewer: ViewerModel, jobs: Jobs, answers: Answers, ready: Callable[[], bool]) -> None:
         super().__init__(jobs)
-        self._viewer, self._jobs, self._answers, self._ready = viewer, jobs, answers, ready
+        self._viewer, self._jobs, self._answers = viewer, jobs, answers
+        # whoever asks for hints owns this object, and is not to be owned by it
+        self._asker = WeakMethod(ready)
         self._binding: Binding | None = None
         self._asked: tuple[View, Point] | None = None
         self._running: Job | None = None
@@ -66,6 +69,10 @@ class Hover(QObject):
             self._jobs.cancel(self._running)
             self._running = None
         self._take_away()
+
+    def _ready(self) -> bool:
+        ready = self._asker()
+        return ready is not None and ready()
 
     def _take_away(self) -> None:
         if self._shown is not None:

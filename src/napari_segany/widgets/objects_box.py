@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.layers.objects import Objects
@@ -78,9 +78,9 @@ class ObjectsBox(QWidget):
         return button
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        for button in self.buttons.values():
-            row.addWidget(button)
+        row = QGridLayout()
+        for place, button in enumerate(self.buttons.values()):
+            row.addWidget(button, place // 2, place % 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._filter)

@@ -24,7 +24,6 @@ class PaintPause(QObject):
 
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
-        self._widget = widget
         self._window: QWidget | None = None
         self._timer = QTimer(self, singleShot=True, interval=LONGEST_MS)
         self._timer.timeout.connect(self.end)
@@ -32,7 +31,10 @@ class PaintPause(QObject):
     def begin(self) -> None:
         """Draw nothing until :meth:`end`, or until ``LONGEST_MS`` have passed."""
         if self._window is None:
-            self._window = self._widget.window()
+            widget = self.parent()
+            if not isinstance(widget, QWidget):
+                return
+            self._window = widget.window()
             self._window.setUpdatesEnabled(False)
             self._timer.start()
 

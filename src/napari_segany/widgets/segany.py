@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, Signal
-from qtpy.QtWidgets import QFormLayout, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyArray
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.columns import said
 from napari_segany.layers.read import image_array
 from napari_segany.models.registry import ModelSpec
 from napari_segany.run.answers import MODEL, Answers
@@ -24,13 +24,16 @@ from napari_segany.run.keeping import Keeper, unfinished
 from napari_segany.run.remote import load_remote, load_remote_default
 from napari_segany.session.content import content_of
 from napari_segany.session.recovery import Recovered
-from napari_segany.session.session import SegmentRequest, SegmentResult, Session
+from napari_segany.session.session import Committed, SegmentRequest, SegmentResult, Session
 from napari_segany.widgets.candidate_box import CandidateBox
 from napari_segany.widgets.everything_box import EverythingBox
+from napari_segany.widgets.export_box import ExportBox
 from napari_segany.widgets.finder import Finder
 from napari_segany.widgets.hover import Hover
 from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.layer_box import LayerBox
 from napari_segany.widgets.model_box import ModelBox
+from napari_segany.widgets.objects_box import ObjectsBox
 from napari_segany.widgets.paint_pause import PaintPause
 from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.resume_box import ResumeBox
@@ -61,18 +64,18 @@ class SeganyWidget(QWidget):
         self.answers = Answers(load)
         self.keeper = Keeper(self.session, lambda: self.answers.name)
         self.binding: Binding | None = None
+        self._kept: Committed | None = None
         self.jobs = Jobs(self)
-        self.image_chooser = ComboBox(choices=lambda _: self._layers(Image), nullable=True)
-        self.labels_chooser = ComboBox(choices=lambda _: self._layers(Labels), nullable=True)
-        self.points_chooser = ComboBox(choices=lambda _: self._layers(Points), nullable=True)
-        self.shapes_chooser = ComboBox(choices=lambda _: self._layers(Shapes), nullable=True)
         self.model_box = ModelBox(MODEL)
+        self.layer_box = LayerBox(self._layers, self.model_box)
         self.prompt_box = PromptBox()
         self.candidate_box = CandidateBox()
         self.everything_box = EverythingBox()
+        self.objects_box = ObjectsBox(self.viewer)
+        self.export_box = ExportBox(self.jobs)
         self.status_box = StatusBox(WELCOME)
         self.resume_box = ResumeBox()
-        self.finder = Finder(self.everything_box, self.jobs, self.answers, self._failed)
+        self.finder = Finder(self.everything_box, self.jobs, self.answers)
         self._pause = PaintPause(self)
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
         self._lay_out()
@@ -80,46 +83,38 @@ class SeganyWidget(QWidget):
         self._choose_first_image()
 
     def _lay_out(self) -> None:
-        self.image_chooser.native.setToolTip("What is segmented. Its values and its place are never changed.")
-        self.labels_chooser.native.setToolTip(
-            "Where masks are kept. Leave it empty to have a new layer made with the first mask."
-        )
-        for chooser, what in ((self.points_chooser, "clicks"), (self.shapes_chooser, "boxes and scribbles")):
-            chooser.native.setToolTip(f"Where {what} are read from: the layer made for them, or one of yours.")
-        form = QFormLayout()
-        form.addRow("Model", self.model_box)
-        form.addRow("Image", self.image_chooser.native)
-        form.addRow("Labels", self.labels_chooser.native)
-        form.addRow("Clicks", self.points_chooser.native)
-        form.addRow("Shapes", self.shapes_chooser.native)
         self.tabs = QTabWidget()
         for name, boxes in {
             "One object": (self.prompt_box, self.candidate_box),
             "Everything": (self.everything_box,),
+            "Objects": (self.objects_box,),
+            "Export": (self.export_box,),
         }.items():
             page = QWidget()
             inner = QVBoxLayout(page)
             for box in boxes:
                 inner.addWidget(box)
-            inner.addStretch()
+            if self.objects_box not in boxes:
+                # the table takes what room there is; everything else stays together at the top
+                inner.addStretch()
             self.tabs.addTab(page, name)
         layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addWidget(self.tabs)
+        layout.addWidget(self.layer_box)
+        layout.addWidget(self.tabs, 1)
         layout.addWidget(self.status_box)
         layout.addWidget(self.resume_box)
-        layout.addStretch()
 
     def _connect(self) -> None:
-        self.image_chooser.changed.connect(self._set_image)
-        self.labels_chooser.changed.connect(self._set_labels)
-        self.points_chooser.changed.connect(self._set_points)
-        self.shapes_chooser.changed.connect(self._set_shapes)
+        self.layer_box.image.changed.connect(self._set_image)
+        self.layer_box.labels.changed.connect(self._set_labels)
+        self.layer_box.points.changed.connect(self._set_points)
+        self.layer_box.shapes.changed.connect(self._set_shapes)
         self.viewer.layers.events.inserted.connect(self._refresh_choices)
         self.viewer.layers.events.removed.connect(self._refresh_choices)
         self.viewer.layers.events.renamed.connect(self._refresh_choices)
         self.session.requested.connect(self._ask)
         self.session.preview_changed.connect(self._tell)
+        self.session.committed.connect(self._remember)
         self.jobs.busy.connect(self.status_box.set_busy)
         self.status_box.cancelled.connect(self._cancel)
         self.model_box.chosen.connect(self._load)
@@ -129,9 +124,11 @@ class SeganyWidget(QWidget):
         self._arrived.connect(self.status_box.set_progress)
         self.candidate_box.chosen.connect(self.session.choose)
         self.finder.said.connect(self.status_box.say)
+        self.finder.failed.connect(self._failed)
         self.finder.progress.connect(self.status_box.set_share)
         self.prompt_box.hover_changed.connect(self.hover.set_enabled)
         self.prompt_box.kept.connect(self.keep)
+        self.everything_box.kept.connect(self.keep)
         self.prompt_box.discarded.connect(self.discard)
         self.prompt_box.overwrite_changed.connect(self._set_overwrite)
         for key, action in self._keys().items():
@@ -144,7 +141,7 @@ class SeganyWidget(QWidget):
             "Q": self.discard,
             "N": self.prompt_box.toggle_sign,
             "J": self._next_candidate,
-            "G": self._find,
+            "G": self.find_everything,
             "H": self.prompt_box.toggle_hover,
         }
 
@@ -154,10 +151,8 @@ class SeganyWidget(QWidget):
         return [layer for layer in self.viewer.layers if type(layer) is kind and layer is not preview]
 
     def _refresh_choices(self, event: object = None) -> None:
-        had = self.image_chooser.value
-        self.image_chooser.reset_choices()
-        for chooser in (self.labels_chooser, self.points_chooser, self.shapes_chooser):
-            chooser.reset_choices()
+        had = self.layer_box.image.value
+        self.layer_box.refresh()
         self._show_layers()
         if had is None and self.binding is None:
             self._choose_first_image()
@@ -166,7 +161,7 @@ class SeganyWidget(QWidget):
         images = self._layers(Image)
         active = self.viewer.layers.selection.active
         if images:
-            self.image_chooser.value = active if active in images else images[-1]
+            self.layer_box.image.value = active if active in images else images[-1]
 
     def _set_image(self, image: Image | None) -> None:
         if self.binding is not None:
@@ -217,6 +212,7 @@ class SeganyWidget(QWidget):
             binding, self.binding = self.binding, None
             binding.close()
         self.answers.forget()
+        self._show_layers()
 
     def _set_labels(self, labels: Labels | None) -> None:
         if self.binding is None or labels is self.binding.labels:
@@ -225,7 +221,8 @@ class SeganyWidget(QWidget):
             self.binding.set_labels(labels)
         except SeganyError as error:
             show_warning(str(error))
-            self.labels_chooser.value = self.binding.labels
+            self.layer_box.labels.value = self.binding.labels
+        self._bind_objects()
 
     def _set_points(self, points: Points | None) -> None:
         if self.binding is not None and points is not None and points is not self.binding.points:
@@ -237,11 +234,15 @@ class SeganyWidget(QWidget):
             self.binding.adopt_shapes(shapes)
 
     def _show_layers(self) -> None:
-        """Let the choosers say which layers are in use."""
-        if self.binding is not None:
-            self.labels_chooser.value = self.binding.labels
-            self.points_chooser.value = self.binding.points
-            self.shapes_chooser.value = self.binding.shapes
+        """Let the choosers say which layers are in use, and the table and the files be about them."""
+        self.layer_box.show_used(self.binding)
+        self._bind_objects()
+
+    def _bind_objects(self) -> None:
+        labels = self.binding.labels if self.binding is not None else None
+        image = self.binding.image if self.binding is not None else None
+        self.objects_box.bind(labels, image)
+        self.export_box.bind(labels, image, self.objects_box.objects)
 
     def _set_overwrite(self, overwrite: bool) -> None:
         if self.binding is not None:
@@ -338,18 +339,33 @@ class SeganyWidget(QWidget):
         if self.session.result is not None and self.session.result.masks:
             self.session.choose((self.session.choice + 1) % len(self.session.result.masks))
 
-    def _find(self) -> None:
-        self.tabs.setCurrentIndex(1)
+    def show_tab(self, box: QWidget) -> None:
+        """Bring the tab to the front that holds a box."""
+        for number in range(self.tabs.count()):
+            page = self.tabs.widget(number)
+            if page is not None and page.isAncestorOf(box):
+                self.tabs.setCurrentIndex(number)
+
+    def find_everything(self) -> None:
+        """Look for everything on the plane that is shown."""
+        self.show_tab(self.everything_box)
         self.finder.find()
 
     def keep(self) -> None:
         """Keep the mask that is shown as a new label, or everything that is shown."""
         if self.finder.showing:
-            self.finder.keep()
+            kept = self.finder.keep()
             self._show_layers()
+            for label, candidate in kept.items():
+                self.objects_box.note(label, score=candidate.score, how="everything")
         elif self.binding is not None and self.binding.keep():
             self.prompt_box.expect_positive()
             self._show_layers()
+            if self._kept is not None:
+                self.objects_box.note(self._kept.label, score=self._kept.mask.score, how=said(self._kept.prompt))
+
+    def _remember(self, kept: Committed) -> None:
+        self._kept = kept
 
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""

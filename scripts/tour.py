@@ -1,0 +1,123 @@
+"""Pictures of every state of the widget for docs/tour.md, from the real window under a real or a virtual screen.
+
+python scripts/tour.py --out docs/images
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+import numpy as np
+from PIL import Image
+from qtpy.QtCore import QEventLoop, QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_segany.core.simulate import centre_point
+from napari_segany.sample_data import nuclei
+from napari_segany.widgets.segany import SeganyWidget
+
+SIZE = (1280, 720)
+COLOURS = 128
+
+
+class Tour:
+    """A window, a hand, and a camera."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.viewer = napari.Viewer()
+        self.viewer.window.resize(*SIZE)
+        self.widget = SeganyWidget(self.viewer)
+        self.viewer.window.add_dock_widget(self.widget, name="Segment Anything")
+        self.canvas = self.viewer.window._qt_viewer.canvas.native
+
+    def wait(self, ready: Callable[[], object], seconds: float = 60) -> None:
+        """Let the window live until something is so."""
+        end = time.monotonic() + seconds
+        while not ready() and time.monotonic() < end:
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+
+    def rest(self, seconds: float = 0.3) -> None:
+        """Let the window live for a while."""
+        self.wait(lambda: False, seconds)
+
+    def place(self, y: float, x: float) -> QPoint:
+        """Where a place of the picture is in the canvas."""
+        camera = getattr(self.viewer, "scene", self.viewer).camera
+        away = (np.array([y, x]) - np.array(camera.center[-2:])) * camera.zoom
+        middle = self.canvas.rect().center()
+        return QPoint(round(middle.x() + away[1]), round(middle.y() + away[0]))
+
+    def move(self, y: float, x: float) -> None:
+        """Move the mouse there."""
+        for nearer in (1, 0):
+            QTest.mouseMove(self.canvas, self.place(y - nearer, x - nearer))
+            self.rest(0.1)
+
+    def click(self, y: float, x: float, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+        """Click, and wait for the mask."""
+        self.move(y, x)
+        QTest.mouseClick(self.canvas, Qt.MouseButton.LeftButton, held, self.place(y, x))
+        session = self.widget.session
+        self.wait(lambda: session.result is not None and not session.waiting)
+
+    def picture(self, name: str) -> None:
+        """Take a picture of the window."""
+        self.rest()
+        path = self.out / f"tour-{name}.png"
+        self.viewer.window._qt_window.grab().save(str(path))
+        # the window has few colours: a palette makes the file a third as large
+        with Image.open(path) as picture:
+            picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+
+
+def walk(tour: Tour) -> None:
+    """From the empty window to labels, objects and files."""
+    widget = tour.widget
+    tour.picture("empty")
+    (image, options, _), (truth, *_) = nuclei()
+    tour.viewer.add_image(image, **options)
+    tour.wait(lambda: len(widget.answers.cache))
+    tour.picture("ready")
+    places = [centre_point(truth == label) for label in np.unique(truth)[1:]]
+    inner = [p for p in places if 60 < p.y < truth.shape[0] - 60 and 60 < p.x < truth.shape[1] - 60]
+    first, second = inner[0], inner[1]
+    tour.move(first.y, first.x)
+    tour.rest(1)
+    tour.picture("hint")
+    tour.click(first.y, first.x)
+    tour.picture("candidates")
+    widget.session.choose(1)
+    tour.picture("second-candidate")
+    widget.session.choose(0)
+    widget.keep()
+    tour.click(second.y, second.x)
+    widget.keep()
+    tour.picture("kept")
+    widget.find_everything()
+    tour.wait(lambda: widget.finder.found is not None)
+    tour.picture("everything")
+    widget.keep()
+    for name, box in {"objects": widget.objects_box, "export": widget.export_box}.items():
+        widget.show_tab(box)
+        tour.rest(1)
+        tour.picture(name)
+
+
+def main() -> None:
+    """Walk, and close the window."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    tour = Tour(parser.parse_args().out)
+    walk(tour)
+    tour.widget.close_session()
+    tour.viewer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Which layers are used: the image, its labels, and where clicks and shapes are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from weakref import WeakMethod
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from qtpy.QtWidgets import QFormLayout, QWidget
+
+from napari_segany.layers.binding import Binding
+
+KINDS: dict[str, tuple[type[Layer], str]] = {
+    "Image": (Image, "What is segmented. Its values and its place are never changed."),
+    "Labels": (Labels, "Where masks are kept. Leave it empty to have a new layer made with the first mask."),
+    "Clicks": (Points, "Where clicks are read from: the layer made for them, or one of yours."),
+    "Shapes": (Shapes, "Where boxes and scribbles are read from: the layer made for them, or one of yours."),
+}
+
+
+Layers = Callable[[type[Layer]], list[Layer]]
+
+
+class LayerBox(QWidget):
+    """A chooser for each kind of layer.
+
+    Parameters
+    ----------
+    layers : callable
+        A method that gives the layers of a kind that can be chosen.
+    model : QWidget
+        What is shown above them.
+
+    Attributes
+    ----------
+    image, labels, points, shapes : magicgui.widgets.ComboBox
+        The choosers; their value is the layer, or None.
+    """
+
+    def __init__(self, layers: Layers, model: QWidget) -> None:
+        super().__init__()
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Model", model)
+        choosers = []
+        for name, (kind, tip) in KINDS.items():
+            chooser = ComboBox(choices=partial(_offered, WeakMethod(layers), kind), nullable=True)
+            chooser.native.setToolTip(tip)
+            form.addRow(name, chooser.native)
+            choosers.append(chooser)
+        self.image, self.labels, self.points, self.shapes = choosers
+
+    def refresh(self) -> None:
+        """Offer the layers that are there now."""
+        for chooser in (self.image, self.labels, self.points, self.shapes):
+            chooser.reset_choices()
+
+    def show_used(self, binding: Binding | None) -> None:
+        """Say which layers are in use."""
+        if binding is not None:
+            self.labels.value = binding.labels
+            self.points.value = binding.points
+            self.shapes.value = binding.shapes
+
+
+def _offered(layers: WeakMethod[Layers], kind: type[Layer], chooser: object) -> list[Layer]:
+    # The chooser outlives its window, and would keep all that belongs to it.
+    offer = layers()
+    return [] if offer is None else offer(kind)
