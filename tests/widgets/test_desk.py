@@ -128,5 +128,77 @@ def test_no_key_is_one_of_napari(opened: Opened) -> None:
     for kind in (Image, Labels, Points, Shapes):
         theirs |= {str(key) for key in kind.class_keymap}
     ours = set(opened.widget._keys())
-    assert len(ours) == 6
+    assert len(ours) == 7
     assert not ours & theirs
+
+
+def test_each_click_and_box_is_an_object_and_one_key_keeps_them_all(opened: Opened) -> None:
+    widget = opened.widget
+    opened.hand.press("h")
+    assert not widget.hover.enabled
+    widget.answers.segmenter.asked.clear()
+    widget.prompt_box._several.setChecked(True)
+    opened.hand.click(15, 15)
+    opened.hand.click(40, 30)
+    widget.prompt_box.take("Box")
+    opened.hand.drag((10, 50), (30, 70))
+    opened.hand.qtbot.waitUntil(lambda: len(np.unique(preview(opened))) == 4)
+    assert [len(batch) for batch in widget.answers.segmenter.asked] == [1, 1, 1], "nothing is asked twice"
+    opened.hand.press("k")
+    labels = widget.binding.labels
+    assert len({labels.data[15, 15], labels.data[40, 30], labels.data[20, 60]} - {0}) == 3
+    assert not len(widget.binding.points.data)
+    assert not len(widget.binding.shapes.data)
+    opened.hand.press("ctrl+z")
+    assert not labels.data.any()
+    assert len(widget.binding.points.data) == 2, "what was said is there again"
+
+
+def test_a_kept_object_is_opened_changed_and_kept_again(opened: Opened) -> None:
+    widget = opened.widget
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    labels = widget.binding.labels
+    opened.hand.click(10, 65)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    opened.hand.move(30, 40)
+    opened.hand.press("u")
+    opened.wait_for_mask()
+    assert len(widget.binding.points.data) == 1, "its click is there again"
+    opened.hand.click(30, 52)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    assert labels.data[30, 56] == 1, "it has grown, and is the same object"
+    assert labels.data[10, 65] == 2
+    opened.hand.click(50, 10)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    assert labels.data[50, 10] == 3, "the next one is a new one"
+
+
+def test_a_label_that_was_painted_by_hand_is_refined_by_clicks(opened: Opened) -> None:
+    labels = opened.viewer.add_labels(np.zeros((60, 80), np.int32))
+    labels.data_setitem(tuple(np.indices((12, 12)).reshape(2, -1) + 20), 5)
+    opened.widget.layer_box.labels.value = labels
+    opened.widget.prompt_box.take("Points")
+    opened.hand.move(25, 25)
+    opened.hand.press("u")
+    opened.wait_for_mask()
+    assert opened.widget.session.result.request.prompt.mask.sum() == 144
+    opened.hand.press("q")
+    assert (labels.data == 5).sum() == 144, "it was left as it is"
+    opened.hand.move(25, 25)
+    opened.hand.press("u")
+    opened.hand.click(25, 40)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    assert labels.data[25, 40] == 5
+    assert set(np.unique(labels.data)) == {0, 5}
+
+
+def test_there_is_nothing_to_change_where_there_is_nothing(opened: Opened) -> None:
+    opened.hand.move(30, 40)
+    opened.hand.press("u")
+    assert "no object to change" in opened.text

@@ -204,6 +204,13 @@ def everything(
             yield (number + done) / len(regions), [one for one in batch if not _cut(one, whole.shape)]
 
 
+def prompted(segmenter: Segmenter, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> list[Candidate | None]:
+    """The best mask of each of many prompts on a plane, all answered together; None where it is empty."""
+    region = (slice(0, embedding.shape[0]), slice(0, embedding.shape[1]))
+    answers = segmenter.segment(embedding, list(prompts))
+    return [_candidate(masks[0], prompt, region) for prompt, masks in zip(prompts, answers, strict=True)]
+
+
 def _asked(
     segmenter: Segmenter, embedding: ImageEmbedding, prompts: Sequence[Prompt], region: Region, least: float
 ) -> Iterator[tuple[float, list[Candidate]]]:

@@ -49,12 +49,17 @@ class Binding:
         Emitted with a line of text when something cannot be done, and with an empty one when all is well again.
     moved : Signal
         Emitted without arguments when another plane is looked at, or the picture changed.
+    listed : Signal
+        Emitted with a View and a list of Prompt when everything said on the plane is an object of its own.
+    several : bool
+        Whether it is.
     overwrite : bool
         Whether a kept mask takes pixels of other labels; off unless asked.
     """
 
     problem = Signal(str)
     moved = Signal()
+    listed = Signal(View, list)
 
     def __init__(self, viewer: ViewerModel, session: Session, image: Image, labels: Labels | None = None) -> None:
         self.viewer, self.session, self.image = viewer, session, image
@@ -62,12 +67,14 @@ class Binding:
         self.labels: Labels | None = None
         self.set_labels(labels)
         self.overwrite = False
+        self.several = False
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.preview: write.Preview | None = None
         self._stacks: dict[tuple[int, int], Stack] = {}
         self._view: View | None = None
         self._said_last: tuple[View, Prompt] | None = None
+        self._reopened: tuple[View, int, np.ndarray | None] | None = None
         self._own: list[Layer] = []
         self._connections: list[tuple[Any, Callable[..., None]]] = []
         self._connect(viewer.dims.events.current_step, self._look)
@@ -145,11 +152,18 @@ class Binding:
         self.problem.emit("")
         return view
 
+    @property
+    def shown(self) -> View | None:
+        """The plane that is looked at, or None; nothing is said of why."""
+        try:
+            return read.current_view(self.image, self.viewer.dims)
+        except SeganyError:
+            return None
+
     def place(self, position: Sequence[float]) -> tuple[View, Point] | None:
         """The plane that is looked at and the pixel of a place in the world; None when that is not on the image."""
-        try:
-            view = read.current_view(self.image, self.viewer.dims)
-        except SeganyError:
+        view = self.shown
+        if view is None:
             return None
         at = np.asarray(self.image.world_to_data(np.asarray(position, float)[-self.image.ndim :]))
         y, x = (float(at[axis]) for axis in view.axes)
@@ -172,11 +186,72 @@ class Binding:
             self._said_last = None
             self.session.discard()
             return
-        prompt = read.read_prompt(self.points, self.shapes, self.image, view)
+        if self.several:
+            self._said_last = None
+            self.session.discard()
+            self.listed.emit(view, read.read_prompts(self.points, self.shapes, self.image, view))
+            return
+        prompt = self._with_base(view, read.read_prompt(self.points, self.shapes, self.image, view))
         # napari tells of one click several times; one question is enough
         if self._said_last is None or self._said_last[0] != view or not prompt.says_the_same(self._said_last[1]):
             self._said_last = view, prompt
             self.session.set_prompt(view, prompt)
+
+    def set_several(self, several: bool) -> None:
+        """Take everything that is said for objects of their own, or all of it for one object."""
+        self.several = several
+        self.refresh()
+
+    def reopen(self, position: Sequence[float]) -> bool:
+        """Change the object under a place in the world: what it was made from comes back, else its mask is refined.
+
+        Keeping it then replaces its pixels on this plane. False, and `problem` says why, where there is no object.
+        """
+        place = self.place(position)
+        if place is None or self.labels is None or self.several:
+            self.problem.emit("there is no object to change under the cursor")
+            return False
+        view, point = place
+        plane = view.read(self.labels.data)
+        label = int(plane[round(point.y), round(point.x)])
+        if not label:
+            self.problem.emit("there is no object to change under the cursor")
+            return False
+        self.clear_prompts()
+        said = self.session.made_from.get(label)
+        known = said is not None and said[0] == view and said[1].mask is None and not said[1].text
+        self._reopened = view, label, None if known else plane == label
+        self.session.begin_at(label)
+        if said is not None and known:
+            write.write_prompt(said[1], view, self.image, self.points, self.shapes)
+        self.refresh()
+        return True
+
+    def _with_base(self, view: View, prompt: Prompt) -> Prompt:
+        """The prompt, with the mask of the object that is being changed."""
+        if self._reopened is None or self._reopened[0] != view or prompt.mask is not None:
+            return prompt
+        return prompt if self._reopened[2] is None else replace(prompt, mask=self._reopened[2])
+
+    def _replace(self, view: View, label: int, pixels: np.ndarray) -> None:
+        """Give an object other pixels on a plane, in one step."""
+        if self.labels is None:
+            return
+        before = view.read(self.labels.data)
+        taken = (before != label) & (before != 0) & (not self.overwrite)
+        after = np.where(before == label, 0, before)
+        after[pixels & ~taken] = label
+        rows, columns = np.nonzero(after != before)
+        with self.step(Step("change", label=self.session.label)):
+            self.labels.data_setitem(view.indices(rows, columns), after[rows, columns])
+            self.clear_prompts()
+
+    def close_reopened(self) -> None:
+        """Leave the object that was being changed as it is."""
+        if self._reopened is not None:
+            self._reopened = None
+            self.session.begin_at(1 if self.labels is None else write.free_label(self.labels, None, 1))
+            self.refresh()
 
     def clear_prompts(self) -> None:
         """Take the clicks and shapes of this plane away."""
@@ -348,7 +423,7 @@ class Binding:
         """Take what is previewed away, but for the mask that was asked for."""
         self._show()
 
-    def keep_labels(self, view: View, found: np.ndarray) -> dict[int, int]:
+    def keep_labels(self, view: View, found: np.ndarray, *, clear: bool = False) -> dict[int, int]:
         """Paint all objects that were found on a plane, each with a label of its own, in one step.
 
         Parameters
@@ -357,6 +432,8 @@ class Binding:
             The plane.
         found : ndarray
             (rows, columns) integer labels from 1.
+        clear : bool
+            Whether to take the clicks and shapes of the plane away in the same step.
 
         Returns
         -------
@@ -378,6 +455,8 @@ class Binding:
         values = (fresh[rows, columns] + first - 1).astype(labels.data.dtype)
         with self.step(Step("keep all", label=first)):
             labels.data_setitem(view.indices(rows, columns), values)
+            if clear:
+                self.clear_prompts()
         self.session.begin_at(first + count)
         return dict(zip(values.tolist(), found[rows, columns].tolist(), strict=True))
 
@@ -391,6 +470,12 @@ class Binding:
         if not pixels.any():
             self.problem.emit("the mask is empty; click elsewhere, or draw a box")
             return False
+        if self._reopened is not None and self._reopened[0] == plane:
+            label = self._reopened[1]
+            self.session.made_from[label] = plane, self.session.said or Prompt()
+            self._replace(plane, label, pixels)
+            self.close_reopened()
+            return True
         try:
             labels = self._output()
             label = write.free_label(labels, plane, self.session.label)

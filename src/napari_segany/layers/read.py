@@ -122,6 +122,45 @@ def _ellipse(corners: np.ndarray) -> np.ndarray:
     return corners.mean(axis=0) + np.cos(angle) * first + np.sin(angle) * second
 
 
+def _drawn(shapes: Shapes, index: int, image: Image, view: View) -> Box | list[Point] | np.ndarray:
+    """What a shape stands for: a box, clicks along it, or a rough mask (rows, columns)."""
+    corners, _ = _on_plane(shapes, shapes.data[index], image, view)
+    kind = shapes.shape_type[index]
+    if kind == "rectangle":
+        (y0, x0), (y1, x1) = corners.min(axis=0), corners.max(axis=0)
+        return Box(float(y0), float(x0), float(y1), float(x1))
+    if kind in ("line", "path"):
+        return _scribble(corners, _positive(shapes, index))
+    rough: np.ndarray = polygon2mask(
+        view.plane_shape(image_shape(image)), _ellipse(corners) if kind == "ellipse" else corners
+    )
+    return rough
+
+
+def read_prompts(points: Points | None, shapes: Shapes | None, image: Image, view: View) -> list[Prompt]:
+    """The same where everything stands for an object of its own: each positive click, and each positive shape.
+
+    A negative click belongs to the positive one that is nearest; negative shapes stand for nothing.
+    """
+    clicks = _clicks(points, image, view) if points is not None else []
+    objects = [[click] for click in clicks if click.positive]
+    for off in clicks:
+        if not off.positive and objects:
+            min(objects, key=lambda one: np.hypot(one[0].y - off.y, one[0].x - off.x)).append(off)
+    prompts = [Prompt(tuple(one)) for one in objects]
+    for index in shapes_here(shapes, image, view) if shapes is not None else ():
+        if not _positive(shapes, index):
+            continue
+        drawn = _drawn(shapes, index, image, view)
+        if isinstance(drawn, Box):
+            prompts.append(Prompt(box=drawn))
+        elif isinstance(drawn, list):
+            prompts.append(Prompt(tuple(drawn)))
+        elif drawn.any():
+            prompts.append(Prompt(mask=drawn))
+    return prompts
+
+
 def read_prompt(points: Points | None, shapes: Shapes | None, image: Image, view: View) -> Prompt:
     """What the prompt layers say of the plane.
 
@@ -144,15 +183,12 @@ def read_prompt(points: Points | None, shapes: Shapes | None, image: Image, view
     if shapes is None:
         return Prompt(tuple(clicks))
     for index in shapes_here(shapes, image, view):
-        corners, _ = _on_plane(shapes, shapes.data[index], image, view)
-        kind = shapes.shape_type[index]
-        if kind == "rectangle":
-            (y0, x0), (y1, x1) = corners.min(axis=0), corners.max(axis=0)
-            box = Box(float(y0), float(x0), float(y1), float(x1))
-        elif kind in ("line", "path"):
-            clicks += _scribble(corners, _positive(shapes, index))
+        drawn = _drawn(shapes, index, image, view)
+        if isinstance(drawn, Box):
+            box = drawn
+        elif isinstance(drawn, list):
+            clicks += drawn
         else:
-            drawn = polygon2mask(plane_shape, _ellipse(corners) if kind == "ellipse" else corners)
             before = np.zeros(plane_shape, bool) if rough is None else rough
             rough = before | drawn if _positive(shapes, index) else before & ~drawn
     return Prompt(tuple(clicks), box, "", rough if rough is not None and rough.any() else None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import paintable
+from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
-from napari_segany.layers.read import image_shape
+from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, image_shape
 
 COUNTED_VOXELS = 2**27
 """Labels of larger arrays are not all read to find the highest."""
@@ -125,6 +126,26 @@ def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool) -> 
     numbers = np.where(stays, np.cumsum(stays), 0)
     fresh: np.ndarray = np.where(taken, 0, numbers[found])
     return fresh
+
+
+def write_prompt(prompt: Prompt, view: View, image: Image, points: Points | None, shapes: Shapes | None) -> None:
+    """Put the clicks and the box of a prompt into the prompt layers, on a plane of the image."""
+
+    def at(layer: Layer, places: list[tuple[float, float]]) -> np.ndarray:
+        data = np.repeat(np.array([view.position], float), len(places), axis=0)
+        data[:, list(view.axes)] = places
+        return np.array([np.asarray(layer.world_to_data(image.data_to_world(place)))[-layer.ndim :] for place in data])
+
+    if points is not None and prompt.points:
+        for sign, positive in ((POSITIVE, True), (NEGATIVE, False)):
+            places = [(point.y, point.x) for point in prompt.points if point.positive is positive]
+            if places:
+                points.feature_defaults = {SIGN: sign}
+                points.add(at(points, places))
+        points.feature_defaults = {SIGN: POSITIVE}
+    if shapes is not None and (box := prompt.box) is not None:
+        corners = [(box.y0, box.x0), (box.y0, box.x1), (box.y1, box.x1), (box.y1, box.x0)]
+        shapes.add_rectangles(at(shapes, corners))
 
 
 HINT = 0.3

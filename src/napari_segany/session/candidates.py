@@ -21,13 +21,18 @@ class Found:
     shape : tuple of int
         (y, x) of the plane.
     candidates : tuple of Candidate
-        From :func:`~napari_segany.core.everything.everything`.
+        From :func:`~napari_segany.core.everything.everything`, or answers to prompts.
+    asked : bool
+        Whether somebody pointed at each of them; then nothing is filtered.
     """
 
     plane: View
     shape: tuple[int, int]
     candidates: tuple[Candidate, ...]
+    asked: bool = False
 
     def objects(self, filters: Filters, overlap: float) -> tuple[np.ndarray, list[Candidate]]:
         """Labels (y, x) int32 from 1 of what passes, and the candidates in their order; see :func:`painted`."""
+        if self.asked:
+            return painted(self.candidates, self.shape, 1.0)
         return painted(kept(self.candidates, filters, self.shape), self.shape, overlap)

@@ -68,6 +68,8 @@ class Session:
         The answer that is shown now.
     choice : int
         Which of its masks is shown, and kept.
+    made_from : dict of int to (View, Prompt)
+        What was said of the objects that were kept, by label.
     history : History
         What can be undone and done again.
     requested : Signal
@@ -90,6 +92,7 @@ class Session:
         self.result: SegmentResult | None = None
         self.choice = 0
         self.history = History()
+        self.made_from: dict[int, tuple[View, Prompt]] = {}
         self._wanted = 0
         self._generation = 0
         self._said: tuple[View, Prompt] | None = None
@@ -141,6 +144,11 @@ class Session:
         if step is not None:
             self.happened.emit(Did(what))
         return step
+
+    @property
+    def said(self) -> Prompt | None:
+        """What has been said of the current object."""
+        return None if self._said is None else self._said[1]
 
     @property
     def waiting(self) -> bool:
@@ -216,6 +224,7 @@ class Session:
             return None
         plane, prompt = self._said
         kept = Committed(self.label, plane, self.mask, prompt)
+        self.made_from[kept.label] = plane, prompt
         self.committed.emit(kept)
         self.label = kept.label + 1
         self._clear()
@@ -231,6 +240,7 @@ class Session:
         """Begin anew with nothing said and nothing remembered, and with another history or none."""
         self._clear()
         self._asked.clear()
+        self.made_from.clear()
         self.history = history or History()
 
     def tell(self, event: Event) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.core.everything import Candidate, everything, filters_of
+from napari_segany.core.everything import Candidate, everything, filters_of, prompted
 from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers.binding import Binding
 from napari_segany.run.answers import Answers
 from napari_segany.session.candidates import Found
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.jobs import Jobs
+
+Key = tuple[View, tuple[Point, ...], Box | None, bytes]
+"""What a prompt says, and where: enough to know it again."""
+
+
+def _key(view: View, prompt: Prompt) -> Key:
+    return view, prompt.points, prompt.box, b"" if prompt.mask is None else prompt.mask.tobytes()
 
 
 class Finder(QObject):
@@ -45,14 +53,22 @@ class Finder(QObject):
         self._box, self._jobs, self._answers = box, jobs, answers
         self._binding: Binding | None = None
         self.found: Found | None = None
+        self._known: dict[Key, Candidate | None] = {}
+        self._listed: list[Key] = []
         box.wanted.connect(self.find)
         box.filtered.connect(self.show)
         box.dropped.connect(self.forget)
 
     def bind(self, binding: Binding | None) -> None:
         """Look at another image; what was found on the one before is forgotten."""
+        if self._binding is not None:
+            self._binding.listed.disconnect(self.answer)
         self.found = None
+        self._known.clear()
+        self._listed = []
         self._binding = binding
+        if binding is not None:
+            binding.listed.connect(self.answer)
         self._box.setEnabled(binding is not None)
         self._box.show_count(None, 0)
 
@@ -80,8 +96,39 @@ class Finder(QObject):
             self.progress.emit(done, 1.0)
         return Found(view, embedding.shape, tuple(candidates))
 
+    def answer(self, view: View, prompts: list[Prompt]) -> None:
+        """Find an object for each of many prompts; what was answered before is not asked again."""
+        if self._binding is None or not prompts:
+            self.forget()
+            return
+        stack, number = self._binding.stack(view)
+        keys = [_key(view, prompt) for prompt in prompts]
+        if keys == self._listed:
+            # napari tells of one click several times
+            return
+        self._listed = keys
+        fresh = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._known}
+
+        def arrived(answers: list[Candidate | None]) -> None:
+            self._known = {key: self._known.get(key) for key in keys} | dict(zip(fresh, answers, strict=True))
+            candidates = tuple(one for key in keys if (one := self._known[key]) is not None)
+            self.found = Found(view, stack.plane_shape, candidates, asked=True)
+            self.show()
+
+        self._jobs.run(
+            lambda: self._prompted(stack, number, list(fresh.values())),
+            done=arrived,
+            failed=self.failed.emit,
+            instead_of="several",
+        )
+
+    def _prompted(self, stack: Stack, number: int, prompts: list[Prompt]) -> list[Candidate | None]:
+        """Runs in the worker."""
+        embedding = self._answers.embed(stack, number)
+        return prompted(self._answers.segmenter, embedding, prompts) if prompts else []
+
     def _arrived(self, found: Found) -> None:
-        if self.found is None:
+        if self.found is None or self.found.asked:
             self._box.suit(filters_of(self._answers.segmenter))
         self.found = found
         self.show()
@@ -91,11 +138,17 @@ class Finder(QObject):
         if self.found is None or self._binding is None:
             return
         labels, objects = self.found.objects(self._box.filters, self._box.overlap)
-        self._box.show_count(len(objects), len(self.found.candidates))
-        if self._binding.view() == self.found.plane:
+        if not self.found.asked:
+            self._box.show_count(len(objects), len(self.found.candidates))
+        if self._binding.shown == self.found.plane:
             first = self._binding.session.label
             self._binding.show_labels(self.found.plane, (labels > 0) * (labels + first - 1))
             self.said.emit(f"{len(objects)} objects. K keeps them, Q forgets them.")
+
+    @property
+    def asked(self) -> bool:
+        """Whether what was found was pointed at."""
+        return self.found is not None and self.found.asked
 
     @property
     def showing(self) -> bool:
@@ -104,23 +157,28 @@ class Finder(QObject):
             self.found is not None
             and self._binding is not None
             and self._binding.session.result is None
-            and self._binding.view() == self.found.plane
+            and self._binding.shown == self.found.plane
         )
 
     def keep(self) -> dict[int, Candidate]:
         """Paint what passes the filters into the Labels layer; gives what was painted, by its label."""
         if self.found is None or self._binding is None:
             return {}
-        labels, objects = self.found.objects(self._box.filters, self._box.overlap)
-        numbers = self._binding.keep_labels(self.found.plane, labels)
-        if numbers:
+        found, binding = self.found, self._binding
+        labels, objects = found.objects(self._box.filters, self._box.overlap)
+        numbers = binding.keep_labels(found.plane, labels, clear=found.asked)
+        kept = {label: objects[number - 1] for label, number in numbers.items()}
+        for label, candidate in kept.items():
+            binding.session.made_from[label] = found.plane, candidate.prompt
+        if kept:
             self.forget()
-            self.said.emit(f"Kept {len(numbers)} objects. Ctrl+Z takes them back.")
-        return {label: objects[number - 1] for label, number in numbers.items()}
+            self.said.emit(f"Kept {len(kept)} objects. Ctrl+Z takes them back.")
+        return kept
 
     def forget(self) -> None:
         """Show nothing of it any more."""
         self.found = None
+        self._listed = []
         self._box.show_count(None, 0)
         if self._binding is not None:
             self._binding.show_nothing()

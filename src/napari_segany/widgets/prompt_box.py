@@ -28,6 +28,8 @@ class PromptBox(QWidget):
         Emitted when the mask is to be kept, or the prompts thrown away.
     overwrite_changed : Signal
         Emitted with whether pixels of other labels may be taken.
+    several_changed : Signal
+        Emitted with whether each click and each shape is an object of its own.
     hover_changed : Signal
         Emitted with whether the mask under the cursor is to be shown before a click.
     """
@@ -36,6 +38,7 @@ class PromptBox(QWidget):
     discarded = Signal()
     overwrite_changed = Signal(bool)
     hover_changed = Signal(bool)
+    several_changed = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +56,8 @@ class PromptBox(QWidget):
         self._discard.setToolTip("Forget the clicks and shapes on this slice; labels stay")
         self._overwrite = QCheckBox("Take pixels of other labels")
         self._overwrite.setToolTip("Off: a kept mask only fills what no other label has")
+        self._several = QCheckBox("Each click or box is an object")
+        self._several.setToolTip("Off: all clicks and shapes on a slice describe one object. On: K keeps all of them")
         self._hover = QCheckBox("Show what a click would give  (H)")
         self._hover.setToolTip("Draws the mask under the cursor lightly, before you click")
         self._hover.setChecked(True)
@@ -62,6 +67,7 @@ class PromptBox(QWidget):
         self._discard.clicked.connect(self.discarded)
         self._overwrite.toggled.connect(self.overwrite_changed)
         self._hover.toggled.connect(self.hover_changed)
+        self._several.toggled.connect(self.several_changed)
         self._show_sign()
         self.set_keepable(False)
         self.setEnabled(False)
@@ -84,8 +90,14 @@ class PromptBox(QWidget):
         layout.addLayout(tools)
         layout.addWidget(self._sign)
         layout.addLayout(ends)
+        layout.addWidget(self._several)
         layout.addWidget(self._overwrite)
         layout.addWidget(self._hover)
+
+    @property
+    def several(self) -> bool:
+        """Whether each click and each shape is an object of its own."""
+        return self._several.isChecked()
 
     @property
     def overwrite(self) -> bool:

@@ -131,6 +131,7 @@ class SeganyWidget(QWidget):
         self.everything_box.kept.connect(self.keep)
         self.prompt_box.discarded.connect(self.discard)
         self.prompt_box.overwrite_changed.connect(self._set_overwrite)
+        self.prompt_box.several_changed.connect(self._set_several)
         for key, action in self._keys().items():
             self.viewer.bind_key(key, lambda _, action=action: action(), overwrite=True)
 
@@ -143,6 +144,7 @@ class SeganyWidget(QWidget):
             "J": self._next_candidate,
             "G": self.find_everything,
             "H": self.prompt_box.toggle_hover,
+            "U": self._reopen,
         }
 
     def _layers(self, kind: type[Layer]) -> list[Layer]:
@@ -176,6 +178,7 @@ class SeganyWidget(QWidget):
         self.binding.problem.connect(self.status_box.warn)
         self.binding.moved.connect(self._prepare)
         self.binding.overwrite = self.prompt_box.overwrite
+        self.binding.several = self.prompt_box.several
         self.prompt_box.bind(self.binding)
         self.finder.bind(self.binding)
         self.hover.bind(self.binding)
@@ -247,6 +250,17 @@ class SeganyWidget(QWidget):
     def _set_overwrite(self, overwrite: bool) -> None:
         if self.binding is not None:
             self.binding.overwrite = overwrite
+
+    def _set_several(self, several: bool) -> None:
+        if self.binding is not None:
+            self.finder.forget()
+            self.binding.set_several(several)
+
+    def _reopen(self) -> None:
+        """Change the object under the cursor."""
+        if self.binding is not None:
+            self.hover.stop()
+            self.binding.reopen(self.viewer.cursor.position)
 
     def _prepare(self) -> None:
         """Encode the plane that is looked at before anyone clicks."""
@@ -369,11 +383,12 @@ class SeganyWidget(QWidget):
 
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""
-        if self.finder.showing:
+        if self.finder.showing and not self.finder.asked:
             self.finder.forget()
         elif self.binding is not None:
             self.binding.clear_prompts()
             self.session.discard()
+            self.binding.close_reopened()
             self.prompt_box.expect_positive()
 
     def event(self, event: QEvent) -> bool:
