@@ -1,0 +1,181 @@
+"""What the model sees of an object and where it was expected, weighed against each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from scipy import ndimage
+
+from napari_segany.core.everything import Region
+from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.project import Projection, signed_distance
+from napari_segany.core.prompts import Box, Prompt
+from napari_segany.core.simulate import centre_point
+from napari_segany.core.verdicts import LOST, MERGE, PIECE, Gates, Verdict, judged, signs_of
+
+GROWN = 0.04
+"""Boxes are larger than the expected mask by so much of each side, to each side."""
+SOFT = 3.0
+"""Pixels from an outline within which it is in doubt."""
+TRUST = 3
+"""The model's mask weighs as its predicted IoU to this power, the expected mask the rest."""
+SHARED = 0.5
+"""Two objects of which one has so much of its mask in the other's may have become one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """An object on a slice.
+
+    Parameters
+    ----------
+    window : tuple of slice
+        Rows and columns of the plane.
+    claim : ndarray
+        Float of the window's shape: distance in pixels to the expected outline, positive within. Of two objects the one
+        with the higher claim has a pixel.
+    mask : Mask
+        What it comes to.
+    own : ndarray
+        bool of the window's shape, what the model alone says.
+    verdict : Verdict
+        What is to be thought of it.
+    """
+
+    window: Region
+    claim: np.ndarray
+    mask: Mask
+    own: np.ndarray
+    verdict: Verdict
+
+
+def prompt_of(seen: Projection) -> Prompt:
+    """What is asked about an expected object: a box somewhat larger than it, and the point deepest inside."""
+    inside = seen.level > 0
+    box, point = box_of(inside), centre_point(inside)
+    if box is None:
+        raise ValueError("there is nothing to ask about")
+    y, x = (span.start for span in seen.window)
+    up, left = (GROWN * (high - low + 1) for low, high in ((box.y0, box.y1), (box.x0, box.x1)))
+    around = Box(box.y0 + y - up, box.x0 + x - left, box.y1 + y + up, box.x1 + x + left)
+    return Prompt((replace(point, y=point.y + y, x=point.x + x),), around)
+
+
+def together(seen: Projection, other: tuple[Region, np.ndarray] | None, share: float) -> Projection:
+    """The expectation from one side and, by `share` of 0 to 1, that from the other: a window and its mask."""
+    if other is None:
+        return seen
+    if not (seen.level > 0).any():
+        return Projection(other[0], signed_distance(other[1]), seen.match)
+    window = _union(seen.window, other[0])
+    masks = [_put(seen.level > 0, seen.window, window), _put(other[1], other[0], window)]
+    levels = [np.clip(signed_distance(mask), -1e3, 1e3) for mask in masks]
+    return Projection(window, (1 - share) * levels[0] + share * levels[1], seen.match)
+
+
+def weighed(seen: Projection, answer: Mask | None, before: np.ndarray, away: int, gates: Gates) -> Weighed:
+    """An object from where it was expected and what the model says.
+
+    Parameters
+    ----------
+    seen : Projection
+        Where it was expected.
+    answer : Mask or None
+        What the model says; None when it says nothing.
+    before : ndarray
+        (y, x) bool, the object on the slice that it was last seen on.
+    away : int
+        Slices from the nearest one that was given.
+    gates : Gates
+        When it is lost.
+    """
+    whole = np.zeros(before.shape, bool) if answer is None else answer.pixels
+    found = box_of(whole)
+    window = seen.window
+    if found is not None:
+        rows, columns = slice(int(found.y0), int(found.y1) + 1), slice(int(found.x0), int(found.x1) + 1)
+        window = _union(window, (rows, columns))
+    own, expected = whole[window], _put(seen.level > 0, seen.window, window)
+    score = 0.0 if answer is None or found is None else min(max(answer.score, 0.0), 1.0)
+    trust = score**TRUST
+    evidence = trust * _soft(own) + (1 - trust) * _soft(expected)
+    inside = _reached(evidence > 0, expected)
+    growth = math.log(max(int(inside.sum()), 1) / max(int(before.sum()), 1))
+    signs = signs_of(expected, (own, score), seen.match, growth, away)
+    pixels = np.zeros(before.shape, bool)
+    pixels[window] = inside
+    logits = np.zeros((0, 0), np.float32) if answer is None else answer.logits
+    stability = math.nan if answer is None else answer.stability
+    mask = Mask(pixels, score, logits, stability)
+    return Weighed(window, signed_distance(expected), mask, own, judged(signs, pixels, before, gates))
+
+
+def apart(found: Mapping[int, Weighed], taken: np.ndarray) -> dict[int, Weighed]:
+    """The same without a pixel that belongs to two of them, or is `taken` (y, x) bool."""
+    best, owner = np.where(taken, np.inf, -np.inf), np.zeros(taken.shape, np.int64)
+    there = {label: one for label, one in found.items() if LOST not in one.verdict.flags}
+    for label, one in there.items():
+        surer = (one.claim > best[one.window]) & one.mask.pixels[one.window]
+        best[one.window][surer] = one.claim[surer]
+        owner[one.window][surer] = label
+    doubtful = _mergers(there)
+    result = dict(found)
+    for label, one in there.items():
+        flags = (*one.verdict.flags, MERGE) if label in doubtful else one.verdict.flags
+        pixels = owner == label
+        verdict = replace(one.verdict, flags=flags if pixels.any() else (LOST,))
+        result[label] = replace(one, mask=replace(one.mask, pixels=pixels), verdict=verdict)
+    return result
+
+
+def _mergers(found: Mapping[int, Weighed]) -> set[int]:
+    """Labels that the model draws over each other."""
+    doubtful: set[int] = set()
+    for (first, one), (second, other) in combinations(found.items(), 2):
+        shared = tuple(
+            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one.window, other.window, strict=True)
+        )
+        if any(span.stop <= span.start for span in shared):
+            continue
+        masks = [_put(each.own, each.window, (shared[0], shared[1])) for each in (one, other)]
+        smaller = min(int(each.own.sum()) for each in (one, other))
+        if int((masks[0] & masks[1]).sum()) > SHARED * smaller:
+            doubtful |= {first, second}
+    return doubtful
+
+
+def _soft(mask: np.ndarray) -> np.ndarray:
+    """A mask as evidence, -1 to 1."""
+    evidence: np.ndarray = np.tanh(signed_distance(mask) / SOFT)
+    return evidence
+
+
+def _reached(inside: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The parts of a mask that lie where the object was expected, specks left out."""
+    parts, count = ndimage.label(inside)
+    hits = np.bincount(parts[expected & inside], minlength=count + 1)
+    stays = hits >= max(PIECE * hits.max(), 1) if count else hits > 0
+    kept: np.ndarray = stays[parts] & inside
+    return kept
+
+
+def _union(one: Region, other: Region) -> Region:
+    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns
+
+
+def _put(mask: np.ndarray, source: Region, target: Region) -> np.ndarray:
+    """A mask of one window as that of another; what lies beyond is cut off."""
+    put = np.zeros(tuple(span.stop - span.start for span in target), bool)
+    shared = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(source, target, strict=True)]
+    if all(span.stop > span.start for span in shared):
+        here, there = (
+            tuple(slice(one.start - whole.start, one.stop - whole.start) for one, whole in zip(shared, to, strict=True))
+            for to in (target, source)
+        )
+        put[here] = mask[there]
+    return put

@@ -1,0 +1,286 @@
+"""Objects that are known on some slices are followed through the stack, slice by slice.
+
+From a slice to the next, the picture's own motion carries each mask along (:mod:`napari_segany.core.project`), the
+model is asked there with a box and a point, and its mask and the expected one are weighed against each other: the
+model's counts as much as it is sure. Slices that were given stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.everything import Region
+from napari_segany.core.evidence import Weighed, apart, prompt_of, together, weighed
+from napari_segany.core.masks import Mask
+from napari_segany.core.metrics import iou
+from napari_segany.core.project import Projection, between, drift, gray, project
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.verdicts import FILLED, LOST, Gates, Verdict
+
+Known = Mapping[int, Mapping[int, np.ndarray]]
+"""For each plane, and each label on it, its mask (y, x) bool; an empty one says that the object is not there."""
+Step = tuple[int, dict[int, Mask], dict[int, Verdict]]
+"""A plane, and for each label its mask and what is to be thought of it; a lost object has a verdict and no mask."""
+
+
+GONE = Verdict(0.0, (LOST,))
+
+
+class Planes(Protocol):
+    """What is asked of a stack; :class:`~napari_segany.core.planes.Stack` has it."""
+
+    plane_shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        """How many planes there are."""
+
+    def plane(self, number: int, /) -> np.ndarray:
+        """(y, x, 3) uint8."""
+
+
+@dataclass(slots=True, eq=False)
+class _Track:
+    """An object on its way: what was last seen of it, and where it is going.
+
+    ``pixels`` and ``seen`` are its mask and the gray slice at place ``at``; ``start`` is the place that was given,
+    ``stop`` the first one not to be reached, ``far`` what is known of it from the other end, place by place.
+    """
+
+    label: int
+    start: int
+    stop: int
+    pixels: np.ndarray
+    target: np.ndarray | None = None
+    far: dict[int, tuple[Region, np.ndarray]] = field(default_factory=dict)
+    at: int = 0
+    seen: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def arrives(self, place: int) -> bool:
+        """Whether the place is where the object was given again."""
+        return self.stop == place and self.target is not None
+
+    def away(self, place: int) -> int:
+        """Slices from the nearest one that was given."""
+        ends = [self.start] if self.target is None else [self.start, self.stop]
+        return min(abs(place - end) for end in ends)
+
+
+def propagate(
+    segmenter: Segmenter,
+    stack: Planes,
+    known: Known,
+    numbers: Sequence[int] | None = None,
+    gates: Gates | None = None,
+    embed: Callable[[int], ImageEmbedding] | None = None,
+) -> Iterator[Step]:
+    """Follow objects through a stack, all of a slice at once.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Who is asked, once for each slice.
+    stack : Planes
+        Where planes come from; at most a few are in memory.
+    known : mapping of int to mapping of int to ndarray
+        For each plane that was annotated, the masks (y, x) bool of its labels. They are never changed, nor yielded.
+        Between two of an object it is followed from both; an empty mask ends it.
+    numbers : sequence of int, optional
+        Planes to go through, in the order in which they are neighbours; by default all. So time at one depth of a
+        (t, z, y, x) stack is ``range(z, len(stack), depths)``.
+    gates : Gates, optional
+        When an object is lost.
+    embed : callable, optional
+        Plane number to its embedding, from a cache; by default each is made anew. A slice is encoded once for each
+        direction in which objects cross it: once, where all start from the same slices.
+
+    Yields
+    ------
+    plane : int
+        Its number. Upward first, then downward; slices that are filled later come before the one that told so.
+    masks : dict of int to Mask
+        For each label that was found. No two of them share a pixel.
+    verdicts : dict of int to Verdict
+        For each label that was looked for.
+
+    Raises
+    ------
+    InputError
+        When `known` names planes that are not among `numbers`, or masks that are no masks of them; before anything is
+        read.
+
+    Notes
+    -----
+    Ceasing to iterate cancels the rest. Memory does not grow with the number of slices, except for compact masks
+    between two given slices of an object.
+    """
+    order = list(range(len(stack)) if numbers is None else numbers)
+    _check(known, order, stack)
+    places = {plane: place for place, plane in enumerate(order)}
+    given = {places[plane]: masks for plane, masks in known.items()}
+    walk = _Walk(segmenter, stack, order, given, gates or Gates(), embed)
+    return walk.both_ways()
+
+
+def _check(known: Known, order: Sequence[int], stack: Planes) -> None:
+    if len(set(order)) < len(order) or not all(0 <= plane < len(stack) for plane in order):
+        raise InputError(f"planes to go through lie within 0 and {len(stack) - 1}, each once")
+    for plane, masks in known.items():
+        if plane not in order:
+            raise InputError(f"plane {plane} was annotated, but is not among those to go through")
+        for label, pixels in masks.items():
+            if pixels.dtype != np.bool_ or pixels.shape != tuple(stack.plane_shape):
+                raise InputError(f"object {label} on plane {plane} needs a bool mask of {tuple(stack.plane_shape)}")
+    if not any(pixels.any() for masks in known.values() for pixels in masks.values()):
+        raise InputError("there is nothing to follow: no mask has a pixel")
+
+
+def _tracks(given: Known, length: int) -> list[_Track]:
+    """Where each object goes from each slice on which it was given, the first label first."""
+    tracks = []
+    for label in sorted({label for masks in given.values() for label in masks}):
+        ends = sorted(place for place, masks in given.items() if label in masks)
+        for place, following in zip([-1, *ends], [*ends, length], strict=True):
+            first = given[place][label] if place >= 0 else None
+            last = given[following][label] if following < length else None
+            if first is not None and first.any():
+                target = last if last is not None and last.any() else None
+                tracks.append(_Track(label, place, following, first, target))
+            elif last is not None and last.any():
+                tracks.append(_Track(label, following, place, last))
+    return [one for one in tracks if abs(one.stop - one.start) > 1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Walk:
+    """Through the places of an order of planes, with what is needed on the way."""
+
+    segmenter: Segmenter
+    stack: Planes
+    order: Sequence[int]
+    given: Known
+    gates: Gates
+    embed: Callable[[int], ImageEmbedding] | None
+
+    def both_ways(self) -> Iterator[Step]:
+        """All of it, upward first."""
+        tracks = _tracks(self.given, len(self.order))
+        for way in (1, -1):
+            yield from self.sweep([one for one in tracks if (one.stop - one.start) * way > 0], way)
+
+    def sweep(self, tracks: Sequence[_Track], way: int) -> Iterator[Step]:
+        """One direction: all tracks, each from where it starts."""
+        waiting = sorted(tracks, key=lambda one: way * one.start)
+        active: list[_Track] = []
+        place, last = 0, np.zeros((0, 0), np.float32)
+        while waiting or active:
+            if not active:
+                place, last = waiting[0].start, self._gray(waiting[0].start)
+            begun = [one for one in waiting if one.start == place]
+            for one in begun:
+                one.at, one.seen, one.far = place, last, self._from_afar(one)
+            waiting = waiting[len(begun) :]
+            place += way
+            active += begun
+            yield from self._filled([(one, _as_given(one.target)) for one in active if one.arrives(place)], place)
+            active = [one for one in active if one.stop != place]
+            if active:
+                last = yield from self._slice(place, active)
+            active = [one for one in active if one.target is not None or abs(place - one.at) <= self.gates.gap]
+
+    def _gray(self, place: int) -> np.ndarray:
+        return gray(self.stack.plane(self.order[place]))
+
+    def _from_afar(self, track: _Track) -> dict[int, tuple[Region, np.ndarray]]:
+        """Where the motion alone puts an object, from the far end of its way to the near one."""
+        found: dict[int, tuple[Region, np.ndarray]] = {}
+        if track.target is None:
+            return found
+        pixels, before = track.target, self._gray(track.stop)
+        for place in range(track.stop - 1, track.start, -1):
+            after = self._gray(place)
+            seen = project(before, after, pixels, drift(before, after))
+            inside = seen.level > 0
+            if not inside.any():
+                break
+            found[place] = seen.window, inside
+            pixels, before = np.zeros_like(pixels), after
+            pixels[seen.window] = inside
+        return found
+
+    def _slice(self, place: int, tracks: Sequence[_Track]) -> Generator[Step, None, np.ndarray]:
+        """Look for all objects of a slice; returns the slice, gray."""
+        number = self.order[place]
+        plane = self.stack.plane(number)
+        now = gray(plane)
+        expected = self._expected(place, now, tracks)
+        found = self._found(place, plane, expected)
+        masks = {label: one.mask for label, one in found.items() if LOST not in one.verdict.flags}
+        yield from self._filled([(one, masks[one.label]) for one in tracks if one.label in masks], place)
+        yield number, masks, {one.label: found[one.label].verdict if one.label in found else GONE for one in tracks}
+        for one in tracks:
+            if one.label in masks:
+                one.pixels, one.seen, one.at = masks[one.label].pixels, now, place
+        return now
+
+    def _expected(self, place: int, now: np.ndarray, tracks: Sequence[_Track]) -> list[tuple[_Track, Projection]]:
+        """Where each object should be, those left out that should be nowhere."""
+        drifts: dict[int, tuple[int, int]] = {}
+        expected = []
+        for one in tracks:
+            if one.at not in drifts:
+                drifts[one.at] = drift(one.seen, now)
+            seen = project(one.seen, now, one.pixels, drifts[one.at])
+            seen = together(seen, one.far.get(place), (place - one.start) / (one.stop - one.start))
+            if (seen.level > 0).any():
+                expected.append((one, seen))
+        return expected
+
+    def _found(
+        self, place: int, plane: np.ndarray, expected: Sequence[tuple[_Track, Projection]]
+    ) -> dict[int, Weighed]:
+        """What the model says of all objects at once, weighed, and no pixel twice."""
+        if not expected:
+            return {}
+        number = self.order[place]
+        embedding = self.segmenter.embed(plane) if self.embed is None else self.embed(number)
+        answers = self.segmenter.segment(embedding, [prompt_of(seen) for _, seen in expected], candidates=1)
+        found = {}
+        for (one, seen), masks in zip(expected, answers, strict=True):
+            answer = masks[0] if masks else None
+            found[one.label] = weighed(seen, answer, one.pixels, one.away(place), self.gates)
+        return apart(found, self._taken(place))
+
+    def _taken(self, place: int) -> np.ndarray:
+        """Pixels that were given to an object."""
+        taken = np.zeros(self.stack.plane_shape, bool)
+        for pixels in self.given.get(place, {}).values():
+            taken |= pixels
+        return taken
+
+    def _filled(self, back: Sequence[tuple[_Track, Mask]], place: int) -> Iterator[Step]:
+        """Slices on which objects were missed that are back now, with the masks that they have at a place."""
+        for missed in sorted({at for one, _ in back for at in _range(one.at, place)}, key=lambda at: abs(at - place)):
+            free, masks, verdicts = ~self._taken(missed), {}, {}
+            for one, now in back:
+                if missed in _range(one.at, place):
+                    pixels = between(one.pixels, now.pixels, (missed - one.at) / (place - one.at))
+                    masks[one.label] = replace(now, pixels=pixels & free)
+                    # The more both ends are alike, the less can be wrong between them.
+                    verdicts[one.label] = Verdict(iou(one.pixels, now.pixels), (FILLED,))
+            yield self.order[missed], masks, verdicts
+
+
+def _as_given(pixels: np.ndarray | None) -> Mask:
+    if pixels is None:
+        raise ValueError("nothing was given there")
+    return Mask(pixels, 1.0, np.zeros((0, 0), np.float32))
+
+
+def _range(start: int, stop: int) -> range:
+    """Places between two, whichever comes first."""
+    return range(min(start, stop) + 1, max(start, stop))

@@ -1,0 +1,125 @@
+"""How far to trust the mask of an object on a slice that nobody looked at, and what should be asked about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from napari_segany.core.metrics import iou
+
+LOST, FILLED, SPLIT, MERGE, JUMP, DROP = "lost", "filled", "split", "merge", "area jump", "overlap drop"
+"""Flags. A lost object has no mask; a filled one lay between two slices on which it was seen."""
+
+PIECE = 0.2
+"""A piece of a mask counts as one when it has at least this share of the pixels of the largest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """When an object is taken for lost, and what is worth a flag.
+
+    Parameters
+    ----------
+    confidence : float
+        Below it an object is not there.
+    score : float
+        Nor where the model predicts a lower IoU.
+    gap : int
+        Slices that an object may be away before it has ended; they are filled when it is back.
+    overlap : float
+        IoU of the model's own mask with where the object was expected, below which that is flagged.
+    growth : float
+        Factor of area, up or down, from slice to slice that is flagged.
+    smallest : int
+        An object with fewer pixels is not there.
+    """
+
+    confidence: float = 0.35
+    score: float = 0.2
+    gap: int = 2
+    overlap: float = 0.5
+    growth: float = 1.6
+    smallest: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What is seen of how sure a mask is.
+
+    Parameters
+    ----------
+    agreement : float
+        IoU of the model's own mask with where the object was expected.
+    score : float
+        IoU that the model predicts.
+    match : float
+        How well the slice agrees with the one before in and around the object, see
+        :class:`~napari_segany.core.project.Projection`.
+    growth : float
+        Natural logarithm of the area, over that on the slice before.
+    away : int
+        Slices from the nearest one that was given.
+    """
+
+    agreement: float
+    score: float
+    match: float
+    growth: float
+    away: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be thought of an object on a slice.
+
+    Parameters
+    ----------
+    confidence : float
+        Expected IoU with the true mask, 0 to 1.
+    flags : tuple of str
+        What should be looked at: of ``LOST``, ``FILLED``, ``SPLIT``, ``MERGE``, ``JUMP`` and ``DROP``.
+    """
+
+    confidence: float
+    flags: tuple[str, ...] = ()
+
+
+WEIGHTS = (-1.0, 2.0, 1.0, 1.5, -1.0, -0.03)
+"""Of 1, agreement, score, match, |growth| and slices away, in the logit of the confidence."""
+
+
+def confidence(signs: Signs) -> float:
+    """Expected IoU with the true mask; ``WEIGHTS`` were fitted to training sets by ``scripts/confidence.py``."""
+    values = (1.0, signs.agreement, signs.score, signs.match, abs(signs.growth), float(signs.away))
+    logit = sum(weight * value for weight, value in zip(WEIGHTS, values, strict=True))
+    return 1 / (1 + math.exp(-max(min(logit, 30.0), -30.0)))
+
+
+def signs_of(expected: np.ndarray, answer: tuple[np.ndarray, float], match: float, growth: float, away: int) -> Signs:
+    """Signs from the expected mask and the model's own with its score, (y, x) bool both, of one window."""
+    own, score = answer
+    return Signs(iou(own, expected) if own.any() else 0.0, min(max(score, 0.0), 1.0), match, growth, away)
+
+
+def pieces(pixels: np.ndarray) -> int:
+    """How many parts of about one size a mask (y, x) bool has."""
+    parts, _ = ndimage.label(pixels)
+    sizes = np.bincount(parts.ravel())[1:]
+    return int((sizes >= PIECE * sizes.max()).sum()) if sizes.size else 0
+
+
+def judged(signs: Signs, mask: np.ndarray, before: np.ndarray, gates: Gates) -> Verdict:
+    """The verdict on a mask (y, x) bool of an object that was the mask `before`."""
+    sure = confidence(signs)
+    gone = sure < gates.confidence or signs.score < gates.score or int(mask.sum()) < gates.smallest
+    if gone or signs.agreement == 0:
+        return Verdict(sure, (LOST,))
+    seen = {
+        SPLIT: pieces(mask) > max(pieces(before), 1),
+        JUMP: abs(signs.growth) > math.log(gates.growth),
+        DROP: signs.agreement < gates.overlap,
+    }
+    return Verdict(sure, tuple(flag for flag, there in seen.items() if there))

@@ -1,0 +1,232 @@
+"""Objects followed through drawn stacks: discs that move, grow, split, merge, vanish and come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.masks import Mask
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.propagate import propagate
+from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.verdicts import FILLED, LOST, MERGE, SPLIT, Verdict
+
+SIDE = 96
+Disc = tuple[float, float, float]
+"""y, x and radius."""
+
+
+class SeeingSegmenter:
+    """Sees what is bright: of a prompt all connected bright parts that its box touches. It is always sure."""
+
+    name = "seeing"
+
+    def __init__(self) -> None:
+        self.embedded = 0
+        self.asked: list[Sequence[Prompt]] = []
+
+    def embed(self, plane: np.ndarray) -> ImageEmbedding:
+        self.embedded += 1
+        return ImageEmbedding({"plane": plane}, (plane.shape[0], plane.shape[1]), self.name)
+
+    def segment(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        *,
+        candidates: int | None = None,
+        at_least: float = -math.inf,
+    ) -> list[list[Mask]]:
+        self.asked.append(prompts)
+        parts, _ = ndimage.label(embedding.features["plane"][..., 0] > 100)
+        return [[self._mask(parts, prompt)] for prompt in prompts]
+
+    def _mask(self, parts: np.ndarray, prompt: Prompt) -> Mask:
+        assert prompt.box is not None
+        corners = np.clip([prompt.box.y0, prompt.box.y1 + 1, prompt.box.x0, prompt.box.x1 + 1], 0, None).astype(int)
+        touched = np.unique(parts[corners[0] : corners[1], corners[2] : corners[3]])
+        return Mask(np.isin(parts, touched[touched > 0]), 1.0, np.zeros((4, 4), np.float32), 1.0)
+
+
+def disc(y: float, x: float, radius: float) -> np.ndarray:
+    rows, columns = np.indices((SIDE, SIDE))
+    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+def drawn(slices: Iterable[Sequence[Disc]]) -> tuple[Stack, np.ndarray]:
+    """A stack of bright discs on a dim, textured ground, and where it is bright."""
+    bright = np.stack([np.any([disc(*one) for one in (*discs, (-99, -99, 1))], axis=0) for discs in slices])
+    ground = np.random.default_rng(0).integers(0, 60, (SIDE, SIDE))
+    return Stack(np.where(bright, 200, ground).astype(np.uint8), limits=(0, 255)), bright
+
+
+def followed(
+    stack: Stack, known: dict[int, dict[int, np.ndarray]], **options: object
+) -> tuple[dict[int, dict[int, np.ndarray]], dict[int, dict[int, Verdict]], SeeingSegmenter]:
+    """All masks and verdicts, plane by plane, the last word of each counting."""
+    segmenter = SeeingSegmenter()
+    masks: dict[int, dict[int, np.ndarray]] = {}
+    verdicts: dict[int, dict[int, Verdict]] = {}
+    for plane, found, judged in propagate(segmenter, stack, known, **options):  # type: ignore[arg-type]
+        masks.setdefault(plane, {}).update({label: mask.pixels for label, mask in found.items()})
+        verdicts.setdefault(plane, {}).update(judged)
+    return masks, verdicts, segmenter
+
+
+def test_moving_discs_are_followed_both_ways_with_one_encoding_and_one_batch_a_slice() -> None:
+    stack, bright = drawn([[(30 + 2 * z, 30 + z, 8), (70 - z, 65, 6 + z / 2)] for z in range(9)])
+    parts, _ = ndimage.label(bright[4])
+    known = {4: {3: parts == parts[38, 34], 8: parts == parts[66, 65]}}
+    masks, verdicts, segmenter = followed(stack, known)
+    assert sorted(masks) == [0, 1, 2, 3, 5, 6, 7, 8]
+    for z, found in masks.items():
+        assert np.array_equal(found[3], disc(30 + 2 * z, 30 + z, 8))
+        assert np.array_equal(found[8], disc(70 - z, 65, 6 + z / 2))
+        assert verdicts[z][3].flags == verdicts[z][8].flags == ()
+        assert verdicts[z][3].confidence > 0.8
+    assert segmenter.embedded == len(segmenter.asked) == 8
+    assert {len(prompts) for prompts in segmenter.asked} == {2}
+
+
+def test_slices_come_one_by_one_and_nothing_is_done_beyond_the_last_that_was_taken() -> None:
+    stack, bright = drawn([[(40, 40, 9)]] * 50)
+    segmenter = SeeingSegmenter()
+    steps = propagate(segmenter, stack, {20: {1: bright[20]}})
+    assert segmenter.embedded == 0
+    assert [next(steps)[0] for _ in range(3)] == [21, 22, 23]
+    assert segmenter.embedded == 3
+
+
+def test_an_object_that_ends_is_lost_and_no_longer_asked_for() -> None:
+    stack, bright = drawn([[(40, 40, 9)] if z < 4 else [] for z in range(12)])
+    masks, verdicts, segmenter = followed(stack, {1: {1: bright[1]}})
+    assert [z for z, found in masks.items() if found] == [2, 3, 0]
+    assert {z for z, found in verdicts.items() if found[1].flags == (LOST,)} == {4, 5, 6}
+    assert segmenter.embedded == 6
+
+
+def test_a_gap_of_two_slices_is_filled_when_the_object_is_back() -> None:
+    stack, _ = drawn([[] if z in (3, 4) else [(40, 40 + z, 9)] for z in range(8)])
+    masks, verdicts, _ = followed(stack, {0: {1: disc(40, 40, 9)}})
+    for z in (3, 4):
+        assert verdicts[z][1].flags == (FILLED,)
+        truth = disc(40, 40 + z, 9)
+        assert (masks[z][1] & truth).sum() / (masks[z][1] | truth).sum() > 0.85
+    assert np.array_equal(masks[7][1], disc(40, 47, 9))
+
+
+def test_a_split_is_flagged_and_both_parts_are_kept() -> None:
+    stack, bright = drawn([[(40, 40, 10)]] * 3 + [[(40, 33, 6), (40, 47, 6)]] * 3)
+    masks, verdicts, _ = followed(stack, {0: {1: bright[0]}})
+    assert [verdicts[z][1].flags[:1] for z in (1, 2, 3, 4)] == [(), (), (SPLIT,), ()]
+    assert np.array_equal(masks[3][1], bright[3])
+
+
+def test_a_merge_is_flagged_and_no_pixel_is_given_twice() -> None:
+    stack, bright = drawn([[(40, 30, 8), (40, 50, 8)]] * 3 + [[(40, 30, 8), (40, 50, 8), (40, 40, 8)]] * 2)
+    masks, verdicts, _ = followed(stack, {0: {1: disc(40, 30, 8), 2: disc(40, 50, 8)}})
+    assert verdicts[2][1].flags == verdicts[2][2].flags == ()
+    assert MERGE in verdicts[3][1].flags
+    assert MERGE in verdicts[3][2].flags
+    for found in masks.values():
+        assert not (found.get(1, False) & found.get(2, False)).any()  # type: ignore[union-attr]
+    assert np.array_equal(masks[3][1] | masks[3][2], bright[3])
+
+
+def test_between_two_given_slices_an_object_is_followed_from_both() -> None:
+    # The model sees nothing in the middle; what is known on both sides bridges it.
+    stack, _ = drawn([[] if 3 <= z <= 5 else [(40, 40, 6 + z)] for z in range(9)])
+    masks, verdicts, segmenter = followed(stack, {0: {1: disc(40, 40, 6)}, 8: {1: disc(40, 40, 14)}})
+    assert sorted(masks) == list(range(1, 8))
+    assert [verdicts[z][1].flags == (FILLED,) for z in range(1, 8)] == [False, False, True, True, True, False, False]
+    for z in (3, 4, 5):
+        assert math.sqrt(masks[z][1].sum() / math.pi) == pytest.approx(6 + z, abs=0.5)
+    assert np.array_equal(masks[7][1], disc(40, 40, 13))
+    assert segmenter.embedded == 7
+
+
+def test_what_is_never_seen_between_two_given_slices_is_filled() -> None:
+    stack, _ = drawn([[(40, 40, 8)], [], [], [], [], [(40, 40, 8)]])
+    masks, verdicts, _ = followed(stack, {0: {1: disc(40, 40, 8)}, 5: {1: disc(40, 40, 8)}})
+    assert all(np.array_equal(masks[z][1], disc(40, 40, 8)) for z in range(1, 5))
+    assert all(verdicts[z][1].flags == (FILLED,) for z in range(1, 5))
+
+
+def test_slices_that_were_given_are_neither_changed_nor_painted_over() -> None:
+    stack, _ = drawn([[(40, 40, 10)]] * 6)
+    known = {1: {1: disc(40, 40, 10)}, 3: {2: disc(40, 40, 5)}, 5: {1: np.zeros((SIDE, SIDE), bool)}}
+    before = {plane: {label: mask.copy() for label, mask in masks.items()} for plane, masks in known.items()}
+    masks, _, _ = followed(stack, known)
+    assert 2 not in masks[3]
+    assert not (masks[3][1] & known[3][2]).any()
+    # an empty mask says that the object ends before it
+    assert 1 not in masks.get(5, {})
+    for plane, given in before.items():
+        assert all(np.array_equal(known[plane][label], mask) for label, mask in given.items())
+
+
+def test_a_stack_that_drifts_is_followed() -> None:
+    scene = ndimage.gaussian_filter(np.random.default_rng(1).normal(0, 1, (SIDE, SIDE)), 2)
+    scene = 60 * (scene - scene.min()) / np.ptp(scene)
+    scene[disc(30, 30, 5)] = 200
+    stack = Stack(np.stack([np.roll(scene, 14 * z, axis=1) for z in range(4)]).astype(np.uint8), limits=(0, 255))
+    masks, _, _ = followed(stack, {0: {1: disc(30, 30, 5)}})
+    assert [np.array_equal(masks[z][1], disc(30, 30 + 14 * z, 5)) for z in (1, 2, 3)] == [True] * 3
+
+
+def test_time_at_one_depth_of_a_series() -> None:
+    stack, bright = drawn([[(40, 40 + z // 2, 8)] if z % 2 else [] for z in range(8)])
+    masks, _, segmenter = followed(stack, {1: {1: bright[1]}}, numbers=range(1, 8, 2))
+    assert list(masks) == [3, 5, 7]
+    assert all(np.array_equal(masks[z][1], bright[z]) for z in masks)
+    assert segmenter.embedded == 3
+
+
+def test_embeddings_may_come_from_a_cache() -> None:
+    stack, bright = drawn([[(40, 40, 8)]] * 4)
+    maker, wanted = SeeingSegmenter(), []
+
+    def embed(number: int) -> ImageEmbedding:
+        wanted.append(number)
+        return maker.embed(stack.plane(number))
+
+    _, _, segmenter = followed(stack, {1: {1: bright[1]}}, embed=embed)
+    assert (wanted, segmenter.embedded) == ([2, 3, 0], 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "numbers", "message"),
+    [
+        ({9: {1: disc(4, 4, 2)}}, None, "plane 9 was annotated"),
+        ({0: {1: np.zeros((4, 4), bool)}}, None, "object 1 on plane 0 needs a bool mask"),
+        ({0: {1: np.zeros((SIDE, SIDE), np.uint8)}}, None, "object 1 on plane 0 needs a bool mask"),
+        ({0: {1: np.zeros((SIDE, SIDE), bool)}}, None, "nothing to follow"),
+        ({}, None, "nothing to follow"),
+        ({0: {1: disc(4, 4, 2)}}, (0, 0, 1), "each once"),
+        ({0: {1: disc(4, 4, 2)}}, (0, 7), "within 0 and 2"),
+    ],
+)
+def test_what_cannot_be_followed_is_said_at_once(
+    known: dict[int, dict[int, np.ndarray]], numbers: Sequence[int] | None, message: str
+) -> None:
+    stack, _ = drawn([[], [], []])
+    segmenter = SeeingSegmenter()
+    with pytest.raises(InputError, match=message):
+        propagate(segmenter, stack, known, numbers)
+    assert not segmenter.embedded
+
+
+def test_memory_and_reading_are_flat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each plane is read once, whatever their number."""
+    stack, bright = drawn([[(40, 40, 8)]] * 30)
+    read: list[int] = []
+    whole: Callable[[int], np.ndarray] = stack.plane
+    monkeypatch.setattr(stack, "plane", lambda number: (read.append(number), whole(number))[1])
+    list(propagate(SeeingSegmenter(), stack, {0: {1: bright[0]}}))
+    assert read == list(range(30))
