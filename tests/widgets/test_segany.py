@@ -93,6 +93,8 @@ def test_a_model_that_cannot_be_loaded_says_so_in_one_line(hand):
     widget = SeganyWidget(viewer, load=fail)
     viewer.window.add_dock_widget(widget)
     hand.qtbot.waitUntil(lambda: widget.status_box.text == "there is no model here")
+    # layers that go before they were ever drawn take vispy down with software OpenGL
+    hand.qtbot.wait(200)
     widget.close_session()
     widget.jobs.join(10)
 
@@ -105,6 +107,7 @@ def test_an_empty_window_says_where_to_begin(hand):
     image = hand.viewer.add_image(np.zeros((9, 9)))
     assert widget.binding is not None
     assert widget.binding.image is image
+    hand.qtbot.wait(200)
     hand.viewer.layers.remove(image)
     assert widget.binding is None
     assert "Open an image to begin" in widget.status_box.text
@@ -146,3 +149,14 @@ def test_real_clicks_on_real_nuclei_with_the_model_that_ships(hand, data_dir):
     real = truth == label
     assert (found & real).sum() / (found | real).sum() >= 0.7
     opened.close()
+
+
+def test_closing_the_viewer_with_the_dock_open_is_quiet(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((60, 80), np.uint8))
+    widget = SeganyWidget(viewer, load=FakeSegmenter)
+    viewer.window.add_dock_widget(widget)
+    qtbot.wait(50)
+    viewer.layers.clear()
+    assert widget.binding is None
+    widget.close_session()

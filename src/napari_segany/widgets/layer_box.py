@@ -59,10 +59,12 @@ class LayerBox(QWidget):
 
     def show_used(self, binding: Binding | None) -> None:
         """Say which layers are in use."""
-        if binding is not None:
-            self.labels.value = binding.labels
-            self.points.value = binding.points
-            self.shapes.value = binding.shapes
+        if binding is None:
+            return
+        used = {self.labels: binding.labels, self.points: binding.points, self.shapes: binding.shapes}
+        for chooser, layer in used.items():
+            # a layer that is just being removed is no choice any more
+            chooser.value = layer if layer in chooser.choices else None
 
 
 def _offered(layers: WeakMethod[Layers], kind: type[Layer], chooser: object) -> list[Layer]:
