@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +17,16 @@ import typer
 from napari_segany.core.errors import InputError, SeganyError
 
 if TYPE_CHECKING:
-    from napari_segany.core.prompts import Box, Point
+    from napari_segany.core.prompts import Box, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
+    from napari_segany.run.segment import SegmentJob, SegmentReport
 
 # Depending on its version typer uses click or a copy of its own; this is what all of click's errors have in common.
 _UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
 
 SIGNS = {"+": True, "-": False}
+DOUBTFUL = 5
+"""Slices that are told of when objects were followed, the least sure first."""
 
 
 def _app(**options: Any) -> typer.Typer:
@@ -149,8 +153,9 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     point: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="Y,X[,+|-]",
-            help="A point in pixels, the centre of the first being 0,0. Each positive point (no sign, or +) is an "
+            metavar="[Z,]Y,X[,+|-]",
+            help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane. "
+            "Each positive point (no sign, or +) is an "
             "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
             "Repeat.",
         ),
@@ -184,6 +189,12 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     score: ScoreOption = None,
     stability: StabilityOption = None,
     smallest: SmallestOption = None,
+    propagate: Annotated[
+        bool, typer.Option("--propagate", help="Follow the objects through all slices of the stack, both ways.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="--everything: objects of neighbouring slices or times become one.")
+    ] = False,
 ) -> None:
     """Segment the objects that are pointed at, or everything, and write their labels.
 
@@ -194,19 +205,56 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     NAME_objects.csv. What is there already is not made again, so a run that was stopped goes on where it was.
     """
     if all_objects:
-        if point or points or box or one_object or plane is not None or overwrite:
+        if point or points or box or one_object or plane is not None or overwrite or propagate:
             raise InputError("--everything takes no points, boxes or planes, and never overwrites; leave them out")
         changes = {"score": score, "stability": stability, "smallest": smallest}
-        _everything(image, labels, grid, {k: v for k, v in changes.items() if v is not None}, _loader(model, device))
+        used = {k: v for k, v in changes.items() if v is not None}
+        _everything(image, labels, grid, used, link, _loader(model, device))
         return
-    if any(option is not None for option in (grid, score, stability, smallest)):
-        raise InputError("--grid, --score, --stability and --smallest belong to --everything")
-    from napari_segany.run.segment import SegmentJob, objects, segment_file
+    if link or any(option is not None for option in (grid, score, stability, smallest)):
+        raise InputError("--grid, --score, --stability, --smallest and --link belong to --everything")
+    from napari_segany.run.segment import SegmentJob
 
-    clicks = [_point(text) for text in point or ()]
-    boxes = [_box(text) for text in box or ()]
+    prompts, planes = _said(point or (), box or (), plane, one_object)
+    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes)
+    _segment(job, propagate, _loader(model, device))
+
+
+def _said(
+    point: Sequence[str], box: Sequence[str], plane: int | None, one_object: bool
+) -> tuple[tuple[Prompt, ...], tuple[int, ...]]:
+    """Prompts, and the plane of each where points name theirs."""
+    from napari_segany.run.segment import objects
+
+    places = [_point(text) for text in point]
+    clicks, boxes = [click for _, click in places], [_box(text) for text in box]
     prompts = objects(clicks, boxes, together=one_object)
-    report = segment_file(SegmentJob(image, labels, prompts, points, plane, overwrite), _loader(model, device))
+    named = [z for z, _ in places if z is not None]
+    if not named:
+        return prompts, ()
+    if plane is not None or boxes or len(named) < len(places):
+        raise InputError("either all points name their plane, z,y,x, and there are no boxes, or --plane tells it")
+    starts = [i for i, click in enumerate(clicks) if click.positive][: len(prompts)]
+    bounds = [0, *starts[1:], len(named)]
+    for first, last in pairwise(bounds):
+        if len(set(named[first:last])) > 1:
+            raise InputError("the points of one object lie on one plane")
+    return prompts, tuple(named[i] for i in starts)
+
+
+def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter]) -> None:
+    from napari_segany.run.propagate import propagate_file
+    from napari_segany.run.segment import segment_file
+
+    if propagate:
+        followed = propagate_file(job, load, progress=_show_images)
+        for z, label in followed.doubtful[:DOUBTFUL]:
+            verdict = followed.verdicts[z, label]
+            why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"
+            typer.echo(f"napari-segany: look at object {label} on plane {z}: {why}", err=True)
+        report: SegmentReport = followed
+    else:
+        report = segment_file(job, load)
     for label, pixels in report.painted.items():
         if not pixels:
             typer.echo(f"napari-segany: object {label} got no pixel", err=True)
@@ -215,7 +263,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
 
 
 def _everything(
-    image: Path, out: Path, grid: int | None, changes: dict[str, float], load: Callable[[], Segmenter]
+    image: Path, out: Path, grid: int | None, changes: dict[str, float], link: bool, load: Callable[[], Segmenter]
 ) -> None:
     from napari_segany.core.everything import Grid
     from napari_segany.run.everything import EverythingJob, segment_everything
@@ -223,7 +271,7 @@ def _everything(
 
     if out.suffix.lower() in (*TIFF, *ZARR):
         raise InputError(f"with --everything, labels go to a folder, not to {out}")
-    job = EverythingJob(image, out, None if grid is None else Grid(grid), changes)
+    job = EverythingJob(image, out, None if grid is None else Grid(grid), changes, link=link)
     reports = []
     for report in segment_everything(job, load):
         reports.append(report)
@@ -273,13 +321,20 @@ def _numbers(text: str, option: str, form: str, count: int) -> list[float]:
     return values
 
 
-def _point(text: str) -> Point:
+def _point(text: str) -> tuple[int | None, Point]:
+    """A point, and its plane where there are three numbers."""
     from napari_segany.core.prompts import Point
 
     place, _, sign = text.rpartition(",")
     positive = SIGNS.get(sign.strip())
-    y, x = _numbers(text if positive is None else place, "--point", "y,x or y,x,+ or y,x,-", 2)
-    return Point(y, x, positive is not False)
+    numbers = text if positive is None else place
+    if numbers.count(",") < 2:
+        y, x = _numbers(numbers, "--point", "y,x or y,x,+ or y,x,-", 2)
+        return None, Point(y, x, positive is not False)
+    z, y, x = _numbers(numbers, "--point", "z,y,x or y,x, and + or - after it", 3)
+    if not z.is_integer():
+        raise InputError(f"the plane of a point is a whole number, got {z:g}")
+    return int(z), Point(y, x, positive is not False)
 
 
 def _box(text: str) -> Box:

@@ -12,10 +12,11 @@ from scipy import ndimage
 
 from napari_segany.core.everything import Region
 from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.metrics import iou
 from napari_segany.core.project import Projection, signed_distance
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.simulate import centre_point
-from napari_segany.core.verdicts import LOST, MERGE, PIECE, Gates, Verdict, judged, signs_of
+from napari_segany.core.verdicts import FADING, LOST, MERGE, PIECE, Gates, Signs, Verdict, judged
 
 GROWN = 0.04
 """Boxes are larger than the expected mask by so much of each side, to each side."""
@@ -28,29 +29,57 @@ SHARED = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What an object was on the slice that it was last seen on.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (y, x) bool, its mask.
+    unrest : float
+        See :class:`~napari_segany.core.verdicts.Signs`.
+    bridged : bool
+        Whether it was given on both sides.
+    """
+
+    pixels: np.ndarray
+    unrest: float = 0.0
+    bridged: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Weighed:
-    """An object on a slice.
+    """An object on a slice, before it is compared with others.
 
     Parameters
     ----------
     window : tuple of slice
         Rows and columns of the plane.
-    claim : ndarray
-        Float of the window's shape: distance in pixels to the expected outline, positive within. Of two objects the one
-        with the higher claim has a pixel.
     mask : Mask
         What it comes to.
-    own : ndarray
-        bool of the window's shape, what the model alone says.
-    verdict : Verdict
-        What is to be thought of it.
+    own, expected : ndarray
+        bool of the window's shape, what the model alone says, and where it was expected.
+    match : float
+        See :class:`~napari_segany.core.project.Projection`.
+    past : Past
+        What it was before.
     """
 
     window: Region
-    claim: np.ndarray
     mask: Mask
     own: np.ndarray
+    expected: np.ndarray
+    match: float
+    past: Past
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """An object on a slice: its mask, what is to be thought of it, and its unrest."""
+
+    mask: Mask
     verdict: Verdict
+    unrest: float
 
 
 def prompt_of(seen: Projection) -> Prompt:
@@ -77,59 +106,48 @@ def together(seen: Projection, other: tuple[Region, np.ndarray] | None, share: f
     return Projection(window, (1 - share) * levels[0] + share * levels[1], seen.match)
 
 
-def weighed(seen: Projection, answer: Mask | None, before: np.ndarray, away: int, gates: Gates) -> Weighed:
-    """An object from where it was expected and what the model says.
-
-    Parameters
-    ----------
-    seen : Projection
-        Where it was expected.
-    answer : Mask or None
-        What the model says; None when it says nothing.
-    before : ndarray
-        (y, x) bool, the object on the slice that it was last seen on.
-    away : int
-        Slices from the nearest one that was given.
-    gates : Gates
-        When it is lost.
-    """
-    whole = np.zeros(before.shape, bool) if answer is None else answer.pixels
-    found = box_of(whole)
-    window = seen.window
+def weighed(seen: Projection, answer: Mask | None, past: Past) -> Weighed:
+    """An object from where it was expected and what the model says, None when it says nothing."""
+    whole = np.zeros(past.pixels.shape, bool) if answer is None else answer.pixels
+    found, window = box_of(whole), seen.window
     if found is not None:
         rows, columns = slice(int(found.y0), int(found.y1) + 1), slice(int(found.x0), int(found.x1) + 1)
         window = _union(window, (rows, columns))
     own, expected = whole[window], _put(seen.level > 0, seen.window, window)
     score = 0.0 if answer is None or found is None else min(max(answer.score, 0.0), 1.0)
     trust = score**TRUST
-    evidence = trust * _soft(own) + (1 - trust) * _soft(expected)
-    inside = _reached(evidence > 0, expected)
-    growth = math.log(max(int(inside.sum()), 1) / max(int(before.sum()), 1))
-    signs = signs_of(expected, (own, score), seen.match, growth, away)
-    pixels = np.zeros(before.shape, bool)
-    pixels[window] = inside
-    logits = np.zeros((0, 0), np.float32) if answer is None else answer.logits
-    stability = math.nan if answer is None else answer.stability
-    mask = Mask(pixels, score, logits, stability)
-    return Weighed(window, signed_distance(expected), mask, own, judged(signs, pixels, before, gates))
+    pixels = np.zeros(whole.shape, bool)
+    pixels[window] = _reached(trust * _soft(own) + (1 - trust) * _soft(expected) > 0, expected)
+    mask = Mask(pixels, 0.0, np.zeros((0, 0), np.float32)) if answer is None else replace(answer, pixels=pixels)
+    return Weighed(window, replace(mask, score=score), own, expected, seen.match, past)
 
 
-def apart(found: Mapping[int, Weighed], taken: np.ndarray) -> dict[int, Weighed]:
-    """The same without a pixel that belongs to two of them, or is `taken` (y, x) bool."""
+def settled(found: Mapping[int, Weighed], taken: np.ndarray, gates: Gates) -> dict[int, Settled]:
+    """All objects of a slice, none with a pixel of another, or one that is `taken` (y, x) bool.
+
+    Of two objects the one that was expected there, or nearer, has a pixel.
+    """
     best, owner = np.where(taken, np.inf, -np.inf), np.zeros(taken.shape, np.int64)
-    there = {label: one for label, one in found.items() if LOST not in one.verdict.flags}
-    for label, one in there.items():
-        surer = (one.claim > best[one.window]) & one.mask.pixels[one.window]
-        best[one.window][surer] = one.claim[surer]
+    for label, one in found.items():
+        claim = signed_distance(one.expected)
+        surer = (claim > best[one.window]) & one.mask.pixels[one.window]
+        best[one.window][surer] = claim[surer]
         owner[one.window][surer] = label
-    doubtful = _mergers(there)
-    result = dict(found)
-    for label, one in there.items():
-        flags = (*one.verdict.flags, MERGE) if label in doubtful else one.verdict.flags
-        pixels = owner == label
-        verdict = replace(one.verdict, flags=flags if pixels.any() else (LOST,))
-        result[label] = replace(one, mask=replace(one.mask, pixels=pixels), verdict=verdict)
-    return result
+    doubtful = _mergers(found)
+    return {label: _judged(one, owner == label, gates, label in doubtful) for label, one in found.items()}
+
+
+def _judged(one: Weighed, pixels: np.ndarray, gates: Gates, merging: bool) -> Settled:
+    past = one.past
+    # An object that is given on both sides may grow or shrink on the way from one to the other.
+    before = int((one.expected if past.bridged else past.pixels).sum())
+    growth = math.log(max(int(pixels.sum()), 1) / max(before, 1))
+    agreement = iou(one.own, one.expected) if one.own.any() else 0.0
+    signs = Signs(agreement, one.mask.score, one.match, growth, FADING * past.unrest + abs(growth))
+    verdict = judged(signs, pixels, past.pixels, gates, bridged=past.bridged)
+    if merging and LOST not in verdict.flags:
+        verdict = replace(verdict, flags=(*verdict.flags, MERGE))
+    return Settled(replace(one.mask, pixels=pixels), verdict, signs.unrest)
 
 
 def _mergers(found: Mapping[int, Weighed]) -> set[int]:

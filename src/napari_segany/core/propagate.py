@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Region
-from napari_segany.core.evidence import Weighed, apart, prompt_of, together, weighed
+from napari_segany.core.evidence import Past, Settled, prompt_of, settled, together, weighed
 from napari_segany.core.masks import Mask
 from napari_segany.core.metrics import iou
 from napari_segany.core.project import Projection, between, drift, gray, project
@@ -58,16 +58,12 @@ class _Track:
     target: np.ndarray | None = None
     far: dict[int, tuple[Region, np.ndarray]] = field(default_factory=dict)
     at: int = 0
+    unrest: float = 0.0
     seen: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def arrives(self, place: int) -> bool:
         """Whether the place is where the object was given again."""
         return self.stop == place and self.target is not None
-
-    def away(self, place: int) -> int:
-        """Slices from the nearest one that was given."""
-        ends = [self.start] if self.target is None else [self.start, self.stop]
-        return min(abs(place - end) for end in ends)
 
 
 def propagate(
@@ -225,6 +221,7 @@ class _Walk:
         for one in tracks:
             if one.label in masks:
                 one.pixels, one.seen, one.at = masks[one.label].pixels, now, place
+                one.unrest = found[one.label].unrest
         return now
 
     def _expected(self, place: int, now: np.ndarray, tracks: Sequence[_Track]) -> list[tuple[_Track, Projection]]:
@@ -242,7 +239,7 @@ class _Walk:
 
     def _found(
         self, place: int, plane: np.ndarray, expected: Sequence[tuple[_Track, Projection]]
-    ) -> dict[int, Weighed]:
+    ) -> dict[int, Settled]:
         """What the model says of all objects at once, weighed, and no pixel twice."""
         if not expected:
             return {}
@@ -252,8 +249,9 @@ class _Walk:
         found = {}
         for (one, seen), masks in zip(expected, answers, strict=True):
             answer = masks[0] if masks else None
-            found[one.label] = weighed(seen, answer, one.pixels, one.away(place), self.gates)
-        return apart(found, self._taken(place))
+            past = Past(one.pixels, one.unrest, one.target is not None)
+            found[one.label] = weighed(seen, answer, past)
+        return settled(found, self._taken(place), self.gates)
 
     def _taken(self, place: int) -> np.ndarray:
         """Pixels that were given to an object."""

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Candidate, Filters, Grid, everything, filters_of, kept, painted
+from napari_segany.core.link import Linker, relabelled
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.run.export import LabelledObject, export_labels
 from napari_segany.run.images import PICTURES, TIFF, ImageFile, read_image, reading
 from napari_segany.run.labels import replacing
 from napari_segany.run.ome_zarr import is_zarr
+from napari_segany.run.scratch import scratch
 
 SETTINGS = "everything.json"
 """In the output folder: how its files were made. Files made otherwise are not mixed with them."""
+MANY = 2**32 - 1
+"""How many objects there are shows at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class EverythingJob:
         Filters to use instead of those that suit the model; see :class:`~napari_segany.core.everything.Filters`.
     overlap : float
         See :func:`~napari_segany.core.everything.painted`.
+    link : bool
+        Whether objects of neighbouring slices, along the last axis before y and x, become one.
     """
 
     source: Path
@@ -45,6 +51,7 @@ class EverythingJob:
     grid: Grid | None
     changes: dict[str, float]
     overlap: float = 0.5
+    link: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,8 @@ def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
         "filters": asdict(filters),
         "overlap": job.overlap,
     }
+    if job.link:
+        now["link"] = True
     path = job.out / SETTINGS
     try:
         job.out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +148,7 @@ def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
         before = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{job.out} cannot be used: {error}") from None
-    differing = sorted(name for name, value in now.items() if before.get(name) != value)
+    differing = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
     if differing:
         raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
 
@@ -148,17 +157,37 @@ def _segment(image: Path, job: EverythingJob, segmenter: Segmenter, filters: Fil
     file = read_image(image)
     with reading(image):
         stack = file.stack()
-    labels = np.zeros((len(stack), *stack.plane_shape), np.uint32)
-    objects: list[LabelledObject] = []
-    for number in range(len(stack)):
-        with reading(image):
-            plane = stack.plane(number)
-        candidates = [one for _, batch in everything(segmenter, plane, job.grid) for one in batch]
-        found, here = painted(kept(candidates, filters, stack.plane_shape), stack.plane_shape, job.overlap)
-        labels[number] = np.where(found, found + len(objects), 0)
-        objects += [described(one, len(objects) + place) for place, one in enumerate(here, start=1)]
-    _write(job.out / name, file, labels.reshape(stack.shape + stack.plane_shape), objects)
+    with scratch(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
+        objects: list[LabelledObject] = []
+        for number in range(len(stack)):
+            with reading(image):
+                plane = stack.plane(number)
+            candidates = [one for _, batch in everything(segmenter, plane, job.grid) for one in batch]
+            found, here = painted(kept(candidates, filters, stack.plane_shape), stack.plane_shape, job.overlap)
+            labels[number] = np.where(found, found + len(objects), 0)
+            objects += [described(one, len(objects) + place) for place, one in enumerate(here, start=1)]
+        if job.link:
+            objects = _link(labels, stack.shape[-1] if stack.shape else 1, objects)
+        _write(job.out / name, file, labels.reshape(stack.shape + stack.plane_shape), objects)
     return len(objects)
+
+
+def _link(labels: np.ndarray, length: int, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
+    """Objects of slices become objects of stacks of `length` slices each, known by what was surest of them."""
+    count = 0
+    best: dict[int, LabelledObject] = {}
+    for first in range(0, len(labels), length):
+        linker = Linker()
+        for plane in labels[first : first + length]:
+            linker.add(plane)
+        for number, names in enumerate(linker.numbers(), start=first):
+            new = {old: name + count for old, name in names.items()}
+            labels[number] = relabelled(labels[number], new)
+            for old, name in new.items():
+                one = replace(objects[old - 1], label=name)
+                best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)
+        count = len(best)
+    return [best[name] for name in sorted(best)]
 
 
 def described(one: Candidate, label: int) -> LabelledObject:

@@ -188,7 +188,8 @@ def compact(labels: np.ndarray) -> np.ndarray:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= 2**32:
         raise InputError(f"labels lie within 0 and {2**32 - 1}, got {low} to {high}")
-    return labels.astype(np.uint16 if high < 2**16 else np.uint32)
+    # what is as small already is not copied: it may be a file larger than the memory
+    return labels.astype(np.uint16 if high < 2**16 else np.uint32, copy=False)
 
 
 def _write_tiff(path: Path, labels: np.ndarray, axes: str) -> None:

@@ -38,6 +38,8 @@ class SegmentJob:
         A CSV file of clicks, with labels and planes of its own.
     plane : int, optional
         The plane of `prompts`, leading axes counted in C order. Needed when the image has more than one.
+    planes : tuple of int
+        The plane of each of `prompts`, where they lie on several.
     overwrite : bool
         Replace the file of labels when it exists.
     """
@@ -48,6 +50,7 @@ class SegmentJob:
     table: Path | None = None
     plane: int | None = None
     overwrite: bool = False
+    planes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,32 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
     ModelError
         From `load`.
     """
+    ready = prepared(job)
+    stack = ready.stack
+    labels, painted = _paint(job, stack, ready.placed, load())
+    labels = labels.reshape(stack.shape + stack.plane_shape)
+    path = write_labels(job.labels, labels, axes=ready.axes, scale=ready.image.label_scale, overwrite=job.overwrite)
+    return SegmentReport(path, painted)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A job of which all is known to be in order: its image, planes, prompts, and the axes of its labels."""
+
+    image: ImageFile
+    stack: Stack
+    placed: list[PlacedPrompt]
+    axes: str
+
+
+def prepared(job: SegmentJob) -> Prepared:
+    """Check all of a job that can be checked before a model is loaded.
+
+    Raises
+    ------
+    InputError
+        See :func:`segment_file`.
+    """
     _check_paths(job)
     placed = read_prompts(job.table) if job.table else []
     image = read_image(job.image)
@@ -132,10 +161,7 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
         raise InputError("nothing to segment: give at least a point, a box or a table of points")
     for one in placed:
         _check_inside(one, stack)
-    labels, painted = _paint(job, stack, placed, load())
-    labels = labels.reshape(stack.shape + stack.plane_shape)
-    path = write_labels(job.labels, labels, axes=axes, scale=image.label_scale, overwrite=job.overwrite)
-    return SegmentReport(path, painted)
+    return Prepared(image, stack, placed, axes)
 
 
 def _letters(image: ImageFile) -> str | None:
@@ -154,9 +180,11 @@ def _placed(job: SegmentJob, stack: Stack, after: int) -> list[PlacedPrompt]:
     """The job's own prompts, with labels that follow `after`."""
     if job.plane is not None:
         stack.index(job.plane)
-    if job.prompts and job.plane is None and len(stack) > 1:
+    if job.prompts and job.plane is None and not job.planes and len(stack) > 1:
         raise InputError(f"{job.image} has {len(stack)} planes: say which one is meant, 0 to {len(stack) - 1}")
-    return [PlacedPrompt(label, job.plane or 0, prompt) for label, prompt in enumerate(job.prompts, start=after + 1)]
+    planes = job.planes or (job.plane or 0,) * len(job.prompts)
+    pairs = zip(planes, job.prompts, strict=True)
+    return [PlacedPrompt(label, plane, prompt) for label, (plane, prompt) in enumerate(pairs, start=after + 1)]
 
 
 def _check_inside(one: PlacedPrompt, stack: Stack) -> None:

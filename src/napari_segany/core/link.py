@@ -1,0 +1,187 @@
+"""Objects of single slices become objects of the whole stack: the same code for depth and for time.
+
+An object is linked with at most one of the next slice, and with one of the slice after that where it was missed on one.
+In time nothing divides: of two daughters one keeps the number, or none where neither overlaps enough, and the other
+begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+GATE = 0.3
+"""Least IoU of an object with itself on the next slice."""
+SKIP = 1
+"""Slices on which an object may be missing."""
+
+Node = tuple[int, int]
+"""A slice, and a label on it."""
+
+
+@dataclass(slots=True, eq=False)
+class Linker:
+    """Takes label images slice by slice and remembers only what links them.
+
+    Parameters
+    ----------
+    gate : float
+        Least IoU of an object with itself on the next slice, and on the one after a gap.
+    skip : int
+        Slices on which an object may be missing.
+    """
+
+    gate: float = GATE
+    skip: int = SKIP
+    _recent: dict[int, np.ndarray] = field(default_factory=dict)
+    _parent: dict[Node, Node] = field(default_factory=dict)
+    _ends: set[Node] = field(default_factory=set)
+    _count: int = 0
+
+    def add(self, labels: np.ndarray) -> None:
+        """Take the next slice.
+
+        Parameters
+        ----------
+        labels : ndarray
+            (y, x) integers, 0 is background; numbers need not have anything to do with those of other slices.
+        """
+        number = self._count
+        values = _in_order(labels)
+        self._parent |= {(number, label): (number, label) for label in values}
+        free = set(values)
+        for before in sorted(self._recent, reverse=True):
+            known = {label for at, label in self._ends if at == before}
+            for old, new in matched(self._recent[before], labels, self.gate, (known, free)):
+                self._parent[number, new] = before, old
+                self._ends.discard((before, old))
+                free.discard(new)
+        self._ends |= {(number, label) for label in values}
+        self._recent[number] = labels
+        for old in [at for at in self._recent if at < number - self.skip]:
+            del self._recent[old]
+            self._ends = {end for end in self._ends if end[0] != old}
+        self._count += 1
+
+    def numbers(self, smallest_extent: int = 1) -> list[dict[int, int]]:
+        """For each slice, its labels and their numbers in the stack.
+
+        Parameters
+        ----------
+        smallest_extent : int
+            Objects that were seen on fewer slices have the number 0.
+
+        Returns
+        -------
+        list of dict of int to int
+            Numbers count from 1 without a gap, in the order in which objects first appear, on
+            a slice that of their first pixels: nothing depends on how the slices were numbered.
+        """
+        roots = {node: self._root(node) for node in self._parent}
+        seen: dict[Node, int] = {}
+        for root in roots.values():
+            seen[root] = seen.get(root, 0) + 1
+        kept = [root for root in seen if seen[root] >= smallest_extent]
+        number = {root: place for place, root in enumerate(kept, start=1)}
+        result: list[dict[int, int]] = [{} for _ in range(self._count)]
+        for (at, label), root in roots.items():
+            result[at][label] = number.get(root, 0)
+        return result
+
+    def _root(self, node: Node) -> Node:
+        path = []
+        while self._parent[node] != node:
+            path.append(node)
+            node = self._parent[node]
+        # so that long objects do not make it slow
+        self._parent |= dict.fromkeys(path, node)
+        return node
+
+
+def matched(
+    before: np.ndarray, after: np.ndarray, gate: float, among: tuple[set[int], set[int]]
+) -> list[tuple[int, int]]:
+    """Which labels of two slices are one object: the assignment of the highest total IoU, none below `gate`.
+
+    Parameters
+    ----------
+    before, after : ndarray
+        (y, x) integers of one shape, 0 is background.
+    gate : float
+        Least IoU of a pair.
+    among : pair of set of int
+        Labels of each that are free.
+
+    Returns
+    -------
+    list of (int, int)
+        Label before and label after.
+    """
+    rows, columns = (
+        [label for label in _in_order(labels) if label in free]
+        for labels, free in zip((before, after), among, strict=True)
+    )
+    if not rows or not columns:
+        return []
+    overlap = _overlaps(before, after, rows, columns)
+    # What may not be linked costs as much as not being linked, so that it never pushes a good pair aside.
+    cost = np.where(overlap >= gate, 1 - overlap, 1.0)
+    chosen = zip(*linear_sum_assignment(cost), strict=True)
+    return [(rows[i], columns[j]) for i, j in chosen if overlap[i, j] >= gate and overlap[i, j] > 0]
+
+
+def _in_order(labels: np.ndarray) -> list[int]:
+    """The labels of a slice in the order of their first pixels, so that ties do not hang on numbers."""
+    values, first = np.unique(labels, return_index=True)
+    return [int(label) for label in values[np.argsort(first)] if label]
+
+
+def _overlaps(before: np.ndarray, after: np.ndarray, rows: list[int], columns: list[int]) -> np.ndarray:
+    """IoU of each pair of labels, (rows, columns)."""
+    places = []
+    for labels, wanted in ((before, rows), (after, columns)):
+        values, flat = np.unique(labels, return_inverse=True)
+        place = {label: number for number, label in enumerate(wanted, start=1)}
+        places.append(np.array([place.get(int(value), 0) for value in values])[flat.ravel()])
+    size = (len(rows) + 1, len(columns) + 1)
+    pairs = np.bincount(np.ravel_multi_index(places, size), minlength=size[0] * size[1]).reshape(size)
+    shared = pairs[1:, 1:]
+    union = pairs[1:].sum(1)[:, None] + pairs[:, 1:].sum(0) - shared
+    overlap: np.ndarray = shared / union
+    return overlap
+
+
+def relabelled(labels: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
+    """A slice with the numbers of the stack: (y, x) integers -> (y, x) uint32."""
+    values, flat = np.unique(labels, return_inverse=True)
+    new = np.array([numbers.get(int(value), 0) for value in values], np.uint32)
+    return new[flat].reshape(labels.shape)
+
+
+def linked(
+    slices: Iterator[np.ndarray] | list[np.ndarray], linker: Linker | None = None, extent: int = 1
+) -> np.ndarray:
+    """All at once, for stacks that fit into memory.
+
+    Parameters
+    ----------
+    slices : iterable of ndarray
+        (y, x) integers each, of one shape.
+    linker : Linker, optional
+        With gates other than the usual ones; new, nothing added.
+    extent : int
+        Objects that were seen on fewer slices are dropped.
+
+    Returns
+    -------
+    ndarray
+        (slices, y, x) uint32.
+    """
+    linker, kept = linker or Linker(), []
+    for labels in slices:
+        linker.add(labels)
+        kept.append(labels)
+    return np.stack([relabelled(one, numbers) for one, numbers in zip(kept, linker.numbers(extent), strict=True)])
