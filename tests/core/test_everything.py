@@ -134,3 +134,12 @@ def test_small_holes_are_filled_and_small_islands_taken_away() -> None:
     assert tidy.mask.all()
     lone = Candidate(region, np.eye(20, dtype=bool)[:1], 0.9, 1.0, Prompt(), region)
     assert tidied(lone, 100).area == 1
+
+
+def test_tidy_masks_pass_the_filters_again() -> None:
+    ragged = square(10, 10, 10, 0.95)
+    ragged.mask[4, 4] = False
+    twin = square(10, 10, 10, 0.9)
+    (found,) = kept([ragged, twin], Filters(tidy=4, box_overlap=0.5), (60, 80))
+    assert found.mask.all()
+    assert kept([ragged], Filters(), (60, 80))[0] is ragged

@@ -160,3 +160,15 @@ def test_closing_the_viewer_with_the_dock_open_is_quiet(make_napari_viewer, qtbo
     viewer.layers.clear()
     assert widget.binding is None
     widget.close_session()
+
+
+def test_an_image_that_comes_later_can_be_clicked_at_once(hand):
+    widget = SeganyWidget(hand.viewer, load=FakeSegmenter)
+    hand.viewer.window.add_dock_widget(widget)
+    hand.viewer.add_image(np.zeros((60, 80), np.uint8))
+    hand.qtbot.wait(300)
+    assert hand.viewer.layers.selection.active is widget.binding.points
+    hand.click(30, 40)
+    hand.qtbot.waitUntil(lambda: widget.session.mask is not None)
+    widget.close_session()
+    widget.jobs.join(10)

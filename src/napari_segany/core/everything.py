@@ -95,6 +95,8 @@ class Filters:
         Of masks whose boxes have a higher IoU only the most confident stays; across crops, that of the smaller crop.
     whole : bool
         Drop masks that touch the border of the plane.
+    tidy : int
+        Holes and islands of fewer pixels go, see :func:`tidied`; 0 leaves masks as they are.
     """
 
     score: float = 0.88
@@ -103,6 +105,7 @@ class Filters:
     largest: int = 2**62
     box_overlap: float = 0.7
     whole: bool = False
+    tidy: int = 0
 
 
 @runtime_checkable
@@ -282,6 +285,11 @@ def kept(candidates: Sequence[Candidate], filters: Filters, shape: tuple[int, in
     if len(groups) > 1:
         small_first = [1 / ((c[0].stop - c[0].start) * (c[1].stop - c[1].start)) for c in (one.crop for one in best)]
         best = [best[i] for i in suppressed([one.window for one in best], small_first, filters.box_overlap)]
+    if filters.tidy:
+        best = [tidied(one, filters.tidy) for one in best]
+        best = [
+            best[i] for i in suppressed([one.window for one in best], [one.score for one in best], filters.box_overlap)
+        ]
     return sorted(best, key=lambda one: -one.score)
 
 

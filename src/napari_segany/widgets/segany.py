@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, Signal
+from qtpy.QtCore import QEvent, QTimer, Signal
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
@@ -100,7 +100,8 @@ class SeganyWidget(QWidget):
             self.tabs.addTab(page, name)
         layout = QVBoxLayout(self)
         layout.addWidget(self.layer_box)
-        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.tabs)
+        layout.addStretch()
         layout.addWidget(self.status_box)
         layout.addWidget(self.resume_box)
 
@@ -184,8 +185,14 @@ class SeganyWidget(QWidget):
         self.hover.bind(self.binding)
         self._show_layers()
         self._prepare()
+        # napari makes a new image the active layer once we have heard of it; a click is to be a prompt all the same
+        QTimer.singleShot(0, self._hand_over)
         find = partial(_unfinished, image_array(image))
         self.jobs.run(find, done=self._offer, failed=self._failed, instead_of="find session")
+
+    def _hand_over(self) -> None:
+        if self.binding is not None and self.viewer.layers.selection.active is self.binding.image:
+            self.prompt_box.take("Points")
 
     def _offer(self, found: Recovered | None) -> None:
         """Offer to go on with an earlier session, unless another one has begun."""
