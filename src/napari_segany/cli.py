@@ -496,9 +496,47 @@ def bench_everything(
     _show(json, lambda: rows_of_everything(data, _loader(model, device), chosen, limit, _show_images))
 
 
+@bench.command("stack")
+def bench_stack(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+    corrections: Annotated[
+        int, typer.Option(min=0, help="Also count the slices to be set right until an IoU of 0.8, so many at most.")
+    ] = 0,
+) -> None:
+    """Measure how objects of stacks are followed from their middle slice, from their true mask and from one click.
+
+    `box` is the projection of micro-sam, `copy` the first mask on every slice. IoU in three dimensions, over each
+    object and two slices beyond its ends.
+    """
+    from napari_segany.experiments.stacks import rows_of_stacks
+
+    load = _loader(model, device)
+    _show(json, lambda: rows_of_stacks(data, load, limit, per_image, corrections, _show_images))
+
+
+@bench.command("link")
+def bench_link(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    given_only: Annotated[bool, typer.Option("--given-only", help="Without the model's own objects.")] = False,
+) -> None:
+    """Measure how objects of slices or frames are linked: those that are given, and those that the model finds."""
+    from napari_segany.experiments.links import rows_of_links
+
+    _show(json, lambda: rows_of_links(data, _loader(model, device), limit, given_only, _show_images))
+
+
 @bench.command("all")
 def bench_all(
-    data: Annotated[Path, typer.Option(help="Folder that holds the sets dsb2018, usiigaci, epfl6 and plant3d.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the sets of which figures are made.")],
     page: Annotated[Path, typer.Option(help="Markdown file to write, a table for each bench.")],
     model: ModelOption = "tiny",
     json: JsonOption = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_segany import cli
@@ -16,18 +17,20 @@ from napari_segany.experiments import suite
 from napari_segany.models import loading
 from tests.fakes import KnowingSegmenter
 
-SETS = ("dsb2018", "usiigaci", "epfl6", "plant3d")
+SETS = ("dsb2018", "usiigaci", "epfl6", "plant3d", "usiigaci_movie")
 
 
 @pytest.fixture
 def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same disc in all four sets; nothing is downloaded or loaded."""
+    """The same disc in all sets, also as a stack; nothing is downloaded or loaded."""
     rows, columns = np.indices((60, 90))
     inside = (rows - 30) ** 2 + (columns - 40) ** 2 <= 100
     for name in SETS:
         for kind, array in (("images", np.where(inside, 200, 30)), ("labels", inside)):
             (tmp_path / name / kind).mkdir(parents=True)
             Image.fromarray(array.astype(np.uint8)).save(tmp_path / name / kind / "a.png")
+            stack = np.stack([array] * 6).astype(np.uint8)
+            tifffile.imwrite(tmp_path / name / f"a_{kind.replace('images', 'image')}.tif", stack)
     monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: KnowingSegmenter([Point(30, 40)], name="tiny"))
     return tmp_path
 
@@ -40,7 +43,7 @@ def test_a_page_and_rows(sets: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert text.count("## ") == text.count("napari-segany bench ") - 1 == len(suite.SUITE)
     assert 'bench clicks --model tiny --data "$SEGANY_DATA/dev/dsb2018" --rounds 8 --per-image 8' in text
     benches = {row["bench"] for row in json.loads(rows.read_text())}
-    assert benches == {"clicks", "boxes", "prompts", "empty", "sizes", "everything"}
+    assert benches == {"clicks", "boxes", "prompts", "empty", "sizes", "everything", "stack", "link"}
 
 
 def test_a_missing_set_is_said_before_anything_runs(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:

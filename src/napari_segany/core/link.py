@@ -36,7 +36,7 @@ class Linker:
 
     gate: float = GATE
     skip: int = SKIP
-    _recent: dict[int, np.ndarray] = field(default_factory=dict)
+    _recent: dict[int, _Slice] = field(default_factory=dict)
     _parent: dict[Node, Node] = field(default_factory=dict)
     _ends: set[Node] = field(default_factory=set)
     _count: int = 0
@@ -47,20 +47,19 @@ class Linker:
         Parameters
         ----------
         labels : ndarray
-            (y, x) integers, 0 is background; numbers need not have anything to do with those of other slices.
+            (y, x) integers from 0, 0 is background; numbers need not have anything to do with those of other slices.
         """
-        number = self._count
-        values = _in_order(labels)
-        self._parent |= {(number, label): (number, label) for label in values}
-        free = set(values)
+        number, here = self._count, _in_order(labels)
+        self._parent |= {(number, label): (number, label) for label in here.values}
+        free = set(here.values)
         for before in sorted(self._recent, reverse=True):
             known = {label for at, label in self._ends if at == before}
-            for old, new in matched(self._recent[before], labels, self.gate, (known, free)):
+            for old, new in _pairs(self._recent[before], here, self.gate, (known, free)):
                 self._parent[number, new] = before, old
                 self._ends.discard((before, old))
                 free.discard(new)
-        self._ends |= {(number, label) for label in values}
-        self._recent[number] = labels
+        self._ends |= {(number, label) for label in here.values}
+        self._recent[number] = here
         for old in [at for at in self._recent if at < number - self.skip]:
             del self._recent[old]
             self._ends = {end for end in self._ends if end[0] != old}
@@ -120,34 +119,52 @@ def matched(
     list of (int, int)
         Label before and label after.
     """
+    return _pairs(_in_order(before), _in_order(after), gate, among)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Slice:
+    """Labels of a slice and, (y, x), the place of each pixel's label among them from 1; 0 is background."""
+
+    values: list[int]
+    places: np.ndarray
+
+
+def _in_order(labels: np.ndarray) -> _Slice:
+    """Labels in the order of their first pixels, so that ties do not hang on numbers."""
+    values, flat = np.unique(labels, return_inverse=True) if labels.max() > labels.size else (None, labels)
+    flat = flat.ravel()
+    first = np.full(int(flat.max()) + 1, flat.size)
+    # of several values for one place the last one stays: that of the first pixel
+    first[flat[::-1]] = np.arange(flat.size)[::-1]
+    there = [int(label) for label in np.argsort(first, kind="stable") if first[label] < flat.size]
+    there = [label for label in there if (label if values is None else values[label])]
+    table = np.zeros(len(first), np.int32)
+    table[there] = np.arange(1, len(there) + 1)
+    named = there if values is None else [int(values[label]) for label in there]
+    return _Slice(named, table[flat].reshape(labels.shape))
+
+
+def _pairs(before: _Slice, after: _Slice, gate: float, among: tuple[set[int], set[int]]) -> list[tuple[int, int]]:
     rows, columns = (
-        [label for label in _in_order(labels) if label in free]
-        for labels, free in zip((before, after), among, strict=True)
+        [place for place, label in enumerate(each.values) if label in free]
+        for each, free in zip((before, after), among, strict=True)
     )
     if not rows or not columns:
         return []
-    overlap = _overlaps(before, after, rows, columns)
+    overlap = _overlaps(before, after)[np.ix_(rows, columns)]
     # What may not be linked costs as much as not being linked, so that it never pushes a good pair aside.
     cost = np.where(overlap >= gate, 1 - overlap, 1.0)
     chosen = zip(*linear_sum_assignment(cost), strict=True)
-    return [(rows[i], columns[j]) for i, j in chosen if overlap[i, j] >= gate and overlap[i, j] > 0]
+    good = [(i, j) for i, j in chosen if overlap[i, j] >= gate and overlap[i, j] > 0]
+    return [(before.values[rows[i]], after.values[columns[j]]) for i, j in good]
 
 
-def _in_order(labels: np.ndarray) -> list[int]:
-    """The labels of a slice in the order of their first pixels, so that ties do not hang on numbers."""
-    values, first = np.unique(labels, return_index=True)
-    return [int(label) for label in values[np.argsort(first)] if label]
-
-
-def _overlaps(before: np.ndarray, after: np.ndarray, rows: list[int], columns: list[int]) -> np.ndarray:
-    """IoU of each pair of labels, (rows, columns)."""
-    places = []
-    for labels, wanted in ((before, rows), (after, columns)):
-        values, flat = np.unique(labels, return_inverse=True)
-        place = {label: number for number, label in enumerate(wanted, start=1)}
-        places.append(np.array([place.get(int(value), 0) for value in values])[flat.ravel()])
-    size = (len(rows) + 1, len(columns) + 1)
-    pairs = np.bincount(np.ravel_multi_index(places, size), minlength=size[0] * size[1]).reshape(size)
+def _overlaps(before: _Slice, after: _Slice) -> np.ndarray:
+    """IoU of each pair of labels, (labels before, labels after)."""
+    size = (len(before.values) + 1, len(after.values) + 1)
+    both = before.places.astype(np.int64) * size[1] + after.places
+    pairs = np.bincount(both.ravel(), minlength=size[0] * size[1]).reshape(size)
     shared = pairs[1:, 1:]
     union = pairs[1:].sum(1)[:, None] + pairs[:, 1:].sum(0) - shared
     overlap: np.ndarray = shared / union
@@ -156,6 +173,13 @@ def _overlaps(before: np.ndarray, after: np.ndarray, rows: list[int], columns: l
 
 def relabelled(labels: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
     """A slice with the numbers of the stack: (y, x) integers -> (y, x) uint32."""
+    if labels.max() <= labels.size:
+        table = np.zeros(int(labels.max()) + 1, np.uint32)
+        for label, number in numbers.items():
+            if label < len(table):
+                table[label] = number
+        new_labels: np.ndarray = table[labels]
+        return new_labels
     values, flat = np.unique(labels, return_inverse=True)
     new = np.array([numbers.get(int(value), 0) for value in values], np.uint32)
     return new[flat].reshape(labels.shape)

@@ -112,6 +112,56 @@ def labelled_planes(folder: Path) -> Iterator[LabelledPlane]:
     raise InputError(f"{folder} holds neither images/ with labels/ or labels_bits/ nor NAME_image.tif")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledVolume:
+    """A stack with its truth: (planes, y, x) integers, an object has one number on all of them, 0 is background."""
+
+    name: str
+    stack: Stack
+    labels: np.ndarray
+
+
+def labelled_volumes(folder: Path) -> Iterator[LabelledVolume]:
+    """All labelled stacks of a set, one at a time.
+
+    Parameters
+    ----------
+    folder : Path
+        One of: ``images/`` beside ``labels_bits/`` and ``classes.json``, the slices of one volume, of which connected
+        mitochondrial pixels are an object; ``images/`` beside ``labels_auto/``, the frames of a movie; volumes
+        ``NAME_image.tif`` beside ``NAME_labels.tif``; or ``image.tif`` beside ``labels.tif``.
+
+    Raises
+    ------
+    InputError
+        When the folder is none of these, or a file in it cannot be used.
+    """
+    if (folder / "labels_bits").is_dir():
+        bit = _bit(folder / "classes.json", "mitochondrion")
+        stack, labels = _slices(folder, "labels_bits")
+        yield LabelledVolume(folder.name, stack, ndimage.label(labels & bit)[0])
+    elif (folder / "labels_auto").is_dir():
+        yield LabelledVolume(folder.name, *_slices(folder, "labels_auto"))
+    else:
+        images = sorted([*folder.glob("*_image.tif"), *folder.glob("image.tif")])
+        if not images:
+            raise InputError(
+                f"{folder} holds no stack: neither images/ with labels_bits/ or labels_auto/ nor image.tif"
+            )
+        for path in images:
+            stack, labels = read_image(path).stack(), read_labels(path.with_name(path.name.replace("image", "labels")))
+            if labels.shape != stack.shape + stack.plane_shape:
+                raise InputError(f"{path.name}: labels of another shape, {labels.shape}")
+            yield LabelledVolume(path.name.removesuffix(".tif").removesuffix("_image"), stack, labels)
+
+
+def _slices(folder: Path, kind: str) -> tuple[Stack, np.ndarray]:
+    """A folder of pictures as one stack, and its label images."""
+    paths = _files(folder / kind)
+    slices = [np.asarray(read_image(_partner(folder / "images", path.stem)).array[...]) for path in paths]
+    return Stack(np.stack(slices)), np.stack([read_labels(path) for path in paths])
+
+
 def _image_folder(folder: Path) -> Iterator[LabelledPlane]:
     for path in _files(folder / "labels"):
         image = _partner(folder / "images", path.stem)
@@ -121,11 +171,8 @@ def _image_folder(folder: Path) -> Iterator[LabelledPlane]:
 def _mitochondria(folder: Path) -> Iterator[LabelledPlane]:
     """Slices of one volume with a bit for each class; connected mitochondrial pixels of a slice are one object."""
     bit = _bit(folder / "classes.json", "mitochondrion")
-    paths = _files(folder / "labels_bits")
-    slices = [read_image(_partner(folder / "images", path.stem)).array for path in paths]
-    stack = Stack(np.stack([np.asarray(one[...]) for one in slices]))
-    labels = [ndimage.label(read_labels(path) & bit)[0] for path in paths]
-    yield from _planes(folder.name, stack, np.stack(labels))
+    stack, labels = _slices(folder, "labels_bits")
+    yield from _planes(folder.name, stack, np.stack([ndimage.label(one & bit)[0] for one in labels]))
 
 
 def _volumes(folder: Path) -> Iterator[LabelledPlane]:

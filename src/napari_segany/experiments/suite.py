@@ -11,7 +11,9 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.experiments.bench import BenchConfig, rows_of
 from napari_segany.experiments.instances import rows_of_everything
+from napari_segany.experiments.links import rows_of_links
 from napari_segany.experiments.scores import Row
+from napari_segany.experiments.stacks import rows_of_stacks
 
 SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("clicks", "dsb2018", {"by_group": True}),
@@ -29,8 +31,20 @@ SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("sizes", "dsb2018", {"per_image": 3}),
     ("everything", "dsb2018", {}),
     ("everything", "dsb2018", {"method": ("seeds", "grid"), "limit": 6}),
+    ("stack", "epfl6", {}),
+    ("stack", "plant3d", {"per_image": 6}),
+    ("link", "usiigaci_movie", {}),
+    ("link", "epfl6", {}),
+    ("link", "plant3d", {"given_only": True}),
 )
 """Each bench with its set, a folder below the data's, and its options."""
+
+_OWN: dict[str, Callable[..., list[Row]]] = {
+    "everything": rows_of_everything,
+    "stack": rows_of_stacks,
+    "link": rows_of_links,
+}
+"""Benches that do not go plane by plane from click to click."""
 
 _SAID_ABOVE = ("bench", "set", "device", "commit")
 
@@ -74,8 +88,8 @@ def run_suite(
     loaded = cache(load)
     for entry in SUITE:
         bench, folder, options = entry
-        if bench == "everything":
-            yield entry, rows_of_everything(data / folder, loaded, progress=progress, **options)
+        if bench in _OWN:
+            yield entry, _OWN[bench](data / folder, loaded, progress=progress, **options)
         else:
             yield entry, rows_of(BenchConfig(bench, data / folder, **options), loaded, progress)
 
