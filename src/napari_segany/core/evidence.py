@@ -22,8 +22,13 @@ GROWN = 0.04
 """Boxes are larger than the expected mask by so much of each side, to each side."""
 SOFT = 3.0
 """Pixels from an outline within which it is in doubt."""
-TRUST = 3
-"""The model's mask weighs as its predicted IoU to this power, the expected mask the rest."""
+TRUST = 20
+"""The model's mask weighs as its predicted IoU to this power, the expected mask the rest: .98 outweighs it, .9 not.
+
+Mean IoU in three dimensions with ``tiny`` from the true middle slice, nuclei of the sample stack and train/flyem, 8
+objects each: .75 and .55 at a power of 3 with the gates of then, .81 and .76 at 10, .85 and .76 at 20; the expected
+mask alone .83 and .76; the projection by boxes .67 and .41.
+"""
 SHARED = 0.5
 """Two objects of which one has so much of its mask in the other's may have become one."""
 

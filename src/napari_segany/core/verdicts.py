@@ -25,7 +25,7 @@ class Gates:
     confidence : float
         Below it an object is not there, unless it was given on both sides.
     score : float
-        Nor where the model predicts a lower IoU.
+        Nor where the model predicts a lower IoU. Low, as ``tiny`` often predicts little of what it draws well.
     gap : int
         Slices that an object may be away before it has ended; they are filled when it is back.
     overlap : float
@@ -36,8 +36,8 @@ class Gates:
         An object with fewer pixels is not there.
     """
 
-    confidence: float = 0.3
-    score: float = 0.2
+    confidence: float = 0.2
+    score: float = 0.05
     gap: int = 2
     overlap: float = 0.5
     growth: float = 1.6
@@ -81,10 +81,13 @@ class Verdict:
         Expected IoU with the true mask, 0 to 1.
     flags : tuple of str
         What should be looked at: of ``LOST``, ``FILLED``, ``SPLIT``, ``MERGE``, ``JUMP`` and ``DROP``.
+    signs : Signs, optional
+        What it was judged by.
     """
 
     confidence: float
     flags: tuple[str, ...] = ()
+    signs: Signs | None = None
 
 
 WEIGHTS = (0.35, 0.64, 0.92, -0.12, -3.24)
@@ -115,10 +118,10 @@ def judged(signs: Signs, mask: np.ndarray, before: np.ndarray, gates: Gates, *, 
     sure = confidence(signs)
     unsure = sure < gates.confidence and not bridged
     if unsure or signs.agreement == 0 or signs.score < gates.score or int(mask.sum()) < gates.smallest:
-        return Verdict(sure, (LOST,))
+        return Verdict(sure, (LOST,), signs)
     seen = {
         SPLIT: pieces(mask) > max(pieces(before), 1),
         JUMP: abs(signs.growth) > math.log(gates.growth),
         DROP: signs.agreement < gates.overlap,
     }
-    return Verdict(sure, tuple(flag for flag, there in seen.items() if there))
+    return Verdict(sure, tuple(flag for flag, there in seen.items() if there), signs)
