@@ -36,7 +36,7 @@ class Gates:
         An object with fewer pixels is not there.
     """
 
-    confidence: float = 0.2
+    confidence: float = 0.35
     score: float = 0.05
     gap: int = 2
     overlap: float = 0.5
