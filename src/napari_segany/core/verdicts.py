@@ -90,7 +90,7 @@ class Verdict:
     signs: Signs | None = None
 
 
-WEIGHTS = (0.35, 0.64, 0.92, -0.12, -3.24)
+WEIGHTS = (-0.92, 1.87, 1.09, 2.26, -2.45)
 """Of 1, agreement, match, |growth| and unrest in the logit of the confidence, from ``scripts/confidence.py``.
 
 Fitted to what ``tiny`` made of train/flyem and the sample stack of nuclei, both of one weight. The model's own score
