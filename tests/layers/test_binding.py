@@ -99,7 +99,7 @@ def test_labels_are_not_overwritten_unless_asked(desk):
     assert not desk.binding.keep()
     assert "other labels" in desk.problems[-1]
     np.testing.assert_array_equal(labels.data, before)
-    desk.binding.overwrite = True
+    desk.binding.output.overwrite = True
     assert desk.binding.keep()
     assert labels.data[20, 20] == 3
 
@@ -202,7 +202,7 @@ def test_a_deleted_layer_is_survived(desk, which):
 def test_layers_of_the_user_are_adopted_and_the_old_ones_let_go(desk):
     mine = desk.viewer.add_layer(Points([[20, 20]], translate=(1, 2)))
     before = desk.binding.points
-    desk.binding.adopt_points(mine)
+    desk.binding.prompts.adopt(mine)
     assert desk.binding.preview.layer.data[21, 22] == 1
     mine.features = {SIGN: ["negative"]}
     assert desk.session.result is None
@@ -210,7 +210,7 @@ def test_layers_of_the_user_are_adopted_and_the_old_ones_let_go(desk):
     before.add([5, 5])
     assert len(desk.segmenter.asked) == asked
     shapes = desk.viewer.add_layer(Shapes())
-    desk.binding.adopt_shapes(shapes)
+    desk.binding.prompts.adopt(shapes)
     shapes.add_rectangles(np.array([[3, 3], [9, 9]]))
     assert desk.binding.preview.layer.data[6, 6] == 1
     desk.binding.close()

@@ -219,11 +219,11 @@ def test_undo_goes_across_layers(desk):
     first = desk.binding.labels
     second = desk.viewer.add_layer(Labels(np.full(SHAPE[1:], 5, np.uint8)))
     desk.binding.set_labels(second)
-    desk.binding.overwrite = True
+    desk.binding.output.overwrite = True
     desk.click(10, 10)
     desk.binding.keep()
     mine = desk.viewer.add_layer(Points([[3, 3]]))
-    desk.binding.adopt_points(mine)
+    desk.binding.prompts.adopt(mine)
     mine.add([20, 20])
     for _ in range(2):
         desk.binding.undo()
@@ -272,7 +272,7 @@ def test_keys_that_a_layer_had_are_left_as_they_were(desk):
     pressed = []
     mine = desk.viewer.add_layer(Points(ndim=2))
     mine.bind_key(KEYS["undo"], lambda layer: pressed.append("mine"))
-    desk.binding.adopt_points(mine)
+    desk.binding.prompts.adopt(mine)
     press(desk, mine, "undo")
     desk.binding.close()
     assert pressed == []
@@ -297,7 +297,7 @@ def test_user_features_and_integer_places_come_back(desk):
     mine = desk.viewer.add_layer(
         Points(np.array([[3, 3], [4, 4]]), features={"size": [1.5, np.nan], "name": ["a", "b"]}, size=[3, 4])
     )
-    desk.binding.adopt_points(mine)
+    desk.binding.prompts.adopt(mine)
     before = mine.data.dtype, mine.features.copy()
     mine.add([7, 7])
     mine.features = mine.features.assign(name=["x", "y", "z"])

@@ -67,7 +67,7 @@ def test_nothing_is_kept_before_something_is_said():
 
 def test_a_session_that_was_not_ended_is_found_by_the_images_content():
     kept = Kept(labels=np.full(IMAGE.shape, 7, np.uint8))
-    kept.desk.binding.overwrite = True
+    kept.desk.binding.output.overwrite = True
     kept.desk.click(10, 10)
     kept.desk.binding.keep()
     kept.desk.click(20, 20)

@@ -10,6 +10,7 @@ from napari.layers import Labels
 
 from napari_segany import cli
 from napari_segany.core.errors import InputError
+from napari_segany.core.planes import Look
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.run import replay as replay_module
 from napari_segany.run.answers import Answers, load_named
@@ -77,10 +78,11 @@ def busy(desk: Desk, places: list[tuple[float, ...]]) -> None:
     binding.undo()
     binding.redo()
     desk.click(*third)
+    binding.set_look(Look((0, 3000), inverted=True))
     desk.session.choose(1)
     desk.click(*near(third, 1.2, 1.2))
     binding.undo()
-    binding.overwrite = True
+    binding.output.overwrite = True
     binding.keep()
     binding.undo()
     binding.undo()

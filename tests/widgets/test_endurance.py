@@ -60,7 +60,7 @@ def test_memory_stays_flat_over_a_thousand_clicks() -> None:
         desk.events.clear()
         desk.click(*rng.uniform(3, 25, 2))
         if number % 3 == 2:
-            desk.binding.overwrite = True
+            desk.binding.output.overwrite = True
             desk.binding.keep()
     gc.collect()
     assert process.memory_info().rss - before < 40e6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +39,33 @@ class LazyArray(Protocol):
         """The part of the array that `key`, a tuple of integers and slices, selects."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an image is looked at, where that is not left to what is measured; nothing of it changes the image.
+
+    Parameters
+    ----------
+    limits : (low, high), optional
+        The values that become 0 and 255, for all channels.
+    together : int, optional
+        An axis besides those of the plane, in the array's order, whose entries are seen together as colours.
+    channels : tuple of int
+        Up to three channels, of an image that has some, that become red, green and blue; one of them is shown as gray.
+        Empty for the first ones.
+    inverted : bool
+        Whether bright becomes dark.
+    """
+
+    limits: Limits | None = None
+    together: int | None = None
+    channels: tuple[int, ...] = ()
+    inverted: bool = False
+
+
+MEASURED = Look()
+"""Everything is left to what is measured."""
+
+
 class Stack:
     """The planes of an image of any number of dimensions; a 2D image is a stack of one plane.
 
@@ -58,6 +86,8 @@ class Stack:
         point with more than 30 rows and columns. Transparency is dropped.
     limits : (low, high) or sequence of (low, high), optional
         The values that become 0 and 255, for all channels or for each, instead of measuring them.
+    look : Look
+        Which channels are taken, and whether they are inverted; its limits count where `limits` are not given.
 
     Raises
     ------
@@ -87,6 +117,7 @@ class Stack:
         channel_axis: int | None = None,
         rgb: bool | None = None,
         limits: Limits | Sequence[Limits] | None = None,
+        look: Look = MEASURED,
     ) -> None:
         lazy: LazyArray = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)  # type: ignore[assignment]
         shape, dtype = tuple(int(length) for length in lazy.shape), np.dtype(lazy.dtype)
@@ -102,7 +133,10 @@ class Stack:
         self._leading_axes, self._yx_axes = spatial[:-2], spatial[-2:]
         self.shape: tuple[int, ...] = tuple(shape[axis] for axis in self._leading_axes)
         self.plane_shape: tuple[int, int] = (shape[self._yx_axes[0]], shape[self._yx_axes[1]])
-        self.channels: int = 1 if self._channel_axis is None else min(3, shape[self._channel_axis])
+        self._taken = _taken(shape, self._channel_axis, look.channels)
+        self._inverted = look.inverted
+        self.channels: int = len(self._taken)
+        limits = look.limits if limits is None else limits
         self._limits = None if limits is None else _given_limits(limits, self.channels)
 
     def __len__(self) -> int:
@@ -136,15 +170,19 @@ class Stack:
         InputError
             When there is no such plane.
         """
-        values = self._read(self.index(number))
-        if self._dtype == np.uint8 and self._rgb and self._limits is None:
-            return np.array(values, order="C")
-        scaled = np.stack(
-            [_to_uint8(values[..., channel], *limits) for channel, limits in enumerate(self.limits)], axis=-1
-        )
+        scaled = self._scaled(self._read(self.index(number)))
+        if self._inverted:
+            np.subtract(255, scaled, out=scaled)
         if self.channels == 1:
             return np.repeat(scaled, 3, axis=-1)
         return np.pad(scaled, ((0, 0), (0, 0), (0, 3 - self.channels)))
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        """(y, x, channel) values of the image -> uint8, owned by the caller."""
+        if self._dtype == np.uint8 and self._rgb and self._limits is None:
+            return np.array(values, order="C")
+        limits = enumerate(self.limits)
+        return np.stack([_to_uint8(values[..., channel], *pair) for channel, pair in limits], axis=-1)
 
     def index(self, number: int) -> tuple[int, ...]:
         """Position along the leading axes (``shape``) of a plane; () for a 2D image."""
@@ -161,7 +199,7 @@ class Stack:
 
     def _read(self, index: tuple[int, ...], window: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
         """(y, x, channel) values of a window of a plane, in the array's own type."""
-        key: list[int | slice] = [slice(0, 3)] * len(self._array.shape)
+        key: list[int | slice] = [slice(min(self._taken), max(self._taken) + 1)] * len(self._array.shape)
         for axis, position in zip(self._leading_axes, index, strict=True):
             key[axis] = position
         for axis, part in zip(self._yx_axes, window, strict=True):
@@ -169,7 +207,8 @@ class Stack:
         values = np.asarray(self._array[tuple(key)])
         if self._channel_axis is None:
             return values[..., np.newaxis]
-        return np.moveaxis(values, sum(axis < self._channel_axis for axis in self._yx_axes), -1)
+        values = np.moveaxis(values, sum(axis < self._channel_axis for axis in self._yx_axes), -1)
+        return values[..., [channel - min(self._taken) for channel in self._taken]]
 
     def _measure(self) -> tuple[Limits, ...]:
         if self._dtype == np.bool_:
@@ -216,6 +255,16 @@ def _channel_axis(shape: tuple[int, ...], channel_axis: int | None, rgb: bool) -
     if not -len(shape) <= channel_axis < len(shape):
         raise InputError(f"channel_axis {channel_axis} does not exist in an image of shape {shape}")
     return channel_axis % len(shape)
+
+
+def _taken(shape: tuple[int, ...], channel_axis: int | None, wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """Which entries of the channel axis are seen, three at most; (0,) where there is none."""
+    if channel_axis is None:
+        return (0,)
+    there = shape[channel_axis]
+    if len(wanted) > 3 or any(not 0 <= channel < there for channel in wanted):
+        raise InputError(f"up to three of the channels 0..{there - 1} can be seen, got {wanted}")
+    return wanted or tuple(range(min(3, there)))
 
 
 def _given_limits(limits: ArrayLike, channels: int) -> tuple[Limits, ...]:

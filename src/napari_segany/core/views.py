@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import LazyArray
+from napari_segany.core.planes import MEASURED, LazyArray, Look, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,11 @@ class View:
         """(rows, columns) of the plane in an array of this shape."""
         return shape[self.axes[0]], shape[self.axes[1]]
 
-    def number(self, shape: tuple[int, ...]) -> int:
-        """Number of this plane among all that are parallel to it, counted in C order."""
-        lengths = tuple(shape[axis] for axis in self.leading)
-        return int(np.ravel_multi_index([self.position[axis] for axis in self.leading], lengths)) if lengths else 0
+    def number(self, shape: tuple[int, ...], without: int | None = None) -> int:
+        """Number of this plane among all that are parallel to it, counted in C order; one axis may be left out."""
+        counted = [axis for axis in self.leading if axis != without]
+        lengths = tuple(shape[axis] for axis in counted)
+        return int(np.ravel_multi_index([self.position[axis] for axis in counted], lengths)) if lengths else 0
 
     def key(self) -> tuple[int | slice, ...]:
         """Index of the whole plane; the result is transposed when ``axes`` are not in ascending order."""
@@ -103,3 +104,30 @@ def rows_and_columns_last(array: LazyArray, view: View, *, rgb: bool) -> Any:
     if transpose is None:
         raise InputError("this kind of array cannot be looked at with rolled axes; give it to napari as a dask array")
     return transpose(order)
+
+
+def planes_of(array: LazyArray, view: View, *, rgb: bool, look: Look = MEASURED) -> Stack:
+    """The planes of an image parallel to a view; ``view.number(shape, look.together)`` is that of the view itself.
+
+    Parameters
+    ----------
+    array : LazyArray
+        numpy, dask or zarr; with `rgb` its last axis holds colours. Nothing is read.
+    view : View
+        Of the axes without colours.
+    rgb : bool
+        Whether the last axis holds colours.
+    look : Look
+        How it is looked at.
+
+    Raises
+    ------
+    InputError
+        As :func:`rows_and_columns_last`, and when the look does not suit the image or the view.
+    """
+    turned = rows_and_columns_last(array, view, rgb=rgb)
+    if look.together is None:
+        return Stack(turned, rgb=rgb, look=look)
+    if rgb or look.together not in view.leading:
+        raise InputError("only an axis that is not on the screen can be seen as colours; roll the axes back")
+    return Stack(turned, channel_axis=view.leading.index(look.together), look=look)

@@ -13,19 +13,19 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from psygnal import Signal
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import Look, Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
 from napari_segany.layers.marks import write_marks
-from napari_segany.layers.prompts import prompt_points, prompt_shapes
+from napari_segany.layers.output import Output, Pixels
+from napari_segany.layers.prompts import PromptLayers
 from napari_segany.layers.recorder import Recorder
 from napari_segany.session.events import Did
 from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import Committed, Session
 
-_BEFORE = ("adding", "removing", "changing")
 _MOVES = ("scale", "translate", "rotate", "shear", "affine")
 
 
@@ -53,8 +53,12 @@ class Binding:
         Emitted with a View and a list of Prompt when everything said on the plane is an object of its own.
     several : bool
         Whether it is.
-    overwrite : bool
-        Whether a kept mask takes pixels of other labels; off unless asked.
+    look : Look
+        How the image is looked at; see :meth:`set_look`.
+    prompts : PromptLayers
+        Where clicks and shapes are read from.
+    output : Output
+        Where masks are kept.
     """
 
     problem = Signal(str)
@@ -64,18 +68,19 @@ class Binding:
     def __init__(self, viewer: ViewerModel, session: Session, image: Image, labels: Labels | None = None) -> None:
         self.viewer, self.session, self.image = viewer, session, image
         self.recorder = Recorder(viewer, session)
-        self.labels: Labels | None = None
+        self.prompts = PromptLayers(viewer, image)
+        self.prompts.said.connect(self._said)
+        self.prompts.adopted.connect(self._adopted)
+        self.output = Output(viewer, image)
+        self.output.made.connect(self._put_below)
         self.set_labels(labels)
-        self.overwrite = False
         self.several = False
-        self.points: Points | None = None
-        self.shapes: Shapes | None = None
+        self.look = Look()
         self.preview: write.Preview | None = None
         self._stacks: dict[tuple[int, int], Stack] = {}
         self._view: View | None = None
         self._said_last: tuple[View, Prompt] | None = None
         self._reopened: tuple[View, int, np.ndarray | None] | None = None
-        self._own: list[Layer] = []
         self._connections: list[tuple[Any, Callable[..., None]]] = []
         self._connect(viewer.dims.events.current_step, self._look)
         self._connect(viewer.dims.events.order, self._look)
@@ -88,41 +93,33 @@ class Binding:
         session.committed.connect(self._paint)
         self.ensure_layers()
 
+    @property
+    def points(self) -> Points | None:
+        """The layer that clicks are read from."""
+        return self.prompts.points
+
+    @property
+    def shapes(self) -> Shapes | None:
+        """The layer that boxes, scribbles and outlines are read from."""
+        return self.prompts.shapes
+
+    @property
+    def labels(self) -> Labels | None:
+        """The layer that masks are kept in; None before there is one."""
+        return self.output.labels
+
     def ensure_layers(self) -> None:
         """Make the prompt and preview layers that are not there."""
         if self.preview is None:
             self.preview = write.Preview(self.image)
             self.viewer.add_layer(self.preview.layer)
+            self.preview.layer.events.paint.connect(self._brushed)
             self.recorder.bind_keys(self.preview.layer, self.undo, self.redo)
-        if self.shapes is None:
-            self.adopt_shapes(self.viewer.add_layer(prompt_shapes(self.image)))
-            self._own.append(self.shapes)
-        if self.points is None:
-            self.adopt_points(self.viewer.add_layer(prompt_points(self.image)))
-            self._own.append(self.points)
+        self.prompts.ensure()
 
-    def adopt_points(self, points: Points) -> None:
-        """Take the clicks of a Points layer as prompts, instead of those of the one before."""
-        self._swap(self.points, points)
-        self.points = points
+    def _adopted(self, layer: Points | Shapes) -> None:
+        self._watch(layer)
         self.refresh()
-
-    def adopt_shapes(self, shapes: Shapes) -> None:
-        """Take the shapes of a Shapes layer as prompts, instead of those of the one before."""
-        self._swap(self.shapes, shapes)
-        self.shapes = shapes
-        self.refresh()
-
-    def _swap(self, before: Points | Shapes | None, after: Points | Shapes) -> None:
-        if before is not None:
-            for event in (before.events.data, before.events.features):
-                event.disconnect(self._said)
-                self._connections.remove((event, self._said))
-        if read.SIGN not in after.features:
-            after.features = {**after.features, read.SIGN: np.full(len(after.data), read.POSITIVE, object)}
-        self._connect(after.events.data, self._said)
-        self._connect(after.events.features, self._said)
-        self._watch(after)
 
     def _watch(self, layer: Labels | Points | Shapes) -> None:
         self.recorder.watch(layer)
@@ -136,11 +133,10 @@ class Binding:
         InputError
             When the layer does not fit the image; then nothing changes.
         """
+        self.output.choose(labels)
         if labels is not None:
-            write.check_labels(labels, self.image)
             self._watch(labels)
-        self.labels = labels
-        self.session.begin_at(1 if labels is None else write.free_label(labels, None, 1))
+        self.session.begin_at(self.output.next_label)
 
     def view(self) -> View | None:
         """The plane that is looked at; None, and `problem` says why, when there is none."""
@@ -174,8 +170,26 @@ class Binding:
     def stack(self, view: View) -> tuple[Stack, int]:
         """The planes parallel to a view, and its number among them."""
         if view.axes not in self._stacks:
-            self._stacks[view.axes] = read.stack_of(self.image, view)
-        return self._stacks[view.axes], view.number(read.image_shape(self.image))
+            self._stacks[view.axes] = read.stack_of(self.image, view, self.look)
+        return self._stacks[view.axes], view.number(read.image_shape(self.image), self.look.together)
+
+    def set_look(self, look: Look) -> None:
+        """Have the model see the image otherwise from here on; what is asked now is asked again.
+
+        Raises
+        ------
+        InputError
+            When the look does not suit the image; then nothing changes.
+        """
+        view = self.shown
+        if view is not None:
+            read.stack_of(self.image, view, look)
+        if look != self.look:
+            self.look = look
+            self._stacks.clear()
+            self.session.tell(look)
+            self.moved.emit()
+            self.session.repeat()
 
     def refresh(self) -> None:
         """Read the prompts of the plane that is looked at and hand them to the session."""
@@ -189,9 +203,9 @@ class Binding:
         if self.several:
             self._said_last = None
             self.session.discard()
-            self.listed.emit(view, read.read_prompts(self.points, self.shapes, self.image, view))
+            self.listed.emit(view, self.prompts.read_all(view))
             return
-        prompt = self._with_base(view, read.read_prompt(self.points, self.shapes, self.image, view))
+        prompt = self._with_base(view, self.prompts.read(view))
         # napari tells of one click several times; one question is enough
         if self._said_last is None or self._said_last[0] != view or not prompt.says_the_same(self._said_last[1]):
             self._said_last = view, prompt
@@ -208,22 +222,20 @@ class Binding:
         Keeping it then replaces its pixels on this plane. False, and `problem` says why, where there is no object.
         """
         place = self.place(position)
-        if place is None or self.labels is None or self.several:
-            self.problem.emit("there is no object to change under the cursor")
-            return False
-        view, point = place
-        plane = view.read(self.labels.data)
-        label = int(plane[round(point.y), round(point.x)])
-        if not label:
+        label = 0
+        if place is not None and not self.several:
+            view, point = place
+            label = self.output.label_at(view, round(point.y), round(point.x))
+        if place is None or self.labels is None or not label:
             self.problem.emit("there is no object to change under the cursor")
             return False
         self.clear_prompts()
         said = self.session.made_from.get(label)
         known = said is not None and said[0] == view and said[1].mask is None and not said[1].text
-        self._reopened = view, label, None if known else plane == label
+        self._reopened = view, label, None if known else view.read(self.labels.data) == label
         self.session.begin_at(label)
         if said is not None and known:
-            write.write_prompt(said[1], view, self.image, self.points, self.shapes)
+            self.prompts.write(said[1], view)
         self.refresh()
         return True
 
@@ -233,42 +245,40 @@ class Binding:
             return prompt
         return prompt if self._reopened[2] is None else replace(prompt, mask=self._reopened[2])
 
-    def _replace(self, view: View, label: int, pixels: np.ndarray) -> None:
-        """Give an object other pixels on a plane, in one step."""
-        if self.labels is None:
-            return
-        before = view.read(self.labels.data)
-        taken = (before != label) & (before != 0) & (not self.overwrite)
-        after = np.where(before == label, 0, before)
-        after[pixels & ~taken] = label
-        rows, columns = np.nonzero(after != before)
-        with self.step(Step("change", label=self.session.label)):
-            self.labels.data_setitem(view.indices(rows, columns), after[rows, columns])
-            self.clear_prompts()
-
     def close_reopened(self) -> None:
         """Leave the object that was being changed as it is."""
         if self._reopened is not None:
             self._reopened = None
-            self.session.begin_at(1 if self.labels is None else write.free_label(self.labels, None, 1))
+            self.session.begin_at(self.output.next_label)
             self.refresh()
 
     def clear_prompts(self) -> None:
         """Take the clicks and shapes of this plane away."""
         view = self.view()
-        if view is None:
-            return
-        with self.step(Step("start anew")):
-            if self.points is not None:
-                self._remove(self.points, read.points_here(self.points, self.image, view))
-            if self.shapes is not None:
-                self._remove(self.shapes, read.shapes_here(self.shapes, self.image, view))
+        if view is not None:
+            with self.step(Step("start anew")):
+                self.prompts.clear(view)
 
-    @staticmethod
-    def _remove(layer: Points | Shapes, indices: np.ndarray) -> None:
-        if indices.size:
-            layer.selected_data = {int(index) for index in indices}
-            layer.remove_selected()
+    def ready_to_paint(self, *, erase: bool = False) -> None:
+        """Make the preview the layer that the brush paints into: what is painted there is a rough mask to refine."""
+        self.ensure_layers()
+        view = self.shown
+        if self.preview is None or view is None:
+            return
+        if self.preview.view != view:
+            self.preview.show(view, np.zeros(view.plane_shape(read.image_shape(self.image)), np.int32))
+        self.preview.layer.selected_label = self.session.label
+        self.preview.layer.mode = "erase" if erase else "paint"
+        self.viewer.layers.selection.active = self.preview.layer
+
+    def _brushed(self, event: Any) -> None:
+        """Somebody painted into the preview: what it shows now is the rough mask."""
+        view = self.view()
+        if self.preview is None or view is None or self.preview.view != view:
+            self._show()
+            return
+        with self.step(Step("brush")):
+            self.prompts.draw(self.preview.with_strokes(event.value), view)
 
     def close(self) -> None:
         """Disconnect everything; take the preview and empty prompt layers away and leave the rest to the user."""
@@ -279,18 +289,18 @@ class Binding:
         self.session.committed.disconnect(self._paint)
         self.recorder.close()
         self.session.forget()
-        empty = [layer for layer in self._own if isinstance(layer, Points | Shapes) and not len(layer.data)]
-        for layer in (*empty, *([self.preview.layer] if self.preview is not None else [])):
-            if layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+        self.prompts.close()
+        if self.preview is not None:
+            self.preview.layer.events.paint.disconnect(self._brushed)
+            if self.preview.layer in self.viewer.layers:
+                self.viewer.layers.remove(self.preview.layer)
 
     def _connect(self, event: Any, callback: Callable[..., None]) -> None:
         event.connect(callback)
         self._connections.append((event, callback))
 
-    def _said(self, event: Any) -> None:
-        # napari says everything twice, before and after; before, the layer still holds the old points
-        if str(getattr(event, "action", "")).rpartition(".")[2].lower() not in _BEFORE and not self.recorder.held:
+    def _said(self) -> None:
+        if not self.recorder.held:
             self.recorder.note(Step("prompt", choice=(self.session.choice, 0)))
             self.refresh()
 
@@ -309,12 +319,9 @@ class Binding:
                     write_marks(layer, tuple(m for m in found.marks(kind) if len(m.corners[0]) == layer.ndim))
                     self.recorder.watch(layer, current.get(kind))
             if found.labels is not None:
-                self.labels = self.viewer.add_layer(write.new_labels(self.image, found.labels))
-                self._own.append(self.labels)
-                self.recorder.watch(self.labels, current["labels"])
-                self.recorder.bind_keys(self.labels, self.undo, self.redo)
-                self._raise_prompts()
-                self.session.begin_at(write.free_label(self.labels, None, 1))
+                self.recorder.watch(self.output.make(found.labels), current["labels"])
+                self.session.begin_at(self.output.next_label)
+        self.set_look(found.state.look)
         self.refresh()
         if found.state.choice:
             self.session.restore_choice(found.state.choice)
@@ -367,6 +374,8 @@ class Binding:
         view = self.view()
         if view != self._view:
             self._view = view
+            if self.preview is not None and self.preview.painting:
+                self.ready_to_paint(erase=str(self.preview.layer.mode) == "erase")
             self.refresh()
             self.moved.emit()
 
@@ -380,26 +389,19 @@ class Binding:
 
     def _follow(self, event: Any = None) -> None:
         """The image was moved: so are the layers that were made for it, and the clicks stay on their pixels."""
-        for layer in self._own:
-            if isinstance(layer, Labels):
-                for name, value in write.placement(self.image).items():
-                    setattr(layer, name, value)
-            else:
-                layer.affine = write.data_to_world_matrix(self.image)
+        self.prompts.follow()
+        self.output.follow()
         self._show()
 
     def _forget(self, event: Any) -> None:
         """A layer was removed from the viewer; prompts that were on it are withdrawn."""
         layer: Layer = event.value
-        self._own = [own for own in self._own if own is not layer]
         if self.preview is not None and layer is self.preview.layer:
+            layer.events.paint.disconnect(self._brushed)
             self.preview = None
-        elif layer is self.labels:
-            self.labels = None
+        elif self.output.forget(layer):
             self.session.begin_at(1)
-        elif layer is self.points or layer is self.shapes:
-            self.points = None if layer is self.points else self.points
-            self.shapes = None if layer is self.shapes else self.shapes
+        elif self.prompts.forget(layer):
             self.refresh()
 
     def _show(self) -> None:
@@ -441,24 +443,16 @@ class Binding:
             The number of each object that was painted, by its label; when it is empty, `problem` says why.
         """
         try:
-            labels = self._output()
-            fresh = write.new_objects(view.read(labels.data), found, overwrite=self.overwrite)
-            count = int(fresh.max(initial=0))
-            if not count:
-                self.problem.emit("nothing was kept: other labels cover all that was found")
-                return {}
-            first = write.free_label(labels, view, self.session.label, count=count)
+            pixels, values, numbers = self.output.additions(view, found, self.session.label)
         except SeganyError as error:
             self.problem.emit(str(error))
             return {}
-        rows, columns = np.nonzero(fresh)
-        values = (fresh[rows, columns] + first - 1).astype(labels.data.dtype)
-        with self.step(Step("keep all", label=first)):
-            labels.data_setitem(view.indices(rows, columns), values)
+        with self.step(Step("keep all", label=int(values.min()))):
+            self._write(pixels, values)
             if clear:
                 self.clear_prompts()
-        self.session.begin_at(first + count)
-        return dict(zip(values.tolist(), found[rows, columns].tolist(), strict=True))
+        self.session.begin_at(int(values.max()) + 1)
+        return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
     def keep(self) -> bool:
         """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""
@@ -466,51 +460,47 @@ class Binding:
         if result is None or mask is None or self.session.waiting:
             self.problem.emit("there is no mask to keep yet")
             return False
-        plane, pixels = result.request.plane, mask.pixels
-        if not pixels.any():
-            self.problem.emit("the mask is empty; click elsewhere, or draw a box")
-            return False
-        if self._reopened is not None and self._reopened[0] == plane:
-            label = self._reopened[1]
-            self.session.made_from[label] = plane, self.session.said or Prompt()
-            self._replace(plane, label, pixels)
-            self.close_reopened()
-            return True
+        plane = result.request.plane
         try:
-            labels = self._output()
-            label = write.free_label(labels, plane, self.session.label)
+            if self._reopened is not None and self._reopened[0] == plane:
+                self._replace(plane, self._reopened[1], mask.pixels)
+                return True
+            self.output.check_room(plane, mask.pixels)
+            label = write.free_label(self.output.ensure(), plane, self.session.label)
         except SeganyError as error:
             self.problem.emit(str(error))
             return False
-        if not write.free_pixels(labels, plane, pixels, overwrite=self.overwrite)[0].size:
-            self.problem.emit("nothing was kept: other labels cover the whole mask")
-            return False
-        with self.step(Step("keep", label=label, overwrite=self.overwrite)):
+        with self.step(Step("keep", label=label, overwrite=self.output.overwrite)):
             self.session.begin_at(label)
             self.session.commit()
         return True
 
-    def _output(self) -> Labels:
-        """The layer that masks are kept in, made when there is none."""
-        if self.labels is None:
-            self.labels = self.viewer.add_layer(write.new_labels(self.image))
-            self._own.append(self.labels)
-            self._watch(self.labels)
-            self._raise_prompts()
-        write.check_labels(self.labels, self.image)
-        return self.labels
+    def _replace(self, view: View, label: int, pixels: np.ndarray) -> None:
+        """Give the object that was opened again other pixels, in one step."""
+        change = self.output.replacement(view, label, pixels)
+        self.session.made_from[label] = view, self.session.said or Prompt()
+        with self.step(Step("change", label=self.session.label)):
+            self._write(*change)
+            self.clear_prompts()
+        self.close_reopened()
 
     def _paint(self, kept: Committed) -> None:
-        with self.step(Step("keep", label=kept.label, overwrite=self.overwrite)):
-            if self.labels is not None:
-                free = write.free_pixels(self.labels, kept.plane, kept.mask.pixels, overwrite=self.overwrite)
-                self.labels.data_setitem(kept.plane.indices(*free), kept.label)
+        with self.step(Step("keep", label=kept.label, overwrite=self.output.overwrite)):
+            self._write(self.output.room(kept.plane, kept.mask.pixels), kept.label)
             self.clear_prompts()
 
-    def _raise_prompts(self) -> None:
-        """Keep clicks above labels, and the layer that was being used, in use."""
+    def _write(self, pixels: Pixels, values: Any) -> None:
+        if self.labels is not None:
+            self.labels.data_setitem(pixels, values)
+
+    def _put_below(self, labels: Labels) -> None:
+        """Keep clicks above new labels, and the layer that was being used, in use."""
+        self.recorder.bind_keys(labels, self.undo, self.redo)
+        if not self.recorder.held:
+            # what is restored has the number that it had before
+            self.recorder.watch(labels)
         active = self.points or self.shapes
-        for layer in (self.preview.layer if self.preview else None, self.shapes, self.points):
-            if layer is not None and layer in self.viewer.layers:
+        for layer in (*([self.preview.layer] if self.preview else []), *self.prompts.layers):
+            if layer in self.viewer.layers:
                 self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
         self.viewer.layers.selection.active = active

@@ -1,13 +1,22 @@
-"""The layers that prompts are made in, when they are not the user's own."""
+"""The layers that prompts are read from: those that are made for it, or the user's own."""
 
 from __future__ import annotations
 
-import numpy as np
-from napari.layers import Image, Points, Shapes
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer, Points, Shapes
+from psygnal import Signal
+
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.views import View
+from napari_segany.layers import read, write
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.write import data_to_world_matrix
 
+_BEFORE = ("adding", "removing", "changing")
 COLOURS = {POSITIVE: "limegreen", NEGATIVE: "red"}
 
 
@@ -40,3 +49,125 @@ def prompt_shapes(image: Image) -> Shapes:
         edge_width=2,
         affine=data_to_world_matrix(image),
     )
+
+
+class PromptLayers:
+    """A Points layer for clicks and a Shapes layer for all else that is drawn on an image.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where they are.
+    image : Image
+        What they lie on.
+
+    Attributes
+    ----------
+    points, shapes : Points, Shapes or None
+        The layers in use.
+    said : Signal
+        Emitted without arguments when something in them changed.
+    adopted : Signal
+        Emitted with a layer that comes into use.
+    """
+
+    said = Signal()
+    adopted = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, image: Image) -> None:
+        self._viewer, self._image = viewer, image
+        self.points: Points | None = None
+        self.shapes: Shapes | None = None
+        self._own: list[Points | Shapes] = []
+
+    @property
+    def layers(self) -> list[Points | Shapes]:
+        """Those that are there, the lower one first."""
+        return [layer for layer in (self.shapes, self.points) if layer is not None]
+
+    def ensure(self) -> None:
+        """Make those that are not there."""
+        for kind, make in (("shapes", prompt_shapes), ("points", prompt_points)):
+            if getattr(self, kind) is None:
+                layer = self._viewer.add_layer(make(self._image))
+                self._own.append(layer)
+                self.adopt(layer)
+
+    def adopt(self, layer: Points | Shapes) -> None:
+        """Read prompts from a layer from now on, instead of the one of its kind before."""
+        kind = "points" if isinstance(layer, Points) else "shapes"
+        self._let_go(getattr(self, kind))
+        if SIGN not in layer.features:
+            layer.features = {**layer.features, SIGN: np.full(len(layer.data), POSITIVE, object)}
+        for event in (layer.events.data, layer.events.features):
+            event.connect(self._changed)
+        setattr(self, kind, layer)
+        self.adopted.emit(layer)
+
+    def _let_go(self, layer: Points | Shapes | None) -> None:
+        if layer is not None:
+            for event in (layer.events.data, layer.events.features):
+                event.disconnect(self._changed)
+
+    def _changed(self, event: Any) -> None:
+        # napari says everything twice, before and after; before, the layer still holds the old points
+        if str(getattr(event, "action", "")).rpartition(".")[2].lower() not in _BEFORE:
+            self.said.emit()
+
+    def forget(self, layer: Layer) -> bool:
+        """Let go of a layer that was removed from the viewer; whether it was in use."""
+        self._own = [own for own in self._own if own is not layer]
+        if layer is not self.points and layer is not self.shapes:
+            return False
+        self._let_go(layer)
+        self.points = None if layer is self.points else self.points
+        self.shapes = None if layer is self.shapes else self.shapes
+        return True
+
+    def follow(self) -> None:
+        """The image was moved: the layers that were made for it go with it, and clicks stay on their pixels."""
+        for layer in self._own:
+            layer.affine = data_to_world_matrix(self._image)
+
+    def read(self, view: View) -> Prompt:
+        """What is said of one object on a plane."""
+        return read.read_prompt(self.points, self.shapes, self._image, view)
+
+    def read_all(self, view: View) -> list[Prompt]:
+        """What is said on a plane when everything stands for an object of its own."""
+        return read.read_prompts(self.points, self.shapes, self._image, view)
+
+    def write(self, prompt: Prompt, view: View) -> None:
+        """Put the clicks and the box of a prompt on a plane."""
+        write.write_prompt(prompt, view, self._image, self.points, self.shapes)
+
+    def draw(self, pixels: np.ndarray, view: View) -> None:
+        """Have the rough mask of a plane be these pixels, (rows, columns) bool, as outlines in the Shapes layer."""
+        self.ensure()
+        if self.shapes is None:
+            return
+        here = read.shapes_here(self.shapes, self._image, view)
+        _remove(self.shapes, [i for i in here if self.shapes.shape_type[i] in ("polygon", "ellipse")])
+        write.write_outlines(pixels, view, self._image, self.shapes)
+
+    def clear(self, view: View) -> None:
+        """Take the clicks and shapes of a plane away."""
+        if self.points is not None:
+            _remove(self.points, read.points_here(self.points, self._image, view))
+        if self.shapes is not None:
+            _remove(self.shapes, read.shapes_here(self.shapes, self._image, view))
+
+    def close(self) -> None:
+        """Listen no more, and take the layers away that were made here and in which nothing is."""
+        for layer in self.layers:
+            self._let_go(layer)
+        for layer in self._own:
+            if not len(layer.data) and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+
+def _remove(layer: Points | Shapes, indices: Iterable[int]) -> None:
+    chosen = {int(index) for index in indices}
+    if chosen:
+        layer.selected_data = chosen
+        layer.remove_selected()

@@ -8,9 +8,9 @@ from napari.layers import Image, Layer, Points, Shapes
 from skimage.draw import polygon2mask
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import LazyArray, Stack
+from napari_segany.core.planes import MEASURED, LazyArray, Look, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.views import View, rows_and_columns_last
+from napari_segany.core.views import View, planes_of
 
 SIGN = "sign"
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -51,9 +51,9 @@ def current_view(image: Image, dims: Dims) -> View:
     return view
 
 
-def stack_of(image: Image, view: View) -> Stack:
-    """Planes of the image parallel to a view; ``view.number(image_shape(image))`` is that of the view itself."""
-    return Stack(rows_and_columns_last(image_array(image), view, rgb=image.rgb), rgb=image.rgb)
+def stack_of(image: Image, view: View, look: Look = MEASURED) -> Stack:
+    """Planes of the image parallel to a view, see :func:`~napari_segany.core.views.planes_of`."""
+    return planes_of(image_array(image), view, rgb=image.rgb, look=look)
 
 
 def to_image(layer: Layer, coordinates: np.ndarray, image: Image) -> np.ndarray:

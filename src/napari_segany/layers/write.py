@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points, Shapes
+from skimage.measure import approximate_polygon, find_contours
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import paintable
@@ -13,6 +15,8 @@ from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, image_shape
 
+OUTLINE_ERROR = 0.4
+"""How far, in pixels, an outline may be from the pixels' edges: too little for any of them to change."""
 COUNTED_VOXELS = 2**27
 """Labels of larger arrays are not all read to find the highest."""
 
@@ -128,24 +132,74 @@ def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool) -> 
     return fresh
 
 
+def replacement(
+    labels: Labels, view: View, label: int, pixels: np.ndarray, *, overwrite: bool
+) -> tuple[np.ndarray, ...]:
+    """What to write so that an object has other pixels on a plane, and none of those that it had.
+
+    Returns
+    -------
+    tuple of ndarray
+        Rows, columns and values of what changes; pixels of other labels change only with `overwrite`.
+    """
+    before = view.read(labels.data)
+    taken = (before != label) & (before != 0) & (not overwrite)
+    after = np.where(before == label, 0, before)
+    after[pixels & ~taken] = label
+    rows, columns = np.nonzero(after != before)
+    return rows, columns, after[rows, columns]
+
+
+def _at(layer: Layer, places: Any, view: View, image: Image) -> np.ndarray:
+    """(n, 2) places on a plane of the image -> (n, axes) pixels of a layer."""
+    data = np.repeat(np.array([view.position], float), len(places), axis=0)
+    data[:, list(view.axes)] = places
+    return np.array([np.asarray(layer.world_to_data(image.data_to_world(place)))[-layer.ndim :] for place in data])
+
+
+def write_outlines(pixels: np.ndarray, view: View, image: Image, shapes: Shapes) -> None:
+    """Put pixels into a Shapes layer as polygons: their outlines, and negative ones around their holes.
+
+    What :func:`~napari_segany.layers.read.read_prompt` makes of the polygons are the pixels again.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (rows, columns) bool.
+    view : View
+        Of the image; the plane they lie on.
+    image, shapes : Image, Shapes
+        What is prompted, and what is written into.
+    """
+    rings = [ring - 1 for ring in find_contours(np.pad(pixels, 1).astype(float), 0.5)]
+    # skimage goes around what is high one way, around holes the other; an island in a hole comes after it
+    rings.sort(key=lambda ring: -abs(_turn(ring)))
+    for ring in rings:
+        corners = approximate_polygon(ring, OUTLINE_ERROR)[:-1]
+        if len(corners) > 2:
+            shapes.feature_defaults = {SIGN: POSITIVE if _turn(ring) < 0 else NEGATIVE}
+            shapes.add_polygons(_at(shapes, corners, view, image))
+    shapes.feature_defaults = {SIGN: POSITIVE}
+
+
+def _turn(ring: np.ndarray) -> float:
+    """Twice the area within a closed ring (n, 2), by its direction positive or negative."""
+    y, x = ring.T
+    return float(np.sum(y * np.roll(x, -1) - x * np.roll(y, -1)))
+
+
 def write_prompt(prompt: Prompt, view: View, image: Image, points: Points | None, shapes: Shapes | None) -> None:
     """Put the clicks and the box of a prompt into the prompt layers, on a plane of the image."""
-
-    def at(layer: Layer, places: list[tuple[float, float]]) -> np.ndarray:
-        data = np.repeat(np.array([view.position], float), len(places), axis=0)
-        data[:, list(view.axes)] = places
-        return np.array([np.asarray(layer.world_to_data(image.data_to_world(place)))[-layer.ndim :] for place in data])
-
     if points is not None and prompt.points:
         for sign, positive in ((POSITIVE, True), (NEGATIVE, False)):
             places = [(point.y, point.x) for point in prompt.points if point.positive is positive]
             if places:
                 points.feature_defaults = {SIGN: sign}
-                points.add(at(points, places))
+                points.add(_at(points, places, view, image))
         points.feature_defaults = {SIGN: POSITIVE}
     if shapes is not None and (box := prompt.box) is not None:
         corners = [(box.y0, box.x0), (box.y0, box.x1), (box.y1, box.x1), (box.y1, box.x0)]
-        shapes.add_rectangles(at(shapes, corners))
+        shapes.add_rectangles(_at(shapes, corners, view, image))
 
 
 HINT = 0.3
@@ -161,10 +215,16 @@ class Preview:
     ----------
     image : Image
         What it lies on.
+
+    Attributes
+    ----------
+    view : View or None
+        The plane that it lies on; None before anything was shown.
     """
 
     def __init__(self, image: Image) -> None:
         self._image = image
+        self.view: View | None = None
         self.layer = Labels(
             np.zeros((1,) * image.ndim, np.int32),
             name="segmentation preview",
@@ -177,6 +237,7 @@ class Preview:
         opacity = HINT if hint else 2 * HINT
         if self.layer.opacity != opacity:
             self.layer.opacity = opacity
+        self.view = view
         shape = [1] * len(view.position)
         shape[view.axes[0]], shape[view.axes[1]] = labels.shape
         plane = labels.astype(np.int32)
@@ -189,6 +250,24 @@ class Preview:
             return
         self.layer.data = block
         self.layer.affine = matrix
+
+    def with_strokes(self, strokes: Iterable[tuple[Any, Any, Any]]) -> np.ndarray:
+        """(rows, columns) bool: what is shown, and what somebody paints into it.
+
+        Parameters
+        ----------
+        strokes : iterable of (indices, old, new)
+            As napari's event tells of them, at times before they are written.
+        """
+        painted = np.array(self.layer.data)
+        for indices, _, new in strokes:
+            painted[indices] = new
+        return View(self.view.axes, (0,) * self.layer.ndim).read(painted) > 0 if self.view else painted > 0
+
+    @property
+    def painting(self) -> bool:
+        """Whether the mouse paints into it."""
+        return str(self.layer.mode) in ("paint", "erase")
 
     def clear(self) -> None:
         """Show nothing."""

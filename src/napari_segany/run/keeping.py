@@ -13,7 +13,7 @@ import platformdirs
 from psygnal import Signal
 
 from napari_segany.core.errors import InputError, ModelError
-from napari_segany.core.planes import LazyArray
+from napari_segany.core.planes import LazyArray, Look
 from napari_segany.models.registry import find
 from napari_segany.session.content import Content, content_of
 from napari_segany.session.events import Did, Event, LayerBase, Model, Said
@@ -95,7 +95,7 @@ class Keeper:
         self._session, self._model = session, model
         self._image: Callable[[], LazyArray] | None = None
         self._rgb, self._path = False, ""
-        self._bases: list[LayerBase] = []
+        self._bases: list[LayerBase | Look] = []
         self._journal: Journal | None = None
         self._named = ""
         session.happened.connect(self._take)
@@ -152,7 +152,7 @@ class Keeper:
         if self._image is None:
             return
         if self._journal is None:
-            if isinstance(event, LayerBase):
+            if isinstance(event, LayerBase | Look):
                 self._bases.append(event)
             if not isinstance(event, Said | Step):
                 return

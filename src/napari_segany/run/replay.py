@@ -10,9 +10,9 @@ import numpy as np
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import paintable
-from napari_segany.core.planes import LazyArray, Stack
+from napari_segany.core.planes import LazyArray, Look, Stack
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.core.views import View, rows_and_columns_last
+from napari_segany.core.views import View, planes_of
 from napari_segany.run.answers import Answers
 from napari_segany.run.images import ImageFile, read_image, reading
 from napari_segany.run.keeping import model_of
@@ -117,6 +117,8 @@ class Replay:
             self._keep(event)
         else:
             self.state.take(event)
+            if isinstance(event, Look):
+                self._stacks.clear()
             if isinstance(event, Step) and not (event.patches or event.marks):
                 self._session.choose(event.choice[1])
 
@@ -133,10 +135,10 @@ class Replay:
             self._session.forget()
 
     def _plane(self, view: View) -> tuple[Stack, int]:
+        look = self.state.look
         if view.axes not in self._stacks:
-            array = rows_and_columns_last(self._image, view, rgb=self._header.rgb)
-            self._stacks[view.axes] = Stack(array, rgb=self._header.rgb)
-        return self._stacks[view.axes], view.number(self._header.label_shape)
+            self._stacks[view.axes] = planes_of(self._image, view, rgb=self._header.rgb, look=look)
+        return self._stacks[view.axes], view.number(self._header.label_shape, look.together)
 
     def _keep(self, step: Step) -> None:
         """The step with the mask that is decoded now in place of the one that was painted then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_segany.core.planes import Look
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.session.history import Marks, Patch, Step
@@ -63,4 +64,5 @@ class LayerBase:
     marks: Marks = ()
 
 
-Event = Said | Did | Model | LayerBase | Step
+Event = Said | Did | Model | LayerBase | Step | Look
+"""A Look says how the image is looked at from here on."""

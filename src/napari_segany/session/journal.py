@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.planes import Look
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.session.content import Content
@@ -99,6 +100,8 @@ def encode(event: Event) -> dict[str, Any]:
         return {"do": event.what, "value": event.value}
     if isinstance(event, Model):
         return {"do": "model", **asdict(event)}
+    if isinstance(event, Look):
+        return {"do": "look", **asdict(event)}
     if isinstance(event, LayerBase):
         patch = None if event.patch is None else event.patch.to_json()
         return {"do": "layer", "number": event.number, "kind": event.kind, "shape": event.shape,
@@ -124,6 +127,9 @@ def decode(plain: Mapping[str, Any]) -> Event:
         return _said(plain)
     if kind == "model":
         return Model(plain["name"], plain["hash"])
+    if kind == "look":
+        limits = None if plain["limits"] is None else (float(plain["limits"][0]), float(plain["limits"][1]))
+        return Look(limits, plain["together"], tuple(plain["channels"]), plain["inverted"])
     if kind == "layer":
         patch = None if plain["patch"] is None else Patch.from_json(plain["patch"])
         marks = tuple(Mark.from_json(mark) for mark in plain["marks"])

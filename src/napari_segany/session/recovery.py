@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.planes import Look
 from napari_segany.session.events import Did, Event, LayerBase, Model, Said
 from napari_segany.session.history import History, Marks, Step
 from napari_segany.session.journal import JournalFile, read_journal
@@ -28,6 +29,8 @@ class State:
         What can be undone and done again.
     choice : int
         Which candidate is shown.
+    look : Look
+        How the image is looked at.
     finished : bool
         Whether the session was closed, and not resumed since.
     """
@@ -38,6 +41,7 @@ class State:
         self.current: dict[str, int] = {}
         self.history = History()
         self.choice = 0
+        self.look = Look()
         self.finished = False
 
     def take(self, event: Event) -> None:
@@ -45,6 +49,8 @@ class State:
         self.finished = event == Did("closed")
         if isinstance(event, LayerBase):
             self.add(event)
+        elif isinstance(event, Look):
+            self.look = event
         elif isinstance(event, Step):
             self.history.do(event)
             self._apply(event)

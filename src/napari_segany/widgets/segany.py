@@ -178,7 +178,7 @@ class SeganyWidget(QWidget):
         self.binding = Binding(self.viewer, self.session, image)
         self.binding.problem.connect(self.status_box.warn)
         self.binding.moved.connect(self._prepare)
-        self.binding.overwrite = self.prompt_box.overwrite
+        self.binding.output.overwrite = self.prompt_box.overwrite
         self.binding.several = self.prompt_box.several
         self.prompt_box.bind(self.binding)
         self.finder.bind(self.binding)
@@ -236,12 +236,12 @@ class SeganyWidget(QWidget):
 
     def _set_points(self, points: Points | None) -> None:
         if self.binding is not None and points is not None and points is not self.binding.points:
-            self.binding.adopt_points(points)
+            self.binding.prompts.adopt(points)
             self.prompt_box.take("Points")
 
     def _set_shapes(self, shapes: Shapes | None) -> None:
         if self.binding is not None and shapes is not None and shapes is not self.binding.shapes:
-            self.binding.adopt_shapes(shapes)
+            self.binding.prompts.adopt(shapes)
 
     def _show_layers(self) -> None:
         """Let the choosers say which layers are in use, and the table and the files be about them."""
@@ -256,7 +256,7 @@ class SeganyWidget(QWidget):
 
     def _set_overwrite(self, overwrite: bool) -> None:
         if self.binding is not None:
-            self.binding.overwrite = overwrite
+            self.binding.output.overwrite = overwrite
 
     def _set_several(self, several: bool) -> None:
         if self.binding is not None:

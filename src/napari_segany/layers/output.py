@@ -1,0 +1,152 @@
+"""The Labels layer that masks are kept in; nothing that is in it is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+from psygnal import Signal
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.views import View
+from napari_segany.layers import write
+
+Pixels = tuple[np.ndarray, ...]
+"""Index of single pixels in the whole array, an integer array for each axis."""
+
+
+class Output:
+    """Chooses or makes the layer, and says what may be written where; it writes nothing.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layer is.
+    image : Image
+        What is segmented.
+
+    Attributes
+    ----------
+    labels : Labels or None
+        The layer; None before there is one.
+    overwrite : bool
+        Whether pixels of other labels may be taken; off unless asked.
+    made : Signal
+        Emitted with a layer that was made.
+    """
+
+    made = Signal(Labels)
+
+    def __init__(self, viewer: ViewerModel, image: Image) -> None:
+        self._viewer, self._image = viewer, image
+        self.labels: Labels | None = None
+        self.overwrite = False
+        self._own: Labels | None = None
+
+    def choose(self, labels: Labels | None) -> None:
+        """Keep masks in another layer from now on; None has a new one made.
+
+        Raises
+        ------
+        InputError
+            When the layer does not fit the image; then nothing changes.
+        """
+        if labels is not None:
+            write.check_labels(labels, self._image)
+        self.labels = labels
+
+    def make(self, array: np.ndarray | None = None) -> Labels:
+        """Make the layer, with the labels that are given or empty."""
+        self.labels = self._own = self._viewer.add_layer(write.new_labels(self._image, array))
+        self.made.emit(self.labels)
+        return self.labels
+
+    def ensure(self) -> Labels:
+        """The layer, made when there is none.
+
+        Raises
+        ------
+        InputError
+            When it cannot be made, or cannot be painted into any more.
+        """
+        labels = self.make() if self.labels is None else self.labels
+        write.check_labels(labels, self._image)
+        return labels
+
+    def forget(self, layer: Layer) -> bool:
+        """Let go of a layer that was removed from the viewer; whether it was in use."""
+        self._own = None if layer is self._own else self._own
+        used = layer is self.labels
+        self.labels = None if used else self.labels
+        return used
+
+    def follow(self) -> None:
+        """The image was moved: a layer that was made for it goes with it."""
+        if self._own is not None:
+            for name, value in write.placement(self._image).items():
+                setattr(self._own, name, value)
+
+    @property
+    def next_label(self) -> int:
+        """The first label that no pixel has."""
+        return 1 if self.labels is None else write.free_label(self.labels, None, 1)
+
+    def label_at(self, view: View, row: int, column: int) -> int:
+        """The label of a pixel of a plane; 0 for none."""
+        return 0 if self.labels is None else int(view.read(self.labels.data)[row, column])
+
+    def check_room(self, view: View, pixels: np.ndarray) -> None:
+        """Make sure that an object can be painted.
+
+        Raises
+        ------
+        InputError
+            When it has no pixel, or none that it may take.
+        """
+        if not pixels.any():
+            raise InputError("the mask is empty; click elsewhere, or draw a box")
+        if not self.room(view, pixels)[0].size:
+            raise InputError("nothing was kept: other labels cover the whole mask")
+
+    def room(self, view: View, pixels: np.ndarray) -> Pixels:
+        """Where an object, (rows, columns) bool of a plane, may be painted."""
+        labels = self.ensure()
+        return view.indices(*write.free_pixels(labels, view, pixels, overwrite=self.overwrite))
+
+    def replacement(self, view: View, label: int, pixels: np.ndarray) -> tuple[Pixels, np.ndarray]:
+        """What to write so that an object has these pixels, (rows, columns) bool, on a plane, and no others."""
+        labels = self.ensure()
+        rows, columns, values = write.replacement(labels, view, label, pixels, overwrite=self.overwrite)
+        return view.indices(rows, columns), values
+
+    def additions(self, view: View, found: np.ndarray, wanted: int) -> tuple[Pixels, np.ndarray, np.ndarray]:
+        """What to write so that all objects found on a plane have labels of their own.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        found : ndarray
+            (rows, columns) integer labels from 1.
+        wanted : int
+            The first label, if it and all that follow are free.
+
+        Returns
+        -------
+        pixels, values, numbers : tuple of ndarray, ndarray, ndarray
+            Where, which label, and the object's number in `found`.
+
+        Raises
+        ------
+        InputError
+            When nothing can be painted.
+        """
+        labels = self.ensure()
+        fresh = write.new_objects(view.read(labels.data), found, overwrite=self.overwrite)
+        count = int(fresh.max(initial=0))
+        if not count:
+            raise InputError("nothing was kept: other labels cover all that was found")
+        first = write.free_label(labels, view, wanted, count=count)
+        rows, columns = np.nonzero(fresh)
+        values = (fresh[rows, columns] + first - 1).astype(labels.data.dtype)
+        return view.indices(rows, columns), values, found[rows, columns]
