@@ -610,6 +610,24 @@ def sam(
     typer.echo(f"wrote {train_sam(path, data, out, pick_device(device))}")
 
 
+@train.command("text")
+def train_text(
+    config: Annotated[str, typer.Argument(help="TOML file, `tiny-text-towers` or `tiny-text`.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")],
+    out: Annotated[Path, typer.Option(help="Where checkpoint, log and weights go; a checkpoint there is resumed.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Train what texts need: towers that compare texts with objects, or the head that makes prompts of texts."""
+    path = _config(config)
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}")
+    _check_folder(out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training.text import train_text
+
+    typer.echo(f"wrote {train_text(path, data, out, pick_device(device))}")
+
+
 def _config(name: str) -> Path:
     """A file of that name, or else a configuration of the package."""
     path = Path(name).expanduser()

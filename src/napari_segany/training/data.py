@@ -83,7 +83,7 @@ def synthetic_samples(count: int, seed: int) -> list[Sample]:
     return [Sample(p.image, p.levels) for p in pictures]
 
 
-_READERS: dict[str, Callable[[Path], list[Sample]]] = {
+READERS: dict[str, Callable[[Path], list[Sample]]] = {
     "dsb2018": _image_folder,
     "usiigaci": _image_folder,
     "flyem": _volume,
@@ -114,12 +114,12 @@ def load_sources(root: Path, names: list[str], *, synthetic: int, seed: int) -> 
     for name in names:
         if name == "synthetic":
             sources[name] = synthetic_samples(synthetic, seed)
-        elif name not in _READERS:
-            raise InputError(f"unknown training source {name!r}; known: synthetic, {', '.join(_READERS)}")
+        elif name not in READERS:
+            raise InputError(f"unknown training source {name!r}; known: synthetic, {', '.join(READERS)}")
         elif not (root / name).is_dir():
             raise InputError(f"training source {name!r} is not in {root}")
         else:
-            sources[name] = _READERS[name](root / name)
+            sources[name] = READERS[name](root / name)
         if not sources[name]:
             raise InputError(f"training source {name!r} holds no labelled picture")
     return sources

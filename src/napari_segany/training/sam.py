@@ -53,7 +53,8 @@ class TrainConfig:
     phases: tuple[tuple[int, BatchConfig], ...]
 
 
-def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+def build(kind: type, values: dict[str, Any], where: str) -> Any:
+    """A dataclass of settings from a table of a TOML file; an InputError names what it does not know."""
     unknown = values.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise InputError(f"unknown setting in [{where}]: {', '.join(sorted(unknown))}")
@@ -83,7 +84,7 @@ def read_config(path: Path) -> TrainConfig:
     phases = []
     for phase in raw.get("phases", [{}]):
         batch = {key: value for key, value in phase.items() if key != "from_step"}
-        phases.append((int(phase.get("from_step", 0)), _build(BatchConfig, batch, "phases")))
+        phases.append((int(phase.get("from_step", 0)), build(BatchConfig, batch, "phases")))
     if not raw.get("sources"):
         raise InputError(f"{path} names no [sources]")
     return TrainConfig(
@@ -92,8 +93,8 @@ def read_config(path: Path) -> TrainConfig:
         synthetic=int(raw.get("synthetic", 1000)),
         start=str(raw.get("start", "")),
         compile=bool(raw.get("compile", False)),
-        loop=_build(LoopConfig, raw.get("loop", {}), "loop"),
-        task=_build(TaskConfig, task, "task"),
+        loop=build(LoopConfig, raw.get("loop", {}), "loop"),
+        task=build(TaskConfig, task, "task"),
         phases=tuple(sorted(phases, key=lambda phase: phase[0])),
     )
 
