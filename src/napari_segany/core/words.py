@@ -202,6 +202,11 @@ class Phrase:
     lacking: tuple[str, ...] = ()
 
     @property
+    def spoken(self) -> str:
+        """The name and the kind of picture, as a text that is read the same way."""
+        return f"{self.name} in {self.modality}" if self.modality else self.name
+
+    @property
     def label(self) -> str:
         """What to call what was found."""
         parts = [*self.attributes, self.name, *(f"not {one}" for one in (*self.avoided, *self.lacking))]

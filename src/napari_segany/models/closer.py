@@ -8,7 +8,6 @@ there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import geometry, seeds
 from napari_segany.models.geometry import Frame, Window
 from napari_segany.models.sam_segmenter import SamSegmenter, alike, best_first, good_first, masks_of, wanted
+from napari_segany.models.texts import Texts
 from napari_segany.models.tiny import STRIDE, TinySam, folded
 
 SIDE = 256
@@ -71,8 +71,9 @@ class CloserSegmenter(SamSegmenter):
         name: str,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        texts: Texts | None = None,
     ) -> None:
-        super().__init__(model, name, device, dtype)
+        super().__init__(model, name, device, dtype, texts)
         # An answer is many small steps: without batch norms and casts there are half as many.
         self.model.image_encoder = folded(model.image_encoder).to(dtype)
         # A quarter faster on a CPU; nearly all of the time goes into convolutions.
@@ -98,16 +99,10 @@ class CloserSegmenter(SamSegmenter):
         return seeds.peaks(seeds.dense_of_frame(self.model, self._maps(overview), frame), frame.scale, frame.plane)
 
     @torch.inference_mode()
-    def segment(
-        self,
-        embedding: ImageEmbedding,
-        prompts: Sequence[Prompt],
-        *,
-        candidates: int | None = None,
-        at_least: float = -math.inf,
+    def segment_plain(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None, at_least: float
     ) -> list[list[Mask]]:
         """Answer each prompt; see :meth:`SamSegmenter.segment`."""
-        self._check(embedding, prompts, candidates)
         features, frame = dict(embedding.features), Frame(embedding.shape, self.model.image_size)
         plane = features.pop(PLANE)
         counts = [wanted(prompt, candidates) for prompt in prompts]
@@ -116,9 +111,11 @@ class CloserSegmenter(SamSegmenter):
         unknown = [i for i, box in guesses.items() if window_for(box, frame) is None]
         first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
         for i, (logits, scores) in first.items():
+            if only_text(prompts[i]):
+                continue  # it means all over the plane
             guesses[i] = guess(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
         looks: dict[int, _Look] = {}
-        looking = list(guesses)
+        looking = [i for i, box in guesses.items() if box is not None or not only_text(prompts[i])]
         for _ in range(LOOKS):
             windows = {i: window for i in looking if (window := window_for(guesses[i], frame)) is not None}
             looks |= self._look(plane, frame, prompts, windows)
@@ -142,7 +139,7 @@ class CloserSegmenter(SamSegmenter):
     ) -> dict[int, Box | None]:
         """Where each object seems to be: said by its prompt, or seen at a glance."""
         guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
-        clicked = [i for i, box in guesses.items() if box is None and prompts[i].mask is None]
+        clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
         looks = self._glance(plane, overview, frame, prompts, clicked) if clicked else {}
         for i, look in looks.items():
             box = look.box(counts[i])
@@ -192,7 +189,12 @@ class CloserSegmenter(SamSegmenter):
     ) -> dict[int, _Look]:
         """Answers to prompts that are alike, each on a window and its features."""
         given = geometry.window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
-        logits, scores = self.model.decode_windows(features, given.points, given.boxes, given.masks)
+        text = self._tokens(prompts)
+        if text is None or self.texts is None:
+            logits, scores = self.model.decode_windows(features, given.points, given.boxes, given.masks)
+        else:
+            model = self.model.with_decoder(self.texts.decoder)
+            logits, scores = model.decode_windows(features, given.points, given.boxes, given.masks, text)
         return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
     def _candidates(self, look: _Look, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
@@ -208,6 +210,11 @@ def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:
     """Of a map (1, C, h, w) of the frame, what belongs to the window whose first pixel is `corner`."""
     rows, columns = (slice(at * feature.shape[-1] // side, (at + SIDE) * feature.shape[-1] // side) for at in corner)
     return feature[..., rows, columns]
+
+
+def only_text(prompt: Prompt) -> bool:
+    """Whether a prompt says what, and not where."""
+    return not prompt.points and prompt.box is None and prompt.mask is None
 
 
 def said(prompt: Prompt, frame: Frame) -> Box | None:

@@ -16,6 +16,7 @@ from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.registry import find
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.texts import Texts, load_texts, text_file
 from napari_segany.models.tiny import TinySam
 from napari_segany.models.weights import Progress, fetch, load_state
 
@@ -57,8 +58,14 @@ def load_segmenter(
     path, name, expected = _locate(model, progress)
     sam = _read(path, expected)
     if isinstance(sam, TinySam):
-        return CloserSegmenter(sam, name, place, dtype)
+        return CloserSegmenter(sam, name, place, dtype, _embedded_texts(place) if name == "tiny" else None)
     return SamSegmenter(sam, name, place, dtype)
+
+
+def _embedded_texts(device: torch.device) -> Texts | None:
+    """The text prompts of the wheel; open_clip is imported when the first text is used."""
+    path = text_file()
+    return load_texts(TinySam().mask_decoder, path, device) if path.is_file() else None
 
 
 def load_model(model: str | Path) -> Sam:

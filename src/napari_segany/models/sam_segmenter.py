@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.words import Phrase
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
 from napari_segany.models.sam.model import Sam
+from napari_segany.models.texts import Found, Texts
 
 # Prompts decoded together; more of them need more memory and gain no time.
 BATCH = 64
@@ -35,14 +38,22 @@ class SamSegmenter:
         Where to compute.
     dtype : torch.dtype
         What the image encoder computes in. Prompt encoder and decoder are small and stay in float32.
+    texts : Texts, optional
+        What turns texts into tokens; without it prompts by text are refused.
     """
 
     def __init__(
-        self, model: Sam, name: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        model: Sam,
+        name: str,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        texts: Texts | None = None,
     ) -> None:
         self.name = name
         self.device = torch.device(device)
         self.dtype = dtype
+        self.texts = texts
         self.model = model.to(self.device, torch.float32).eval().requires_grad_(False)
 
     def _precision(self) -> AbstractContextManager[object]:
@@ -112,9 +123,18 @@ class SamSegmenter:
             The embedding is another model's, a prompt is empty, a mask prompt does not fit, or `candidates` is not one
             of these.
         ModelError
-            A prompt holds text.
+            A prompt holds text, and the model takes none, or open_clip cannot be imported.
         """
         self._check(embedding, prompts, candidates)
+        if any(prompt.text.strip() for prompt in prompts):
+            return texted(self, embedding, prompts, candidates, at_least)
+        return self.segment_plain(embedding, prompts, candidates, at_least)
+
+    @torch.inference_mode()
+    def segment_plain(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None, at_least: float
+    ) -> list[list[Mask]]:
+        """The same for prompts whose texts, where they have one, are a single known name each."""
         frame = Frame(embedding.shape, self.model.image_size)
         answers = self._answers(embedding, prompts, frame)
         return [
@@ -146,12 +166,51 @@ class SamSegmenter:
         if not all(prompts):
             raise InputError("an empty prompt: give at least a point, a box, a mask or a text")
         if any(prompt.text.strip() for prompt in prompts):
-            raise ModelError(f"the model {self.name!r} takes points, boxes and masks, but no text")
+            self.known_texts()
 
     def _decode(self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame) -> tuple[Tensor, Tensor]:
         """Prompts that are alike -> logits (B, 4, h, w) and predicted IoU (B, 4)."""
         given = prompt_tensors(prompts, frame, self.model.mask_size).to(self.device)
-        return self.model.decode(features, given.points, given.boxes, given.masks)
+        text = self._tokens(prompts)
+        return self._model(text).decode(features, given.points, given.boxes, given.masks, text)
+
+    def _tokens(self, prompts: Sequence[Prompt]) -> Tensor | None:
+        """Text tokens (B, T, C) of prompts that are alike; None where they have no text."""
+        if not prompts[0].text.strip() or self.texts is None:
+            return None
+        return self.texts.tokens([self.texts.phrases(prompt.text)[0] for prompt in prompts])
+
+    def _model(self, text: Tensor | None) -> Sam:
+        """The model whose decoder answers: one that knows text tokens where there are some."""
+        return self.model if text is None or self.texts is None else self.model.with_decoder(self.texts.decoder)
+
+    @torch.inference_mode()
+    def found(self, embedding: ImageEmbedding, phrase: Phrase) -> Found:
+        """Where something that is named seems to be, and whether it is there at all.
+
+        Raises
+        ------
+        ModelError
+            The model takes no text, or open_clip cannot be imported.
+        """
+        texts = self.known_texts()
+        features = torch.tensor(embedding.features["image_embed"]).float().to(self.device)
+        frame = Frame(embedding.shape, self.model.image_size)
+        step = self.model.image_size / features.shape[-1]
+        rows, columns = (math.ceil(length / step) for length in frame.resized)
+        return texts.found(phrase, features, (rows, columns))
+
+    def known_texts(self) -> Texts:
+        """What turns texts into tokens.
+
+        Raises
+        ------
+        ModelError
+            There is nothing that does.
+        """
+        if self.texts is None:
+            raise ModelError(f"the model {self.name!r} takes points, boxes and masks, but no text")
+        return self.texts
 
     def _masks(self, logits: Tensor, scores: Tensor, frame: Frame) -> list[Mask]:
         """Candidates of one prompt, (n, h, w) and (n,), brought to the plane."""
@@ -159,6 +218,42 @@ class SamSegmenter:
             return []
         pixels, stability = plane_masks(logits, frame, self.model.mask_threshold)
         return masks_of(pixels, scores, logits, stability)
+
+
+def texted(
+    segmenter: SamSegmenter,
+    embedding: ImageEmbedding,
+    prompts: Sequence[Prompt],
+    candidates: int | None,
+    at_least: float,
+) -> list[list[Mask]]:
+    """Answer prompts that may have texts: several names mean all of them, and what follows "not" is taken away."""
+    texts = segmenter.known_texts()
+    parts: list[tuple[int, bool, Prompt]] = []
+    for number, prompt in enumerate(prompts):
+        phrases = texts.phrases(prompt.text) if prompt.text.strip() else []
+        if not phrases:
+            parts.append((number, True, replace(prompt, text="")))
+        parts += [(number, True, replace(prompt, text=phrase.spoken)) for phrase in phrases]
+        avoided = dict.fromkeys(name for phrase in phrases for name in phrase.avoided)
+        parts += [(number, False, replace(prompt, text=name)) for name in avoided]
+    answers = segmenter.segment_plain(embedding, [part for _, _, part in parts], candidates, -math.inf)
+    joined: list[list[Mask]] = [[] for _ in prompts]
+    for (number, meant, _), masks in zip(parts, answers, strict=True):
+        before = joined[number]
+        joined[number] = [combined(*pair, meant=meant) for pair in zip(before, masks, strict=True)] if before else masks
+    return [[mask for mask in masks if mask.score >= at_least] for masks in joined]
+
+
+def combined(first: Mask, second: Mask, *, meant: bool) -> Mask:
+    """Two answers as one: both, when the second is meant too, else the first where the second is less sure."""
+    if first.logits.shape != second.logits.shape:
+        second = replace(second, logits=np.full_like(first.logits, first.logits.min()))
+    if meant:
+        pixels, logits = first.pixels | second.pixels, np.maximum(first.logits, second.logits)
+        return Mask(pixels, max(first.score, second.score), logits, min(first.stability, second.stability))
+    logits = np.minimum(first.logits, -second.logits)
+    return Mask(first.pixels & ~second.pixels, first.score, logits, first.stability)
 
 
 def wanted(prompt: Prompt, candidates: int | None) -> int:
@@ -194,7 +289,7 @@ def alike(prompts: Sequence[Prompt]) -> list[list[int]]:
 
     A padding token takes part in attention and changes the answer, so only prompts with the same tokens share a batch.
     """
-    kinds: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    kinds: dict[tuple[int, bool, bool, bool], list[int]] = defaultdict(list)
     for index, prompt in enumerate(prompts):
-        kinds[len(prompt.points), prompt.box is None, prompt.mask is None].append(index)
+        kinds[len(prompt.points), prompt.box is None, prompt.mask is None, not prompt.text.strip()].append(index)
     return [group[start : start + BATCH] for group in kinds.values() for start in range(0, len(group), BATCH)]

@@ -187,6 +187,7 @@ class TinySam(Sam):
         points: tuple[Tensor, Tensor] | None = None,
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
+        text: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer B prompts, each on a window of its own; the window counts as the middle of the input frame.
 
@@ -198,6 +199,8 @@ class TinySam(Sam):
             As :meth:`Sam.decode` takes them, in pixels of the window.
         masks : Tensor, optional
             (B, 1, s / 2, s / 2) logits.
+        text : Tensor, optional
+            (B, T, C) tokens.
 
         Returns
         -------
@@ -211,7 +214,10 @@ class TinySam(Sam):
         shift = start * STRIDE
         here = slice(start, start + cells)
         sparse, dense = self.prompt_encoder(
-            None if points is None else (points[0] + shift, points[1]), None if boxes is None else boxes + shift, masks
+            None if points is None else (points[0] + shift, points[1]),
+            None if boxes is None else boxes + shift,
+            masks,
+            text,
         )
         return self.mask_decoder(
             features["image_embed"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -50,6 +53,12 @@ class Sam(nn.Module):
         self.mask_decoder = mask_decoder
         self.image_size = prompt_encoder.input_size[0]
         self.mask_size = prompt_encoder.mask_input_size
+
+    def with_decoder(self, decoder: nn.Module) -> Self:
+        """The same model, sharing all weights, with another mask decoder."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "mask_decoder": decoder}
+        return other
 
     def preprocess(self, x: Tensor) -> Tensor:
         """(B, 3, h, w) RGB from 0 to 255 -> the same shape, normalised the way the encoder was trained."""

@@ -1,0 +1,96 @@
+"""TextPromptHead: the vector of a text to prompt tokens, to a map of where it is, and to whether it is there at all."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+KEY_DIM = 64
+"""Width in which texts and places of a picture are compared."""
+
+
+class TextPromptHead(nn.Module):
+    """What stands between a CLIP and the prompt path of a SAM (Kirillov et al. 2023, section 7.5).
+
+    Texts and image crops have vectors that lie apart (the modality gap): each kind has its mean, which is taken off
+    when it is known.
+
+    Parameters
+    ----------
+    vector_dim : int
+        d, length of the CLIP's vectors.
+    embed_dim : int
+        C, width of prompt tokens and of the image embedding.
+    tokens : int
+        T, prompt tokens that a text becomes.
+    width : int
+        Inside.
+    """
+
+    text_mean: Tensor
+    image_mean: Tensor
+
+    def __init__(self, vector_dim: int, embed_dim: int, tokens: int = 2, width: int = 256) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.register_buffer("text_mean", torch.zeros(vector_dim))
+        self.register_buffer("image_mean", torch.zeros(vector_dim))
+        self.norm = nn.LayerNorm(vector_dim)
+        self.hidden = nn.Linear(vector_dim, width)
+        self.out = nn.Linear(width, tokens * embed_dim)
+        self.kind = nn.Parameter(0.02 * torch.randn(1, 1, embed_dim))
+        self.query = nn.Linear(width, KEY_DIM)
+        self.key = nn.Sequential(
+            nn.Conv2d(embed_dim, 96, 1),
+            nn.GELU(),
+            nn.Conv2d(96, 96, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(96, KEY_DIM, 1),
+        )
+        self.level = nn.Linear(width, 1)
+        self.seen = nn.Sequential(nn.Linear(2 * KEY_DIM + 2, 64), nn.GELU(), nn.Linear(64, 1))
+
+    def centred(self, vectors: Tensor, *, image: bool = False) -> Tensor:
+        """Vectors (B, d) of texts, or of image crops, without the mean of their kind, of length 1."""
+        return F.normalize(vectors - (self.image_mean if image else self.text_mean), dim=-1)
+
+    def _inner(self, vectors: Tensor) -> Tensor:
+        return F.gelu(self.hidden(self.norm(vectors)))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Centred vectors (B, d) -> prompt tokens (B, T, C)."""
+        return self.out(self._inner(vectors)).unflatten(1, (self.tokens, -1)) + self.kind
+
+    def found(self, vectors: Tensor, image_embed: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Where in a picture a text is, and whether it is there.
+
+        Parameters
+        ----------
+        vectors : Tensor
+            (B, d) centred.
+        image_embed : Tensor
+            (1 or B, C, h, w).
+        valid : Tensor
+            (1 or B, h, w) bool, which cells are picture and not padding.
+
+        Returns
+        -------
+        relevance : Tensor
+            (B, h, w) logits.
+        presence : Tensor
+            (B,) logits.
+        """
+        inner = self._inner(vectors)
+        query, keys = F.normalize(self.query(inner), dim=-1), self.key(image_embed)
+        scale = KEY_DIM**0.5
+        relevance = torch.einsum("bk,bkhw->bhw", query, keys.expand(len(query), -1, -1, -1)) * scale / 2
+        relevance = relevance + self.level(inner)[..., None]
+        valid = valid.expand_as(relevance)
+        weights = relevance.masked_fill(~valid, float("-inf")).flatten(1).softmax(1)
+        there = torch.einsum("bn,bkn->bk", weights, keys.expand(len(query), -1, -1, -1).flatten(2))
+        shares = relevance.sigmoid() * valid
+        mean = shares.flatten(1).sum(1) / valid.flatten(1).sum(1).clamp_min(1)
+        most = shares.flatten(1).amax(1)
+        evidence = torch.cat([there * query, there, mean[:, None], most[:, None]], dim=1)
+        return relevance, self.seen(evidence)[:, 0]

@@ -1,0 +1,148 @@
+"""Texts: what a segmenter needs to be prompted by text. Towers, head and a decoder that has learned of text tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from napari_segany.core.errors import ModelError
+from napari_segany.core.words import Phrase, Vocabulary
+from napari_segany.models.clip import EMBEDDED, Clip, embedded_folder, load_clip
+from napari_segany.models.text_prompt import TextPromptHead
+from napari_segany.models.weights import load_state
+
+HEAD, DECODER = "head.", "decoder."
+"""What the names of weights in a file begin with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Where something that was named seems to be in a picture.
+
+    Parameters
+    ----------
+    relevance : ndarray
+        (h, w) float32, 0 to 1 for each cell of the image embedding; padding is 0.
+    presence : float
+        0 to 1, whether it is there at all.
+    """
+
+    relevance: np.ndarray
+    presence: float
+
+
+class Texts:
+    """Texts for one model.
+
+    Parameters
+    ----------
+    clip : callable
+        Makes the CLIP; called when a text is first used, so that open_clip is not needed before.
+    head : TextPromptHead
+        Vectors to tokens.
+    decoder : nn.Module
+        A mask decoder that was trained with the head; it takes the place of the model's own where there is text.
+    device : torch.device
+        Where the model computes.
+    """
+
+    def __init__(
+        self, clip: Callable[[], Clip], head: TextPromptHead, decoder: nn.Module, device: torch.device
+    ) -> None:
+        self._make = clip
+        self.device = device
+        self.head = head.to(device).eval().requires_grad_(False)
+        self.decoder = decoder.to(device).eval().requires_grad_(False)
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The towers; loading them takes a second, and an error says what to install."""
+        return self._make()
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Words that can be used; None for any."""
+        return self.clip.vocabulary
+
+    def phrases(self, text: str) -> list[Phrase]:
+        """What a text asks for; see :meth:`~napari_segany.models.clip.Clip.phrases`."""
+        return self.clip.phrases(text)
+
+    def vectors(self, phrases: list[Phrase]) -> Tensor:
+        """Centred vectors of what is named, (B, d). Attributes select among objects and do not change it."""
+        found = [self.clip.name_vector(phrase.name, (), phrase.modality) for phrase in phrases]
+        return self.head.centred(torch.from_numpy(np.stack(found)).to(self.device))
+
+    def tokens(self, phrases: list[Phrase]) -> Tensor:
+        """Prompt tokens (B, T, C)."""
+        return self.head(self.vectors(phrases))
+
+    @torch.inference_mode()
+    def found(self, phrase: Phrase, image_embed: Tensor, cells: tuple[int, int]) -> Found:
+        """Where a phrase is.
+
+        Parameters
+        ----------
+        phrase : Phrase
+            What is asked for. What it must not be lowers the map where that is likelier.
+        image_embed : Tensor
+            (1, C, h, w).
+        cells : tuple of int
+            Rows and columns of the embedding that are picture.
+        """
+        valid = torch.zeros(1, *image_embed.shape[-2:], dtype=torch.bool, device=image_embed.device)
+        valid[:, : cells[0], : cells[1]] = True
+        names = [phrase, *(Phrase(name) for name in phrase.avoided)]
+        relevance, presence = self.head.found(self.vectors(names), image_embed, valid)
+        likely = relevance.sigmoid() * valid
+        if len(names) > 1:
+            likely[0] *= (likely[0] >= likely[1:].amax(0)).float()
+        return Found(likely[0].cpu().numpy(), float(presence[0].sigmoid()))
+
+
+def text_file() -> Path:
+    """Where the head and the decoder of the embedded model lie."""
+    return embedded_folder().with_suffix(".safetensors")
+
+
+def load_texts(decoder: nn.Module, path: Path, device: torch.device) -> Texts:
+    """Read a head and its decoder.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        Of the architecture that the head was trained beside; it is filled with the file's weights.
+    path : Path
+        A file that ``train text`` wrote.
+    device : torch.device
+        Where to compute.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or does not fit the model.
+    """
+    state = load_state(path)
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("text", "{}"))
+        head = TextPromptHead(int(about["vector_dim"]), int(about["embed_dim"]), int(about["tokens"]))
+        head.load_state_dict(_part(state, HEAD))
+        decoder.load_state_dict(_part(state, DECODER))
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(f"{path} holds no text prompts for this model: {reason}") from error
+    name = str(about.get("clip", EMBEDDED))
+    return Texts(lambda: load_clip(name, device), head, decoder, device)
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value.float() for name, value in state.items() if name.startswith(prefix)}
