@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from scipy import ndimage
 
+from napari_segany.core.errors import ModelError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
@@ -124,6 +125,14 @@ class Seeding(Protocol):
         """A prompt for each object that seems to be there, of an embedding by the same segmenter."""
 
 
+@runtime_checkable
+class TextSeeding(Protocol):
+    """A segmenter that can tell where objects are that a text names."""
+
+    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        """A prompt with a click and its part of the text for each object; none where the text names what is absent."""
+
+
 def filters_of(segmenter: Segmenter) -> Filters:
     """The filters that suit a model: its own, where it has some, else those of the paper."""
     return segmenter.filters if isinstance(segmenter, Seeding) else Filters()
@@ -167,8 +176,9 @@ def everything(
     *,
     embedding: ImageEmbedding | None = None,
     least: float = LEAST_SCORE,
+    text: str = "",
 ) -> Iterator[tuple[float, list[Candidate]]]:
-    """Ask for masks all over a plane.
+    """Ask for masks all over a plane, or wherever something is that a text names.
 
     Parameters
     ----------
@@ -182,6 +192,8 @@ def everything(
         Of the whole plane, when there is one.
     least : float
         Candidates whose predicted IoU is lower are left out.
+    text : str
+        What to look for; several names are parted by ``;``. The prompt of each candidate has the name that it is of.
 
     Yields
     ------
@@ -189,8 +201,19 @@ def everything(
         Share of the work that is done, 0 to 1.
     candidates : list of Candidate
         What the last batch brought. Ceasing to iterate cancels the rest.
+
+    Raises
+    ------
+    ModelError
+        There is a text, and the model takes none.
     """
     whole = embedding or segmenter.embed(plane)
+    if text.strip():
+        if not isinstance(segmenter, TextSeeding):
+            raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
+        region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
+        yield from _asked(segmenter, whole, segmenter.text_seeds(whole, text), region, least, candidates=1)
+        return
     if grid is None and isinstance(segmenter, Seeding):
         region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
         for done, batch in _asked(segmenter, whole, segmenter.seeds(whole), region, least):
@@ -215,12 +238,18 @@ def prompted(segmenter: Segmenter, embedding: ImageEmbedding, prompts: Sequence[
 
 
 def _asked(
-    segmenter: Segmenter, embedding: ImageEmbedding, prompts: Sequence[Prompt], region: Region, least: float
+    segmenter: Segmenter,
+    embedding: ImageEmbedding,
+    prompts: Sequence[Prompt],
+    region: Region,
+    least: float,
+    *,
+    candidates: int = 3,
 ) -> Iterator[tuple[float, list[Candidate]]]:
     """Answers to prompts on a region of a plane, batch by batch."""
     for start in range(0, len(prompts), BATCH):
         batch = prompts[start : start + BATCH]
-        answers = segmenter.segment(embedding, batch, candidates=3, at_least=least)
+        answers = segmenter.segment(embedding, batch, candidates=candidates, at_least=least)
         found = [
             candidate
             for prompt, masks in zip(batch, answers, strict=True)

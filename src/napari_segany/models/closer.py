@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,16 @@ from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import geometry, seeds
 from napari_segany.models.geometry import Frame, Window
-from napari_segany.models.sam_segmenter import SamSegmenter, alike, best_first, good_first, masks_of, wanted
+from napari_segany.models.sam_segmenter import (
+    PRESENT,
+    RELEVANT,
+    SamSegmenter,
+    alike,
+    best_first,
+    good_first,
+    masks_of,
+    wanted,
+)
 from napari_segany.models.texts import Texts
 from napari_segany.models.tiny import STRIDE, TinySam, folded
 
@@ -97,6 +106,26 @@ class CloserSegmenter(SamSegmenter):
         maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
         overview = ImageEmbedding(maps, embedding.shape, embedding.model)
         return seeds.peaks(seeds.dense_of_frame(self.model, self._maps(overview), frame), frame.scale, frame.plane)
+
+    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
+        known = self.seeds(embedding)
+        frame = Frame(embedding.shape, self.model.image_size)
+        prompts: list[tuple[float, Prompt]] = []
+        for phrase in self.known_texts().phrases(text):
+            found = self.found(embedding, phrase)
+            if found.presence < PRESENT:
+                continue
+            step = frame.side / found.relevance.shape[0]
+            for seed in known:
+                cell = tuple(
+                    int((place + 0.5) * scale / step)
+                    for place, scale in zip((seed.points[0].y, seed.points[0].x), frame.scale, strict=True)
+                )
+                relevance = float(found.relevance[cell])
+                if relevance >= RELEVANT:
+                    prompts.append((relevance, replace(seed, text=phrase.label)))
+        return [prompt for _, prompt in sorted(prompts, key=lambda one: -one[0])]
 
     @torch.inference_mode()
     def segment_plain(

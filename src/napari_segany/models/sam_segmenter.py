@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from skimage.feature import peak_local_max
 from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
-from napari_segany.core.prompts import Prompt
+from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.words import Phrase
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
@@ -23,6 +24,10 @@ from napari_segany.models.texts import Found, Texts
 
 # Prompts decoded together; more of them need more memory and gain no time.
 BATCH = 64
+PRESENT = 0.5
+"""Of what is less surely there, nothing is looked for."""
+RELEVANT = 0.4
+"""Where the relevance is lower, nothing is looked for."""
 
 
 class SamSegmenter:
@@ -200,6 +205,18 @@ class SamSegmenter:
         rows, columns = (math.ceil(length / step) for length in frame.resized)
         return texts.found(phrase, features, (rows, columns))
 
+    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        """A click with its name on each object that a text seems to name; see ``core.everything.TextSeeding``.
+
+        Without a model of its own for seeds, these are the peaks of the relevance map.
+        """
+        prompts = []
+        for phrase in self.known_texts().phrases(text):
+            found = self.found(embedding, phrase)
+            if found.presence >= PRESENT:
+                prompts += named_peaks(found.relevance, Frame(embedding.shape, self.model.image_size), phrase.label)
+        return prompts
+
     def known_texts(self) -> Texts:
         """What turns texts into tokens.
 
@@ -254,6 +271,14 @@ def combined(first: Mask, second: Mask, *, meant: bool) -> Mask:
         return Mask(pixels, max(first.score, second.score), logits, min(first.stability, second.stability))
     logits = np.minimum(first.logits, -second.logits)
     return Mask(first.pixels & ~second.pixels, first.score, logits, first.stability)
+
+
+def named_peaks(relevance: np.ndarray, frame: Frame, name: str) -> list[Prompt]:
+    """Clicks with a name at the peaks of a map (h, w) of the embedding's grid, the most relevant first."""
+    cells = peak_local_max(relevance, min_distance=1, threshold_abs=RELEVANT, exclude_border=False)
+    places = (cells + 0.5) * (frame.side / relevance.shape[0]) / frame.scale - 0.5
+    inside = np.clip(places, 0, np.array(frame.plane) - 1.0)
+    return [Prompt((Point(float(y), float(x)),), text=name) for y, x in inside]
 
 
 def wanted(prompt: Prompt, candidates: int | None) -> int:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from napari_segany.core.errors import InputError
-from napari_segany.models.clip import build_towers, short_tokenizer
+from napari_segany.models.clip import EMBEDDED, build_towers, load_clip, short_tokenizer
+from napari_segany.models.loading import load_model
+from napari_segany.models.sam.model import Sam
+from napari_segany.models.text_prompt import TextPromptHead
 from napari_segany.training.loop import Loop, LoopConfig
+from napari_segany.training.named import load_named
 from napari_segany.training.sam import build, export
+from napari_segany.training.text_head import Bank, HeadConfig, HeadTask, Speaker, make_bank
+from napari_segany.training.text_views import make_views
 from napari_segany.training.towers import TINY, TowersConfig, TowersTask, batches, stored_crops
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
@@ -85,15 +93,83 @@ def save_towers(model: torch.nn.Module, folder: Path) -> Path:
     return folder
 
 
+def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+    """Train the head and the decoder for texts beside a frozen model, or go on; errors as of :func:`train_towers`.
+
+    Parameters
+    ----------
+    path : Path
+        TOML file, see ``training/configs/tiny-text.toml``. ``model`` is any SAM that ``load_model`` finds, ``clip`` any
+        CLIP that ``load_clip`` does.
+    data : Path
+        Folder that holds one folder per source.
+    folder : Path
+        Where embeddings (``views``), vectors, checkpoint, log and weights go. What is there already is not made again.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    Path
+        A .safetensors file that ``load_texts`` reads.
+    """
+    table = read_table(path)
+    seed, count = int(table.get("seed", 0)), int(table.get("synthetic", 300))
+    counts = {name: tuple(int(n) for n in numbers) for name, numbers in table["sources"].items()}
+    config = build(HeadConfig, table.get("task", {}), "task")
+    model, name = str(table.get("model", "tiny")), str(table.get("clip", EMBEDDED))
+    sam = load_model(model).float().eval().to(device).to(memory_format=torch.channels_last)
+    clip = load_clip(name, device)
+    views = Path(table.get("views", folder / "views"))
+    pictures = load_named(data, list(counts), count=count, seed=seed)
+    with torch.autocast(device.type, torch.bfloat16):
+        paths = list(make_views(sam, pictures, counts, views, (seed, clip.side)))
+    del pictures
+    bank = make_bank(clip, paths, views / f"vectors-{Path(name).name}.npz")
+    torch.manual_seed(seed)
+    parts = head_parts(sam, bank, config)
+    task = HeadTask(sam, parts, config, torch.from_numpy(bank.spread))
+    identity = {"seed": seed, "model": model, "clip": name}
+    loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)
+    loop.resume()
+    speaker = Speaker(paths, bank, config, sam.image_size / sam.mask_size[0])
+    loop.run(lambda step: speaker.batches(seed, step))
+    about = {
+        "vector_dim": len(bank.means[0]),
+        "embed_dim": sam.prompt_encoder.embed_dim,
+        "tokens": config.tokens,
+        "clip": name,
+    }
+    return save_head(loop.average, about, folder / "weights.safetensors")
+
+
+def head_parts(sam: Sam, bank: Bank, config: HeadConfig) -> torch.nn.ModuleDict:
+    """What is trained: a new head, which knows the means of the vectors, and a copy of the decoder."""
+    text, image = bank.means
+    head = TextPromptHead(len(text), sam.prompt_encoder.embed_dim, config.tokens)
+    if config.centring:
+        head.text_mean.copy_(torch.from_numpy(text))
+        head.image_mean.copy_(torch.from_numpy(image))
+    decoder = copy.deepcopy(sam.mask_decoder).requires_grad_(True)
+    return torch.nn.ModuleDict({"head": head, "decoder": decoder})
+
+
+def save_head(parts: torch.nn.Module, about: dict[str, Any], path: Path) -> Path:
+    """Write head and decoder in half precision, and what they belong to."""
+    half = {name: value.half().contiguous() for name, value in parts.state_dict().items()}
+    save_file(half, path, metadata={"text": json.dumps(about)})
+    return path
+
+
 def train_text(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
-    """Train what a configuration asks for; parameters and errors are those of :func:`train_towers`.
+    """Train what a configuration asks for; parameters and errors are those of the function that does it.
 
     Raises
     ------
     InputError
-        Also when ``trains`` is not "towers".
+        Also when ``trains`` is neither "towers" nor "head".
     """
-    kinds = {"towers": train_towers}
+    kinds = {"towers": train_towers, "head": train_head}
     kind = str(read_table(path).get("trains", ""))
     if kind not in kinds:
         raise InputError(f"{path} trains {kind!r}; known: {', '.join(kinds)}")

@@ -18,9 +18,9 @@ from napari_segany.training.named import ATTRIBUTE_NAMES, GROWN, MODALITY_NAMES,
 
 TINY = {
     "embed_dim": 256,
-    "vision_cfg": {"image_size": 64, "layers": 6, "width": 128, "head_width": 32, "patch_size": 16},
+    "vision_cfg": {"image_size": 64, "layers": 6, "width": 128, "head_width": 32, "patch_size": 8},
     "text_cfg": {"context_length": 20, "vocab_size": 4096, "width": 128, "heads": 4, "layers": 4},
-    "init_logit_scale": 2.3026,
+    "init_logit_scale": 2.7,
     "init_logit_bias": -3.0,
 }
 """Of the CLIP in the wheel, as open_clip's configurations are."""

@@ -1,0 +1,193 @@
+"""All objects that a text names: found, told apart, named and painted. No training is needed for the second way.
+
+``seeds``: places where the text is relevant are clicked on, together with the text, by a model that has text prompts.
+``crops``: automatic masks of any model are ranked by what any CLIP thinks of their crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_segany.core.attributes import measured
+from napari_segany.core.errors import InputError
+from napari_segany.core.everything import Candidate, Filters, everything, filters_of, kept, painted
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.words import Phrase
+
+if TYPE_CHECKING:
+    from napari_segany.models.clip import Clip
+
+METHODS = ("seeds", "crops")
+LIKELY = 0.5
+"""Automatic masks whose crop is less likely to be what was named are left out."""
+CONTRAST = ("background", "texture", "object", "nothing")
+"""What else a crop may be, for a CLIP that was taught any word; one with a vocabulary takes that."""
+SHARPNESS = 100.0
+"""Of the choice between names where the CLIP does not tell its own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Named:
+    """What was found of a text on a plane.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (y, x) int32, from 1.
+    objects : tuple of Candidate
+        In the order of their labels.
+    names : tuple of str
+        Of each.
+    """
+
+    labels: np.ndarray
+    objects: tuple[Candidate, ...]
+    names: tuple[str, ...]
+
+
+def find_named(
+    segmenter: Segmenter,
+    plane: np.ndarray,
+    text: str,
+    *,
+    method: str = "seeds",
+    embedding: ImageEmbedding | None = None,
+    clip: Clip | None = None,
+) -> Iterator[tuple[float, list[Candidate]]]:
+    """Candidates for what a text names; ``candidate.prompt.text`` is the name of each.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Who is asked.
+    plane : ndarray
+        (y, x, 3) uint8.
+    text : str
+        Names, parted by ``;``.
+    method : {"seeds", "crops"}
+        See the module.
+    embedding : ImageEmbedding, optional
+        Of the plane, when there is one.
+    clip : Clip, optional
+        Whose opinion of crops counts; needed for "crops".
+
+    Yields
+    ------
+    done : float
+        Share of the work that is done.
+    candidates : list of Candidate
+        What the last batch brought.
+
+    Raises
+    ------
+    InputError
+        The text cannot be read, the method is unknown, or there is no `clip` where one is needed.
+    ModelError
+        The model takes no text, or open_clip cannot be imported.
+    """
+    if method == "seeds":
+        yield from everything(segmenter, plane, embedding=embedding, text=text)
+        return
+    if method != "crops" or clip is None:
+        raise InputError(
+            f"no way {method!r} to find what a text names; there are {', '.join(METHODS)}, the latter with a CLIP"
+        )
+    phrases = clip.phrases(text)
+    found: list[Candidate] = []
+    for done, batch in everything(segmenter, plane, embedding=embedding):
+        found += batch
+        yield 0.9 * done, []
+    yield 1.0, ranked(plane, kept(found, filters_of(segmenter), (plane.shape[0], plane.shape[1])), phrases, clip)
+
+
+def ranked(
+    plane: np.ndarray, candidates: Sequence[Candidate], phrases: Sequence[Phrase], clip: Clip
+) -> list[Candidate]:
+    """Masks with the name that their crops are most like, and a score of that likeness times the predicted IoU.
+
+    Parameters
+    ----------
+    plane : ndarray
+        (y, x, 3) uint8.
+    candidates : sequence of Candidate
+        Automatic masks.
+    phrases : sequence of Phrase
+        What may be wanted.
+    clip : Clip
+        Who judges.
+    """
+    if not candidates or not phrases:
+        return []
+    likely = likelihood(plane, candidates, phrases, clip)
+    best = likely.argmax(1)
+    return [
+        replace(
+            one, score=one.score * float(likely[k, best[k]]), prompt=replace(one.prompt, text=phrases[best[k]].label)
+        )
+        for k, one in enumerate(candidates)
+        if likely[k, best[k]] >= LIKELY
+    ]
+
+
+def likelihood(plane: np.ndarray, candidates: Sequence[Candidate], phrases: Sequence[Phrase], clip: Clip) -> np.ndarray:
+    """How likely each candidate is each phrase, and none of the other words that the CLIP knows: (n, phrases)."""
+    names = [phrase.name for phrase in phrases]
+    avoided = [name for phrase in phrases for name in phrase.avoided]
+    others = clip.vocabulary.names if clip.vocabulary is not None else CONTRAST
+    # What a thing also is does not speak against it: a dog is an animal.
+    kin = _kin(names, clip)
+    known = [*dict.fromkeys((*names, *avoided, *(name for name in others if name not in kin)))]
+    vectors = np.stack([clip.name_vector(name) for name in known])
+    crops = clip.crop_vectors(plane, [one.window for one in candidates], [one.mask for one in candidates])
+    logits = getattr(clip, "sharpness", SHARPNESS) * crops @ vectors.T
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    found: np.ndarray = shares[:, [known.index(name) for name in names]]
+    return found
+
+
+def _kin(names: Sequence[str], clip: Clip) -> set[str]:
+    terms = {} if clip.vocabulary is None else clip.vocabulary.terms
+    parents = {parent for name in names if name in terms for parent in terms[name].parents}
+    return parents | {name for name, term in terms.items() if set(term.parents) & set(names)}
+
+
+def settled(
+    plane: np.ndarray,
+    candidates: Sequence[Candidate],
+    phrases: Sequence[Phrase],
+    filters: Filters,
+    overlap: float = 0.5,
+) -> Named:
+    """Of the candidates those that pass the filters and have the attributes, painted, each with its name.
+
+    Attributes select among the objects of the same name on the plane (:mod:`napari_segany.core.attributes`). Changing
+    the filters asks no model.
+
+    Parameters
+    ----------
+    plane : ndarray
+        (y, x, 3) uint8.
+    candidates : sequence of Candidate
+        From :func:`find_named`.
+    phrases : sequence of Phrase
+        What the text asks for.
+    filters : Filters
+        What to keep.
+    overlap : float
+        See :func:`~napari_segany.core.everything.painted`.
+    """
+    shape = (plane.shape[0], plane.shape[1])
+    good: list[Candidate] = []
+    for phrase in dict.fromkeys(phrases):
+        own = kept([one for one in candidates if one.prompt.text == phrase.label], filters, shape)
+        if phrase.attributes or phrase.lacking:
+            found = measured(plane, [one.window for one in own], [one.mask for one in own])
+            own = [own[k] for k in np.flatnonzero(found.satisfying(phrase.attributes, phrase.lacking))]
+        good += own
+    labels, objects = painted(sorted(good, key=lambda one: -one.score), shape, overlap)
+    return Named(labels, tuple(objects), tuple(one.prompt.text for one in objects))

@@ -1,0 +1,358 @@
+"""The head that makes prompts of CLIP vectors, and a copy of the decoder, trained beside a frozen model.
+
+After Kirillov et al. 2023, section 7.5 and appendix D.5: vectors of image crops stand for texts during training. What
+bridges the gap between the two kinds of vectors can be switched: noise, centring, vectors of the names themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor, nn
+
+from napari_segany.models.clip import VIEWS, Clip
+from napari_segany.models.sam.model import Sam
+from napari_segany.models.text_prompt import TextPromptHead
+from napari_segany.models.tiny import TinySam
+from napari_segany.training.losses import dice, focal, iou
+from napari_segany.training.named import BACKGROUND, PARENTS
+from napari_segany.training.text_views import View, load_view
+
+TEXT, BOTH, CLICK = 0, 1, 2
+"""Kinds of prompts: a text, a text and a click, a click alone."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What the head learns from.
+
+    Parameters
+    ----------
+    noise : float
+        Length of the noise that is added to image vectors of length 1, of the shape in which vectors of one name
+        differ; 0 for none.
+    centring : bool
+        Whether the mean of each kind of vectors is taken off.
+    text_share : float
+        How often the vector is that of the name's text, not of an image crop.
+    tokens : int
+        Prompt tokens of a text.
+    drop : float
+        Share of clicks that are said without a text.
+    absent : float
+        Share of texts that name what is not there.
+    whole, close : int
+        Views per step: of whole pictures, and of windows around objects; steps take turns.
+    said : int
+        Prompts for each view.
+    """
+
+    noise: float = 0.7
+    centring: bool = True
+    text_share: float = 0.5
+    tokens: int = 2
+    drop: float = 0.4
+    absent: float = 0.35
+    whole: int = 2
+    close: int = 8
+    said: int = 3
+
+
+class Bank:
+    """Vectors of the crops of all views and of all names, computed once by a CLIP and kept.
+
+    Parameters
+    ----------
+    images : dict of str to ndarray
+        For each name (n, d) vectors of objects.
+    own : dict of str to ndarray
+        For each view's name (K, d) vectors of its objects.
+    texts : dict of str to ndarray
+        For each name (m, d) vectors of what may be said of it, the first the mean.
+    """
+
+    def __init__(
+        self, images: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray], texts: Mapping[str, np.ndarray]
+    ) -> None:
+        self.images, self.own, self.texts = images, own, texts
+
+    @property
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean vectors (d,) of texts and of images, every name weighing the same."""
+        names = [name for name in self.texts if name in self.images]
+        text = np.mean([self.texts[name][0] for name in names], axis=0)
+        return text, np.mean([self.images[name].mean(0) for name in names], axis=0)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """(d, d): normal numbers times it differ as vectors of one name do, with a mean squared length of 1."""
+        parts = [rows - rows.mean(0) for rows in self.images.values() if len(rows) > 4]
+        rows = np.concatenate([part[:400] for part in parts])
+        covariance = rows.T @ rows / len(rows) + 1e-6 * np.eye(rows.shape[1])
+        root = np.linalg.cholesky(covariance / np.trace(covariance))
+        return root.T.astype(np.float32)
+
+
+def make_bank(clip: Clip, paths: Sequence[Path], path: Path) -> Bank:
+    """Vectors of all crops and names, made once and kept in a file.
+
+    Parameters
+    ----------
+    clip : Clip
+        Whose vectors.
+    paths : sequence of Path
+        Views.
+    path : Path
+        Where they are kept.
+    """
+    if not path.is_file():
+        arrays: dict[str, np.ndarray] = {}
+        for one in paths:
+            view = load_view(one)
+            crops = torch.from_numpy(view.crops).float().to(clip.device)
+            with torch.inference_mode():
+                seen = [clip.image_vectors(crops[v], alone=alone) for v, (_, alone) in enumerate(VIEWS)]
+            arrays[f"own_{one.stem}"] = F.normalize(torch.stack(seen).mean(0), dim=-1).cpu().numpy()
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+    with np.load(path) as file:
+        own = {key.removeprefix("own_"): file[key] for key in file.files}
+    images: dict[str, list[np.ndarray]] = {}
+    for one in paths:
+        view = load_view(one)
+        for vector, (level, label) in zip(own[one.stem], view.objects, strict=True):
+            name = view.names[level][label]
+            for each in (name, *PARENTS.get(name, ())):
+                images.setdefault(each, []).append(vector)
+    texts = {name: _texts(clip, name) for name in (*images, BACKGROUND)}
+    return Bank({name: np.stack(rows) for name, rows in images.items()}, own, texts)
+
+
+def _texts(clip: Clip, name: str) -> np.ndarray:
+    term = clip.vocabulary.terms.get(name) if clip.vocabulary is not None else None
+    words = term.words if term is not None else (name,)
+    return np.stack([clip.name_vector(name), *clip.text_vectors(list(words))])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Said:
+    """One prompt of a step: of which view, of which kind, by which vector, with which click, and what it means."""
+
+    view: int
+    kind: int
+    vector: np.ndarray
+    image: bool
+    xy: tuple[float, float]
+    target: np.ndarray
+
+
+class Speaker:
+    """Says things of views, as somebody would who looks for something: text, text and click, click.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Views.
+    bank : Bank
+        Their vectors.
+    config : HeadConfig
+        How often what is said.
+    stride : float
+        Input pixels per pixel of the mask logits.
+    """
+
+    def __init__(self, paths: Sequence[Path], bank: Bank, config: HeadConfig, stride: float) -> None:
+        self.bank, self.config, self.stride = bank, config, stride
+        self.paths = {kind: [p for p in paths if f"-{kind}-" in p.stem] for kind in ("whole", "close")}
+
+    def batches(self, seed: int, step: int) -> Iterator[dict[str, Tensor]]:
+        """Endless batches from a step on."""
+        while True:
+            rng = np.random.default_rng((seed, step))
+            kind = "close" if step % 2 and self.paths["close"] else "whole"
+            count = getattr(self.config, kind)
+            # Sources come equally often, however many views they have.
+            sources = sorted({path.stem.split("-")[0] for path in self.paths[kind]})
+            drawn = [str(rng.choice(sources)) for _ in range(count)]
+            chosen = [rng.choice([p for p in self.paths[kind] if p.stem.split("-")[0] == s]) for s in drawn]  # type: ignore[arg-type]
+            views = [load_view(path) for path in chosen]
+            said = [
+                one
+                for k, (path, view) in enumerate(zip(chosen, views, strict=True))
+                for one in self._of(k, path, view, rng)
+            ]
+            yield _batch(views, said)
+            step += 1
+
+    def _of(self, k: int, path: Path, view: View, rng: np.random.Generator) -> Iterator[_Said]:
+        own = self.bank.own[path.stem]
+        for number in range(self.config.said):
+            clicked = number % 3 > 0 if view.close else number % 3 == 2
+            if clicked and len(view.objects):
+                yield self._clicked(k, view, own, rng)
+            else:
+                yield self._named(k, view, own, rng)
+
+    def _absent(self, view: View, rng: np.random.Generator) -> str | None:
+        names = [n for n in self.bank.texts if n not in view.present and n not in view.undecided and n != BACKGROUND]
+        return str(rng.choice(names)) if names else None
+
+    def _vector(self, name: str, own: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+        """A vector that stands for a name, and whether it is one of an image crop."""
+        pool = self.bank.images.get(name)
+        if pool is None or rng.random() < self.config.text_share:
+            rows = self.bank.texts[name]
+            return rows[0 if rng.random() < 0.5 else rng.integers(len(rows))], False
+        rows = own if len(own) and rng.random() < 0.6 else pool
+        return rows[rng.integers(len(rows))], True
+
+    def _named(self, k: int, view: View, own: np.ndarray, rng: np.random.Generator) -> _Said:
+        """A text alone: all that has the name."""
+        absent = self._absent(view, rng) if rng.random() < self.config.absent else None
+        present = [name for name in view.present if name not in view.undecided]
+        name = absent or str(rng.choice(present))
+        named = [i for i, (level, label) in enumerate(view.objects) if _is(view.names[level].get(label, ""), name)]
+        vector, image = self._vector(name, own[named] if not absent else own[:0], rng)
+        target = np.zeros(view.levels.shape[1:], bool) if absent else view.union(name)
+        return _Said(k, TEXT, vector, image, (0.0, 0.0), target)
+
+    def _clicked(self, k: int, view: View, own: np.ndarray, rng: np.random.Generator) -> _Said:
+        """A click on an object, with its name, without, or seldom with the name of something else."""
+        i = int(rng.integers(len(view.objects)))
+        level, label = view.objects[i]
+        mask = view.levels[level] == label
+        depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+        places = np.flatnonzero(depth >= rng.uniform(0, 1) * depth.max())
+        y, x = np.unravel_index(int(rng.choice(places)), mask.shape)
+        xy = ((x + 0.5) * self.stride - 0.5, (y + 0.5) * self.stride - 0.5)
+        name = view.names[level][label]
+        if rng.random() < self.config.drop:
+            return _Said(k, CLICK, own[i], True, xy, mask)
+        absent = self._absent(view, rng) if rng.random() < self.config.absent / 2 else None
+        vector, image = self._vector(absent or name, own[i : i + 1] if not absent else own[:0], rng)
+        return _Said(k, BOTH, vector, image, xy, np.zeros_like(mask) if absent else mask)
+
+
+def _is(own: str, name: str) -> bool:
+    return name in (own, *PARENTS.get(own, ()))
+
+
+def _batch(views: Sequence[View], said: Sequence[_Said]) -> dict[str, Tensor]:
+    cells = torch.tensor([view.cells for view in views])
+    batch = {
+        f"feature_{name}": torch.from_numpy(np.stack([view.features[name] for view in views]))
+        for name in views[0].features
+    }
+    return batch | {
+        "close": torch.tensor(views[0].close),
+        "cells": cells,
+        "view": torch.tensor([one.view for one in said]),
+        "kind": torch.tensor([one.kind for one in said]),
+        "vector": torch.from_numpy(np.stack([one.vector for one in said]).astype(np.float32)),
+        "image": torch.tensor([one.image for one in said]),
+        "xy": torch.tensor([one.xy for one in said], dtype=torch.float32),
+        "target": torch.from_numpy(np.stack([one.target for one in said])),
+    }
+
+
+class HeadTask:
+    """The head and the decoder with their losses; the rest of the model stands still.
+
+    Parameters
+    ----------
+    sam : Sam
+        Whose decoder is copied before.
+    model : nn.ModuleDict
+        ``head`` and ``decoder``.
+    config : HeadConfig
+        How.
+    spread : Tensor
+        Shape of the noise, see :attr:`Bank.spread`.
+    """
+
+    def __init__(self, sam: Sam, model: nn.ModuleDict, config: HeadConfig, spread: Tensor) -> None:
+        self.model, self.config, self.spread = model, config, spread
+        self._sam = sam.eval().requires_grad_(False).with_decoder(model["decoder"])
+
+    def training_forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Losses of masks, predicted IoU, relevance and presence; see :meth:`~.loop.Task.training_forward`."""
+        head = self.model["head"]
+        if not isinstance(head, TextPromptHead):
+            raise TypeError("the head is a TextPromptHead")
+        generator = torch.Generator().manual_seed(step)
+        vectors = self._vectors(head, batch["vector"], batch["image"], generator)
+        features = {k.removeprefix("feature_"): v.float() for k, v in batch.items() if k.startswith("feature_")}
+        losses, log = [], {}
+        for kind, name in ((TEXT, "text"), (BOTH, "both"), (CLICK, "click")):
+            rows = torch.nonzero(batch["kind"] == kind)[:, 0]
+            if len(rows):
+                loss, watched = self._masks(features, batch, vectors, rows, kind)
+                losses.append(loss * len(rows) / len(batch["kind"]))
+                log[f"{name}_iou"] = watched
+        rows = torch.nonzero(batch["kind"] == TEXT)[:, 0]
+        if len(rows):
+            where, there = self._found(head, features, batch, vectors, rows)
+            losses += [where, 0.3 * there]
+            log |= {"where": where.detach(), "there": there.detach()}
+        return {"loss": torch.stack(losses).sum(), **log}
+
+    def _vectors(self, head: TextPromptHead, vectors: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:
+        centred = torch.where(image[:, None], head.centred(vectors, image=True), head.centred(vectors))
+        if self.config.noise:
+            strength = self.config.noise * torch.rand(len(vectors), 1, generator=generator).to(vectors)
+            noise = torch.randn(vectors.shape, generator=generator).to(vectors) @ self.spread.to(vectors)
+            centred = torch.where(image[:, None], F.normalize(centred + strength * noise, dim=-1), centred)
+        return centred
+
+    def _masks(
+        self, features: dict[str, Tensor], batch: dict[str, Tensor], vectors: Tensor, rows: Tensor, kind: int
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of prompts of one kind, and the mean IoU of what would be shown where there is something."""
+        seen = {name: feature[batch["view"][rows]] for name, feature in features.items()}
+        text = None if kind == CLICK else self.model["head"](vectors[rows])
+        points = None
+        if kind != TEXT:
+            points = batch["xy"][rows][:, None], torch.ones(len(rows), 1, dtype=torch.long, device=rows.device)
+        decode = self._sam.decode
+        if bool(batch["close"]) and isinstance(self._sam, TinySam):
+            decode = self._sam.decode_windows
+        logits, scores = decode(seen, points, None, None, text)
+        logits, scores, target = logits.float(), scores.float(), batch["target"][rows].float()
+        truth = target[:, None].expand_as(logits)
+        shape = 2 * focal(logits, truth) + dice(logits, truth)
+        real = iou(logits.detach(), truth)
+        lone = kind != TEXT
+        each = (
+            shape[:, 0] if kind == TEXT else shape[:, 1:].min(1).values + (0.3 if kind == CLICK else 1.0) * shape[:, 0]
+        )
+        present = (target.flatten(1).sum(1) > 0).float()
+        each = each * (0.15 + 0.85 * present)
+        calibration = ((scores - real) ** 2)[:, : 4 if lone else 1].mean(1)
+        shown = real[:, 0] if kind != CLICK else real[:, 1:].gather(1, scores[:, 1:].argmax(1, keepdim=True))[:, 0]
+        return (each + 2 * calibration).mean(), (shown * present).sum() / present.sum().clamp_min(1)
+
+    def _found(
+        self,
+        head: TextPromptHead,
+        features: dict[str, Tensor],
+        batch: dict[str, Tensor],
+        vectors: Tensor,
+        rows: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of the relevance map and of the presence."""
+        image = features["image_embed"][batch["view"][rows]]
+        target = F.adaptive_avg_pool2d(batch["target"][rows][:, None].float(), (image.shape[-2], image.shape[-1]))[:, 0]
+        step = batch["target"].shape[-1] / image.shape[-1]
+        cells = torch.ceil(batch["cells"][batch["view"][rows]] / step)
+        grid = [torch.arange(n, device=rows.device) for n in image.shape[-2:]]
+        valid = (grid[0] < cells[:, :1])[:, :, None] & (grid[1] < cells[:, 1:])[:, None]
+        relevance, presence = head.found(vectors[rows], image, valid)
+        each = F.binary_cross_entropy_with_logits(relevance.float(), target, reduction="none") * valid
+        where = each.flatten(1).sum(1) / valid.flatten(1).sum(1).clamp_min(1)
+        there = (target.flatten(1).sum(1) > 0).float()
+        return where.mean(), F.binary_cross_entropy_with_logits(presence.float(), there)
