@@ -195,6 +195,20 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     link: Annotated[
         bool, typer.Option("--link", help="--everything: objects of neighbouring slices or times become one.")
     ] = False,
+    text: Annotated[
+        str,
+        typer.Option(
+            help="Find all objects of these names, 'nucleus; cell', with attributes, 'small bright nuclei'; goes with "
+            "the options of --everything. `models info tiny-text` lists what is known."
+        ),
+    ] = "",
+    clip: Annotated[
+        str,
+        typer.Option(
+            help="--text: rank automatic masks of any model by their crops with this CLIP: tiny-text, ViT-B-32/openai, "
+            "or a folder of open_clip."
+        ),
+    ] = "",
 ) -> None:
     """Segment the objects that are pointed at, or everything, and write their labels.
 
@@ -204,12 +218,15 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
     NAME_objects.csv. What is there already is not made again, so a run that was stopped goes on where it was.
     """
-    if all_objects:
+    if clip and not text.strip():
+        raise InputError("--clip belongs to --text")
+    if all_objects or text.strip():
         if point or points or box or one_object or plane is not None or overwrite or propagate:
-            raise InputError("--everything takes no points, boxes or planes, and never overwrites; leave them out")
+            what = "--everything" if all_objects else "--text"
+            raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
         changes = {"score": score, "stability": stability, "smallest": smallest}
         used = {k: v for k, v in changes.items() if v is not None}
-        _everything(image, labels, grid, used, link, _loader(model, device))
+        _everything(image, labels, {"link": link, "text": text, "clip": clip}, (grid, used), _loader(model, device))
         return
     if link or any(option is not None for option in (grid, score, stability, smallest)):
         raise InputError("--grid, --score, --stability, --smallest and --link belong to --everything")
@@ -263,15 +280,21 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter]) ->
 
 
 def _everything(
-    image: Path, out: Path, grid: int | None, changes: dict[str, float], link: bool, load: Callable[[], Segmenter]
+    image: Path,
+    out: Path,
+    options: dict[str, Any],
+    wanted: tuple[int | None, dict[str, float]],
+    load: Callable[[], Segmenter],
 ) -> None:
     from napari_segany.core.everything import Grid
     from napari_segany.run.everything import EverythingJob, segment_everything
     from napari_segany.run.labels import TIFF, ZARR
 
     if out.suffix.lower() in (*TIFF, *ZARR):
-        raise InputError(f"with --everything, labels go to a folder, not to {out}")
-    job = EverythingJob(image, out, None if grid is None else Grid(grid), changes, link=link)
+        mode = "--text" if options["text"] else "--everything"
+        raise InputError(f"with {mode}, labels go to a folder, not to {out}")
+    grid, changes = wanted
+    job = EverythingJob(image, out, None if grid is None else Grid(grid), changes, **options)
     reports = []
     for report in segment_everything(job, load):
         reports.append(report)
@@ -371,9 +394,14 @@ def list_models() -> None:
 
 @models.command("info")
 def model_info(name: Annotated[str, typer.Argument(help="Name of a model.")]) -> None:
-    """Tell all that is known of one model."""
+    """Tell all that is known of one model, or of `tiny-text`, the text prompts in the package."""
     from napari_segany.models.registry import find
 
+    if name == "tiny-text":
+        from napari_segany.models.texts import about_embedded
+
+        typer.echo(_table([(f"{key}:", value) for key, value in about_embedded().items()]))
+        return
     spec = find(name)
     rows = {
         "model": spec.name,
@@ -532,6 +560,34 @@ def bench_link(
     from napari_segany.experiments.links import rows_of_links
 
     _show(json, lambda: rows_of_links(data, _loader(model, device), limit, given_only, _show_images))
+
+
+@bench.command("text")
+def bench_text(  # noqa: PLR0913  each parameter is an option of the command line
+    data: Annotated[Path, typer.Option(help="Folder that holds the folders of the sets, such as dsb2018.")],
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    only: Annotated[list[str] | None, typer.Option("--set", help="Measure this set only. Repeat.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="text, crops, otsu or mask; all by default. Repeat.")] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET:TEXT", help="Measure how attributes select instead, dsb2018:small nuclei. Repeat."),
+    ] = None,
+) -> None:
+    """Measure what a name alone finds, and whether what is absent is known to be.
+
+    Beside it automatic masks ranked by their crops, Otsu's classes by name, and the one mask of the text alone.
+    """
+    from napari_segany.experiments.text import METHODS, attribute_rows, rows_of_text
+
+    load = _loader(model, device)
+    if select:
+        pairs = [(group, text) for group, _, text in (one.partition(":") for one in select)]
+        _show(json, lambda: attribute_rows(data, load, pairs, limit))
+        return
+    _show(json, lambda: rows_of_text(data, load, only or (), tuple(method or METHODS), limit, _show_images))
 
 
 @bench.command("all")

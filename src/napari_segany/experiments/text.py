@@ -193,8 +193,10 @@ def rows_of_text(
         From `load`, or the model takes no text.
     """
     chosen = list(sets) or [name for name in TRUTH if (data / name).is_dir()]
-    if unknown := (set(chosen) - set(TRUTH)) | (set(methods) - set(METHODS)) or not chosen:
-        raise InputError(f"cannot measure {unknown or data}; sets: {', '.join(TRUTH)}; methods: {', '.join(METHODS)}")
+    unknown = sorted((set(chosen) - set(TRUTH)) | (set(methods) - set(METHODS)))
+    if unknown or not chosen:
+        wrong = ", ".join(unknown) or f"{data}, which holds no known set"
+        raise InputError(f"cannot measure {wrong}; sets: {', '.join(TRUTH)}; methods: {', '.join(METHODS)}")
     segmenter = load()
     bench = _Bench(segmenter, tuple(methods))
     done = 0
@@ -316,7 +318,8 @@ def clicked_with(
     segmenter: Segmenter, embedding: ImageEmbedding, truth: np.ndarray, word: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """IoU of each object for a click in its middle with a text and without, the most confident mask of each."""
-    both, alone = [], []
+    both: list[float] = []
+    alone: list[float] = []
     objects = targets(truth)
     for start in range(0, len(objects), TOGETHER):
         group = objects[start : start + TOGETHER]
@@ -368,9 +371,9 @@ def attribute_rows(
             asks = (phrase, Phrase(phrase.name))
             batches = everything(segmenter, one.plane, text="; ".join(ask.label for ask in asks))
             candidates = [candidate for _, batch in batches for candidate in batch]
-            for row, ask in enumerate(asks):
+            for number, ask in enumerate(asks):
                 named = settled(one.plane, candidates, [ask], filters_of(segmenter))
-                counts[row] += _matches(named.labels, wanted)
+                counts[number] += _matches(named.labels, wanted)
         (hit, ours, theirs), bare = counts[0], counts[1]
         row = {
             "bench": "text",

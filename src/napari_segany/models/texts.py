@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
-from napari_segany.core.words import Phrase, Vocabulary
+from napari_segany.core.words import ATTRIBUTES, MODALITIES, TERMS, Phrase, Vocabulary
 from napari_segany.models.clip import EMBEDDED, Clip, embedded_folder, load_clip
 from napari_segany.models.text_prompt import TextPromptHead
 from napari_segany.models.weights import load_state
@@ -106,6 +106,25 @@ class Texts:
         if len(names) > 1:
             likely[0] *= (likely[0] >= likely[1:].amax(0)).float()
         return Found(likely[0].cpu().numpy(), float(presence[0].sigmoid()))
+
+
+def about_embedded() -> dict[str, str]:
+    """What there is to tell of the text prompts in the wheel, by heading: what they know and what they do not."""
+    known = [f"{term.name} ({', '.join(term.words[1:])})" for term in TERMS]
+    there = "there" if text_file().is_file() and embedded_folder().is_dir() else "not in this package"
+    return {
+        "model": EMBEDDED,
+        "architecture": "a small CLIP of open_clip, and a head and a decoder for `tiny`",
+        "made for": "microscopy; names of photographs are known roughly",
+        "size": "in the package",
+        "licence": "BSD-3-Clause",
+        "cite": "the text prompts of napari-segany, after Kirillov et al. 2023, arXiv:2304.02643",
+        "knows": "; ".join(known),
+        "attributes": "; ".join(f"{name} ({', '.join(words)})" for name, words in ATTRIBUTES.items()),
+        "pictures": ", ".join(MODALITIES),
+        "other words": "are answered by the nearest that are known",
+        "files": f"{embedded_folder()}, {text_file().name} ({there})",
+    }
 
 
 def text_file() -> Path:

@@ -19,6 +19,7 @@ from napari_segany.run.images import PICTURES, TIFF, ImageFile, read_image, read
 from napari_segany.run.labels import replacing
 from napari_segany.run.ome_zarr import is_zarr
 from napari_segany.run.scratch import scratch
+from napari_segany.run.text import find_named, phrases_of, settled
 
 SETTINGS = "everything.json"
 """In the output folder: how its files were made. Files made otherwise are not mixed with them."""
@@ -44,6 +45,10 @@ class EverythingJob:
         See :func:`~napari_segany.core.everything.painted`.
     link : bool
         Whether objects of neighbouring slices, along the last axis before y and x, become one.
+    text : str
+        What to look for, names parted by ``;``; everything when empty.
+    clip : str
+        Name of a CLIP that ranks automatic masks by their crops; without one the model's own text prompts are used.
     """
 
     source: Path
@@ -52,6 +57,8 @@ class EverythingJob:
     changes: dict[str, float]
     overlap: float = 0.5
     link: bool = False
+    text: str = ""
+    clip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +100,14 @@ def segment_everything(job: EverythingJob, load: Callable[[], Segmenter]) -> Ite
         raise InputError(f"{job.out} is not a folder")
     segmenter = load()
     filters = _filters(segmenter, job.changes)
+    look = looker(segmenter, job, filters)
     _settle(job, segmenter, filters)
     for image, name in images.items():
         if (job.out / f"{name}_objects.csv").is_file():
             yield ImageReport(image, -1)
             continue
         try:
-            count = _segment(image, job, segmenter, filters, name)
+            count = _segment(image, job, look, name)
         except InputError as error:
             yield ImageReport(image, 0, str(error))
         else:
@@ -136,8 +144,7 @@ def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
         "filters": asdict(filters),
         "overlap": job.overlap,
     }
-    if job.link:
-        now["link"] = True
+    now |= {key: value for key, value in (("link", job.link), ("text", job.text), ("clip", job.clip)) if value}
     path = job.out / SETTINGS
     try:
         job.out.mkdir(parents=True, exist_ok=True)
@@ -153,7 +160,45 @@ def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
         raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
 
 
-def _segment(image: Path, job: EverythingJob, segmenter: Segmenter, filters: Filters, name: str) -> int:
+Look = Callable[[np.ndarray], tuple[np.ndarray, Sequence[Candidate]]]
+"""From a plane (y, x, 3) to labels (y, x), and the objects in the order of their labels."""
+
+
+def looker(segmenter: Segmenter, job: EverythingJob, filters: Filters) -> Look:
+    """What finds the objects of a plane: everything, or what the job's text names.
+
+    Raises
+    ------
+    InputError
+        The text cannot be read, or holds a word that is not known.
+    ModelError
+        The model takes no text, or open_clip cannot be imported.
+    """
+    if not job.text.strip():
+
+        def all_objects(plane: np.ndarray) -> tuple[np.ndarray, Sequence[Candidate]]:
+            shape = (plane.shape[0], plane.shape[1])
+            candidates = [one for _, batch in everything(segmenter, plane, job.grid) for one in batch]
+            return painted(kept(candidates, filters, shape), shape, job.overlap)
+
+        return all_objects
+    clip = None
+    if job.clip:
+        from napari_segany.models.clip import load_clip
+
+        clip = load_clip(job.clip)
+    phrases = phrases_of(segmenter, job.text, clip)
+    method, wanted = ("crops", replace(filters, score=0.0)) if clip else ("seeds", filters)
+
+    def named_objects(plane: np.ndarray) -> tuple[np.ndarray, Sequence[Candidate]]:
+        batches = find_named(segmenter, plane, job.text, method=method, clip=clip)
+        found = settled(plane, [one for _, batch in batches for one in batch], phrases, wanted, job.overlap)
+        return found.labels, found.objects
+
+    return named_objects
+
+
+def _segment(image: Path, job: EverythingJob, look: Look, name: str) -> int:
     file = read_image(image)
     with reading(image):
         stack = file.stack()
@@ -162,8 +207,7 @@ def _segment(image: Path, job: EverythingJob, segmenter: Segmenter, filters: Fil
         for number in range(len(stack)):
             with reading(image):
                 plane = stack.plane(number)
-            candidates = [one for _, batch in everything(segmenter, plane, job.grid) for one in batch]
-            found, here = painted(kept(candidates, filters, stack.plane_shape), stack.plane_shape, job.overlap)
+            found, here = look(plane)
             labels[number] = np.where(found, found + len(objects), 0)
             objects += [described(one, len(objects) + place) for place, one in enumerate(here, start=1)]
         if job.link:
@@ -195,7 +239,9 @@ def described(one: Candidate, label: int) -> LabelledObject:
     corner = (one.crop[0].start, one.crop[1].start)
     points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
     stability = None if math.isnan(one.stability) else one.stability
-    return LabelledObject(label, score=one.score, stability=stability, points=points, how="automatic")
+    name = one.prompt.text
+    how = "text" if name else "automatic"
+    return LabelledObject(label, class_name=name, score=one.score, stability=stability, points=points, how=how)
 
 
 def _write(stem: Path, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_segany.core.attributes import measured
-from napari_segany.core.errors import InputError
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.everything import Candidate, Filters, everything, filters_of, kept, painted
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.words import Phrase
@@ -102,6 +102,27 @@ def find_named(
         found += batch
         yield 0.9 * done, []
     yield 1.0, ranked(plane, kept(found, filters_of(segmenter), (plane.shape[0], plane.shape[1])), phrases, clip)
+
+
+def phrases_of(segmenter: Segmenter, text: str, clip: Clip | None = None) -> list[Phrase]:
+    """What a text asks for, read by a CLIP or by a segmenter with text prompts of its own.
+
+    Raises
+    ------
+    InputError
+        The text cannot be read, asks for nothing, or holds a word that is not known.
+    ModelError
+        The model takes no text, or open_clip cannot be imported.
+    """
+    texts = clip or getattr(segmenter, "texts", None)
+    if texts is None:
+        raise ModelError(
+            f"the model {segmenter.name!r} has no text prompts of its own; name a CLIP that ranks its masks (--clip)"
+        )
+    phrases: list[Phrase] = texts.phrases(text)
+    if not phrases:
+        raise InputError("an empty text; name what to look for")
+    return phrases
 
 
 def ranked(
