@@ -10,9 +10,10 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Sessions are kept in a folder of the test's own, not in the user's."""
+    """Sessions and settings are kept in a folder of the test's own, not in the user's."""
     folder = tmp_path / "sessions"
     monkeypatch.setenv("SEGANY_SESSIONS", str(folder))
+    monkeypatch.setenv("SEGANY_SETTINGS", str(tmp_path / "settings.json"))
     return folder
 
 

@@ -259,6 +259,11 @@ class Binding:
             with self.step(Step("start anew")):
                 self.prompts.clear(view)
 
+    @property
+    def painting(self) -> bool:
+        """Whether the mouse paints into the preview."""
+        return self.preview is not None and self.preview.painting
+
     def ready_to_paint(self, *, erase: bool = False) -> None:
         """Make the preview the layer that the brush paints into: what is painted there is a rough mask to refine."""
         self.ensure_layers()
@@ -374,7 +379,7 @@ class Binding:
         view = self.view()
         if view != self._view:
             self._view = view
-            if self.preview is not None and self.preview.painting:
+            if self.preview is not None and self.painting:
                 self.ready_to_paint(erase=str(self.preview.layer.mode) == "erase")
             self.refresh()
             self.moved.emit()

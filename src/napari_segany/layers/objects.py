@@ -7,7 +7,8 @@ are; ours are written anew when pixels, scale or names change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,10 @@ from napari_segany.core.errors import InputError
 from napari_segany.layers import columns
 from napari_segany.layers.columns import About
 from napari_segany.layers.tally import Counter, Tally, add_up
+from napari_segany.session.history import Step
+
+Steps = Callable[[Step], AbstractContextManager[None]]
+"""Makes one step of undo of what is done within it, see :meth:`Binding.step`."""
 
 
 class Objects:
@@ -37,6 +42,8 @@ class Objects:
         Whose objects.
     image : Image, optional
         The picture whose intensities are measured.
+    step : callable, optional
+        Makes one step of undo of what is done within it; by default it is one of the layer's own undo.
 
     Attributes
     ----------
@@ -51,9 +58,12 @@ class Objects:
     stale = Signal()
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None = None) -> None:
+    def __init__(
+        self, viewer: ViewerModel, labels: Labels, image: Image | None = None, step: Steps | None = None
+    ) -> None:
         self.viewer, self.labels, self.image = viewer, labels, image
         self.problem = ""
+        self._step: Steps = step or (lambda _: nullcontext())
         self._counter: Counter | None = None
         self._about: dict[int, About] = {}
         self._last: dict[int, int] = {}
@@ -243,14 +253,14 @@ class Objects:
         InputError
             When none is named, one is not there, or the layer cannot be painted into; so do the others.
         """
-        self._paint(self._pixels(self._check(labels)), 0)
+        self._paint(self._pixels(self._check(labels)), 0, "delete")
 
     def merge(self, labels: Iterable[int]) -> int:
         """Make objects one, with the lowest of their labels, which is returned, and what is known of that one."""
         first, *others = self._check(labels)
         if not others:
             raise InputError("choose two or more objects to merge")
-        self._paint(self._pixels(others), first)
+        self._paint(self._pixels(others), first, "merge")
         return first
 
     def split(self, label: int) -> list[int]:
@@ -276,7 +286,7 @@ class Objects:
         name_of[order + 1] = names
         for new in names[1:]:
             self.note(new, how=f"split from {label}")
-        self._paint(pixels, name_of[piece])
+        self._paint(pixels, name_of[piece], "split")
         return names
 
     def rename(self, label: int, name: str) -> None:
@@ -310,7 +320,8 @@ class Objects:
             found.append([axis + side.start for axis, side in zip(inside, window, strict=True)])
         return tuple(np.concatenate(axis) for axis in zip(*found, strict=True))
 
-    def _paint(self, pixels: tuple[np.ndarray, ...], value: Any) -> None:
-        """One step of the layer's undo."""
-        self.labels.data_setitem(pixels, value)
+    def _paint(self, pixels: tuple[np.ndarray, ...], value: Any, kind: str) -> None:
+        """One step of undo, called `kind`."""
+        with self._step(Step(kind)):
+            self.labels.data_setitem(pixels, value)
         self.update()

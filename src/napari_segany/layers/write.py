@@ -251,17 +251,18 @@ class Preview:
         self.layer.data = block
         self.layer.affine = matrix
 
-    def with_strokes(self, strokes: Iterable[tuple[Any, Any, Any]]) -> np.ndarray:
+    def with_strokes(self, strokes: Iterable[Any]) -> np.ndarray:
         """(rows, columns) bool: what is shown, and what somebody paints into it.
 
         Parameters
         ----------
-        strokes : iterable of (indices, old, new)
-            As napari's event tells of them, at times before they are written.
+        strokes : iterable
+            As napari's event tells of them: windows that are written already, and (indices, old, new) that may not be.
         """
         painted = np.array(self.layer.data)
-        for indices, _, new in strokes:
-            painted[indices] = new
+        for stroke in strokes:
+            if not hasattr(stroke, "slice_key"):
+                painted[stroke[0]] = stroke[2]
         return View(self.view.axes, (0,) * self.layer.ndim).read(painted) > 0 if self.view else painted > 0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     intensity: np.ndarray | None = None,
     image_name: str = "",
     overwrite: bool = False,
+    report: Callable[[float, float], None] | None = None,
 ) -> Path:
     """Write a label image, or what can be said of its objects, under a temporary name, then move it to its place.
 
@@ -126,6 +128,9 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
         Name of the picture in "coco" and "sa1b"; by default that of the file, without its ending.
     overwrite : bool
         Replace what is there.
+    report : callable, optional
+        Told how much is written, and how much there is, as it goes, but for "tiff" and "ome-zarr"; when it raises, the
+        writing stops and nothing is left of it.
 
     Returns
     -------
@@ -153,6 +158,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
         None if intensity is None else np.asarray(intensity),
         image_name or path.stem,
     )
+    image = image if report is None else replace(image, report=report)
     with replacing(path) as temporary:
         _WRITERS[chosen](image, temporary)
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,6 +76,10 @@ class Piece:
         return [self.corner[1], self.corner[0], self.mask.shape[1], self.mask.shape[0]]
 
 
+def _nobody(done: float, total: float) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
     """A label image and all that its files may say of it.
@@ -96,6 +100,8 @@ class LabelledImage:
         The picture, of the labels' shape.
     name : str
         Name of the picture.
+    report : callable
+        Told how much is written, and how much there is; what it raises stops the writing.
 
     Raises
     ------
@@ -110,6 +116,7 @@ class LabelledImage:
     unit: str = "pixel"
     intensity: np.ndarray | None = None
     name: str = ""
+    report: Callable[[float, float], None] = _nobody
 
     def __post_init__(self) -> None:
         shape = self.labels.shape
@@ -132,11 +139,13 @@ class LabelledImage:
 
     def pieces(self) -> Iterator[Piece]:
         """All objects of all planes, one after the other, by plane and then by label."""
+        planes = math.prod(self.labels.shape[:-2])
         for number, index in enumerate(np.ndindex(self.labels.shape[:-2])):
             plane, labels = numbered(self.labels[index])
             for position, window in enumerate(ndimage.find_objects(plane)):
                 about = self.known(int(labels[position]))
                 corner = (window[0].start, window[1].start)
+                self.report(number + position / len(labels), planes)
                 yield Piece(about, number, corner, plane[window] == position + 1)
 
     def known(self, label: int) -> LabelledObject:

@@ -30,6 +30,7 @@ def write_table(image: LabelledImage, path: Path) -> None:
             writer.writerows(_rows(image, image.labels, image.intensity))
             return
         for time, labels in enumerate(image.labels):
+            image.report(time, len(image.labels))
             intensity = None if image.intensity is None else image.intensity[time]
             writer.writerows([*row[:1], time, *row[1:]] for row in _rows(image, labels, intensity))
 

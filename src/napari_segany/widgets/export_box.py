@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
@@ -40,6 +40,9 @@ class Runs(Protocol):
     ) -> object:
         """Queue work; result or exception come back on the window's thread."""
 
+    def check(self) -> None:
+        """Raise Cancelled, in the worker, when nobody waits for the work any more."""
+
 
 class ExportBox(QWidget):
     """Writes the objects of a Labels layer to a file.
@@ -48,7 +51,17 @@ class ExportBox(QWidget):
     ----------
     jobs : Runs
         Runs the writing.
+
+    Attributes
+    ----------
+    progress : Signal
+        Emitted from the worker with how much is written, and how much there is.
+    chosen : Signal
+        Emitted with the name of a format that was chosen.
     """
+
+    progress = Signal(float, float)
+    chosen = Signal(str)
 
     def __init__(self, jobs: Runs) -> None:
         super().__init__()
@@ -57,6 +70,7 @@ class ExportBox(QWidget):
         self._image: Image | None = None
         self._objects: Objects | None = None
         self._folder = Path.home()
+        self._writing = False
         self.formats = QComboBox()
         self.formats.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.formats.setMinimumContentsLength(14)
@@ -130,6 +144,7 @@ class ExportBox(QWidget):
         scale, unit, _ = physical(labels)
         options = {
             "format": self.format,
+            "report": self._report,
             "objects": self._known(),
             "axes": _axes_of(labels),
             "scale": scale,
@@ -141,6 +156,7 @@ class ExportBox(QWidget):
         # what is not in memory is read by the worker; what is, may be painted into while it writes
         snapshot = data.copy() if isinstance(data, np.ndarray) else data
         self._folder = path.parent
+        self._writing = True
         self._say(f"Writing {path.name} …")
         self._jobs.run(partial(_write, snapshot, path, options), done=self._done, failed=self._failed)
 
@@ -189,16 +205,35 @@ class ExportBox(QWidget):
         answer = QMessageBox.question(self, "Export objects", f"{path.name} is there already. Replace it?")
         return answer == QMessageBox.StandardButton.Yes
 
+    def stop(self) -> None:
+        """The writing was cancelled."""
+        if self._writing:
+            self._writing = False
+            self._say("Cancelled. Nothing was written.")
+
+    def choose(self, name: str) -> None:
+        """Choose a format; one that there is not changes nothing."""
+        if self.formats.findData(name) >= 0:
+            self.formats.setCurrentIndex(self.formats.findData(name))
+
     def _explain(self) -> None:
         self.formats.setToolTip(TITLES[self.format][1])
+        self.chosen.emit(self.format)
+
+    def _report(self, done: float, total: float) -> None:
+        """Runs in the worker, and stops there what was cancelled; what was begun is taken away."""
+        self._jobs.check()
+        self.progress.emit(done, total)
 
     def _say(self, text: str) -> None:
         self._said.setText(text)
 
     def _done(self, path: Path) -> None:
+        self._writing = False
         self._say(f"Written to {path}")
 
     def _failed(self, error: Exception) -> None:
+        self._writing = False
         if not isinstance(error, SeganyError):
             self._say("Nothing was written.")
             # a defect of ours: napari shows it with its traceback

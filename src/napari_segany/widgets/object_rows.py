@@ -101,6 +101,13 @@ class ObjectRows:
         self._select()
         self.chosen_changed.emit()
 
+    def beside(self, by: int) -> int:
+        """The label `by` rows below the chosen one, around the ends; the first where none is chosen, 0 without rows."""
+        if not len(self._frame):
+            return 0
+        row = max(self._selection) + by if self._selection else 0
+        return int(self._frame.index[row % len(self._frame)])
+
     def filter(self, text: str) -> None:
         """Show only objects whose label is a text, or whose name, flags or making have it in them."""
         self._text = text.strip().lower()

@@ -15,7 +15,7 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.layers.objects import Objects
+from napari_segany.layers.objects import Objects, Steps
 from napari_segany.widgets.object_rows import FeaturesView, ObjectRows
 
 REST_MS = 100
@@ -93,13 +93,21 @@ class ObjectsBox(QWidget):
         """What is said below the table."""
         return self._note.text()
 
-    def bind(self, labels: Labels | None, image: Image | None = None) -> None:
-        """List the objects of another layer, and measure another picture; None lets go of both."""
+    def bind(self, labels: Labels | None, image: Image | None = None, step: Steps | None = None) -> None:
+        """List the objects of another layer, and measure another picture; None lets go of both.
+
+        Parameters
+        ----------
+        labels, image : Labels, Image, optional
+            The layer and the picture.
+        step : callable, optional
+            Makes one step of undo of what is done within it.
+        """
         if self.objects is not None and self.objects.labels is labels and self.objects.image is image:
             return
         self._release()
         if labels is not None:
-            self.objects = Objects(self._viewer, labels, image)
+            self.objects = Objects(self._viewer, labels, image, step)
             self._rows = ObjectRows(self.objects)
             self.objects.stale.connect(self._wait)
             self.objects.changed.connect(self._tell)
@@ -199,6 +207,19 @@ class ObjectsBox(QWidget):
         count = f"{there} objects" if shown == there else f"{shown} of {there} objects"
         self._note.setText(f"{count}. {self.objects.problem}".strip())
 
+    def go(self, by: int) -> None:
+        """Look at the object that many rows further down the table; from its ends, at the other one."""
+        self.update_now()
+        label = self._rows.beside(by) if self._rows is not None else 0
+        if label and self._rows is not None:
+            self._rows.choose([label])
+            self._look(label)
+
+    def delete(self, labels: list[int]) -> None:
+        """Take objects away, in one step of undo."""
+        if self.objects is not None:
+            self._try(partial(self.objects.delete, labels))
+
     def _try(self, act: Callable[[], object]) -> None:
         try:
             act()
@@ -206,8 +227,7 @@ class ObjectsBox(QWidget):
             show_warning(str(error))
 
     def _delete(self) -> None:
-        if self.objects is not None:
-            self.objects.delete(self._chosen)
+        self.delete(self._chosen)
 
     def _merge(self) -> None:
         if self.objects is not None and self._rows is not None:

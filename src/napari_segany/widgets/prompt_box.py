@@ -14,6 +14,7 @@ from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 TOOLS = {
     "Points": ("add", "Click on the object; Shift+click, or N first, beside it"),
     "Box": ("add_rectangle", "Drag a rectangle around the object"),
+    "Brush": ("paint", "Paint roughly over the object, or rub out with N; the mask is refined from it"),
     "Scribble": ("add_path", "Draw a line along the object; Enter ends it"),
     "Outline": ("add_polygon_lasso", "Draw roughly around the object; the mask is refined from it"),
 }
@@ -79,7 +80,7 @@ class PromptBox(QWidget):
             button.setCheckable(True)
             button.setToolTip(tip)
             self._tools.addButton(button)
-            tools.addWidget(button, place // 2, place % 2)
+            tools.addWidget(button, place // 3, place % 3)
             button.clicked.connect(lambda _=False, name=name: self.take(name))
         ends = QHBoxLayout()
         ends.addWidget(self._keep)
@@ -93,6 +94,11 @@ class PromptBox(QWidget):
         layout.addWidget(self._several)
         layout.addWidget(self._overwrite)
         layout.addWidget(self._hover)
+
+    def choose(self, *, hover: bool, overwrite: bool) -> None:
+        """Set the switches to what was chosen last time."""
+        self._hover.setChecked(hover)
+        self._overwrite.setChecked(overwrite)
 
     @property
     def several(self) -> bool:
@@ -128,6 +134,10 @@ class PromptBox(QWidget):
         """Choose one of ``TOOLS``: its layer becomes active and its mode is switched on."""
         if self._binding is None:
             return
+        self._check(tool)
+        if tool == "Brush":
+            self._binding.ready_to_paint(erase=self._negative)
+            return
         self._binding.ensure_layers()
         layer: Points | Shapes | None = self._binding.points if tool == "Points" else self._binding.shapes
         if layer is None:
@@ -139,9 +149,11 @@ class PromptBox(QWidget):
         layer.visible = True
         self._binding.viewer.layers.selection.active = layer
         layer.mode = TOOLS[tool][0]
+        self._show_sign()
+
+    def _check(self, tool: str) -> None:
         for button in self._tools.buttons():
             button.setChecked(button.text() == tool)
-        self._show_sign()
 
     def _let_go(self) -> None:
         """Leave the Points layer that was clicked into as it was found."""
@@ -153,6 +165,8 @@ class PromptBox(QWidget):
         """Switch between clicks on the object and clicks off it."""
         self._negative = not self._negative
         self._show_sign()
+        if self._binding is not None and self._binding.painting:
+            self._binding.ready_to_paint(erase=self._negative)
 
     def expect_positive(self) -> None:
         """The next click begins another object, so it lies on it."""

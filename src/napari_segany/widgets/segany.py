@@ -9,34 +9,39 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QTimer, Signal
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.planes import LazyArray
+from napari_segany.core.planes import LazyArray, Look
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.columns import said
 from napari_segany.layers.read import image_array
-from napari_segany.models.registry import ModelSpec
+from napari_segany.models.registry import list_models
 from napari_segany.run.answers import MODEL, Answers
 from napari_segany.run.keeping import Keeper, unfinished
-from napari_segany.run.remote import load_remote, load_remote_default
+from napari_segany.run.remote import load_remote_default
 from napari_segany.session.content import content_of
 from napari_segany.session.recovery import Recovered
-from napari_segany.session.session import Committed, SegmentRequest, SegmentResult, Session
+from napari_segany.session.session import Committed, SegmentRequest, Session
+from napari_segany.widgets.actions import ACTIONS
+from napari_segany.widgets.answering import Answering
 from napari_segany.widgets.candidate_box import CandidateBox
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.export_box import ExportBox
 from napari_segany.widgets.finder import Finder
 from napari_segany.widgets.hover import Hover
 from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.key_sheet import KeySheet
 from napari_segany.widgets.layer_box import LayerBox
 from napari_segany.widgets.model_box import ModelBox
 from napari_segany.widgets.objects_box import ObjectsBox
 from napari_segany.widgets.paint_pause import PaintPause
+from napari_segany.widgets.picture_box import PictureBox
 from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.resume_box import ResumeBox
+from napari_segany.widgets.settings import Settings
 from napari_segany.widgets.status_box import StatusBox
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
@@ -54,8 +59,6 @@ class SeganyWidget(QWidget):
         Makes the segmenter when it is first needed, in the worker thread.
     """
 
-    _arrived = Signal(float, float)
-
     def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_remote_default) -> None:
         super().__init__()
         self._closed = False
@@ -65,6 +68,8 @@ class SeganyWidget(QWidget):
         self.keeper = Keeper(self.session, lambda: self.answers.name)
         self.binding: Binding | None = None
         self._kept: Committed | None = None
+        self._sheet: KeySheet | None = None
+        self.settings = Settings()
         self.jobs = Jobs(self)
         self.model_box = ModelBox(MODEL)
         self.layer_box = LayerBox(self._layers, self.model_box)
@@ -73,20 +78,26 @@ class SeganyWidget(QWidget):
         self.everything_box = EverythingBox()
         self.objects_box = ObjectsBox(self.viewer)
         self.export_box = ExportBox(self.jobs)
+        self.picture_box = PictureBox(self.jobs)
         self.status_box = StatusBox(WELCOME)
         self.resume_box = ResumeBox()
+        self._keys = QPushButton("What the keys do  (/)")
+        self._keys.setFlat(True)
         self.finder = Finder(self.everything_box, self.jobs, self.answers)
         self._pause = PaintPause(self)
+        self.answering = Answering(self.session, self.jobs, self.answers, self._pause)
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
         self._lay_out()
         self._connect()
         self._choose_first_image()
+        self._restore()
 
     def _lay_out(self) -> None:
         self.tabs = QTabWidget()
         for name, boxes in {
             "One object": (self.prompt_box, self.candidate_box),
             "Everything": (self.everything_box,),
+            "Picture": (self.picture_box,),
             "Objects": (self.objects_box,),
             "Export": (self.export_box,),
         }.items():
@@ -104,6 +115,7 @@ class SeganyWidget(QWidget):
         layout.addStretch()
         layout.addWidget(self.status_box)
         layout.addWidget(self.resume_box)
+        layout.addWidget(self._keys)
 
     def _connect(self) -> None:
         self.layer_box.image.changed.connect(self._set_image)
@@ -113,16 +125,23 @@ class SeganyWidget(QWidget):
         self.viewer.layers.events.inserted.connect(self._refresh_choices)
         self.viewer.layers.events.removed.connect(self._refresh_choices)
         self.viewer.layers.events.renamed.connect(self._refresh_choices)
-        self.session.requested.connect(self._ask)
+        self.session.requested.connect(self._asked)
         self.session.preview_changed.connect(self._tell)
         self.session.committed.connect(self._remember)
         self.jobs.busy.connect(self.status_box.set_busy)
         self.status_box.cancelled.connect(self._cancel)
-        self.model_box.chosen.connect(self._load)
+        self.model_box.chosen.connect(self.answering.load)
+        self.answering.said.connect(self.status_box.say)
+        self.answering.ready.connect(self._tell)
+        self.answering.expected.connect(self.status_box.expect)
+        self.answering.arrived.connect(self.status_box.set_progress)
+        self.answering.loaded.connect(self._use)
+        self.answering.refused.connect(self.model_box.revert)
+        self.answering.failed.connect(self._failed)
         self.keeper.problem.connect(show_warning)
         self.keeper.begun.connect(self.resume_box.withdraw)
         self.resume_box.resumed.connect(self._resume)
-        self._arrived.connect(self.status_box.set_progress)
+        self.export_box.progress.connect(self.status_box.set_share)
         self.candidate_box.chosen.connect(self.session.choose)
         self.finder.said.connect(self.status_box.say)
         self.finder.failed.connect(self._failed)
@@ -133,20 +152,10 @@ class SeganyWidget(QWidget):
         self.prompt_box.discarded.connect(self.discard)
         self.prompt_box.overwrite_changed.connect(self._set_overwrite)
         self.prompt_box.several_changed.connect(self._set_several)
-        for key, action in self._keys().items():
-            self.viewer.bind_key(key, lambda _, action=action: action(), overwrite=True)
-
-    def _keys(self) -> dict[str, Callable[[], None]]:
-        """None of them is one of napari's own, whichever layer is active."""
-        return {
-            "K": self.keep,
-            "Q": self.discard,
-            "N": self.prompt_box.toggle_sign,
-            "J": self._next_candidate,
-            "G": self.find_everything,
-            "H": self.prompt_box.toggle_hover,
-            "U": self._reopen,
-        }
+        self.picture_box.changed.connect(self._see)
+        self._keys.clicked.connect(self.show_keys)
+        for name, action in ACTIONS.items():
+            self.viewer.bind_key(action.key, lambda _, name=name: getattr(self, name)(), overwrite=True)
 
     def _layers(self, kind: type[Layer]) -> list[Layer]:
         """Layers to choose from, without the preview, which is ours."""
@@ -177,18 +186,30 @@ class SeganyWidget(QWidget):
         self.keeper.watch(partial(image_array, image), rgb=image.rgb, path=str(image.source.path or ""))
         self.binding = Binding(self.viewer, self.session, image)
         self.binding.problem.connect(self.status_box.warn)
-        self.binding.moved.connect(self._prepare)
+        self.binding.moved.connect(self.picture_box.refresh)
         self.binding.output.overwrite = self.prompt_box.overwrite
         self.binding.several = self.prompt_box.several
-        self.prompt_box.bind(self.binding)
-        self.finder.bind(self.binding)
-        self.hover.bind(self.binding)
+        self._bind(self.binding)
         self._show_layers()
-        self._prepare()
+        self.answering.prepare()
         # napari makes a new image the active layer once we have heard of it; a click is to be a prompt all the same
         QTimer.singleShot(0, self._hand_over)
         find = partial(_unfinished, image_array(image))
         self.jobs.run(find, done=self._offer, failed=self._failed, instead_of="find session")
+
+    def _bind(self, binding: Binding | None) -> None:
+        """Let everything be about this image, or about none."""
+        for part in (self.answering, self.hover, self.finder, self.prompt_box, self.picture_box):
+            part.bind(binding)
+
+    def _see(self, look: Look) -> None:
+        """Have the model see the picture otherwise."""
+        if self.binding is not None:
+            self.hover.stop()
+            try:
+                self.binding.set_look(look)
+            except SeganyError as error:
+                self._failed(error)
 
     def _hand_over(self) -> None:
         if self.binding is not None and self.viewer.layers.selection.active is self.binding.image:
@@ -215,9 +236,7 @@ class SeganyWidget(QWidget):
         self.keeper.close()
         self.resume_box.withdraw()
         self.jobs.cancel_all()
-        self.hover.bind(None)
-        self.finder.bind(None)
-        self.prompt_box.bind(None)
+        self._bind(None)
         if self.binding is not None:
             binding, self.binding = self.binding, None
             binding.close()
@@ -251,8 +270,20 @@ class SeganyWidget(QWidget):
     def _bind_objects(self) -> None:
         labels = self.binding.labels if self.binding is not None else None
         image = self.binding.image if self.binding is not None else None
-        self.objects_box.bind(labels, image)
+        self.objects_box.bind(labels, image, None if self.binding is None else self.binding.step)
         self.export_box.bind(labels, image, self.objects_box.objects)
+
+    def _restore(self) -> None:
+        """Choose what was chosen last time; a model only if it is on this computer."""
+        self.prompt_box.choose(hover=self.settings.get("hint"), overwrite=self.settings.get("overwrite"))
+        self.export_box.choose(self.settings.get("export"))
+        self.prompt_box.hover_changed.connect(partial(self.settings.set, "hint"))
+        self.prompt_box.overwrite_changed.connect(partial(self.settings.set, "overwrite"))
+        self.export_box.chosen.connect(partial(self.settings.set, "export"))
+        spec = next((spec for spec in list_models() if spec.name == self.settings.get("model")), None)
+        if spec is not None and spec.name != MODEL and spec.path.is_file():
+            self.model_box.use(spec.name)
+            self.answering.load(spec)
 
     def _set_overwrite(self, overwrite: bool) -> None:
         if self.binding is not None:
@@ -263,70 +294,54 @@ class SeganyWidget(QWidget):
             self.finder.forget()
             self.binding.set_several(several)
 
-    def _reopen(self) -> None:
+    def reopen(self) -> None:
         """Change the object under the cursor."""
         if self.binding is not None:
             self.hover.stop()
             self.binding.reopen(self.viewer.cursor.position)
 
-    def _prepare(self) -> None:
-        """Encode the plane that is looked at before anyone clicks."""
-        view = self.binding.view() if self.binding is not None else None
-        if self.binding is None or view is None:
-            return
-        try:
-            stack, number = self.binding.stack(view)
-        except SeganyError as error:
-            self._failed(error)
-            return
-        self.status_box.say("Getting ready …")
-        self.jobs.run(
-            partial(self.answers.embed, stack, number),
-            done=lambda _: self._tell(),
-            failed=self._failed,
-            instead_of="prepare",
-        )
+    def delete_object(self) -> None:
+        """Take the object under the cursor away."""
+        place = self.binding.place(self.viewer.cursor.position) if self.binding is not None else None
+        label = 0
+        if self.binding is not None and place is not None:
+            label = self.binding.output.label_at(place[0], round(place[1].y), round(place[1].x))
+        if label:
+            self.hover.stop()
+            self.objects_box.delete([label])
+            self.status_box.say(f"Object {label} is deleted. Ctrl+Z brings it back.")
+        else:
+            self.status_box.warn("there is no object under the cursor")
 
-    def _load(self, spec: ModelSpec) -> None:
-        """Have another model answer; a question that is open or answered is asked again."""
+    def next_object(self) -> None:
+        """Look at the next object of the table."""
+        self.objects_box.go(1)
 
-        def done(_: object) -> None:
-            self.model_box.use(spec.name)
-            self._prepare()
-            self.session.repeat()
+    def previous_object(self) -> None:
+        """Look at the object before it in the table."""
+        self.objects_box.go(-1)
 
-        def failed(error: Exception) -> None:
-            self.model_box.revert()
-            self.session.repeat()
-            self._failed(error)
+    def toggle_sign(self) -> None:
+        """Switch between clicks on the object and clicks off it."""
+        self.prompt_box.toggle_sign()
 
-        self.jobs.cancel_all()
-        self.status_box.say(f"Loading {spec.name} …")
-        load = partial(load_remote, spec.name, self._report)
-        self.jobs.run(partial(self.answers.use, load), done=done, failed=failed)
+    def toggle_hint(self) -> None:
+        """Switch the hint under the cursor on or off."""
+        self.prompt_box.toggle_hover()
 
-    def _report(self, done: int, total: int | None) -> None:
-        """Pass on how far a download is; runs in the worker, and stops there what was cancelled."""
-        self.jobs.check()
-        self._arrived.emit(done, total or 0)
+    def show_keys(self) -> None:
+        """Show what the keys do, on a sheet beside the picture."""
+        if self._sheet is None:
+            self._sheet = KeySheet(self)
+        self._sheet.setVisible(not self._sheet.isVisible())
 
-    def _ask(self, request: SegmentRequest) -> None:
-        if self.binding is None:
-            return
-        try:
-            stack, number = self.binding.stack(request.plane)
-        except SeganyError as error:
-            self._failed(error)
-            return
+    def _asked(self, request: SegmentRequest) -> None:
+        """A question is under way: the hint is in its way."""
         self.hover.stop()
-        if self.answers.ready(stack, number):
-            self._pause.begin()
-        work = partial(self.answers.answer, stack, number, request)
-        self.jobs.run(work, done=self._accept, failed=self._failed, instead_of="answer")
 
-    def _accept(self, result: SegmentResult) -> None:
-        self.session.accept(result)
-        self._pause.end()
+    def _use(self, name: str) -> None:
+        self.model_box.use(name)
+        self.settings.set("model", name)
 
     def _tell(self) -> None:
         result = self.session.result
@@ -347,6 +362,7 @@ class SeganyWidget(QWidget):
 
     def _cancel(self) -> None:
         self.jobs.cancel_all()
+        self.export_box.stop()
         self.model_box.revert()
         self.session.discard()
         self.status_box.say("Cancelled. Click again to go on.")
@@ -356,7 +372,8 @@ class SeganyWidget(QWidget):
         idle = self.session.result is None and not self.session.waiting
         return idle and self.prompt_box.clicking and not self.finder.showing
 
-    def _next_candidate(self) -> None:
+    def next_candidate(self) -> None:
+        """Show the next of the masks that may be meant."""
         if self.session.result is not None and self.session.result.masks:
             self.session.choose((self.session.choice + 1) % len(self.session.result.masks))
 
@@ -415,8 +432,8 @@ class SeganyWidget(QWidget):
         self.hover.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self._failed)
         self.jobs.end()
-        for key in self._keys():
-            self.viewer.bind_key(key, None)
+        for action in ACTIONS.values():
+            self.viewer.bind_key(action.key, None)
         for event in ("inserted", "removed", "renamed"):
             getattr(self.viewer.layers.events, event).disconnect(self._refresh_choices)
 

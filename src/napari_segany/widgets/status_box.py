@@ -45,6 +45,9 @@ class StatusBox(QWidget):
         self._row.hide()
         self._timer = QTimer(self, singleShot=True, interval=PATIENCE_MS)
         self._timer.timeout.connect(self._row.show)
+        self._expected = 0.0
+        self._tick = QTimer(self, interval=PATIENCE_MS)
+        self._tick.timeout.connect(self._advance)
 
     @property
     def text(self) -> str:
@@ -76,7 +79,22 @@ class StatusBox(QWidget):
             self._timer.start()
         else:
             self._timer.stop()
+            self._tick.stop()
             self._row.hide()
+            self._progress.setRange(0, 0)
+            self._progress.resetFormat()
+
+    def expect(self, seconds: float) -> None:
+        """Say how long the work that begins will take, going by the last time; it may end before or after."""
+        self._expected = seconds
+        self._tick.start()
+
+    def _advance(self) -> None:
+        gone = time.monotonic() - self._since
+        if gone < self._expected:
+            self.set_share(gone, self._expected)
+        else:
+            self._tick.stop()
             self._progress.setRange(0, 0)
             self._progress.resetFormat()
 
