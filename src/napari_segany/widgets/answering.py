@@ -1,0 +1,145 @@
+"""Between the session, the worker and the model: planes are encoded and questions answered off the window's thread."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.planes import Stack
+from napari_segany.layers.binding import Binding
+from napari_segany.models.registry import ModelSpec
+from napari_segany.run.answers import Answers
+from napari_segany.run.remote import load_remote
+from napari_segany.session.session import SegmentRequest, SegmentResult, Session
+from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.paint_pause import PaintPause
+
+
+class Answering(QObject):
+    """Asks the model in the worker.
+
+    Parameters
+    ----------
+    session : Session
+        Whose questions are answered.
+    jobs : Jobs
+        The worker; owns this object.
+    answers : Answers
+        The model and its embeddings.
+    pause : PaintPause
+        Has the window draw click and answer together.
+
+    Attributes
+    ----------
+    said : Signal
+        Emitted with a line about what is going on.
+    ready : Signal
+        Emitted without arguments when a plane is encoded.
+    expected : Signal
+        Emitted with how many seconds the work that begins took the last time.
+    arrived : Signal
+        Emitted with the bytes of a download that have come, and all of them, 0 if that is not known.
+    loaded : Signal
+        Emitted with the name of a model that answers from here on.
+    refused : Signal
+        Emitted without arguments when a model could not be loaded, and the one before answers on.
+    failed : Signal
+        Emitted with the exception of work that failed.
+    """
+
+    said = Signal(str)
+    ready = Signal()
+    expected = Signal(float)
+    arrived = Signal(float, float)
+    loaded = Signal(str)
+    refused = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, jobs: Jobs, answers: Answers, pause: PaintPause) -> None:
+        super().__init__(jobs)
+        self._session, self._jobs, self._answers, self._pause = session, jobs, answers, pause
+        self._binding: Binding | None = None
+        self._took: dict[tuple[str, tuple[int, int]], float] = {}
+        session.requested.connect(self.ask)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Answer questions about another image."""
+        if self._binding is not None:
+            self._binding.moved.disconnect(self.prepare)
+        self._binding = binding
+        if binding is not None:
+            binding.moved.connect(self.prepare)
+
+    def prepare(self) -> None:
+        """Encode the plane that is looked at before anyone clicks."""
+        view = self._binding.view() if self._binding is not None else None
+        if self._binding is None or view is None:
+            return
+        try:
+            stack, number = self._binding.stack(view)
+        except SeganyError as error:
+            self.failed.emit(error)
+            return
+        self.said.emit("Getting ready …")
+        seconds = self._took.get((self._answers.name, stack.plane_shape))
+        if seconds is not None and not self._answers.ready(stack, number):
+            self.expected.emit(seconds)
+        self._jobs.run(
+            partial(self._encode, stack, number),
+            done=lambda _: self.ready.emit(),
+            failed=self.failed.emit,
+            instead_of="prepare",
+        )
+
+    def _encode(self, stack: Stack, number: int) -> None:
+        """Runs in the worker."""
+        if not self._answers.ready(stack, number):
+            # the model is loaded once, and that is no measure for the next plane
+            _ = self._answers.segmenter
+            began = time.monotonic()
+            self._answers.embed(stack, number)
+            self._took[self._answers.name, stack.plane_shape] = time.monotonic() - began
+
+    def ask(self, request: SegmentRequest) -> None:
+        """Have a question answered."""
+        if self._binding is None:
+            return
+        try:
+            stack, number = self._binding.stack(request.plane)
+        except SeganyError as error:
+            self.failed.emit(error)
+            return
+        if self._answers.ready(stack, number):
+            self._pause.begin()
+        work = partial(self._answers.answer, stack, number, request)
+        self._jobs.run(work, done=self._accept, failed=self.failed.emit, instead_of="answer")
+
+    def _accept(self, result: SegmentResult) -> None:
+        self._session.accept(result)
+        self._pause.end()
+
+    def load(self, spec: ModelSpec) -> None:
+        """Have another model answer; a question that is open or answered is asked again."""
+
+        def done(_: object) -> None:
+            self.loaded.emit(spec.name)
+            self.prepare()
+            self._session.repeat()
+
+        def failed(error: Exception) -> None:
+            self.refused.emit()
+            self._session.repeat()
+            self.failed.emit(error)
+
+        self._jobs.cancel_all()
+        self.said.emit(f"Loading {spec.name} …")
+        load = partial(load_remote, spec.name, self._report)
+        self._jobs.run(partial(self._answers.use, load), done=done, failed=failed)
+
+    def _report(self, done: int, total: int | None) -> None:
+        """Pass on how far a download is; runs in the worker, and stops there what was cancelled."""
+        self._jobs.check()
+        self.arrived.emit(done, total or 0)
