@@ -533,8 +533,8 @@ def bench_stack(  # noqa: PLR0913  each parameter is an option of the command li
     device: DeviceOption = "auto",
     per_image: PerImageOption = None,
     corrections: Annotated[
-        int, typer.Option(min=0, help="Also count the slices to be set right until an IoU of 0.8, so many at most.")
-    ] = 0,
+        int, typer.Option(min=0, help="Count the slices to be set right until an IoU of 0.8, so many at most.")
+    ] = 5,
 ) -> None:
     """Measure how objects of stacks are followed from their middle slice, from their true mask and from one click.
 
@@ -548,18 +548,19 @@ def bench_stack(  # noqa: PLR0913  each parameter is an option of the command li
 
 
 @bench.command("link")
-def bench_link(
+def bench_link(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
     model: ModelOption = "tiny",
     json: JsonOption = None,
     limit: LimitOption = None,
     device: DeviceOption = "auto",
     given_only: Annotated[bool, typer.Option("--given-only", help="Without the model's own objects.")] = False,
+    first: Annotated[int, typer.Option(min=0, help="Leave out the slices before this one, from 0.")] = 0,
 ) -> None:
     """Measure how objects of slices or frames are linked: those that are given, and those that the model finds."""
     from napari_segany.experiments.links import rows_of_links
 
-    _show(json, lambda: rows_of_links(data, _loader(model, device), limit, given_only, _show_images))
+    _show(json, lambda: rows_of_links(data, _loader(model, device), limit, given_only, first, _show_images))
 
 
 @bench.command("text")

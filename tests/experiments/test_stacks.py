@@ -12,10 +12,11 @@ from PIL import Image
 
 from napari_segany import cli
 from napari_segany.core.errors import InputError
+from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.experiments.datasets import labelled_volumes
 from napari_segany.experiments.links import rows_of_links
-from napari_segany.experiments.stacks import rows_of_stacks, wholes
+from napari_segany.experiments.stacks import Encoder, rows_of_stacks, wholes
 from napari_segany.models import loading
 from tests.fakes import FakeSegmenter, KnowingSegmenter
 
@@ -83,6 +84,22 @@ def test_both_from_the_command_line(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert (own["labels"], own["links"], own["ap50"], own["objects"]) == ("own", 1, 1, 2)
     assert cli.main(["bench", "stack", "--data", str(folder), "--json", str(out), "--per-image", "1"]) == 0
     assert {row["n"] for row in json.loads(out.read_text())} == {1}
+    # the second disc is on slice 1 too, the first one begins on slice 3
+    assert cli.main(["bench", "link", "--data", str(folder), "--json", str(out), "--given-only", "--first", "2"]) == 0
+    (given,) = json.loads(out.read_text())
+    assert (given["links"], given["n"]) == (1, 14)
+
+
+def test_planes_are_encoded_once_and_charged_to_all_who_ask() -> None:
+    segmenter = FakeSegmenter()
+    embed = Encoder(segmenter, Stack(np.zeros((3, 8, 8), np.uint8)))
+    embed(0)
+    embed.seconds[0] = 50.0
+    found, seconds = embed.timed(lambda: {embed(z).shape[0]: {} for z in (0, 0, 1)})
+    assert found == {8: {}}
+    assert 50 < seconds < 60
+    assert embed.asked == {0, 1}
+    assert sorted(embed.seconds) == [0, 1]
 
 
 def test_a_movie_and_slices_with_classes(tmp_path: Path) -> None:

@@ -20,6 +20,10 @@ MARGIN, PAD = 0.35, 12
 """A window reaches beyond its object by so much of its longer side (of 60 pixels at most), and so many pixels."""
 RADIUS = 5
 """Of the neighbourhood that moves as one, in pixels. 4 and 7 do as well on synthetic nuclei and flyem, 10 worse."""
+WARPS = 2
+"""How often the motion is looked at again. On training stacks 2 follow as well as 5 (.89, .67 and .79 against .89, .67
+and .79), in half the time; in pictures of windows of half the size objects are lost (.89, .64, .77).
+"""
 WIDEST = 256
 """Motion of larger windows is found in a smaller picture of them."""
 FARTHEST = 0.25
@@ -157,7 +161,7 @@ def _flow(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     if min(old.shape) < 2 * factor or old.std() == 0 or new.std() == 0:
         return np.zeros((2, *old.shape), np.float32)
     small = [_smaller(part, factor) for part in (new, old)]
-    found = np.asarray(optical_flow_ilk(small[0], small[1], radius=RADIUS, num_warp=5))  # type: ignore[no-untyped-call]
+    found = np.asarray(optical_flow_ilk(small[0], small[1], radius=RADIUS, num_warp=WARPS))  # type: ignore[no-untyped-call]
     if factor == 1:
         return found
     size = (1, *(length / each for length, each in zip(old.shape, small[0].shape, strict=True)))

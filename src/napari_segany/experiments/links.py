@@ -28,6 +28,7 @@ def rows_of_links(
     load: Callable[[], Segmenter],
     limit: int | None = None,
     given_only: bool = False,
+    first: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[Row]:
     """Measure linking.
@@ -42,6 +43,8 @@ def rows_of_links(
         Take the first stacks only.
     given_only : bool
         Without the objects that the model finds by itself.
+    first : int
+        Slices before it are left out.
     progress : callable, optional
         Called with the number of stacks done.
 
@@ -62,12 +65,13 @@ def rows_of_links(
     segmenter = None if given_only else load()
     found: dict[str, list[tuple[int, int, np.ndarray, float, int]]] = {}
     for done, volume in enumerate(islice(labelled_volumes(data), limit), start=1):
-        for source, slices, seconds in _slices(volume.stack, volume.labels, segmenter):
+        truth = volume.labels[first:]
+        for source, slices, seconds in _slices(volume.stack, truth, segmenter, first):
             started = time.perf_counter()
             labels = linked(slices)
             seconds += time.perf_counter() - started
-            right, links = _right(labels, volume.labels)
-            scores = instance_scores(labels, volume.labels, smallest=MIN_PIXELS)
+            right, links = _right(labels, truth)
+            scores = instance_scores(labels, truth, smallest=MIN_PIXELS)
             found.setdefault(source, []).append((right, links, scores, seconds / len(slices), int(labels.max())))
         if progress is not None:
             progress(done)
@@ -92,14 +96,14 @@ def _figures(found: list[tuple[int, int, np.ndarray, float, int]]) -> Row:
 
 
 def _slices(
-    stack: Stack, truth: np.ndarray, segmenter: Segmenter | None
+    stack: Stack, truth: np.ndarray, segmenter: Segmenter | None, first: int
 ) -> Iterator[tuple[str, list[np.ndarray], float]]:
     """Label images of all slices by where they come from, and the seconds that it took."""
     rng = np.random.default_rng(0)
     yield "given", [_renumbered(one, rng) for one in truth], 0.0
     if segmenter is not None:
         started = time.perf_counter()
-        slices = [_found(segmenter, stack.plane(number)) for number in range(len(stack))]
+        slices = [_found(segmenter, stack.plane(number)) for number in range(first, len(stack))]
         yield "own", slices, time.perf_counter() - started
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -29,8 +29,10 @@ LEAST_SLICES = 5
 BEYOND = 2
 """Slices beyond each end of an object that are looked at, so that stopping counts."""
 GOAL = 0.8
-KEPT = 32
-"""Embeddings that are kept."""
+KEPT = 128
+"""Embeddings that are kept, so that methods share them."""
+CORRECTIONS = 5
+"""Slices of an object that are set right at most."""
 EXTENSION, STOP = 0.05, 0.5
 """Of micro-sam's projection by boxes (Archit et al. 2025): how boxes grow, and the IoU below which an object ends."""
 
@@ -101,24 +103,67 @@ def wholes(labels: np.ndarray, per_image: int | None = None) -> list[Whole]:
     return [found[i] for i in sorted(chosen)]
 
 
-def followed(segmenter: Segmenter, stack: Stack, embed: Embed, known: Known) -> Found:
+@dataclass(slots=True, eq=False)
+class Encoder:
+    """Embeddings of a stack's planes, each made once for all methods, and the seconds that each took."""
+
+    segmenter: Segmenter
+    stack: Stack
+    asked: set[int] = field(default_factory=set)
+    seconds: dict[int, float] = field(default_factory=dict)
+    spent: float = 0.0
+    _kept: OrderedDict[int, ImageEmbedding] = field(default_factory=OrderedDict)
+
+    def __call__(self, z: int) -> ImageEmbedding:
+        """The embedding of a plane."""
+        self.asked.add(z)
+        if z not in self._kept:
+            started = time.perf_counter()
+            self._kept[z] = self.segmenter.embed(self.stack.plane(z))
+            self.seconds[z] = time.perf_counter() - started
+            self.spent += self.seconds[z]
+        self._kept.move_to_end(z)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[z]
+
+    def timed(self, work: Callable[[], Found]) -> tuple[Found, float]:
+        """What comes of some work, and its seconds as if it had encoded each plane that it asked for itself, once."""
+        self.asked, self.spent = set(), 0.0
+        started = time.perf_counter()
+        found = work()
+        own = time.perf_counter() - started - self.spent
+        return found, own + sum(self.seconds[z] for z in self.asked)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What each method is given: a model, a stack with its embeddings, and the planes to go through, ascending."""
+
+    segmenter: Segmenter
+    stack: Stack
+    embed: Embed
+    numbers: range
+
+
+def followed(task: Task, known: Known) -> Found:
     """Ours."""
     found: dict[int, dict[int, np.ndarray]] = {plane: dict(masks) for plane, masks in known.items()}
-    for plane, masks, _ in propagate(segmenter, stack, known, embed=embed):
+    for plane, masks, _ in propagate(task.segmenter, task.stack, known, task.numbers, embed=task.embed):
         found.setdefault(plane, {}).update({label: mask.pixels for label, mask in masks.items()})
     return found
 
 
-def boxed(segmenter: Segmenter, stack: Stack, embed: Embed, known: Known) -> Found:
+def boxed(task: Task, known: Known) -> Found:
     """The box of each mask is the prompt of the next slice, until a mask has little to do with the one before it."""
     found: dict[int, dict[int, np.ndarray]] = {plane: dict(masks) for plane, masks in known.items()}
     for way in (1, -1):
         active: dict[int, np.ndarray] = {}
-        for z in range(len(stack))[::way]:
+        for z in task.numbers[::way]:
             active = {label: mask for label, mask in active.items() if label not in known.get(z, {})}
             if active:
                 prompts = [Prompt(box=_grown(mask)) for mask in active.values()]
-                answers = segmenter.segment(embed(z), prompts, candidates=1)
+                answers = task.segmenter.segment(task.embed(z), prompts, candidates=1)
                 pairs = zip(active.items(), answers, strict=True)
                 active = {k: masks[0].pixels for (k, old), masks in pairs if iou(masks[0].pixels, old) >= STOP}
                 # what came from the other given slice first stays
@@ -127,21 +172,17 @@ def boxed(segmenter: Segmenter, stack: Stack, embed: Embed, known: Known) -> Fou
     return found
 
 
-def copied(segmenter: Segmenter, stack: Stack, embed: Embed, known: Known) -> Found:
+def copied(task: Task, known: Known) -> Found:
     """The nearest mask that was given is that of all slices."""
-    found: dict[int, dict[int, np.ndarray]] = {z: {} for z in range(len(stack))}
+    found: dict[int, dict[int, np.ndarray]] = {z: {} for z in task.numbers}
     for label in {label for masks in known.values() for label in masks}:
         given = [z for z, masks in known.items() if label in masks]
-        for z in range(len(stack)):
+        for z in task.numbers:
             found[z][label] = known[min(given, key=lambda at, z=z: abs(at - z))][label]  # type: ignore[misc]
     return found
 
 
-METHODS: dict[str, Callable[[Segmenter, Stack, Embed, Known], Found]] = {
-    "segany": followed,
-    "box": boxed,
-    "copy": copied,
-}
+METHODS: dict[str, Callable[[Task, Known], Found]] = {"segany": followed, "box": boxed, "copy": copied}
 
 
 def _grown(mask: np.ndarray) -> Box:
@@ -165,33 +206,28 @@ def first_masks(segmenter: Segmenter, embed: Embed, objects: Sequence[Whole], fi
     return known
 
 
-def _corrected(
-    objects: Sequence[Whole], known: Known, found: Found, follow: Callable[[Known], Found], most: int
-) -> list[int]:
-    """How many slices of each object are set right until it is good enough: each time that which is worst."""
-    counts = {one.label: 0 for one in objects}
-    given = {z: dict(masks) for z, masks in known.items()}
-    for _ in range(most):
-        poor = [one for one in objects if one.score(found) < GOAL]
-        for one in poor:
-            z = one.first + int(np.argmin(one.slice_scores(found)))
-            given.setdefault(z, {})[one.label] = one.truth(z)
-            counts[one.label] += 1
-        labels = {one.label for one in poor}
-        again = {z: {k: m for k, m in masks.items() if k in labels} for z, masks in given.items()}
-        if not poor:
-            break
-        changed = follow({z: masks for z, masks in again.items() if masks})
-        found = {z: {**found.get(z, {}), **_only(changed.get(z, {}), labels)} for z in {*found, *changed}}
-        found = {
-            z: {k: m for k, m in masks.items() if k not in labels or k in changed.get(z, {})}
-            for z, masks in found.items()
-        }
-    return [counts[one.label] + (one.score(found) < GOAL) for one in objects]
+def _until_good(one: Whole, known: Known, found: Found, follow: Callable[[Known, range], Found], most: int) -> int:
+    """How many slices of an object are set right until it is good enough, each time the worst; `most` + 1 for never.
 
-
-def _only(masks: Mapping[int, np.ndarray], labels: set[int]) -> dict[int, np.ndarray]:
-    return {label: mask for label, mask in masks.items() if label in labels}
+    Only slices up to the next ones that are given hang on one that is set right, and are followed again.
+    """
+    given = {z: masks[one.label] for z, masks in known.items() if one.label in masks}
+    masks = {z: each[one.label] for z, each in found.items() if one.label in each}
+    for count in range(most + 1):
+        now = {z: {one.label: mask} for z, mask in masks.items()}
+        if one.score(now) >= GOAL:
+            return count
+        worst = one.first + int(np.argmin(one.slice_scores(now)))
+        given[worst] = one.truth(worst)
+        low = max((z for z in given if z < worst), default=one.first)
+        high = min((z for z in given if z > worst), default=one.first + len(one.masks) - 1)
+        numbers = range(low, high + 1)
+        there = {z: {one.label: mask} for z, mask in given.items() if z in numbers}
+        some = any(mask.any() for each in there.values() for mask in each.values())
+        again = follow(there, numbers) if some else {}
+        masks = {z: mask for z, mask in masks.items() if z not in numbers}
+        masks |= {z: each[one.label] for z, each in again.items() if one.label in each} | given
+    return most + 1
 
 
 def rows_of_stacks(
@@ -199,7 +235,7 @@ def rows_of_stacks(
     load: Callable[[], Segmenter],
     limit: int | None = None,
     per_image: int | None = None,
-    corrections: int = 0,
+    corrections: int = CORRECTIONS,
     progress: Callable[[int], None] | None = None,
 ) -> list[Row]:
     """Measure how objects are followed from their middle slice, both ways.
@@ -215,7 +251,8 @@ def rows_of_stacks(
     per_image : int, optional
         Take so many objects of each stack, drawn with a fixed seed.
     corrections : int
-        Slices that are set right at most for ``corrections80``; 0 leaves it out.
+        Slices that are set right at most for ``corrections80``, one more standing for those that are never good
+        enough; 0 leaves it out.
     progress : callable, optional
         Called with the number of stacks done.
 
@@ -263,22 +300,20 @@ def _measured(
     """Each method on one stack: figures of each object, and seconds."""
     if not objects:
         return
+    embed = Encoder(segmenter, volume.stack)
+    whole = Task(segmenter, volume.stack, embed, range(len(volume.stack)))
     for first in ("truth", "click"):
+        known = first_masks(segmenter, embed, objects, first)
         for name, method in METHODS.items():
-            embed = lru_cache(KEPT)(lambda z: segmenter.embed(volume.stack.plane(z)))
-            known = first_masks(segmenter, embed, objects, first)
-            embed.cache_clear()
-            started = time.perf_counter()
-            found = method(segmenter, volume.stack, embed, known)
-            seconds = time.perf_counter() - started
+            found, seconds = embed.timed(lambda method=method, known=known: method(whole, known))  # type: ignore[misc]
             figures = [_figures(one, found) for one in objects]
             if corrections:
 
-                def follow(given: Known, method=method, embed=embed) -> Found:  # type: ignore[no-untyped-def]
-                    return method(segmenter, volume.stack, embed, given)
+                def follow(given: Known, numbers: range, method=method) -> Found:  # type: ignore[no-untyped-def]
+                    return method(replace(whole, numbers=numbers), given)
 
-                for row, count in zip(figures, _corrected(objects, known, found, follow, corrections), strict=True):
-                    row["corrections80"] = count
+                for one, row in zip(objects, figures, strict=True):
+                    row["corrections80"] = _until_good(one, known, found, follow, corrections)
             yield (name, first), figures, seconds
 
 

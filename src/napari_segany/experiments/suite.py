@@ -33,7 +33,7 @@ SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("everything", "dsb2018", {"method": ("seeds", "grid"), "limit": 6}),
     ("stack", "epfl6", {}),
     ("stack", "plant3d", {"per_image": 6}),
-    ("link", "usiigaci_movie", {}),
+    ("link", "usiigaci_movie", {"first": 1}),
     ("link", "epfl6", {}),
     ("link", "plant3d", {"given_only": True}),
 )
