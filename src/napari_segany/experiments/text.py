@@ -58,6 +58,8 @@ TRUTH: Mapping[str, Mapping[str, bool]] = {
 """Word by set: whether it is there. What is left out cannot be decided, such as "cell" where only nuclei are stained.
 On ``coco128`` the words of photographs are decided picture by picture by its own annotations."""
 
+Automatic = tuple[Sequence[Candidate], np.ndarray | None]
+
 DARK = 96
 """Median gray value from which on Otsu's darker class is taken for the objects: the picture is bright."""
 
@@ -227,7 +229,7 @@ class _Bench:
     def take(self, group: str, one: Asked) -> None:
         """Measure a plane."""
         embedding = self.segmenter.embed(one.plane)
-        automatic = self._automatic(one.plane, embedding) if "crops" in self.methods else []
+        automatic = self._automatic(one.plane, embedding) if "crops" in self.methods else ([], None)
         for word, there in one.truth.items():
             known = self._phrases(word)
             for method in self.methods:
@@ -252,16 +254,18 @@ class _Bench:
             return []
         return found
 
-    def _automatic(self, plane: np.ndarray, embedding: ImageEmbedding) -> list[Candidate]:
+    def _automatic(self, plane: np.ndarray, embedding: ImageEmbedding) -> Automatic:
+        """Automatic masks and the vectors of their crops, which are those of every word."""
         found = [one for _, batch in everything(self.segmenter, plane, embedding=embedding) for one in batch]
-        return kept(found, filters_of(self.segmenter), (plane.shape[0], plane.shape[1]))
+        good = kept(found, filters_of(self.segmenter), (plane.shape[0], plane.shape[1]))
+        return good, self.texts.clip.crop_vectors(plane, [one.window for one in good], [one.mask for one in good])
 
     def _found(
         self,
         method: str,
         plane: np.ndarray,
         embedding: ImageEmbedding,
-        automatic: Sequence[Candidate],
+        automatic: Automatic,
         known: list[Phrase],
     ) -> tuple[np.ndarray, float]:
         """Labels of what is named, and how surely it is there; a word that is not known is surely not."""
@@ -271,7 +275,7 @@ class _Bench:
         if not known:
             return nothing, 0.0
         if method == "crops":
-            found = ranked(plane, automatic, known, self.texts.clip)
+            found = ranked(plane, automatic[0], known, self.texts.clip, automatic[1])
             named = settled(plane, found, known, Filters(score=0.0, stability=0.0))
             return named.labels, max((one.score for one in found), default=0.0)
         presence = float(self.segmenter.found(embedding, known[0]).presence)

@@ -169,6 +169,11 @@ class Clip:
         size = self.model.visual.image_size
         self.side = int(size if isinstance(size, int) else size[0])
 
+    @property
+    def sharpness(self) -> float:
+        """What cosines are multiplied by before they compete with each other."""
+        return float(self.model.logit_scale.exp())
+
     def phrases(self, text: str) -> list[Phrase]:
         """What a text asks for; see :meth:`~napari_segany.core.words.Vocabulary.phrases` for its errors."""
         return open_phrases(text) if self.vocabulary is None else self.vocabulary.phrases(text)

@@ -30,6 +30,7 @@ from napari_segany.models.sam_segmenter import (
     best_first,
     good_first,
     masks_of,
+    only_text,
     wanted,
 )
 from napari_segany.models.texts import Texts
@@ -239,11 +240,6 @@ def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:
     """Of a map (1, C, h, w) of the frame, what belongs to the window whose first pixel is `corner`."""
     rows, columns = (slice(at * feature.shape[-1] // side, (at + SIDE) * feature.shape[-1] // side) for at in corner)
     return feature[..., rows, columns]
-
-
-def only_text(prompt: Prompt) -> bool:
-    """Whether a prompt says what, and not where."""
-    return not prompt.points and prompt.box is None and prompt.mask is None
 
 
 def said(prompt: Prompt, frame: Frame) -> Box | None:

@@ -177,7 +177,18 @@ class SamSegmenter:
         """Prompts that are alike -> logits (B, 4, h, w) and predicted IoU (B, 4)."""
         given = prompt_tensors(prompts, frame, self.model.mask_size).to(self.device)
         text = self._tokens(prompts)
-        return self._model(text).decode(features, given.points, given.boxes, given.masks, text)
+        masks = given.masks
+        if text is not None and self.texts is not None and only_text(prompts[0]):
+            phrases = [self.texts.phrases(prompt.text)[0] for prompt in prompts]
+            image = features["image_embed"]
+            masks = self.texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
+        return self._model(text).decode(features, given.points, given.boxes, masks, text)
+
+    def _cells(self, frame: Frame, image_embed: Tensor) -> tuple[int, int]:
+        """Rows and columns of an image embedding that are picture and not padding."""
+        step = self.model.image_size / image_embed.shape[-1]
+        rows, columns = (math.ceil(length / step) for length in frame.resized)
+        return rows, columns
 
     def _tokens(self, prompts: Sequence[Prompt]) -> Tensor | None:
         """Text tokens (B, T, C) of prompts that are alike; None where they have no text."""
@@ -201,9 +212,7 @@ class SamSegmenter:
         texts = self.known_texts()
         features = torch.tensor(embedding.features["image_embed"]).float().to(self.device)
         frame = Frame(embedding.shape, self.model.image_size)
-        step = self.model.image_size / features.shape[-1]
-        rows, columns = (math.ceil(length / step) for length in frame.resized)
-        return texts.found(phrase, features, (rows, columns))
+        return texts.found(phrase, features, self._cells(frame, features))
 
     def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
         """A click with its name on each object that a text seems to name; see ``core.everything.TextSeeding``.
@@ -271,6 +280,11 @@ def combined(first: Mask, second: Mask, *, meant: bool) -> Mask:
         return Mask(pixels, max(first.score, second.score), logits, min(first.stability, second.stability))
     logits = np.minimum(first.logits, -second.logits)
     return Mask(first.pixels & ~second.pixels, first.score, logits, first.stability)
+
+
+def only_text(prompt: Prompt) -> bool:
+    """Whether a prompt says what, and not where."""
+    return not prompt.points and prompt.box is None and prompt.mask is None
 
 
 def named_peaks(relevance: np.ndarray, frame: Frame, name: str) -> list[Prompt]:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 KEY_DIM = 64
 """Width in which texts and places of a picture are compared."""
+CERTAIN = 8.0
+"""Logits of a rough mask, at most."""
 
 
 class TextPromptHead(nn.Module):
@@ -94,3 +96,12 @@ class TextPromptHead(nn.Module):
         most = shares.flatten(1).amax(1)
         evidence = torch.cat([there * query, there, mean[:, None], most[:, None]], dim=1)
         return relevance, self.seen(evidence)[:, 0]
+
+
+def rough_mask(relevance: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map of relevance, (B, h, w) logits, as the mask prompt that goes with a text alone: (B, 1, *size) logits.
+
+    A token has to mean many objects at once; with the map beside it the decoder is told where they are, roughly.
+    """
+    known = relevance.clamp(-CERTAIN, CERTAIN).masked_fill(~valid, -CERTAIN)
+    return F.interpolate(known[:, None].float(), size, mode="bilinear", align_corners=False)

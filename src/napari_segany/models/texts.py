@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from napari_segany.core.errors import ModelError
 from napari_segany.core.words import ATTRIBUTES, MODALITIES, TERMS, Phrase, Vocabulary
 from napari_segany.models.clip import EMBEDDED, Clip, embedded_folder, load_clip
-from napari_segany.models.text_prompt import TextPromptHead
+from napari_segany.models.text_prompt import TextPromptHead, rough_mask
 from napari_segany.models.weights import load_state
 
 HEAD, DECODER = "head.", "decoder."
@@ -86,6 +86,15 @@ class Texts:
         return self.head(self.vectors(phrases))
 
     @torch.inference_mode()
+    def rough(
+        self, phrases: list[Phrase], image_embed: Tensor, cells: tuple[int, int], size: tuple[int, int]
+    ) -> Tensor:
+        """Mask prompts (B, 1, *size) that go with texts alone; see :func:`~.text_prompt.rough_mask`."""
+        valid = _valid(image_embed, cells)
+        relevance, _ = self.head.found(self.vectors(phrases), image_embed, valid)
+        return rough_mask(relevance, valid, size)
+
+    @torch.inference_mode()
     def found(self, phrase: Phrase, image_embed: Tensor, cells: tuple[int, int]) -> Found:
         """Where a phrase is.
 
@@ -98,14 +107,19 @@ class Texts:
         cells : tuple of int
             Rows and columns of the embedding that are picture.
         """
-        valid = torch.zeros(1, *image_embed.shape[-2:], dtype=torch.bool, device=image_embed.device)
-        valid[:, : cells[0], : cells[1]] = True
+        valid = _valid(image_embed, cells)
         names = [phrase, *(Phrase(name) for name in phrase.avoided)]
         relevance, presence = self.head.found(self.vectors(names), image_embed, valid)
         likely = relevance.sigmoid() * valid
         if len(names) > 1:
             likely[0] *= (likely[0] >= likely[1:].amax(0)).float()
         return Found(likely[0].cpu().numpy(), float(presence[0].sigmoid()))
+
+
+def _valid(image_embed: Tensor, cells: tuple[int, int]) -> Tensor:
+    valid = torch.zeros(1, *image_embed.shape[-2:], dtype=torch.bool, device=image_embed.device)
+    valid[:, : cells[0], : cells[1]] = True
+    return valid
 
 
 def about_embedded() -> dict[str, str]:

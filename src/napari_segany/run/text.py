@@ -26,8 +26,6 @@ LIKELY = 0.5
 """Automatic masks whose crop is less likely to be what was named are left out."""
 CONTRAST = ("background", "texture", "object", "nothing")
 """What else a crop may be, for a CLIP that was taught any word; one with a vocabulary takes that."""
-SHARPNESS = 100.0
-"""Of the choice between names where the CLIP does not tell its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +124,11 @@ def phrases_of(segmenter: Segmenter, text: str, clip: Clip | None = None) -> lis
 
 
 def ranked(
-    plane: np.ndarray, candidates: Sequence[Candidate], phrases: Sequence[Phrase], clip: Clip
+    plane: np.ndarray,
+    candidates: Sequence[Candidate],
+    phrases: Sequence[Phrase],
+    clip: Clip,
+    crops: np.ndarray | None = None,
 ) -> list[Candidate]:
     """Masks with the name that their crops are most like, and a score of that likeness times the predicted IoU.
 
@@ -140,10 +142,14 @@ def ranked(
         What may be wanted.
     clip : Clip
         Who judges.
+    crops : ndarray, optional
+        (n, d) vectors of the candidates, where they are known already.
     """
     if not candidates or not phrases:
         return []
-    likely = likelihood(plane, candidates, phrases, clip)
+    if crops is None:
+        crops = clip.crop_vectors(plane, [one.window for one in candidates], [one.mask for one in candidates])
+    likely = likelihood(crops, phrases, clip)
     best = likely.argmax(1)
     return [
         replace(
@@ -154,8 +160,8 @@ def ranked(
     ]
 
 
-def likelihood(plane: np.ndarray, candidates: Sequence[Candidate], phrases: Sequence[Phrase], clip: Clip) -> np.ndarray:
-    """How likely each candidate is each phrase, and none of the other words that the CLIP knows: (n, phrases)."""
+def likelihood(crops: np.ndarray, phrases: Sequence[Phrase], clip: Clip) -> np.ndarray:
+    """How likely each crop, (n, d) vectors, is each phrase, and none of the other words that the CLIP knows."""
     names = [phrase.name for phrase in phrases]
     avoided = [name for phrase in phrases for name in phrase.avoided]
     others = clip.vocabulary.names if clip.vocabulary is not None else CONTRAST
@@ -163,8 +169,7 @@ def likelihood(plane: np.ndarray, candidates: Sequence[Candidate], phrases: Sequ
     kin = _kin(names, clip)
     known = [*dict.fromkeys((*names, *avoided, *(name for name in others if name not in kin)))]
     vectors = np.stack([clip.name_vector(name) for name in known])
-    crops = clip.crop_vectors(plane, [one.window for one in candidates], [one.mask for one in candidates])
-    logits = getattr(clip, "sharpness", SHARPNESS) * crops @ vectors.T
+    logits = clip.sharpness * crops @ vectors.T
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     found: np.ndarray = shares[:, [known.index(name) for name in names]]

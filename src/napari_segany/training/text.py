@@ -121,10 +121,7 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     sam = load_model(model).float().eval().to(device).to(memory_format=torch.channels_last)
     clip = load_clip(name, device)
     views = Path(table.get("views", folder / "views"))
-    pictures = load_named(data, list(counts), count=count, seed=seed)
-    with torch.autocast(device.type, torch.bfloat16):
-        paths = list(make_views(sam, pictures, counts, views, (seed, clip.side)))
-    del pictures
+    paths = stored_views(sam, data, counts, views, (count, seed, clip.side))
     bank = make_bank(clip, paths, views / f"vectors-{Path(name).name}.npz")
     torch.manual_seed(seed)
     parts = head_parts(sam, bank, config)
@@ -141,6 +138,38 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
         "clip": name,
     }
     return save_head(loop.average, about, folder / "weights.safetensors")
+
+
+def stored_views(
+    sam: Sam, data: Path, counts: dict[str, tuple[int, ...]], folder: Path, at: tuple[int, int, int]
+) -> list[Path]:
+    """Views of all sources, made once and kept; pictures are read only where views are missing.
+
+    Parameters
+    ----------
+    sam : Sam
+        Whose encoder is used.
+    data : Path
+        Folder of the sources.
+    counts : dict of str to tuple of int
+        Whole and close views of each source.
+    folder : Path
+        Where they are kept, with a file ``NAME.done`` for each source that is complete.
+    at : tuple of int
+        Number of synthetic pictures, seed, and side of the CLIP's crops.
+    """
+    count, seed, side = at
+    found: list[Path] = []
+    for name, numbers in counts.items():
+        done = folder / f"{name}.done"
+        wanted = json.dumps([*numbers, count, seed, side])
+        if not (done.is_file() and done.read_text() == wanted):
+            pictures = load_named(data, [name], count=count, seed=seed)
+            with torch.autocast(next(sam.parameters()).device.type, torch.bfloat16):
+                list(make_views(sam, pictures, counts, folder, (seed, side)))
+            done.write_text(wanted)
+        found += sorted(path for path in folder.glob(f"{name}-*-????.npz"))
+    return found
 
 
 def head_parts(sam: Sam, bank: Bank, config: HeadConfig) -> torch.nn.ModuleDict:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from napari_segany.models.clip import VIEWS, Clip
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.text_prompt import TextPromptHead
+from napari_segany.models.text_prompt import TextPromptHead, rough_mask
 from napari_segany.models.tiny import TinySam
 from napari_segany.training.losses import dice, focal, iou
 from napari_segany.training.named import BACKGROUND, PARENTS
@@ -50,7 +50,7 @@ class HeadConfig:
     whole, close : int
         Views per step: of whole pictures, and of windows around objects; steps take turns.
     said : int
-        Prompts for each view.
+        Prompts for each close view; one more for each of a whole picture.
     """
 
     noise: float = 0.7
@@ -191,8 +191,8 @@ class Speaker:
 
     def _of(self, k: int, path: Path, view: View, rng: np.random.Generator) -> Iterator[_Said]:
         own = self.bank.own[path.stem]
-        for number in range(self.config.said):
-            clicked = number % 3 > 0 if view.close else number % 3 == 2
+        for number in range(self.config.said if view.close else self.config.said + 1):
+            clicked = number % 3 > 0 if view.close else number % 4 == 3
             if clicked and len(view.objects):
                 yield self._clicked(k, view, own, rng)
             else:
@@ -287,18 +287,21 @@ class HeadTask:
         generator = torch.Generator().manual_seed(step)
         vectors = self._vectors(head, batch["vector"], batch["image"], generator)
         features = {k.removeprefix("feature_"): v.float() for k, v in batch.items() if k.startswith("feature_")}
-        losses, log = [], {}
+        losses: list[Tensor] = []
+        log: dict[str, Tensor] = {}
+        rough = None
+        rows = torch.nonzero(batch["kind"] == TEXT)[:, 0]
+        if len(rows):
+            rough, where, there = self._found(head, features, batch, vectors, rows)
+            losses += [where, 0.3 * there]
+            log |= {"where": where.detach(), "there": there.detach()}
         for kind, name in ((TEXT, "text"), (BOTH, "both"), (CLICK, "click")):
             rows = torch.nonzero(batch["kind"] == kind)[:, 0]
             if len(rows):
-                loss, watched = self._masks(features, batch, vectors, rows, kind)
+                seen = {key: feature[batch["view"][rows]] for key, feature in features.items()}
+                loss, watched = self._masks(seen, batch, vectors, rows, rough if kind == TEXT else None)
                 losses.append(loss * len(rows) / len(batch["kind"]))
                 log[f"{name}_iou"] = watched
-        rows = torch.nonzero(batch["kind"] == TEXT)[:, 0]
-        if len(rows):
-            where, there = self._found(head, features, batch, vectors, rows)
-            losses += [where, 0.3 * there]
-            log |= {"where": where.detach(), "there": there.detach()}
         return {"loss": torch.stack(losses).sum(), **log}
 
     def _vectors(self, head: TextPromptHead, vectors: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:
@@ -310,10 +313,15 @@ class HeadTask:
         return centred
 
     def _masks(
-        self, features: dict[str, Tensor], batch: dict[str, Tensor], vectors: Tensor, rows: Tensor, kind: int
+        self,
+        seen: dict[str, Tensor],
+        batch: dict[str, Tensor],
+        vectors: Tensor,
+        rows: Tensor,
+        rough: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Loss of prompts of one kind, and the mean IoU of what would be shown where there is something."""
-        seen = {name: feature[batch["view"][rows]] for name, feature in features.items()}
+        kind = int(batch["kind"][rows[0]])
         text = None if kind == CLICK else self.model["head"](vectors[rows])
         points = None
         if kind != TEXT:
@@ -321,7 +329,7 @@ class HeadTask:
         decode = self._sam.decode
         if bool(batch["close"]) and isinstance(self._sam, TinySam):
             decode = self._sam.decode_windows
-        logits, scores = decode(seen, points, None, None, text)
+        logits, scores = decode(seen, points, None, rough, text)
         logits, scores, target = logits.float(), scores.float(), batch["target"][rows].float()
         truth = target[:, None].expand_as(logits)
         shape = 2 * focal(logits, truth) + dice(logits, truth)
@@ -343,8 +351,8 @@ class HeadTask:
         batch: dict[str, Tensor],
         vectors: Tensor,
         rows: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Losses of the relevance map and of the presence."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The map as a rough mask (B, 1, h, w), and losses of the map and of the presence."""
         image = features["image_embed"][batch["view"][rows]]
         target = F.adaptive_avg_pool2d(batch["target"][rows][:, None].float(), (image.shape[-2], image.shape[-1]))[:, 0]
         step = batch["target"].shape[-1] / image.shape[-1]
@@ -355,4 +363,5 @@ class HeadTask:
         each = F.binary_cross_entropy_with_logits(relevance.float(), target, reduction="none") * valid
         where = each.flatten(1).sum(1) / valid.flatten(1).sum(1).clamp_min(1)
         there = (target.flatten(1).sum(1) > 0).float()
-        return where.mean(), F.binary_cross_entropy_with_logits(presence.float(), there)
+        rough = rough_mask(relevance, valid, (batch["target"].shape[-2], batch["target"].shape[-1]))
+        return rough, where.mean(), F.binary_cross_entropy_with_logits(presence.float(), there)
