@@ -16,6 +16,7 @@ from napari_segany.models.clip import EMBEDDED, build_towers, load_clip, short_t
 from napari_segany.models.loading import load_model
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.text_prompt import TextPromptHead
+from napari_segany.models.weights import load_state
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.named import load_named
 from napari_segany.training.sam import build, export
@@ -100,7 +101,7 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     ----------
     path : Path
         TOML file, see ``training/configs/tiny-text.toml``. ``model`` is any SAM that ``load_model`` finds, ``clip`` any
-        CLIP that ``load_clip`` does.
+        CLIP that ``load_clip`` does; ``start`` is a file that an earlier run wrote, to begin with.
     data : Path
         Folder that holds one folder per source.
     folder : Path
@@ -125,8 +126,13 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     bank = make_bank(clip, paths, views / f"vectors-{Path(name).name}.npz")
     torch.manual_seed(seed)
     parts = head_parts(sam, bank, config)
+    start = str(table.get("start", ""))
+    if start:
+        # The means belong to the vectors of this run's CLIP.
+        state = {key: value.float() for key, value in load_state(start).items() if not key.endswith("_mean")}
+        parts.load_state_dict(state, strict=False)
     task = HeadTask(sam, parts, config, torch.from_numpy(bank.spread))
-    identity = {"seed": seed, "model": model, "clip": name}
+    identity = {"seed": seed, "model": model, "clip": name, "start": start}
     loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)
     loop.resume()
     speaker = Speaker(paths, bank, config, sam.image_size / sam.mask_size[0])
