@@ -10,10 +10,11 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Sessions and settings are kept in a folder of the test's own, not in the user's."""
+    """Sessions, settings and embeddings are kept in a folder of the test's own, not in the user's."""
     folder = tmp_path / "sessions"
     monkeypatch.setenv("SEGANY_SESSIONS", str(folder))
     monkeypatch.setenv("SEGANY_SETTINGS", str(tmp_path / "settings.json"))
+    monkeypatch.setenv("SEGANY_EMBEDDINGS", str(tmp_path / "embeddings"))
     return folder
 
 

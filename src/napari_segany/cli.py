@@ -310,6 +310,23 @@ def _everything(
 
 
 @app.command()
+def embed(
+    image: Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr.")],
+    model: ModelOption = "tiny",
+) -> None:
+    """Encode all planes of an image beforehand, so that the widget answers at once on each of them.
+
+    Embeddings are kept on the disk, by content: any image with the same planes finds them. SEGANY_EMBEDDINGS names
+    another folder, SEGANY_EMBEDDINGS_GB how many gigabytes are kept (4), the ones that were used last.
+    """
+    from napari_segany.run.encoding import embed_file, embeddings_folder
+    from napari_segany.run.remote import load_remote
+
+    report = embed_file(image, lambda: load_remote(model, _show_download), _show_images)
+    typer.echo(f"encoded {report.planes} planes, {report.bytes / 1e6:.0f} MB, in {embeddings_folder()}")
+
+
+@app.command()
 def replay(
     session: Annotated[Path, typer.Argument(help="The file that the widget kept of a session, NAME.jsonl.")],
     labels: Annotated[

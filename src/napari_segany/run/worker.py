@@ -1,5 +1,7 @@
 """The process that computes: loads a model, keeps the embeddings used last, answers until nobody asks any more.
 
+Here embeddings are looked up on the disk and kept there: :mod:`napari_segany.run.encoding`.
+
 ``python -m napari_segany.run.worker ADDRESS``, with the key of the line on the standard input; started by
 :class:`napari_segany.run.remote.Remote` only.
 """
@@ -19,6 +21,7 @@ from napari_segany.core.everything import Filters, Seeding
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.run.answers import load_named
+from napari_segany.run.encoding import Encoder, encoder_of
 from napari_segany.run.parcels import packed
 from napari_segany.session.embeddings import EmbeddingCache
 
@@ -38,6 +41,7 @@ class Worker:
     def __init__(self, line: Connection) -> None:
         self._line = line
         self._segmenter: Segmenter | None = None
+        self._encoder: Encoder | None = None
         self._kept = EmbeddingCache()
 
     def serve(self) -> None:
@@ -58,13 +62,15 @@ class Worker:
     def do_load(self, name: str) -> tuple[str, str, Filters | None]:
         """Load a model: its name and device, and its filters where it has seeds."""
         segmenter = load_named(name, lambda done, total: self._line.send(("progress", (done, total))))
-        self._segmenter = segmenter
+        self._segmenter, self._encoder = segmenter, encoder_of(segmenter)
         filters = segmenter.filters if isinstance(segmenter, Seeding) else None
         return segmenter.name, str(getattr(segmenter, "device", "cpu")), filters
 
     def do_embed(self, token: int, plane: np.ndarray) -> ImageEmbedding:
         """Encode a plane and keep it under a number."""
-        embedding = self._model.embed(plane)
+        if self._encoder is None:
+            raise SeganyError("no model is loaded")
+        embedding = self._encoder.embed(plane)
         self._kept.put(token, embedding)
         return embedding
 
