@@ -11,11 +11,28 @@ import pytest
 from napari import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.widgets.segany import SeganyWidget
 from tests.fakes import FakeSegmenter
+
+
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Have no window draw itself any more when its test is over.
+
+    vispy leaves vertex arrays switched on whose buffers went with their layers; Mesa's software renderer reads them all
+    the same in the next drawing of a window that is being taken apart, and crashes.
+    """
+    _hide_windows()
+    return (yield)
+
+
+def _hide_windows() -> None:
+    # in a function of its own: nothing may hold a window while its fixture looks for leaks
+    for window in QApplication.topLevelWidgets():
+        window.hide()
 
 
 class Hand:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMessageBox, QPushButton
 
 from napari_segany.core.errors import ModelError
 from napari_segany.models import registry
-from napari_segany.widgets import segany
+from napari_segany.widgets import answering
 from napari_segany.widgets.model_box import ModelBox
 from tests.fakes import FakeSegmenter
 from tests.widgets.test_segany import Opened
@@ -87,7 +87,7 @@ def test_another_model_answers_the_open_question(opened, monkeypatch):
         loaded.append(name)
         return FakeSegmenter(radius=3)
 
-    monkeypatch.setattr(segany, "load_remote", load)
+    monkeypatch.setattr(answering, "load_remote", load)
     opened.hand.click(30, 40)
     opened.wait_for_mask()
     before = opened.widget.session.result.masks[0].pixels.sum()
@@ -101,7 +101,7 @@ def test_a_model_that_cannot_be_had_changes_nothing(opened, monkeypatch):
     def load(name, progress):
         raise ModelError("there is no network")
 
-    monkeypatch.setattr(segany, "load_remote", load)
+    monkeypatch.setattr(answering, "load_remote", load)
     monkeypatch.setattr(segany, "show_error", lambda text: None)
     choose(opened.widget.model_box, "vit_t")
     opened.hand.qtbot.waitUntil(lambda: opened.text == "there is no network", timeout=10_000)
@@ -122,7 +122,7 @@ def test_the_open_question_is_answered_when_a_model_cannot_be_had(opened, monkey
         raise ModelError("there is no network")
 
     monkeypatch.setattr(opened.widget.answers, "answer", slow)
-    monkeypatch.setattr(segany, "load_remote", load)
+    monkeypatch.setattr(answering, "load_remote", load)
     monkeypatch.setattr(segany, "show_error", lambda text: None)
     opened.hand.click(30, 40)
     opened.hand.qtbot.waitUntil(begun.is_set, timeout=10_000)
@@ -144,7 +144,7 @@ def test_another_choice_stops_the_download(opened, monkeypatch):
         progress(1_000_000, 4_000_000)
         return FakeSegmenter(radius=3)
 
-    monkeypatch.setattr(segany, "load_remote", load)
+    monkeypatch.setattr(answering, "load_remote", load)
     choose(opened.widget.model_box, "vit_b")
     opened.hand.qtbot.waitUntil(lambda: opened.text == "Downloading: 1 MB of 4 MB", timeout=10_000)
     choose(opened.widget.model_box, "vit_t")
@@ -164,7 +164,7 @@ def test_a_download_can_be_cancelled(opened, monkeypatch):
             ends.append(error)
             raise
 
-    monkeypatch.setattr(segany, "load_remote", load)
+    monkeypatch.setattr(answering, "load_remote", load)
     choose(opened.widget.model_box, "vit_t")
     opened.hand.qtbot.waitUntil(lambda: opened.text == "Downloading: 1 MB of 4 MB", timeout=10_000)
     next(b for b in opened.widget.status_box.findChildren(QPushButton) if b.text() == "Cancel").click()

@@ -65,7 +65,7 @@ def test_a_range_is_chosen_by_hand_and_given_back(grey: Opened) -> None:
     assert tuple(grey.image.contrast_limits) == (200, 800), "the layer's own stays"
 
 
-def test_channels_of_a_picture_and_of_an_axis(hand: Hand) -> None:
+def test_channels_of_a_picture(hand: Hand) -> None:
     opened = Opened(hand, np.full((60, 80, 3), (255, 0, 80), np.uint8), FakeSegmenter(radius=8), rgb=True)
     ready(opened)
     box = opened.widget.picture_box
@@ -74,9 +74,14 @@ def test_channels_of_a_picture_and_of_an_axis(hand: Hand) -> None:
     box._channels.activated.emit(2)
     hand.qtbot.waitUntil(lambda: opened.widget.binding.look == Look(channels=(1,)))
     hand.qtbot.waitUntil(lambda: brightness(opened) == [0, 0])
-    opened.viewer.layers.remove(opened.image)
-    opened.viewer.add_image(np.stack([GREY, GREY[:, ::-1]]), name="two channels")
-    hand.qtbot.waitUntil(lambda: box._channels.count() == 2)
+    opened.close()
+
+
+def test_an_axis_may_be_colours(hand: Hand) -> None:
+    opened = Opened(hand, np.stack([GREY, GREY[:, ::-1]]), FakeSegmenter(radius=8))
+    ready(opened)
+    box = opened.widget.picture_box
+    assert box._channels.count() == 2
     box._channels.setCurrentIndex(1)
     box._channels.activated.emit(1)
     hand.qtbot.waitUntil(lambda: opened.widget.binding.look == Look(together=0))

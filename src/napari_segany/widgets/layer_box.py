@@ -8,7 +8,7 @@ from weakref import WeakMethod
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels, Layer, Points, Shapes
-from qtpy.QtWidgets import QFormLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
 from napari_segany.layers.binding import Binding
 
@@ -18,7 +18,8 @@ KINDS: dict[str, tuple[type[Layer], str]] = {
     "Clicks": (Points, "Where clicks are read from: the layer made for them, or one of yours."),
     "Shapes": (Shapes, "Where boxes and scribbles are read from: the layer made for them, or one of yours."),
 }
-
+LETTERS = 12
+"""How much of a layer's name is shown at least."""
 
 Layers = Callable[[type[Layer]], list[Layer]]
 
@@ -48,6 +49,9 @@ class LayerBox(QWidget):
         for name, (kind, tip) in KINDS.items():
             chooser = ComboBox(choices=partial(_offered, WeakMethod(layers), kind), nullable=True)
             chooser.native.setToolTip(tip)
+            # the longest name must not decide how much of the window is left for the picture
+            chooser.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            chooser.native.setMinimumContentsLength(LETTERS)
             form.addRow(name, chooser.native)
             choosers.append(chooser)
         self.image, self.labels, self.points, self.shapes = choosers

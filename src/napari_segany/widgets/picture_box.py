@@ -18,7 +18,7 @@ from napari_segany.core.planes import MEASURED, Limits, Look, Stack
 from napari_segany.layers.binding import Binding
 from napari_segany.widgets.jobs import Jobs
 
-SIDE = 240
+SIDE = 160
 """Pixels of the longer side of the small picture."""
 REST_MS = 300
 """How long a slider rests before the picture is encoded again."""
@@ -61,6 +61,7 @@ class PictureBox(QWidget):
         self._displayed.setToolTip("The contrast limits of the layer")
         self._channels = QComboBox()
         self._channels.setToolTip("Which channels the model sees, together as colours or one alone")
+        self._channels.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._inverted = QCheckBox("Invert: bright becomes dark")
         self._inverted.setToolTip("Try it where objects are dark on bright ground and the masks are poor")
         self._lay_out()

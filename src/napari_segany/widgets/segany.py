@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QPushButton, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyArray, Look
@@ -81,8 +81,9 @@ class SeganyWidget(QWidget):
         self.picture_box = PictureBox(self.jobs)
         self.status_box = StatusBox(WELCOME)
         self.resume_box = ResumeBox()
-        self._keys = QPushButton("What the keys do  (/)")
-        self._keys.setFlat(True)
+        self._keys = QToolButton()
+        self._keys.setText("?")
+        self._keys.setToolTip("What the keys do. Key: /")
         self.finder = Finder(self.everything_box, self.jobs, self.answers)
         self._pause = PaintPause(self)
         self.answering = Answering(self.session, self.jobs, self.answers, self._pause)
@@ -94,13 +95,14 @@ class SeganyWidget(QWidget):
 
     def _lay_out(self) -> None:
         self.tabs = QTabWidget()
-        for name, boxes in {
-            "One object": (self.prompt_box, self.candidate_box),
-            "Everything": (self.everything_box,),
-            "Picture": (self.picture_box,),
-            "Objects": (self.objects_box,),
-            "Export": (self.export_box,),
-        }.items():
+        self.tabs.setCornerWidget(self._keys)
+        for name, tip, *boxes in (
+            ("One", "One object after the other, by clicks, boxes and strokes", self.prompt_box, self.candidate_box),
+            ("All", "Everything that is on this slice", self.everything_box),
+            ("Picture", "What the model sees of the picture", self.picture_box),
+            ("List", "The objects that were kept", self.objects_box),
+            ("Export", "Objects to files", self.export_box),
+        ):
             page = QWidget()
             inner = QVBoxLayout(page)
             for box in boxes:
@@ -108,14 +110,13 @@ class SeganyWidget(QWidget):
             if self.objects_box not in boxes:
                 # the table takes what room there is; everything else stays together at the top
                 inner.addStretch()
-            self.tabs.addTab(page, name)
+            self.tabs.setTabToolTip(self.tabs.addTab(page, name), tip)
         layout = QVBoxLayout(self)
         layout.addWidget(self.layer_box)
         layout.addWidget(self.tabs)
         layout.addStretch()
         layout.addWidget(self.status_box)
         layout.addWidget(self.resume_box)
-        layout.addWidget(self._keys)
 
     def _connect(self) -> None:
         self.layer_box.image.changed.connect(self._set_image)
