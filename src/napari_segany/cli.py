@@ -195,6 +195,14 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     link: Annotated[
         bool, typer.Option("--link", help="--everything: objects of neighbouring slices or times become one.")
     ] = False,
+    tracks: Annotated[
+        bool,
+        typer.Option(
+            "--tracks",
+            help="--link: also write NAME_tracks.csv (track, t, (z,) y, x, as napari's Tracks layer takes it) and the "
+            "folder NAME_ctc (Cell Tracking Challenge). The first axis is time.",
+        ),
+    ] = False,
     text: Annotated[
         str,
         typer.Option(
@@ -226,10 +234,13 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
         changes = {"score": score, "stability": stability, "smallest": smallest}
         used = {k: v for k, v in changes.items() if v is not None}
-        _everything(image, labels, {"link": link, "text": text, "clip": clip}, (grid, used), _loader(model, device))
+        if tracks and not link:
+            raise InputError("--tracks are of what is linked: add --link")
+        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks}
+        _everything(image, labels, wanted, (grid, used), _loader(model, device))
         return
-    if link or any(option is not None for option in (grid, score, stability, smallest)):
-        raise InputError("--grid, --score, --stability, --smallest and --link belong to --everything")
+    if link or tracks or any(option is not None for option in (grid, score, stability, smallest)):
+        raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
     from napari_segany.run.segment import SegmentJob
 
     prompts, planes = _said(point or (), box or (), plane, one_object)

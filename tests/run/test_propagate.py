@@ -80,7 +80,7 @@ def test_points_on_several_planes_need_no_table(stack: Path, loaded: SureSegment
         (["--point", "2.5,30,20"], "a whole number"),
         (["--point", "9,30,20"], "there is no plane 9"),
         (["--point", "1,2,3,4"], "--point takes"),
-        (["--point", "3,30,20", "--link"], "--link belong to --everything"),
+        (["--point", "3,30,20", "--link"], "--link and --tracks belong to --everything"),
     ],
 )
 def test_what_cannot_be_is_one_line(

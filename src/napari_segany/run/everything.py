@@ -20,7 +20,9 @@ from napari_segany.run.labels import replacing
 from napari_segany.run.ome_zarr import is_zarr
 from napari_segany.run.scratch import scratch
 from napari_segany.run.text import find_named, phrases_of, settled
+from napari_segany.run.tracks import track_table, write_ctc, write_tracks
 
+_NAMED = ("link", "text", "clip", "tracks")
 SETTINGS = "everything.json"
 """In the output folder: how its files were made. Files made otherwise are not mixed with them."""
 MANY = 2**32 - 1
@@ -44,7 +46,11 @@ class EverythingJob:
     overlap : float
         See :func:`~napari_segany.core.everything.painted`.
     link : bool
-        Whether objects of neighbouring slices, along the last axis before y and x, become one.
+        Whether objects of neighbouring slices, along the last axis before y and x, become one; and along time those of
+        the volumes of a (t, z, y, x) image.
+    tracks : bool
+        Whether what is linked is also written as tracks: NAME_tracks.csv and the folder NAME_ctc, see
+        :mod:`napari_segany.run.tracks`. The first axis counts as time.
     text : str
         What to look for, names parted by ``;``; everything when empty.
     clip : str
@@ -59,6 +65,7 @@ class EverythingJob:
     link: bool = False
     text: str = ""
     clip: str = ""
+    tracks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +151,7 @@ def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
         "filters": asdict(filters),
         "overlap": job.overlap,
     }
-    now |= {key: value for key, value in (("link", job.link), ("text", job.text), ("clip", job.clip)) if value}
+    now |= {key: value for key, value in asdict(job).items() if key in _NAMED and value}
     path = job.out / SETTINGS
     try:
         job.out.mkdir(parents=True, exist_ok=True)
@@ -212,7 +219,12 @@ def _segment(image: Path, job: EverythingJob, look: Look, name: str) -> int:
             objects += [described(one, len(objects) + place) for place, one in enumerate(here, start=1)]
         if job.link:
             objects = _link(labels, stack.shape[-1] if stack.shape else 1, objects)
-        _write(job.out / name, file, labels.reshape(stack.shape + stack.plane_shape), objects)
+        whole = labels.reshape(stack.shape + stack.plane_shape)
+        if job.link and file.label_axes == "tzyx":
+            objects = _linked_in_time(whole, objects)
+        if job.tracks:
+            _write_tracks(job.out / name, whole)
+        _write(job.out / name, file, whole, objects)
     return len(objects)
 
 
@@ -232,6 +244,26 @@ def _link(labels: np.ndarray, length: int, objects: Sequence[LabelledObject]) ->
                 best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)
         count = len(best)
     return [best[name] for name in sorted(best)]
+
+
+def _linked_in_time(labels: np.ndarray, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
+    """Objects of the volumes of (t, z, y, x) labels become objects that keep their numbers."""
+    linker, best = Linker(), dict[int, LabelledObject]()
+    for volume in labels:
+        linker.add(np.asarray(volume))
+    for time, names in enumerate(linker.numbers()):
+        labels[time] = relabelled(np.asarray(labels[time]), names)
+        for old, name in names.items():
+            one = replace(objects[old - 1], label=name)
+            best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)
+    return [best[name] for name in sorted(best)]
+
+
+def _write_tracks(stem: Path, labels: np.ndarray) -> None:
+    if labels.ndim not in (3, 4):
+        raise InputError(f"{stem.name} has {labels.ndim} axes: tracks are of (t, y, x) or (t, z, y, x)")
+    write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), track_table(labels))
+    write_ctc(stem.with_name(f"{stem.name}_ctc"), labels)
 
 
 def described(one: Candidate, label: int) -> LabelledObject:

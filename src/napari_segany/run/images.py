@@ -16,6 +16,7 @@ from PIL import Image
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import LazyArray, Stack
 from napari_segany.run import ome_zarr
+from napari_segany.run.spacing import spacing_of
 
 TIFF = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -36,7 +37,8 @@ class ImageFile:
     axes : str
         A letter for each axis: t, z, y, x; c for channels, s for the colours of a picture, q for whatever else.
     scale : tuple of float
-        Distance of neighbouring samples along each axis, in the file's own units; 1 unless an OME-Zarr says it.
+        Distance of neighbouring samples along each axis; 1 where the file does not say it. Of OME-Zarr in its own
+        units, of TIFF in micrometres and seconds, see :func:`~napari_segany.run.spacing.spacing_of`.
     """
 
     array: LazyArray
@@ -120,9 +122,10 @@ def _read_tiff(path: Path) -> ImageFile:
         series = tiff.series[0]
         array = series.asarray(out="memmap" if series.nbytes > MEMORY_BYTES else None)
         axes = "".join(axis if axis in "tczyxs" else "q" for axis in series.axes.lower())
+        scale = spacing_of(tiff, axes)
     if len(axes) != array.ndim or not axes.rstrip("cs").endswith("yx"):
         raise InputError(f"{path} has the axes {series.axes}, which are not those of an image")
-    return ImageFile(array, axes, (1.0,) * array.ndim)
+    return ImageFile(array, axes, scale)
 
 
 def _read_picture(path: Path) -> ImageFile:
