@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMessageBox, QPushButton
 
 from napari_segany.core.errors import ModelError
 from napari_segany.models import registry
-from napari_segany.widgets import answering
+from napari_segany.widgets import answering, segany
 from napari_segany.widgets.model_box import ModelBox
 from tests.fakes import FakeSegmenter
 from tests.widgets.test_segany import Opened

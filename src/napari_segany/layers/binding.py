@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -458,6 +458,36 @@ class Binding:
                 self.clear_prompts()
         self.session.begin_at(int(values.max()) + 1)
         return dict(zip(values.tolist(), numbers.tolist(), strict=True))
+
+    def add(self, view: View, masks: Mapping[int, np.ndarray]) -> None:
+        """Paint objects that were followed to a plane into what is free there; one that is there already stays."""
+        if self.labels is None:
+            return
+        plane = view.read(self.labels.data)
+        after = plane.copy()
+        for label, pixels in masks.items():
+            if not (plane == label).any():
+                after[pixels & (after == 0)] = label
+        rows, columns = np.nonzero(after != plane)
+        if rows.size:
+            with self.step(Step("follow")):
+                self._write(view.indices(rows, columns), after[rows, columns])
+
+    def erase(self, places: Iterable[tuple[int, View]]) -> None:
+        """Take objects off planes, all in one step."""
+        if self.labels is None or not places:
+            return
+        with self.step(Step("follow anew")):
+            for label, view in places:
+                rows, columns = np.nonzero(view.read(self.labels.data) == label)
+                self._write(view.indices(rows, columns), 0)
+
+    def go_to(self, view: View) -> None:
+        """Show a plane."""
+        place = np.asarray(self.image.data_to_world(view.position), float)
+        extra = self.viewer.dims.ndim - self.image.ndim
+        axes = [axis + extra for axis in view.leading]
+        self.viewer.dims.set_point(axes, [float(place[axis]) for axis in view.leading])
 
     def keep(self) -> bool:
         """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""

@@ -135,6 +135,11 @@ class Objects:
         self._last.pop(label, None)
         self._restate()
 
+    def remark(self, label: int, flags: str) -> None:
+        """Say what should be looked at in an object."""
+        self._about[label] = replace(self.about(label), flags=flags)
+        self._restate()
+
     def about(self, label: int) -> About:
         """What is known of an object."""
         return self._about.get(label, About())

@@ -33,6 +33,8 @@ ACTIONS: Mapping[str, Action] = {
     "delete_object": Action("W", "Delete the object under the cursor"),
     "next_object": Action(".", "Look at the next object of the table"),
     "previous_object": Action(",", "Look at the object before it in the table"),
+    "follow": Action("Shift+G", "Follow the objects of this slice to the other slices"),
+    "show_doubtful": Action("Shift+N", "Look at the next doubtful slice of what was followed"),
     "show_keys": Action("/", "Show what the keys do"),
 }
 """Under the names of the methods of :class:`~napari_segany.widgets.segany.SeganyWidget` that do it."""

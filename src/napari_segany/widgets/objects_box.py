@@ -138,6 +138,11 @@ class ObjectsBox(QWidget):
         if self.objects is not None:
             self.objects.note(label, name=name, score=score, how=how, flags=flags)
 
+    def remark(self, label: int, flags: str) -> None:
+        """Say what should be looked at in an object."""
+        if self.objects is not None:
+            self.objects.remark(label, flags)
+
     def update_now(self) -> None:
         """Count what changed here and now, for somebody who needs the layer's features to be true."""
         if self.objects is not None:

@@ -31,6 +31,7 @@ from napari_segany.widgets.candidate_box import CandidateBox
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.export_box import ExportBox
 from napari_segany.widgets.finder import Finder
+from napari_segany.widgets.follower import Follower
 from napari_segany.widgets.hover import Hover
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.key_sheet import KeySheet
@@ -42,6 +43,7 @@ from napari_segany.widgets.picture_box import PictureBox
 from napari_segany.widgets.prompt_box import PromptBox
 from napari_segany.widgets.resume_box import ResumeBox
 from napari_segany.widgets.settings import Settings
+from napari_segany.widgets.stack_box import StackBox
 from napari_segany.widgets.status_box import StatusBox
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
@@ -79,12 +81,14 @@ class SeganyWidget(QWidget):
         self.objects_box = ObjectsBox(self.viewer)
         self.export_box = ExportBox(self.jobs)
         self.picture_box = PictureBox(self.jobs)
+        self.stack_box = StackBox()
         self.status_box = StatusBox(WELCOME)
         self.resume_box = ResumeBox()
         self._keys = QToolButton()
         self._keys.setText("?")
         self._keys.setToolTip("What the keys do. Key: /")
         self.finder = Finder(self.everything_box, self.jobs, self.answers)
+        self.follower = Follower(self.stack_box, self.jobs, self.answers)
         self._pause = PaintPause(self)
         self.answering = Answering(self.session, self.jobs, self.answers, self._pause)
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
@@ -99,6 +103,7 @@ class SeganyWidget(QWidget):
         for name, tip, *boxes in (
             ("One", "One object after the other, by clicks, boxes and strokes", self.prompt_box, self.candidate_box),
             ("All", "Everything that is on this slice", self.everything_box),
+            ("Stack", "The objects of this slice on the other slices", self.stack_box),
             ("Picture", "What the model sees of the picture", self.picture_box),
             ("List", "The objects that were kept", self.objects_box),
             ("Export", "Objects to files", self.export_box),
@@ -144,9 +149,11 @@ class SeganyWidget(QWidget):
         self.resume_box.resumed.connect(self._resume)
         self.export_box.progress.connect(self.status_box.set_share)
         self.candidate_box.chosen.connect(self.session.choose)
-        self.finder.said.connect(self.status_box.say)
-        self.finder.failed.connect(self._failed)
-        self.finder.progress.connect(self.status_box.set_share)
+        for worker in (self.finder, self.follower):
+            worker.said.connect(self.status_box.say)
+            worker.failed.connect(self._failed)
+            worker.progress.connect(self.status_box.set_share)
+        self.follower.remarked.connect(self.objects_box.remark)
         self.prompt_box.hover_changed.connect(self.hover.set_enabled)
         self.prompt_box.kept.connect(self.keep)
         self.everything_box.kept.connect(self.keep)
@@ -200,7 +207,7 @@ class SeganyWidget(QWidget):
 
     def _bind(self, binding: Binding | None) -> None:
         """Let everything be about this image, or about none."""
-        for part in (self.answering, self.hover, self.finder, self.prompt_box, self.picture_box):
+        for part in (self.answering, self.hover, self.finder, self.follower, self.prompt_box, self.picture_box):
             part.bind(binding)
 
     def _see(self, look: Look) -> None:
@@ -364,6 +371,7 @@ class SeganyWidget(QWidget):
     def _cancel(self) -> None:
         self.jobs.cancel_all()
         self.export_box.stop()
+        self.follower.stop()
         self.model_box.revert()
         self.session.discard()
         self.status_box.say("Cancelled. Click again to go on.")
@@ -389,6 +397,16 @@ class SeganyWidget(QWidget):
         """Look for everything on the plane that is shown."""
         self.show_tab(self.everything_box)
         self.finder.find()
+
+    def follow(self) -> None:
+        """Follow the objects of this slice to the other slices."""
+        self.show_tab(self.stack_box)
+        self.hover.stop()
+        self.follower.follow()
+
+    def show_doubtful(self) -> None:
+        """Look at the next doubtful slice of what was followed."""
+        self.follower.show_doubtful()
 
     def keep(self) -> None:
         """Keep the mask that is shown as a new label, or everything that is shown."""

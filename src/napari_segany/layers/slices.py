@@ -1,0 +1,123 @@
+"""Objects of a Labels layer slice by slice: what is known of them, and what was found of them by following."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_segany.core.verdicts import LOST, Verdict
+from napari_segany.core.views import View
+
+Place = tuple[int, View]
+"""A label and a plane."""
+
+
+def planes_along(view: View, length: int, *, up: bool, down: bool, reach: int = 0) -> list[View]:
+    """The planes one behind the other along the last axis that is not shown, this one among them.
+
+    Parameters
+    ----------
+    view : View
+        The plane to begin at; it has such an axis.
+    length : int
+        Of that axis.
+    up, down : bool
+        Whether planes of higher and of lower positions are wanted.
+    reach : int
+        How far, 0 for as far as there are any.
+    """
+    axis = view.leading[-1]
+    here = view.position[axis]
+    far = reach or length
+    first = max(here - far, 0) if down else here
+    last = min(here + far, length - 1) if up else here
+    return [
+        replace(view, position=(*view.position[:axis], place, *view.position[axis + 1 :]))
+        for place in range(first, last + 1)
+    ]
+
+
+class Followed:
+    """What was found of objects on slices that nobody looked at, and which of it still is as it was found.
+
+    Attributes
+    ----------
+    verdicts : dict of (int, View) to Verdict
+        What is to be thought of each object on each slice.
+    """
+
+    def __init__(self) -> None:
+        self.verdicts: dict[Place, Verdict] = {}
+        self._marks: dict[Place, int] = {}
+        self._visited: set[Place] = set()
+
+    def note(self, labels: Labels, view: View, verdicts: Mapping[int, Verdict]) -> None:
+        """Take note of what was just painted on a plane."""
+        plane = view.read(labels.data)
+        for label, verdict in verdicts.items():
+            self.verdicts[label, view] = verdict
+            self._marks[label, view] = _mark(plane == label)
+            self._visited.discard((label, view))
+
+    def untouched(self, labels: Labels, place: Place) -> bool:
+        """Whether an object is on a plane as it was found there."""
+        label, view = place
+        return place in self._marks and self._marks[place] == _mark(view.read(labels.data) == label)
+
+    def depending(self, labels: Labels, wanted: Iterable[int], views: Sequence[View], here: View) -> list[Place]:
+        """What was found from the plane `here` on, up to where somebody had a hand in it: that is to be found anew."""
+        places = []
+        start = views.index(here)
+        for label in wanted:
+            for way in (views[start + 1 :], views[:start][::-1]):
+                for view in way:
+                    if not self.untouched(labels, (label, view)):
+                        break
+                    places.append((label, view))
+        return places
+
+    def forget(self, places: Iterable[Place]) -> None:
+        """Know nothing of these any more."""
+        for place in places:
+            self.verdicts.pop(place, None)
+            self._marks.pop(place, None)
+
+    def doubtful(self, labels: Labels, below: float) -> list[Place]:
+        """Where somebody should look: what is flagged or less sure, as it was found, the worst first.
+
+        An object that came to its end is no matter of doubt unless it is there again later, and then it was filled.
+        """
+        there = [
+            (verdict.confidence, place)
+            for place, verdict in self.verdicts.items()
+            if LOST not in verdict.flags and (verdict.flags or verdict.confidence < below)
+        ]
+        there.sort(key=lambda one: one[0])
+        return [place for _, place in there if self.untouched(labels, place)]
+
+    def next_doubtful(self, labels: Labels, below: float) -> Place | None:
+        """The worst place that was not shown yet; when all were, the worst again."""
+        places = self.doubtful(labels, below)
+        fresh = [place for place in places if place not in self._visited]
+        if not fresh:
+            self._visited.clear()
+        found = next(iter(fresh or places), None)
+        if found is not None:
+            self._visited.add(found)
+        return found
+
+    def remark(self, label: int, below: float) -> str:
+        """What is to be said of an object in the table; empty for nothing."""
+        own = [(view, verdict) for (one, view), verdict in self.verdicts.items() if one == label]
+        unsure = sum(LOST not in verdict.flags and verdict.confidence < below for _, verdict in own)
+        flags = sorted({flag for _, verdict in own for flag in verdict.flags if flag != LOST})
+        said = [f"unsure on {unsure} slices"] if unsure else []
+        return ", ".join([*said, *flags])
+
+
+def _mark(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.packbits(pixels).tobytes())

@@ -1,0 +1,85 @@
+"""Objects followed to the other slices: which, which way, how far, and what to look at afterwards."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+
+WAYS = {"Both ways": (True, True), "To higher slices": (True, False), "To lower slices": (False, True)}
+
+
+class StackBox(QWidget):
+    """Says what is to be followed.
+
+    Attributes
+    ----------
+    wanted, doubted, withdrawn : Signal
+        Emitted when objects are to be followed, when the next doubtful slice is to be shown, and when what was
+        followed last is to be taken back.
+    """
+
+    wanted = Signal()
+    doubted = Signal()
+    withdrawn = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._objects = QComboBox()
+        self._objects.addItems(["The selected object", "All objects on this slice"])
+        self._objects.setCurrentIndex(1)
+        self._objects.setToolTip(
+            "The selected object is the one whose row is chosen in the list, or that was kept last"
+        )
+        self._way = QComboBox()
+        self._way.addItems(list(WAYS))
+        self._reach = QSpinBox()
+        self._reach.setRange(0, 100_000)
+        self._reach.setSpecialValueText("to the end")
+        self._reach.setToolTip("How many slices away from this one, each way")
+        self._follow = QPushButton("Follow  (Shift+G)")
+        self._follow.setToolTip("Find the objects on the next slices; what is labelled there stays as it is")
+        self._doubt = QPushButton("Next doubtful slice  (Shift+N)")
+        self._doubt.setToolTip("The slice on which an object is least sure, then the next one")
+        self._back = QPushButton("Take back")
+        self._back.setToolTip("Undo all that was followed last, and whatever came after it")
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        form = QFormLayout()
+        form.addRow("Objects", self._objects)
+        form.addRow("Way", self._way)
+        form.addRow("Slices", self._reach)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        for widget in (self._follow, self._doubt, self._back, self._text):
+            layout.addWidget(widget)
+        self._follow.clicked.connect(self.wanted)
+        self._doubt.clicked.connect(self.doubted)
+        self._back.clicked.connect(self.withdrawn)
+        self.show_state("", doubtful=0, followed=False)
+
+    @property
+    def all_objects(self) -> bool:
+        """Whether all objects of the slice are followed, not the selected one alone."""
+        return self._objects.currentIndex() == 1
+
+    @property
+    def ways(self) -> tuple[bool, bool]:
+        """Whether to go to higher and to lower slices."""
+        return WAYS[self._way.currentText()]
+
+    @property
+    def reach(self) -> int:
+        """How many slices away; 0 for as far as there are any."""
+        return self._reach.value()
+
+    @property
+    def text(self) -> str:
+        """What is said below the buttons."""
+        return self._text.text()
+
+    def show_state(self, text: str, *, doubtful: int, followed: bool) -> None:
+        """Say what there is; how many slices are doubtful, and whether something can be taken back."""
+        self._text.setText(text)
+        self._doubt.setEnabled(doubtful > 0)
+        self._back.setEnabled(followed)

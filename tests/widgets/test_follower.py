@@ -1,0 +1,112 @@
+"""Objects followed through a stack, in a real window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.fakes import FakeSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+
+def discs() -> np.ndarray:
+    """Two bright discs of radius 8 that drift by a pixel a slice."""
+    z, y, x = np.indices((9, 60, 80))
+    first = np.hypot(y - 20 - z, x - 20 - z) < 8
+    second = np.hypot(y - 40, x - 60 + z) < 8
+    return np.where(first | second, 200, 20).astype(np.uint8)
+
+
+@pytest.fixture
+def stack(hand: Hand) -> Iterator[Opened]:
+    opened = Opened(hand, discs(), FakeSegmenter(radius=8))
+    opened.viewer.dims.set_point(0, 4)
+    opened.hand.qtbot.wait(100)
+    yield opened
+    opened.close()
+
+
+def keep(opened: Opened, *places: tuple[int, int]) -> None:
+    for place in places:
+        opened.hand.click(*place)
+        opened.wait_for_mask()
+        opened.hand.press("k")
+
+
+def wait(opened: Opened) -> None:
+    opened.hand.qtbot.waitUntil(lambda: "ollowed" in opened.widget.stack_box.text, timeout=30_000)
+
+
+def extent(opened: Opened, label: int) -> list[int]:
+    return np.flatnonzero((opened.widget.binding.labels.data == label).any(axis=(1, 2))).tolist()
+
+
+def test_all_objects_are_followed_both_ways_and_taken_back(stack: Opened) -> None:
+    keep(stack, (24, 24), (40, 56))
+    labels = stack.widget.binding.labels
+    before = labels.data.copy()
+    stack.hand.press("shift+g")
+    wait(stack)
+    truth = discs() > 100
+    assert extent(stack, 1) == extent(stack, 2) == list(range(9))
+    found = labels.data > 0
+    assert (found & truth).sum() / (found | truth).sum() > 0.85
+    assert stack.viewer.dims.current_step[0] == 4
+    stack.widget.stack_box._back.click()
+    np.testing.assert_array_equal(labels.data, before)
+    assert not stack.widget.stack_box._back.isEnabled()
+
+
+def test_what_is_there_stays_and_only_one_way_is_gone(stack: Opened) -> None:
+    keep(stack, (24, 24))
+    widget, labels = stack.widget, stack.widget.binding.labels
+    labels.data[6, 26, 26] = 7
+    labels.refresh()
+    widget.stack_box._way.setCurrentIndex(1)
+    widget.stack_box._reach.setValue(3)
+    stack.hand.press("shift+g")
+    wait(stack)
+    assert extent(stack, 1) == [4, 5, 6, 7]
+    assert labels.data[6, 26, 26] == 7
+
+
+def test_doubtful_slices_are_shown_and_what_was_mended_is_kept(stack: Opened) -> None:
+    keep(stack, (24, 24))
+    widget, labels = stack.widget, stack.widget.binding.labels
+    stack.hand.press("shift+g")
+    wait(stack)
+    place, other = (1, widget.binding.shown), widget.follower.followed
+    first = next(view for label, view in other.verdicts if view.position[0] == 7)
+    other.verdicts[1, first] = type(other.verdicts[1, first])(0.2, ("area jump",))
+    stack.hand.press("shift+n")
+    assert stack.viewer.dims.current_step[0] == 7
+    assert "expected IoU 0.20 (area jump)" in stack.text
+    assert place[1].position[0] == 4
+    # mended by hand, it is fixed, and what lies between is found again from both sides
+    labels.data[7] = 0
+    labels.data[7, 20:34, 20:34] = 1
+    labels.refresh()
+    mended = labels.data[7].copy()
+    stack.hand.press("shift+g")
+    wait(stack)
+    stack.hand.qtbot.waitUntil(lambda: not widget.jobs._open)
+    np.testing.assert_array_equal(labels.data[7], mended)
+    assert extent(stack, 1) == list(range(9))
+
+
+def test_cancelled_it_keeps_what_is_done(stack: Opened) -> None:
+    keep(stack, (24, 24))
+    stack.widget.follow()
+    stack.hand.qtbot.waitUntil(lambda: len(extent(stack, 1)) > 2)
+    stack.widget._cancel()
+    done = extent(stack, 1)
+    stack.hand.qtbot.wait(300)
+    assert extent(stack, 1) == done
+    assert stack.widget.stack_box._back.isEnabled()
+
+
+def test_without_an_object_it_says_what_to_do_first(stack: Opened) -> None:
+    stack.hand.press("shift+g")
+    assert "keep an object on this slice first" in stack.text
