@@ -25,6 +25,7 @@ from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.words import Phrase
 from napari_segany.run.answers import MODEL
 from napari_segany.run.parcels import unpacked
 
@@ -139,6 +140,18 @@ def _accepted(listener: Listener, process: subprocess.Popen[bytes]) -> Connectio
         raise OSError(f"it ended with status {process.poll()}" if process.poll() else str(error)) from None
 
 
+class RemoteTexts:
+    """Reads texts as the model in another process does; see :func:`~napari_segany.run.text.phrases_of`."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def phrases(self, text: str) -> list[Phrase]:
+        """What a text asks for."""
+        found: list[Phrase] = self._remote.call("phrases", text)
+        return found
+
+
 class RemoteSegmenter:
     """Answers as a segmenter in another process does.
 
@@ -175,6 +188,16 @@ class RemoteSegmenter:
         """Answer each prompt; see :meth:`~napari_segany.core.segmenter.Segmenter.segment`."""
         found = self._ask("segment", embedding, list(prompts), candidates, at_least)
         return [[unpacked(one) for one in masks] for masks in found]
+
+    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        """See :class:`~napari_segany.core.everything.TextSeeding`."""
+        found: list[Prompt] = self._ask("text_seeds", embedding, text)
+        return found
+
+    @property
+    def texts(self) -> RemoteTexts:
+        """What reads texts there."""
+        return RemoteTexts(self._remote)
 
     def close(self) -> None:
         """End the process; nothing more can be asked."""

@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_segany.core.errors import SeganyError
-from napari_segany.core.everything import Filters, Seeding
+from napari_segany.core.errors import ModelError, SeganyError
+from napari_segany.core.everything import Filters, Seeding, TextSeeding
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.words import Phrase
 from napari_segany.run.answers import load_named
 from napari_segany.run.encoding import Encoder, encoder_of
 from napari_segany.run.parcels import packed
+from napari_segany.run.text import phrases_of
 from napari_segany.session.embeddings import EmbeddingCache
 
 NICENESS = 5
@@ -95,6 +97,19 @@ class Worker:
         if embedding is None or not isinstance(self._model, Seeding):
             return None
         return self._model.seeds(embedding)
+
+    def do_text_seeds(self, token: int, text: str) -> list[Prompt] | None:
+        """Where objects seem to be that a text names; None when the embedding is not kept any more."""
+        embedding = self._kept.get(token)
+        if embedding is None:
+            return None
+        if not isinstance(self._model, TextSeeding):
+            raise ModelError(f"the model {self._model.name!r} takes points, boxes and masks, but no text")
+        return self._model.text_seeds(embedding, text)
+
+    def do_phrases(self, text: str) -> list[Phrase]:
+        """What a text asks for, as the model reads it."""
+        return phrases_of(self._model, text)
 
     @property
     def _model(self) -> Segmenter:

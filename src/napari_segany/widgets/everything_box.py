@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QStringListModel, Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QCompleter,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
 
 from napari_segany.core.everything import Filters
 
+REMEMBERED = 20
+"""How many texts are offered again."""
 LARGEST = 6.0
 """Sizes are chosen by their power of ten: a nucleus and an embryo are not on one straight scale."""
 
@@ -23,18 +35,31 @@ class EverythingBox(QWidget):
         Emitted when everything is to be found, kept as labels, or forgotten.
     filtered : Signal
         Emitted without arguments when a slider was moved.
+    named : Signal
+        Emitted with a text that names what is to be found.
     """
 
     wanted = Signal()
     kept = Signal()
     dropped = Signal()
     filtered = Signal()
+    named = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
         self._base = Filters()
         self._find = QPushButton("Find everything  (G)")
         self._find.setToolTip("Look for all objects on this slice; nothing is painted before you keep them")
+        self._words = QLineEdit()
+        self._words.setPlaceholderText("Or name it: nuclei; bright cells")
+        self._words.setToolTip(
+            "What to find, in plain words and Enter; several names are parted by a semicolon, and 'not' leaves out"
+        )
+        self._words.setClearButtonEnabled(True)
+        self._terms = QStringListModel(self)
+        completer = QCompleter(self._terms, self)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self._words.setCompleter(completer)
         self._score = self._slider("Leave out masks that the model thinks less of")
         self._stability = self._slider("Leave out masks with an uncertain outline")
         self._overlap = self._slider("Leave out masks of which so much lies on better ones")
@@ -50,6 +75,7 @@ class EverythingBox(QWidget):
         self._drop = QPushButton("Forget  (Q)")
         self._lay_out()
         self._find.clicked.connect(self.wanted)
+        self._words.returnPressed.connect(self._name)
         self._keep.clicked.connect(self.kept)
         self._drop.clicked.connect(self.dropped)
         for slider in (self._score, self._stability, self._overlap, self._size):
@@ -80,6 +106,7 @@ class EverythingBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._find)
+        layout.addWidget(self._words)
         layout.addWidget(self._filters)
         layout.addWidget(self._text)
         layout.addLayout(ends)
@@ -92,6 +119,21 @@ class EverythingBox(QWidget):
         self._stability.setValue(filters.stability)
         self._overlap.setValue(overlap)
         self.blockSignals(False)
+
+    @property
+    def terms(self) -> list[str]:
+        """What was named lately, the last first."""
+        return list(self._terms.stringList())
+
+    def remember(self, terms: list[str]) -> None:
+        """Offer these again while somebody types."""
+        self._terms.setStringList(terms)
+
+    def _name(self) -> None:
+        text = self._words.text().strip()
+        if text:
+            self.remember([text, *(term for term in self.terms if term != text)][:REMEMBERED])
+            self.named.emit(text)
 
     @property
     def filters(self) -> Filters:

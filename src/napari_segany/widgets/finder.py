@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.everything import Candidate, everything, filters_of, prompted
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
+from napari_segany.core.words import Phrase
 from napari_segany.layers.binding import Binding
 from napari_segany.run.answers import Answers
+from napari_segany.run.text import phrases_of, settled
 from napari_segany.session.candidates import Found
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.jobs import Jobs
@@ -20,6 +26,14 @@ Key = tuple[View, tuple[Point, ...], Box | None, bytes]
 
 def _key(view: View, prompt: Prompt) -> Key:
     return view, prompt.points, prompt.box, b"" if prompt.mask is None else prompt.mask.tobytes()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """What a text asks for, and the plane (y, x, 3) uint8 on which its attributes are measured."""
+
+    plane: np.ndarray
+    phrases: tuple[Phrase, ...]
 
 
 class Finder(QObject):
@@ -53,9 +67,11 @@ class Finder(QObject):
         self._box, self._jobs, self._answers = box, jobs, answers
         self._binding: Binding | None = None
         self.found: Found | None = None
+        self._wanted: Wanted | None = None
         self._known: dict[Key, Candidate | None] = {}
         self._listed: list[Key] = []
-        box.wanted.connect(self.find)
+        box.wanted.connect(lambda: self.find())
+        box.named.connect(self.find)
         box.filtered.connect(self.show)
         box.dropped.connect(self.forget)
 
@@ -72,29 +88,31 @@ class Finder(QObject):
         self._box.setEnabled(binding is not None)
         self._box.show_count(None, 0)
 
-    def find(self) -> None:
-        """Look for everything on the plane that is shown; what is prompted there stays."""
+    def find(self, text: str = "") -> None:
+        """Look for everything on the plane that is shown, or for what a text names; what is prompted there stays."""
         view = self._binding.view() if self._binding is not None else None
         if self._binding is None or view is None:
             return
         stack, number = self._binding.stack(view)
-        self.said.emit("Looking for everything …")
+        self.said.emit(f"Looking for {text.strip() or 'everything'} …")
         self._jobs.run(
-            lambda: self._search(view, stack, number),
+            lambda: self._search(view, stack, number, text.strip()),
             done=self._arrived,
             failed=self.failed.emit,
             instead_of="everything",
         )
 
-    def _search(self, view: View, stack: Stack, number: int) -> Found:
+    def _search(self, view: View, stack: Stack, number: int, text: str) -> tuple[Found, Wanted | None]:
         """Runs in the worker."""
+        plane = stack.plane(number)
+        wanted = Wanted(plane, tuple(phrases_of(self._answers.segmenter, text))) if text else None
         embedding = self._answers.embed(stack, number)
         candidates: list[Candidate] = []
-        for done, batch in everything(self._answers.segmenter, stack.plane(number), embedding=embedding):
+        for done, batch in everything(self._answers.segmenter, plane, embedding=embedding, text=text):
             self._jobs.check()
             candidates += batch
             self.progress.emit(done, 1.0)
-        return Found(view, embedding.shape, tuple(candidates))
+        return Found(view, embedding.shape, tuple(candidates)), wanted
 
     def answer(self, view: View, prompts: list[Prompt]) -> None:
         """Find an object for each of many prompts; what was answered before is not asked again."""
@@ -127,7 +145,8 @@ class Finder(QObject):
         embedding = self._answers.embed(stack, number)
         return prompted(self._answers.segmenter, embedding, prompts) if prompts else []
 
-    def _arrived(self, found: Found) -> None:
+    def _arrived(self, answer: tuple[Found, Wanted | None]) -> None:
+        found, self._wanted = answer
         if self.found is None or self.found.asked:
             self._box.suit(filters_of(self._answers.segmenter))
         self.found = found
@@ -137,13 +156,21 @@ class Finder(QObject):
         """Preview what passes the filters, when its plane is the one that is looked at."""
         if self.found is None or self._binding is None:
             return
-        labels, objects = self.found.objects(self._box.filters, self._box.overlap)
+        labels, objects = self._passing(self.found)
         if not self.found.asked:
             self._box.show_count(len(objects), len(self.found.candidates))
         if self._binding.shown == self.found.plane:
             first = self._binding.session.label
             self._binding.show_labels(self.found.plane, (labels > 0) * (labels + first - 1))
             self.said.emit(f"{len(objects)} objects. K keeps them, Q forgets them.")
+
+    def _passing(self, found: Found) -> tuple[np.ndarray, Sequence[Candidate]]:
+        """Labels from 1 of what passes the filters, and has the attributes that a text asks for."""
+        wanted = self._wanted
+        if wanted is None or found.asked:
+            return found.objects(self._box.filters, self._box.overlap)
+        named = settled(wanted.plane, found.candidates, wanted.phrases, self._box.filters, self._box.overlap)
+        return named.labels, named.objects
 
     @property
     def asked(self) -> bool:
@@ -165,7 +192,7 @@ class Finder(QObject):
         if self.found is None or self._binding is None:
             return {}
         found, binding = self.found, self._binding
-        labels, objects = found.objects(self._box.filters, self._box.overlap)
+        labels, objects = self._passing(found)
         numbers = binding.keep_labels(found.plane, labels, clear=found.asked)
         kept = {label: objects[number - 1] for label, number in numbers.items()}
         for label, candidate in kept.items():

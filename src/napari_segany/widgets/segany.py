@@ -288,6 +288,8 @@ class SeganyWidget(QWidget):
         self.prompt_box.hover_changed.connect(partial(self.settings.set, "hint"))
         self.prompt_box.overwrite_changed.connect(partial(self.settings.set, "overwrite"))
         self.export_box.chosen.connect(partial(self.settings.set, "export"))
+        self.everything_box.remember(self.settings.get("terms").splitlines())
+        self.everything_box.named.connect(lambda _: self.settings.set("terms", "\n".join(self.everything_box.terms)))
         spec = next((spec for spec in list_models() if spec.name == self.settings.get("model")), None)
         if spec is not None and spec.name != MODEL and spec.path.is_file():
             self.model_box.use(spec.name)
@@ -414,7 +416,9 @@ class SeganyWidget(QWidget):
             kept = self.finder.keep()
             self._show_layers()
             for label, candidate in kept.items():
-                self.objects_box.note(label, score=candidate.score, how="everything")
+                name = candidate.prompt.text
+                how = "text" if name else "everything"
+                self.objects_box.note(label, name=name, score=candidate.score, how=how)
         elif self.binding is not None and self.binding.keep():
             self.prompt_box.expect_positive()
             self._show_layers()

@@ -15,7 +15,7 @@ PLUGIN = "napari-segany"
 GROUP = "desk"
 FILE = "SEGANY_SETTINGS"
 """Environment variable that names another file for settings; then napari's are left alone."""
-DEFAULTS: Mapping[str, str | bool] = {"model": "tiny", "hint": True, "overwrite": False, "export": "coco"}
+DEFAULTS: Mapping[str, str | bool] = {"model": "tiny", "hint": True, "overwrite": False, "export": "coco", "terms": ""}
 """The same as in the manifest, which says what each of them is."""
 
 

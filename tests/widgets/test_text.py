@@ -1,0 +1,90 @@
+"""Objects that are named, in a real window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.words import Phrase
+from tests.fakes import KnowingSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+
+class ReadingSegmenter(KnowingSegmenter):
+    """Knows one word, and that the last of its objects is what it names."""
+
+    def phrases(self, text: str) -> list[Phrase]:
+        if "nucleus" not in text:
+            raise InputError(f"'{text}' is not known to this model; nearest: nucleus")
+        return [Phrase("nucleus", tuple(word for word in ("round", "elongated") if word in text))]
+
+    @property
+    def texts(self) -> ReadingSegmenter:
+        return self
+
+    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        (phrase,) = self.phrases(text)
+        return [Prompt((place,), text=phrase.label) for place in self.places[1:]]
+
+
+@pytest.fixture
+def reading(hand: Hand) -> Iterator[Opened]:
+    places = [Point(15, 15), Point(15, 40), Point(40, 60)]
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), ReadingSegmenter(places, radius=8))
+    yield opened
+    opened.close()
+
+
+def name(opened: Opened, text: str) -> None:
+    words = opened.widget.everything_box._words
+    opened.widget.show_tab(opened.widget.everything_box)
+    words.setFocus()
+    words.setText(text)
+    words.returnPressed.emit()
+    opened.hand.qtbot.waitUntil(lambda: not opened.widget.jobs._open)
+
+
+def test_what_is_named_is_found_filtered_and_kept_with_its_name(reading: Opened) -> None:
+    widget = reading.widget
+    name(reading, "nucleus")
+    assert "2 objects" in reading.text
+    widget.everything_box._score.setValue(0.99)
+    assert "0 objects" in reading.text
+    widget.everything_box._score.setValue(0.5)
+    widget.keep()
+    labels = widget.binding.labels
+    assert labels.data[15, 15] == 0
+    assert labels.data[15, 40] > 0
+    assert labels.data[40, 60] > 0
+    widget.objects_box.update_now()
+    assert labels.features["name"].tolist() == ["nucleus", "nucleus"]
+    assert set(labels.features["how"]) == {"text"}
+
+
+def test_attributes_choose_among_them_without_the_model(reading: Opened) -> None:
+    name(reading, "round nucleus")
+    preview = reading.widget.binding.preview.layer
+    assert preview.data[40, 60]
+    assert preview.data[15, 40]
+    name(reading, "elongated nucleus")
+    assert not preview.data.any(), "discs are not"
+
+
+def test_an_unknown_word_is_answered_in_one_line_and_changes_nothing(reading: Opened) -> None:
+    name(reading, "nucleus")
+    before = np.array(reading.widget.binding.preview.layer.data)
+    name(reading, "mitochondria")
+    assert "not known to this model; nearest: nucleus" in reading.text
+    np.testing.assert_array_equal(reading.widget.binding.preview.layer.data, before)
+
+
+def test_terms_are_remembered(reading: Opened) -> None:
+    for text in ("nucleus", "round nucleus", "nucleus"):
+        name(reading, text)
+    assert reading.widget.everything_box.terms == ["nucleus", "round nucleus"]
+    assert reading.widget.settings.get("terms") == "nucleus\nround nucleus"
