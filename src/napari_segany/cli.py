@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from napari_segany.core.errors import InputError, SeganyError
 if TYPE_CHECKING:
     from napari_segany.core.prompts import Box, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
+    from napari_segany.run.cluster import Cluster
     from napari_segany.run.segment import SegmentJob, SegmentReport
 
 # Depending on its version typer uses click or a copy of its own; this is what all of click's errors have in common.
@@ -61,6 +63,14 @@ ScoreOption = Annotated[
 ]
 StabilityOption = Annotated[
     float | None, typer.Option(min=0, max=1, help="--everything: least stability of a mask (default: the model's).")
+]
+DaskOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="--everything, --text, --propagate: work on a Dask cluster whose scheduler has this address, as "
+        "tcp://host:8786, instead of this machine alone.",
+    ),
 ]
 SmallestOption = Annotated[int | None, typer.Option(min=1, help="--everything: least number of pixels of an object.")]
 JsonOption = Annotated[Path | None, typer.Option(help="Write the rows to this file instead of showing a table.")]
@@ -189,6 +199,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     score: ScoreOption = None,
     stability: StabilityOption = None,
     smallest: SmallestOption = None,
+    dask: DaskOption = "",
     propagate: Annotated[
         bool, typer.Option("--propagate", help="Follow the objects through all slices of the stack, both ways.")
     ] = False,
@@ -237,7 +248,8 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         if tracks and not link:
             raise InputError("--tracks are of what is linked: add --link")
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks}
-        _everything(image, labels, wanted, (grid, used), _loader(model, device))
+        with _cluster(dask, model, device) as cluster:
+            _everything(image, labels, wanted, (grid, used), (_loader(model, device), cluster))
         return
     if link or tracks or any(option is not None for option in (grid, score, stability, smallest)):
         raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
@@ -245,7 +257,19 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
 
     prompts, planes = _said(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes)
-    _segment(job, propagate, _loader(model, device))
+    if dask and not propagate:
+        raise InputError("--dask belongs to --everything, --text and --propagate")
+    with _cluster(dask, model, device) as cluster:
+        _segment(job, propagate, _loader(model, device), cluster)
+
+
+def _cluster(address: str, model: str, device: str) -> AbstractContextManager[Cluster | None]:
+    """The cluster that was asked for; None for this machine."""
+    if not address:
+        return nullcontext()
+    from napari_segany.run.cluster import Cluster, loader
+
+    return Cluster(address, loader(model, device))
 
 
 def _said(
@@ -270,12 +294,14 @@ def _said(
     return prompts, tuple(named[i] for i in starts)
 
 
-def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter]) -> None:
+def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cluster: Cluster | None) -> None:
     from napari_segany.run.propagate import propagate_file
     from napari_segany.run.segment import segment_file
 
     if propagate:
-        followed = propagate_file(job, load, progress=_show_images)
+        followed = propagate_file(
+            job, load, progress=_show_images, encoder=None if cluster is None else cluster.encoder
+        )
         for z, label in followed.doubtful[:DOUBTFUL]:
             verdict = followed.verdicts[z, label]
             why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"
@@ -295,7 +321,7 @@ def _everything(
     out: Path,
     options: dict[str, Any],
     wanted: tuple[int | None, dict[str, float]],
-    load: Callable[[], Segmenter],
+    who: tuple[Callable[[], Segmenter], Cluster | None],
 ) -> None:
     from napari_segany.core.everything import Grid
     from napari_segany.run.everything import EverythingJob, segment_everything
@@ -307,7 +333,7 @@ def _everything(
     grid, changes = wanted
     job = EverythingJob(image, out, None if grid is None else Grid(grid), changes, **options)
     reports = []
-    for report in segment_everything(job, load):
+    for report in segment_everything(job, *who):
         reports.append(report)
         if report.problem:
             typer.echo(f"napari-segany: {' '.join(report.problem.split())}", err=True)

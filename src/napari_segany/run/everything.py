@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Candidate, Filters, Grid, everything, filters_of, kept, painted
 from napari_segany.core.link import Linker, relabelled
+from napari_segany.core.planes import Stack
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.run.export import LabelledObject, export_labels
 from napari_segany.run.images import PICTURES, TIFF, ImageFile, read_image, reading
@@ -77,7 +79,20 @@ class ImageReport:
     problem: str = ""
 
 
-def segment_everything(job: EverythingJob, load: Callable[[], Segmenter]) -> Iterator[ImageReport]:
+Seen = tuple[np.ndarray, Sequence[LabelledObject]]
+"""Labels (y, x) of a plane, from 1, and what is known of its objects."""
+
+
+class Spread(Protocol):
+    """Who looks at planes elsewhere."""
+
+    def looks(self, image: Path, count: int, job: EverythingJob, filters: Filters) -> Iterator[Seen]:
+        """What is found on each of the planes of an image, in their order."""
+
+
+def segment_everything(
+    job: EverythingJob, load: Callable[[], Segmenter], spread: Spread | None = None
+) -> Iterator[ImageReport]:
     """Segment all that is to be seen in an image or in all images of a folder.
 
     For NAME.tif there are NAME_labels.tif, NAME_masks.json (COCO, run lengths) and, written last, NAME_objects.csv; an
@@ -89,6 +104,8 @@ def segment_everything(job: EverythingJob, load: Callable[[], Segmenter]) -> Ite
         What to do.
     load : callable
         Makes the segmenter; called once everything else is known to be in order.
+    spread : Spread, optional
+        Who looks at the planes; by default this process.
 
     Yields
     ------
@@ -109,12 +126,16 @@ def segment_everything(job: EverythingJob, load: Callable[[], Segmenter]) -> Ite
     filters = _filters(segmenter, job.changes)
     look = looker(segmenter, job, filters)
     _settle(job, segmenter, filters)
+
+    def looks(image: Path, stack: Stack) -> Iterator[Seen]:
+        return _here(image, stack, look) if spread is None else spread.looks(image, len(stack), job, filters)
+
     for image, name in images.items():
         if (job.out / f"{name}_objects.csv").is_file():
             yield ImageReport(image, -1)
             continue
         try:
-            count = _segment(image, job, look, name)
+            count = _segment(image, job, looks, name)
         except InputError as error:
             yield ImageReport(image, 0, str(error))
         else:
@@ -205,18 +226,24 @@ def looker(segmenter: Segmenter, job: EverythingJob, filters: Filters) -> Look:
     return named_objects
 
 
-def _segment(image: Path, job: EverythingJob, look: Look, name: str) -> int:
+def _here(image: Path, stack: Stack, look: Look) -> Iterator[Seen]:
+    for number in range(len(stack)):
+        with reading(image):
+            plane = stack.plane(number)
+        found, objects = look(plane)
+        yield found, [described(one, place) for place, one in enumerate(objects, start=1)]
+
+
+def _segment(image: Path, job: EverythingJob, looks: Callable[[Path, Stack], Iterator[Seen]], name: str) -> int:
     file = read_image(image)
     with reading(image):
         stack = file.stack()
     with scratch(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
         objects: list[LabelledObject] = []
-        for number in range(len(stack)):
-            with reading(image):
-                plane = stack.plane(number)
-            found, here = look(plane)
-            labels[number] = np.where(found, found + len(objects), 0)
-            objects += [described(one, len(objects) + place) for place, one in enumerate(here, start=1)]
+        for number, (found, here) in enumerate(looks(image, stack)):
+            before = len(objects)
+            labels[number] = np.where(found, found + before, 0)
+            objects += [replace(one, label=one.label + before) for one in here]
         if job.link:
             objects = _link(labels, stack.shape[-1] if stack.shape else 1, objects)
         whole = labels.reshape(stack.shape + stack.plane_shape)

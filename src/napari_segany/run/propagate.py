@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,13 +12,15 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import paintable
 from napari_segany.core.planes import Stack
 from napari_segany.core.propagate import Known, propagate
-from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.verdicts import Gates, Verdict
 from napari_segany.run.clicks import PlacedPrompt
 from napari_segany.run.images import reading
 from napari_segany.run.labels import write_labels
 from napari_segany.run.scratch import scratch
 from napari_segany.run.segment import TOGETHER, SegmentJob, SegmentReport, prepared
+
+Embed = Callable[[int], ImageEmbedding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ def propagate_file(
     load: Callable[[], Segmenter],
     gates: Gates | None = None,
     progress: Callable[[int], None] | None = None,
+    encoder: Callable[[Path, Stack], Embed] | None = None,
 ) -> PropagateReport:
     """Segment the objects that were asked for, follow them through the stack, and write their labels.
 
@@ -60,6 +64,8 @@ def propagate_file(
         When an object is lost.
     progress : callable, optional
         Called with the number of each plane that is done.
+    encoder : callable, optional
+        From the image and its planes to what gives their embeddings; by default the segmenter encodes them.
 
     Raises
     ------
@@ -77,12 +83,14 @@ def propagate_file(
     painted = {one.label: 0 for one in placed}
     verdicts: dict[tuple[int, int], Verdict] = {}
     shape = (len(stack), *stack.plane_shape)
+    embed = None if encoder is None else encoder(job.image, stack)
+    follow = Follow(segmenter, stack, gates, embed)
     with scratch(job.labels.parent, shape, max(painted)) as labels:
         for numbers, group in _series(stack, placed):
             with reading(job.image):
                 known = _known(segmenter, stack, group)
                 _paint(labels, known, painted)
-                for plane, masks, judged in _followed(segmenter, stack, known, numbers, gates):
+                for plane, masks, judged in follow.through(known, numbers):
                     _paint(labels, {plane: masks}, painted)
                     verdicts |= {(plane, label): verdict for label, verdict in judged.items()}
                     if progress is not None:
@@ -119,13 +127,21 @@ def _known(segmenter: Segmenter, stack: Stack, placed: Sequence[PlacedPrompt]) -
     return known
 
 
-def _followed(
-    segmenter: Segmenter, stack: Stack, known: Known, numbers: range, gates: Gates | None
-) -> Iterator[tuple[int, dict[int, np.ndarray], dict[int, Verdict]]]:
-    if not known:
-        return
-    for plane, masks, verdicts in propagate(segmenter, stack, known, numbers, gates):
-        yield plane, {label: mask.pixels for label, mask in masks.items()}, verdicts
+@dataclass(frozen=True, slots=True, eq=False)
+class Follow:
+    """How objects are followed: who is asked, on what, and where embeddings come from."""
+
+    segmenter: Segmenter
+    stack: Stack
+    gates: Gates | None
+    embed: Embed | None
+
+    def through(self, known: Known, numbers: range) -> Iterator[tuple[int, dict[int, np.ndarray], dict[int, Verdict]]]:
+        """Masks and verdicts plane by plane; nothing where nothing is known."""
+        if not known:
+            return
+        for plane, masks, verdicts in propagate(self.segmenter, self.stack, known, numbers, self.gates, self.embed):
+            yield plane, {label: mask.pixels for label, mask in masks.items()}, verdicts
 
 
 def _paint(labels: np.ndarray, known: Known, painted: dict[int, int]) -> None:
