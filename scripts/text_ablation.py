@@ -29,7 +29,7 @@ from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text_prompt import TextPromptHead
 from napari_segany.models.texts import Texts
 from napari_segany.training.text import head_parts
-from napari_segany.training.text_head import TEXT, Bank, HeadConfig, HeadTask, Speaker, make_bank
+from napari_segany.training.text_head import Bank, HeadConfig, HeadTask, Speaker, make_bank
 
 PLAIN = {"noise": 0.0, "centring": False, "text_share": 0.0}
 RUNS = {
@@ -80,12 +80,10 @@ def trained(sam: Sam, bank: Bank, paths: list[Path], config: HeadConfig, steps: 
     batches = Speaker(paths, bank, config, sam.image_size / sam.mask_size[0]).batches(0, 0)
     for step, batch in enumerate(islice(batches, steps)):
         optimizer.param_groups[0]["lr"] = 1e-3 * min(1, (step + 1) / 20, (steps - step) / (0.7 * steps))
-        vectors = task._vectors(head, batch["vector"], batch["image"], torch.Generator().manual_seed(step))
-        rows = torch.nonzero(batch["kind"] == TEXT)[:, 0]
         features = {"image_embed": batch["feature_image_embed"].float()}
-        _, where, there = task._found(head, features, batch, vectors, rows)
+        where, there = task._everywhere(head, features, batch, torch.Generator().manual_seed(step))
         optimizer.zero_grad()
-        (where + 0.3 * there).backward()
+        (where + 0.5 * there).backward()
         optimizer.step()
     return head.eval()
 

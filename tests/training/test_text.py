@@ -200,7 +200,7 @@ class TestHead:
         ("change", "images"), [({"text_share": 0.0}, True), ({"text_share": 1.0, "absent": 1.0}, False)]
     )
     def test_each_bridge_can_be_switched(self, views, bank, change, images):
-        speaker = Speaker(views, bank, HeadConfig(drop=0.0, **change), 2.0)
+        speaker = Speaker(views, bank, HeadConfig(drop=0.0, found_steps=0, **change), 2.0)
         batch = next(speaker.batches(0, 0))
         texts = batch["kind"] == TEXT
         assert texts.any()
@@ -221,7 +221,7 @@ class TestHead:
             assert torch.allclose(made[:1], head.centred(vectors[:1], image=True)) == (noise == 0)
 
     def test_prompts_mean_what_they_say(self, views, bank):
-        speaker = Speaker(views, bank, HeadConfig(), 2.0)
+        speaker = Speaker(views, bank, HeadConfig(found_steps=0), 2.0)
         for step in range(6):
             batch = next(speaker.batches(3, step))
             assert len(batch["kind"]) == len(batch["target"]) == len(batch["vector"])
@@ -232,7 +232,7 @@ class TestHead:
 
     @pytest.mark.parametrize("step", [0, 1])
     def test_two_steps_lower_the_loss(self, sam, views, bank, step):
-        config = HeadConfig(whole=1, close=2, noise=0.0)
+        config = HeadConfig(whole=1, close=2, noise=0.0, found_steps=0)
         task = task_of(sam, bank, config)
         batch = next(Speaker(views, bank, config, 2.0).batches(0, step))
         before = copy.deepcopy(sam.state_dict())
@@ -250,12 +250,23 @@ class TestHead:
     def test_a_run_resumes_and_what_it_wrote_is_read(self, tmp_path, clip, monkeypatch):
         monkeypatch.setattr(text, "load_clip", lambda *_: clip)
         config = tmp_path / "head.toml"
-        table = 'trains = "head"\nsynthetic = 4\n[sources]\nsynthetic = [2, 2]\n[task]\nwhole = 1\nclose = 1\n'
+        table = 'trains = "head"\nsynthetic = 4\n[sources]\nsynthetic = [2, 2]\n'
+        table += "[task]\nwhole = 1\nclose = 1\nfound_steps = 1\n"
         for steps in (1, 2):
             config.write_text(f"{table}[loop]\nsteps = {steps}\nsave_every = 1\nlog_every = 1\nworkers = 0\n")
             path = text.train_text(config, tmp_path, tmp_path / "out", torch.device("cpu"))
         assert [json.loads(line)["step"] for line in (tmp_path / "out/log.jsonl").read_text().splitlines()] == [1, 2]
         assert load_texts(TinySam().mask_decoder, path, torch.device("cpu")).head.tokens == 2
+
+    def test_every_name_is_asked_for_on_whole_pictures(self, sam, views, bank):
+        config = HeadConfig(found_steps=5)
+        batch = next(Speaker(views, bank, config, 2.0).batches(0, 0))
+        assert batch["all_there"].shape == (2 * config.whole, len(bank.texts))
+        absent = batch["all_there"] == 0
+        assert not batch["all_target"][absent].any()
+        assert (batch["all_target"][batch["all_there"] == 1].flatten(1).sum(1) > 0).all()
+        result = task_of(sam, bank, config).training_forward(batch, 0)
+        assert set(result) == {"loss", "where", "there"}
 
     def test_vectors_are_computed_once(self, clip, views, bank, monkeypatch):
         monkeypatch.setattr(clip, "image_vectors", lambda *_, **__: pytest.fail("they were there"))

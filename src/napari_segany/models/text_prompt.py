@@ -51,7 +51,7 @@ class TextPromptHead(nn.Module):
             nn.Conv2d(96, KEY_DIM, 1),
         )
         self.level = nn.Linear(width, 1)
-        self.seen = nn.Sequential(nn.Linear(2 * KEY_DIM + 2, 64), nn.GELU(), nn.Linear(64, 1))
+        self.seen = nn.Sequential(nn.Linear(5 * KEY_DIM + 2, 96), nn.GELU(), nn.Linear(96, 1))
 
     def centred(self, vectors: Tensor, *, image: bool = False) -> Tensor:
         """Vectors (B, d) of texts, or of image crops, without the mean of their kind, of length 1."""
@@ -94,8 +94,19 @@ class TextPromptHead(nn.Module):
         shares = relevance.sigmoid() * valid
         mean = shares.flatten(1).sum(1) / valid.flatten(1).sum(1).clamp_min(1)
         most = shares.flatten(1).amax(1)
-        evidence = torch.cat([there * query, there, mean[:, None], most[:, None]], dim=1)
+        # What kind of picture it is tells much of what can be on it.
+        kind = _moments(keys, valid[: len(keys)]).expand(len(query), -1)
+        evidence = torch.cat([query, there * query, there, kind, mean[:, None], most[:, None]], dim=1)
         return relevance, self.seen(evidence)[:, 0]
+
+
+def _moments(keys: Tensor, valid: Tensor) -> Tensor:
+    """Mean and deviation of features (B, K, h, w) over what is picture, (B, h, w): (B, 2 K)."""
+    share = valid[:, None].to(keys.dtype)
+    count = share.flatten(2).sum(2).clamp_min(1)
+    mean = (keys * share).flatten(2).sum(2) / count
+    variance = ((keys - mean[..., None, None]).square() * share).flatten(2).sum(2) / count
+    return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)
 
 
 def rough_mask(relevance: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from napari_segany.core.errors import InputError
 from napari_segany.models.clip import EMBEDDED, build_towers, load_clip, short_tokenizer
@@ -128,9 +129,7 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     parts = head_parts(sam, bank, config)
     start = str(table.get("start", ""))
     if start:
-        # The means belong to the vectors of this run's CLIP.
-        state = {key: value.float() for key, value in load_state(start).items() if not key.endswith("_mean")}
-        parts.load_state_dict(state, strict=False)
+        parts.load_state_dict(fitting(load_state(start), parts), strict=False)
     task = HeadTask(sam, parts, config, torch.from_numpy(bank.spread))
     identity = {"seed": seed, "model": model, "clip": name, "start": start}
     loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)
@@ -144,6 +143,12 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
         "clip": name,
     }
     return save_head(loop.average, about, folder / "weights.safetensors")
+
+
+def fitting(state: dict[str, Tensor], parts: torch.nn.Module) -> dict[str, Tensor]:
+    """Of earlier weights those to begin with; the means of the vectors belong to this run's CLIP."""
+    own = {key: value.shape for key, value in parts.state_dict().items() if not key.endswith("_mean")}
+    return {key: value.float() for key, value in state.items() if own.get(key) == value.shape}
 
 
 def stored_views(

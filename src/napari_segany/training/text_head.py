@@ -34,6 +34,9 @@ class HeadConfig:
 
     Parameters
     ----------
+    found_steps : int
+        First steps with relevance and presence alone; they cost little, and the rough masks that the decoder gets later
+        come from them.
     noise : float
         Length of the noise that is added to image vectors of length 1, of the shape in which vectors of one name
         differ; 0 for none.
@@ -53,6 +56,7 @@ class HeadConfig:
         Prompts for each close view; one more for each of a whole picture.
     """
 
+    found_steps: int = 400
     noise: float = 0.7
     centring: bool = True
     text_share: float = 0.5
@@ -174,8 +178,9 @@ class Speaker:
         """Endless batches from a step on."""
         while True:
             rng = np.random.default_rng((seed, step))
-            kind = "close" if step % 2 and self.paths["close"] else "whole"
-            count = getattr(self.config, kind)
+            first = step < self.config.found_steps
+            kind = "close" if step % 2 and self.paths["close"] and not first else "whole"
+            count = getattr(self.config, kind) * (2 if first else 1)
             # Sources come equally often, however many views they have.
             sources = sorted({path.stem.split("-")[0] for path in self.paths[kind]})
             drawn = [str(rng.choice(sources)) for _ in range(count)]
@@ -186,8 +191,35 @@ class Speaker:
                 for k, (path, view) in enumerate(zip(chosen, views, strict=True))
                 for one in self._of(k, path, view, rng)
             ]
-            yield _batch(views, said)
+            batch = _batch(views, said)
+            yield batch | self._all(chosen, views, rng) if kind == "whole" else batch
             step += 1
+
+    def _all(self, paths: Sequence[Path], views: Sequence[View], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Every name for every view: a vector, where it is on the grid of the embedding, and whether it is there."""
+        names = list(self.bank.texts)
+        cells = views[0].features["image_embed"].shape[-2:]
+        factor = views[0].levels.shape[-1] // cells[1]
+        vectors, images, targets, there = [], [], [], []
+        for path, view in zip(paths, views, strict=True):
+            present = view.present
+            for name in names:
+                own = [i for i, (v, k) in enumerate(view.objects) if _is(view.names[v].get(k, ""), name)]
+                vector, image = self._vector(name, self.bank.own[path.stem][own], rng)
+                vectors.append(vector)
+                images.append(image)
+                mask = view.union(name) if name in present else np.zeros(view.levels.shape[1:], bool)
+                targets.append(mask.reshape(cells[0], factor, cells[1], factor).mean((1, 3)))
+                # Where not all is labelled, nobody knows whether something else is in the background.
+                unknown = name in view.undecided or (name == BACKGROUND and not view.complete)
+                there.append(-1 if unknown else int(name in present))
+        shape = (len(views), len(names))
+        return {
+            "all_vector": torch.from_numpy(np.stack(vectors).astype(np.float32)).unflatten(0, shape),
+            "all_image": torch.tensor(images).unflatten(0, shape),
+            "all_target": torch.from_numpy(np.stack(targets).astype(np.float32)).unflatten(0, shape),
+            "all_there": torch.tensor(there).unflatten(0, shape),
+        }
 
     def _of(self, k: int, path: Path, view: View, rng: np.random.Generator) -> Iterator[_Said]:
         own = self.bank.own[path.stem]
@@ -289,12 +321,14 @@ class HeadTask:
         features = {k.removeprefix("feature_"): v.float() for k, v in batch.items() if k.startswith("feature_")}
         losses: list[Tensor] = []
         log: dict[str, Tensor] = {}
-        rough = None
-        rows = torch.nonzero(batch["kind"] == TEXT)[:, 0]
-        if len(rows):
-            rough, where, there = self._found(head, features, batch, vectors, rows)
-            losses += [where, 0.3 * there]
+        if "all_there" in batch:
+            where, there = self._everywhere(head, features, batch, generator)
+            losses += [where, 0.5 * there]
             log |= {"where": where.detach(), "there": there.detach()}
+            if step < self.config.found_steps:
+                return {"loss": torch.stack(losses).sum(), **log}
+        rows = torch.nonzero(batch["kind"] == TEXT)[:, 0]
+        rough = self._rough(head, features, batch, vectors, rows) if len(rows) else None
         for kind, name in ((TEXT, "text"), (BOTH, "both"), (CLICK, "click")):
             rows = torch.nonzero(batch["kind"] == kind)[:, 0]
             if len(rows):
@@ -344,24 +378,42 @@ class HeadTask:
         shown = real[:, 0] if kind != CLICK else real[:, 1:].gather(1, scores[:, 1:].argmax(1, keepdim=True))[:, 0]
         return (each + 2 * calibration).mean(), (shown * present).sum() / present.sum().clamp_min(1)
 
-    def _found(
+    def _rough(
         self,
         head: TextPromptHead,
         features: dict[str, Tensor],
         batch: dict[str, Tensor],
         vectors: Tensor,
         rows: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The map as a rough mask (B, 1, h, w), and losses of the map and of the presence."""
+    ) -> Tensor:
+        """The maps of texts alone as rough masks (B, 1, h, w)."""
         image = features["image_embed"][batch["view"][rows]]
-        target = F.adaptive_avg_pool2d(batch["target"][rows][:, None].float(), (image.shape[-2], image.shape[-1]))[:, 0]
-        step = batch["target"].shape[-1] / image.shape[-1]
-        cells = torch.ceil(batch["cells"][batch["view"][rows]] / step)
-        grid = [torch.arange(n, device=rows.device) for n in image.shape[-2:]]
-        valid = (grid[0] < cells[:, :1])[:, :, None] & (grid[1] < cells[:, 1:])[:, None]
-        relevance, presence = head.found(vectors[rows], image, valid)
-        each = F.binary_cross_entropy_with_logits(relevance.float(), target, reduction="none") * valid
-        where = each.flatten(1).sum(1) / valid.flatten(1).sum(1).clamp_min(1)
-        there = (target.flatten(1).sum(1) > 0).float()
-        rough = rough_mask(relevance, valid, (batch["target"].shape[-2], batch["target"].shape[-1]))
-        return rough, where.mean(), F.binary_cross_entropy_with_logits(presence.float(), there)
+        valid = _valid(batch, image)[batch["view"][rows]]
+        relevance, _ = head.found(vectors[rows], image, valid)
+        return rough_mask(relevance, valid, (batch["target"].shape[-2], batch["target"].shape[-1]))
+
+    def _everywhere(
+        self, head: TextPromptHead, features: dict[str, Tensor], batch: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of the relevance and of the presence of every name; what is there weighs as much as what is not."""
+        image = features["image_embed"]
+        valid = _valid(batch, image)
+        where, there = [], []
+        for k in range(len(image)):
+            vectors = self._vectors(head, batch["all_vector"][k], batch["all_image"][k], generator)
+            relevance, presence = head.found(vectors, image[k : k + 1], valid[k : k + 1])
+            each = F.binary_cross_entropy_with_logits(relevance.float(), batch["all_target"][k], reduction="none")
+            each = (each * valid[k]).flatten(1).sum(1) / valid[k].sum().clamp_min(1)
+            truth = batch["all_there"][k]
+            sure = F.binary_cross_entropy_with_logits(presence.float(), truth.clamp_min(0).float(), reduction="none")
+            for values, found in ((each, where), (sure, there)):
+                found += [values[truth == state].mean() for state in (0, 1) if bool((truth == state).any())]
+        return torch.stack(where).mean(), torch.stack(there).mean()
+
+
+def _valid(batch: dict[str, Tensor], image: Tensor) -> Tensor:
+    """Which cells of embeddings (V, C, h, w) are picture: (V, h, w) bool."""
+    step = batch["target"].shape[-1] / image.shape[-1]
+    cells = torch.ceil(batch["cells"] / step)
+    rows, columns = (torch.arange(n, device=cells.device) for n in image.shape[-2:])
+    return (rows < cells[:, :1])[:, :, None] & (columns < cells[:, 1:])[:, None]
