@@ -17,8 +17,9 @@ from qtpy.QtCore import QEventLoop, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_segany.core.prompts import Point
 from napari_segany.core.simulate import centre_point
-from napari_segany.sample_data import nuclei
+from napari_segany.sample_data import nuclei, nuclei_stack
 from napari_segany.widgets.segany import SeganyWidget
 
 SIZE = (1280, 720)
@@ -77,13 +78,27 @@ class Tour:
 
 
 def walk(tour: Tour) -> None:
-    """From the empty window to labels, objects and files."""
+    """All of it."""
+    truth = begin(tour)
+    one_and_all(tour, truth)
+    rest(tour)
+    stack(tour)
+
+
+def begin(tour: Tour) -> np.ndarray:
+    """The empty window, and with an image; gives the truth of it."""
     widget = tour.widget
     tour.picture("empty")
     (image, options, _), (truth, *_) = nuclei()
     tour.viewer.add_image(image, **options)
     tour.wait(lambda: len(widget.answers.cache))
     tour.picture("ready")
+    return truth
+
+
+def one_and_all(tour: Tour, truth: np.ndarray) -> None:
+    """Hint, candidates, a mask that is kept, a stroke, everything."""
+    widget = tour.widget
     places = [centre_point(truth == label) for label in np.unique(truth)[1:]]
     inner = [p for p in places if 60 < p.y < truth.shape[0] - 60 and 60 < p.x < truth.shape[1] - 60]
     first, second = inner[0], inner[1]
@@ -99,14 +114,65 @@ def walk(tour: Tour) -> None:
     tour.click(second.y, second.x)
     widget.keep()
     tour.picture("kept")
+    stroke(tour, inner[2])
+    tour.picture("brush")
+    widget.discard()
+    widget.prompt_box.take("Points")
     widget.find_everything()
     tour.wait(lambda: widget.finder.found is not None)
     tour.picture("everything")
     widget.keep()
-    for name, box in {"objects": widget.objects_box, "export": widget.export_box}.items():
+
+
+def stroke(tour: Tour, place: Point) -> None:
+    """Paint roughly over an object."""
+    tour.widget.prompt_box.take("Brush")
+    tour.move(place.y - 4, place.x)
+    QTest.mousePress(tour.canvas, Qt.MouseButton.LeftButton, pos=tour.place(place.y - 4, place.x))
+    for down in (-2, 0, 2, 4):
+        QTest.mouseMove(tour.canvas, tour.place(place.y + down, place.x))
+        tour.rest(0.05)
+    QTest.mouseRelease(tour.canvas, Qt.MouseButton.LeftButton, pos=tour.place(place.y + 4, place.x))
+    session = tour.widget.session
+    tour.wait(lambda: session.result is not None and not session.waiting)
+
+
+def rest(tour: Tour) -> None:
+    """What the model sees, the list of objects, files, keys, and the light theme."""
+    widget = tour.widget
+    for name, box in {
+        "picture": widget.picture_box,
+        "objects": widget.objects_box,
+        "export": widget.export_box,
+    }.items():
         widget.show_tab(box)
         tour.rest(1)
         tour.picture(name)
+    tour.viewer.theme = "light"
+    widget.show_tab(widget.everything_box)
+    tour.rest(1)
+    tour.picture("light")
+    tour.viewer.theme = "dark"
+
+
+def stack(tour: Tour) -> None:
+    """Objects of one slice on the others."""
+    widget = tour.widget
+    tour.viewer.layers.clear()
+    (image, options, _), (truth, *_) = nuclei_stack()
+    tour.viewer.add_image(image, **options)
+    middle = len(truth) // 2
+    tour.viewer.dims.set_point(0, middle * float(tour.viewer.layers[0].scale[0]))
+    tour.rest(1)
+    tour.wait(lambda: len(widget.answers.cache))
+    widget.find_everything()
+    tour.wait(lambda: widget.finder.found is not None)
+    widget.keep()
+    widget.follow()
+    tour.wait(lambda: "Followed" in widget.stack_box.text, 300)
+    tour.rest(1)
+    widget.show_doubtful()
+    tour.picture("stack")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from napari.layers import Labels
 
-from napari_segany.core.verdicts import DROP, LOST, Verdict
+from napari_segany.core.verdicts import DROP, LOST, SPLIT, Verdict
 from napari_segany.core.views import View
 from napari_segany.layers.slices import Followed, planes_along
 
@@ -29,7 +29,7 @@ def followed() -> tuple[Followed, Labels]:
     labels.data[:, 2:5, 2:5] = 1
     known = Followed()
     for z, sure in ((0, 0.9), (1, 0.3), (2, 0.8), (4, 0.9), (5, 0.5), (6, 0.9)):
-        known.note(labels, plane(z), {1: Verdict(sure, (DROP,) if z == 2 else ())})
+        known.note(labels, plane(z), {1: Verdict(sure, (SPLIT,) if z == 2 else (DROP,) if z == 4 else ())})
     return known, labels
 
 
@@ -50,5 +50,5 @@ def test_the_worst_comes_first_and_what_was_mended_is_no_matter_of_doubt() -> No
     assert shown == [1, 5, 2, 1], "then from the start"
     labels.data[1, 2, 2] = 0
     assert [view.position[0] for _, view in known.doubtful(labels, 0.6)] == [5, 2]
-    assert known.remark(1, 0.6) == "unsure on 2 slices, overlap drop"
+    assert known.remark(1, 0.6) == "unsure on 3 slices, overlap drop, split"
     assert Followed().next_doubtful(labels, 0.6) is None

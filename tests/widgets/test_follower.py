@@ -82,7 +82,7 @@ def test_doubtful_slices_are_shown_and_what_was_mended_is_kept(stack: Opened) ->
     other.verdicts[1, first] = type(other.verdicts[1, first])(0.2, ("area jump",))
     stack.hand.press("shift+n")
     assert stack.viewer.dims.current_step[0] == 7
-    assert "expected IoU 0.20 (area jump)" in stack.text
+    assert "expected IoU 0.20 (area jump)" in widget.stack_box.text
     assert place[1].position[0] == 4
     # mended by hand, it is fixed, and what lies between is found again from both sides
     labels.data[7] = 0

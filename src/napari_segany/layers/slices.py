@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from napari.layers import Labels
 
-from napari_segany.core.verdicts import LOST, Verdict
+from napari_segany.core.verdicts import LOST, MERGE, SPLIT, Verdict
 from napari_segany.core.views import View
 
 Place = tuple[int, View]
@@ -87,15 +87,11 @@ class Followed:
             self._marks.pop(place, None)
 
     def doubtful(self, labels: Labels, below: float) -> list[Place]:
-        """Where somebody should look: what is flagged or less sure, as it was found, the worst first.
+        """Where somebody should look: what is less sure, split or merged, as it was found, the worst first.
 
         An object that came to its end is no matter of doubt unless it is there again later, and then it was filled.
         """
-        there = [
-            (verdict.confidence, place)
-            for place, verdict in self.verdicts.items()
-            if LOST not in verdict.flags and (verdict.flags or verdict.confidence < below)
-        ]
+        there = [(verdict.confidence, place) for place, verdict in self.verdicts.items() if _doubted(verdict, below)]
         there.sort(key=lambda one: one[0])
         return [place for _, place in there if self.untouched(labels, place)]
 
@@ -113,10 +109,15 @@ class Followed:
     def remark(self, label: int, below: float) -> str:
         """What is to be said of an object in the table; empty for nothing."""
         own = [(view, verdict) for (one, view), verdict in self.verdicts.items() if one == label]
-        unsure = sum(LOST not in verdict.flags and verdict.confidence < below for _, verdict in own)
+        unsure = sum(_doubted(verdict, below) for _, verdict in own)
         flags = sorted({flag for _, verdict in own for flag in verdict.flags if flag != LOST})
         said = [f"unsure on {unsure} slices"] if unsure else []
         return ", ".join([*said, *flags])
+
+
+def _doubted(verdict: Verdict, below: float) -> bool:
+    asks = {SPLIT, MERGE} & set(verdict.flags)
+    return LOST not in verdict.flags and (verdict.confidence < below or bool(asks))
 
 
 def _mark(pixels: np.ndarray) -> int:

@@ -162,7 +162,7 @@ class Follower(QObject):
         for label in sorted({label for masks in self._walk.known.values() for label in masks}):
             self.remarked.emit(label, self.followed.remark(label, DOUBT))
         doubtful = len(self.followed.doubtful(self._binding.labels, DOUBT))
-        what = f"{doubtful} places should be looked at: Shift+N." if doubtful else "Nothing in it is doubtful."
+        what = f"{doubtful} places to look at, the worst first: Shift+N." if doubtful else "Nothing in it is doubtful."
         self._box.show_state(f"Followed. {what}", doubtful=doubtful, followed=True)
         self.said.emit(f"Followed. {what}")
 
@@ -178,15 +178,16 @@ class Follower(QObject):
             return
         found = self.followed.next_doubtful(self._binding.labels, DOUBT)
         if found is None:
-            self.said.emit("Nothing doubtful is left.")
+            self._box.show_state("Nothing doubtful is left.", doubtful=0, followed=self._began is not None)
             return
         label, view = found
         self._binding.go_to(view)
         self._binding.labels.selected_label = label
         verdict = self.followed.verdicts[found]
         flags = f" ({', '.join(verdict.flags)})" if verdict.flags else ""
+        # below the buttons, for the line of the status soon tells that the slice is ready
         said = f"Object {label}: expected IoU {verdict.confidence:.2f}{flags}. U changes it; Shift+G follows it anew."
-        self.said.emit(said)
+        self._box.show_state(said, doubtful=1, followed=self._began is not None)
 
     def withdraw(self) -> None:
         """Undo all that was followed last, and whatever came after it."""
