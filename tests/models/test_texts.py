@@ -14,7 +14,7 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.words import TERMS, Phrase, UnknownWord, Vocabulary
 from napari_segany.models.closer import CloserSegmenter
-from napari_segany.models.sam_segmenter import SamSegmenter, combined
+from napari_segany.models.sam_segmenter import SamSegmenter, chosen_by, combined
 from napari_segany.models.text_prompt import TextPromptHead
 from napari_segany.models.texts import Texts, about_embedded, load_texts
 from napari_segany.models.tiny import TinySam
@@ -86,6 +86,19 @@ def test_text_and_click_go_the_way_of_a_click(texted, embedding):
         np.testing.assert_array_equal(one.logits, other.logits)
     refined = texted.segment(embedding, [Prompt((point, Point(10, 10, False)), text="cell", mask=both[0].logits)])
     assert len(refined[0]) == 1
+
+
+def test_a_text_chooses_among_what_a_click_means():
+    def disc(radius: int, score: float) -> Mask:
+        y, x = np.mgrid[:40, :40]
+        return Mask((y - 20) ** 2 + (x - 20) ** 2 <= radius**2, score, np.zeros((4, 4), np.float32), 1.0)
+
+    meanings = [disc(5, 0.8), disc(10, 0.79), disc(18, 0.5)]
+    chosen = chosen_by(disc(11, 0.6), meanings)
+    assert [mask.pixels.sum() for mask in chosen] == [meanings[k].pixels.sum() for k in (1, 0, 2)]
+    assert chosen[0].score == pytest.approx((0.79 + 0.6) / 2)
+    unmoved = chosen_by(disc(0, 0.1), [disc(5, 0.8), disc(10, 0.79)])
+    assert unmoved[0].pixels.sum() == meanings[0].pixels.sum()
 
 
 def test_what_follows_not_is_taken_away(texted, embedding):

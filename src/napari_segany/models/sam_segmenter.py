@@ -26,6 +26,8 @@ from napari_segany.models.texts import Found, Texts
 BATCH = 64
 PRESENT = 0.5
 """Of what is less surely there, nothing is looked for."""
+AGREEMENT = 0.3
+"""What it counts for one of the meanings of a click to agree with the text; chosen on images of train/."""
 RELEVANT = 0.4
 """Where the relevance is lower, nothing is looked for."""
 
@@ -264,11 +266,33 @@ def texted(
         avoided = dict.fromkeys(name for phrase in phrases for name in phrase.avoided)
         parts += [(number, False, replace(prompt, text=name)) for name in avoided]
     answers = segmenter.segment_plain(embedding, [part for _, _, part in parts], candidates, -math.inf)
+    # A lone click is answered as it is without a text, and the text chooses among what it may mean.
+    lone = {
+        k: click for k, (_, _, part) in enumerate(parts) if part.text and (click := replace(part, text="")).ambiguous
+    }
+    clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
+    for k, masks in zip(lone, clicks, strict=True):
+        answers[k] = chosen_by(answers[k][0], masks)[: candidates or 1]
     joined: list[list[Mask]] = [[] for _ in prompts]
     for (number, meant, _), masks in zip(parts, answers, strict=True):
         before = joined[number]
         joined[number] = [combined(*pair, meant=meant) for pair in zip(before, masks, strict=True)] if before else masks
     return [[mask for mask in masks if mask.score >= at_least] for masks in joined]
+
+
+def chosen_by(text: Mask, masks: Sequence[Mask]) -> list[Mask]:
+    """What a click may mean, the likeliest first in the light of what text and click together mean.
+
+    The score of each is the mean of what the model predicts for it and for the text: low where the click is on
+    something else than what the text says.
+    """
+
+    def agreement(mask: Mask) -> float:
+        union = int(np.count_nonzero(mask.pixels | text.pixels))
+        return int(np.count_nonzero(mask.pixels & text.pixels)) / union if union else 0.0
+
+    order = sorted(masks, key=lambda mask: -(mask.score + AGREEMENT * agreement(mask)))
+    return [replace(mask, score=(mask.score + text.score) / 2) for mask in order]
 
 
 def combined(first: Mask, second: Mask, *, meant: bool) -> Mask:
