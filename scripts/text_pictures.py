@@ -16,12 +16,11 @@ import numpy as np
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from napari_segany.core.everything import filters_of
 from napari_segany.core.metrics import instance_scores
 from napari_segany.experiments.text import Asked, asked_planes
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.run.text import Named, find_named, settled
+from napari_segany.run.text import Named, find_named, settled, text_filters
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
 SIDE = 420
@@ -41,7 +40,7 @@ WORST = ("worst", "dsb2018", "nucleus", 30)
 def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> Named:
     """What a text finds on a plane."""
     found = [one for _, batch in find_named(segmenter, plane, text) for one in batch]
-    return settled(plane, found, segmenter.known_texts().phrases(text), filters_of(segmenter))
+    return settled(plane, found, segmenter.known_texts().phrases(text), text_filters(segmenter))
 
 
 def drawn(plane: np.ndarray, named: Named) -> Image.Image:

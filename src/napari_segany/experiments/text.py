@@ -26,7 +26,7 @@ from napari_segany.experiments.clicks import TOGETHER
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
 from napari_segany.run.images import read_image
-from napari_segany.run.text import ranked, settled
+from napari_segany.run.text import ranked, settled, text_filters
 
 METHODS = ("text", "crops", "otsu", "mask")
 """Ways to find what a name means: text prompts on seeds, automatic masks by their crops, Otsu's brighter or darker
@@ -286,7 +286,7 @@ class _Bench:
             return label(mask.pixels), presence
         text = known[0].label
         found = [one for _, batch in everything(self.segmenter, plane, embedding=embedding, text=text) for one in batch]
-        return settled(plane, found, known, filters_of(self.segmenter)).labels, presence
+        return settled(plane, found, known, text_filters(self.segmenter)).labels, presence
 
     def rows(self) -> Iterator[Row]:
         """The figures, a row for each set, class and method, and one of all."""
@@ -381,7 +381,7 @@ def attribute_rows(
             batches = everything(segmenter, one.plane, text="; ".join(ask.label for ask in asks))
             candidates = [candidate for _, batch in batches for candidate in batch]
             for number, ask in enumerate(asks):
-                named = settled(one.plane, candidates, [ask], filters_of(segmenter))
+                named = settled(one.plane, candidates, [ask], text_filters(segmenter))
                 counts[number] += _matches(named.labels, wanted)
         (hit, ours, theirs), bare = counts[0], counts[1]
         row = {

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,12 +17,13 @@ from napari_segany.core.everything import Candidate, Filters, Grid, everything, 
 from napari_segany.core.link import Linker, relabelled
 from napari_segany.core.planes import Stack
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.tiles import everything_in_tiles, is_large, merged
 from napari_segany.run.export import LabelledObject, export_labels
-from napari_segany.run.images import PICTURES, TIFF, ImageFile, read_image, reading
+from napari_segany.run.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.run.labels import replacing
 from napari_segany.run.ome_zarr import is_zarr
 from napari_segany.run.scratch import scratch
-from napari_segany.run.text import find_named, phrases_of, settled
+from napari_segany.run.text import find_named, phrases_of, settled, text_filters
 from napari_segany.run.tracks import track_table, write_ctc, write_tracks
 
 _NAMED = ("link", "text", "clip", "tracks")
@@ -123,7 +125,7 @@ def segment_everything(
     if job.out.exists() and not job.out.is_dir():
         raise InputError(f"{job.out} is not a folder")
     segmenter = load()
-    filters = _filters(segmenter, job.changes)
+    filters = _filters(segmenter, job.changes, job.text)
     look = looker(segmenter, job, filters)
     _settle(job, segmenter, filters)
 
@@ -160,8 +162,9 @@ def _images(source: Path) -> dict[Path, str]:
     return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in found}
 
 
-def _filters(segmenter: Segmenter, changes: dict[str, float]) -> Filters:
-    return Filters(**{**asdict(filters_of(segmenter)), **changes})
+def _filters(segmenter: Segmenter, changes: dict[str, float], text: str) -> Filters:
+    own = text_filters(segmenter) if text.strip() else filters_of(segmenter)
+    return Filters(**{**asdict(own), **changes})
 
 
 def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
@@ -188,8 +191,8 @@ def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
         raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
 
 
-Look = Callable[[np.ndarray], tuple[np.ndarray, Sequence[Candidate]]]
-"""From a plane (y, x, 3) to labels (y, x), and the objects in the order of their labels."""
+Look = Callable[[FilePlanes, int], tuple[np.ndarray, Sequence[Candidate]]]
+"""From planes and a number to labels (y, x) of that one, and the objects in the order of their labels."""
 
 
 def looker(segmenter: Segmenter, job: EverythingJob, filters: Filters) -> Look:
@@ -204,10 +207,16 @@ def looker(segmenter: Segmenter, job: EverythingJob, filters: Filters) -> Look:
     """
     if not job.text.strip():
 
-        def all_objects(plane: np.ndarray) -> tuple[np.ndarray, Sequence[Candidate]]:
-            shape = (plane.shape[0], plane.shape[1])
-            candidates = [one for _, batch in everything(segmenter, plane, job.grid) for one in batch]
-            return painted(kept(candidates, filters, shape), shape, job.overlap)
+        def all_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
+            shape = planes.plane_shape
+            if is_large(shape):
+                part_of = partial(planes.part, number)
+                tiles = everything_in_tiles(segmenter, part_of, shape, job.grid, filters)
+                good = merged([one for _, batch in tiles for one in batch], shape)
+            else:
+                batches = everything(segmenter, planes.plane(number), job.grid)
+                good = kept([one for _, batch in batches for one in batch], filters, shape)
+            return painted(good, shape, job.overlap)
 
         return all_objects
     clip = None
@@ -218,7 +227,8 @@ def looker(segmenter: Segmenter, job: EverythingJob, filters: Filters) -> Look:
     phrases = phrases_of(segmenter, job.text, clip)
     method, wanted = ("crops", replace(filters, score=0.0)) if clip else ("seeds", filters)
 
-    def named_objects(plane: np.ndarray) -> tuple[np.ndarray, Sequence[Candidate]]:
+    def named_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
+        plane = planes.plane(number)
         batches = find_named(segmenter, plane, job.text, method=method, clip=clip)
         found = settled(plane, [one for _, batch in batches for one in batch], phrases, wanted, job.overlap)
         return found.labels, found.objects
@@ -227,10 +237,9 @@ def looker(segmenter: Segmenter, job: EverythingJob, filters: Filters) -> Look:
 
 
 def _here(image: Path, stack: Stack, look: Look) -> Iterator[Seen]:
+    planes = FilePlanes(image, stack)
     for number in range(len(stack)):
-        with reading(image):
-            plane = stack.plane(number)
-        found, objects = look(plane)
+        found, objects = look(planes, number)
         yield found, [described(one, place) for place, one in enumerate(objects, start=1)]
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 METHODS = ("seeds", "crops")
 LIKELY = 0.5
 """Automatic masks whose crop is less likely to be what was named are left out."""
+LEAST = 0.5
+"""Score from which on objects are shown that a text finds; chosen on images of train/."""
 CONTRAST = ("background", "texture", "object", "nothing")
 """What else a crop may be, for a CLIP that was taught any word; one with a vocabulary takes that."""
 
@@ -100,6 +102,12 @@ def find_named(
         found += batch
         yield 0.9 * done, []
     yield 1.0, ranked(plane, kept(found, filters_of(segmenter), (plane.shape[0], plane.shape[1])), phrases, clip)
+
+
+def text_filters(segmenter: Segmenter) -> Filters:
+    """The filters that suit what a text finds: those of the model, but for the score, which also judges the name."""
+    own = filters_of(segmenter)
+    return replace(own, score=min(own.score, LEAST))
 
 
 def phrases_of(segmenter: Segmenter, text: str, clip: Clip | None = None) -> list[Phrase]:
