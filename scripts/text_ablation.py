@@ -40,7 +40,7 @@ RUNS = {
     "noise, centring and text vectors": {"noise": 0.7, "centring": True, "text_share": 0.5},
     "text vectors alone": {**PLAIN, "text_share": 1.0, "centring": True},
 }
-LIMIT = 20
+LIMIT = 8
 
 
 @dataclass(frozen=True)

@@ -398,7 +398,8 @@ class HeadTask:
         """Losses of the relevance and of the presence of every name; what is there weighs as much as what is not."""
         image = features["image_embed"]
         valid = _valid(batch, image)
-        where, there = [], []
+        where: list[Tensor] = []
+        there: list[Tensor] = []
         for k in range(len(image)):
             vectors = self._vectors(head, batch["all_vector"][k], batch["all_image"][k], generator)
             relevance, presence = head.found(vectors, image[k : k + 1], valid[k : k + 1])
