@@ -170,7 +170,29 @@ class Stack:
         InputError
             When there is no such plane.
         """
-        scaled = self._scaled(self._read(self.index(number)))
+        return self.part(number, (slice(None), slice(None)))
+
+    def part(self, number: int, window: tuple[slice, slice]) -> np.ndarray:
+        """A part of a plane, on the same intensity range; nothing else of it is read.
+
+        Parameters
+        ----------
+        number : int
+            See :meth:`plane`.
+        window : tuple of slice
+            Rows and columns.
+
+        Returns
+        -------
+        ndarray
+            (y, x, 3) uint8, contiguous, owned by the caller.
+
+        Raises
+        ------
+        InputError
+            When there is no such plane.
+        """
+        scaled = self._scaled(self._read(self.index(number), window))
         if self._inverted:
             np.subtract(255, scaled, out=scaled)
         if self.channels == 1:

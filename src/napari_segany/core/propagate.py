@@ -34,7 +34,9 @@ GONE = Verdict(0.0, (LOST,))
 class Planes(Protocol):
     """What is asked of a stack; :class:`~napari_segany.core.planes.Stack` has it."""
 
-    plane_shape: tuple[int, int]
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of each plane."""
 
     def __len__(self) -> int:
         """How many planes there are."""

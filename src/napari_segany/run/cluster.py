@@ -19,7 +19,7 @@ from napari_segany.core.everything import Filters
 from napari_segany.core.planes import Stack
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.run.everything import EverythingJob, Look, Seen, described, looker
-from napari_segany.run.images import read_image, reading
+from napari_segany.run.images import FilePlanes, read_image, reading
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -141,7 +141,7 @@ class Desk:
         self._load = load
         self._lock = Lock()
         self._segmenter: Segmenter | None = None
-        self._stack: tuple[str, Stack] | None = None
+        self._read: FilePlanes | None = None
         self._looker: tuple[EverythingJob, Filters, Look] | None = None
 
     def look(self, image: str, job: EverythingJob, filters: Filters, number: int) -> Seen:
@@ -150,24 +150,24 @@ class Desk:
         with self._lock:
             if self._looker is None or self._looker[:2] != (job, filters):
                 self._looker = job, filters, looker(self._model(), job, filters)
-            found, objects = self._looker[2](self._plane(image, number))
+            found, objects = self._looker[2](self._planes(image), number)
         return found, [described(one, place) for place, one in enumerate(objects, start=1)]
 
     def encode(self, image: str, number: int) -> ImageEmbedding:
         """The embedding of a plane."""
         with self._lock:
-            return self._model().embed(self._plane(image, number))
+            return self._model().embed(self._planes(image).plane(number))
 
     def _model(self) -> Segmenter:
         if self._segmenter is None:
             self._segmenter = self._load()
         return self._segmenter
 
-    def _plane(self, image: str, number: int) -> Any:
-        with reading(Path(image)):
-            if self._stack is None or self._stack[0] != image:
-                self._stack = image, read_image(image).stack()
-            return self._stack[1].plane(number)
+    def _planes(self, image: str) -> FilePlanes:
+        if self._read is None or self._read.path != Path(image):
+            with reading(Path(image)):
+                self._read = FilePlanes(Path(image), read_image(image).stack())
+        return self._read
 
 
 def loader(model: str, device: str) -> Callable[[], Segmenter]:

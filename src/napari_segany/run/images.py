@@ -110,6 +110,40 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"cannot read {path}: {reason}") from error
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FilePlanes:
+    """Planes of a file; whatever goes wrong in its reader is an :class:`InputError` that names it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    stack : Stack
+        Its planes.
+    """
+
+    path: Path
+    stack: Stack
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of each plane."""
+        return self.stack.plane_shape
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def plane(self, number: int, /) -> np.ndarray:
+        """See :meth:`~napari_segany.core.planes.Stack.plane`."""
+        with reading(self.path):
+            return self.stack.plane(number)
+
+    def part(self, number: int, window: tuple[slice, slice]) -> np.ndarray:
+        """See :meth:`~napari_segany.core.planes.Stack.part`."""
+        with reading(self.path):
+            return self.stack.part(number, window)
+
+
 # what damaged or unusual files were seen to raise from tifffile, imagecodecs, pillow and zarr
 _READER_ERRORS = (
     OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, MemoryError, SyntaxError, EOFError,

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -150,18 +151,44 @@ def write_labels(
     axes, scale = check_axes(path, labels.ndim, axes), scale or (1.0,) * labels.ndim
     if len(scale) != labels.ndim:
         raise InputError(f"labels of {labels.ndim} axes do not fit the scale {scale}")
+    if is_zarr_place(path):
+        with open_labels(path, ome_zarr.Layout(labels.shape, labels.dtype, axes, scale)) as array:
+            for index in np.ndindex(labels.shape[:-2]):
+                array[index] = labels[index]
+    else:
+        with replacing(path) as temporary:
+            _write_tiff(temporary, labels, axes)
+    return path
+
+
+@contextlib.contextmanager
+def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[Any]:
+    """A new OME-Zarr label image to write to, plane by plane or in parts; it takes its place at the end.
+
+    Parameters
+    ----------
+    path : Path
+        That :func:`check_output` has seen: a ``.zarr``, or ``IMAGE.zarr/labels/NAME``, which the image is told of.
+    layout : Layout
+        What it is like.
+
+    Yields
+    ------
+    zarr.Array
+        Zeros.
+
+    Raises
+    ------
+    InputError
+        When the system does not let it be written.
+    """
     owner = _owner(path)
     if owner:
         path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary:
-        if is_zarr_place(path):
-            version = ome_zarr.version_of(owner) if owner else "0.4"
-            ome_zarr.write_labels(temporary, labels, axes, scale, version=version)
-        else:
-            _write_tiff(temporary, labels, axes)
+        yield ome_zarr.create_labels(temporary, layout, version=ome_zarr.version_of(owner) if owner else "0.4")
     if owner:
         ome_zarr.register_label(owner, path.name)
-    return path
 
 
 def compact(labels: np.ndarray) -> np.ndarray:

@@ -106,39 +106,57 @@ def _scale(holder: Mapping[str, Any], ndim: int) -> tuple[float, ...]:
     return (1.0,) * ndim
 
 
-def write_labels(folder: Path, labels: np.ndarray, axes: str, scale: tuple[float, ...], *, version: str) -> None:
-    """Write a label image, of one level, as a new OME-Zarr group.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a label image is like.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Length of each axis.
+    dtype : dtype
+        Integers.
+    axes : str
+        A letter of ``tczyx`` for each.
+    scale : tuple of float
+        Distance of neighbouring pixels along each.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: str
+    scale: tuple[float, ...]
+
+
+def create_labels(folder: Path, layout: Layout, *, version: str) -> zarr.Array[Any]:
+    """Make a new OME-Zarr group with a label image, of one level, in which nothing is labelled yet.
 
     Parameters
     ----------
     folder : Path
         A folder that does not exist yet.
-    labels : ndarray
-        Integers, an axis for each letter of `axes`.
-    axes : str
-        Letters of ``tczyx``.
-    scale : tuple of float
-        Distance of neighbouring pixels along each axis.
+    layout : Layout
+        What it is like. Chunks are planes of ``CHUNK`` x ``CHUNK`` pixels; those that stay empty take no room.
     version : {"0.4", "0.5"}
         Of OME-Zarr.
     """
-    old = version == "0.4"
+    old, axes = version == "0.4", layout.axes
     group = zarr.create_group(folder, zarr_format=2 if old else 3)
     array = group.create_array(
         "0",
-        shape=labels.shape,
-        dtype=labels.dtype,
-        chunks=tuple(min(CHUNK, n) if axis in "yx" else 1 for n, axis in zip(labels.shape, axes, strict=True)),
+        shape=layout.shape,
+        dtype=layout.dtype,
+        chunks=tuple(min(CHUNK, n) if axis in "yx" else 1 for n, axis in zip(layout.shape, axes, strict=True)),
         chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
         dimension_names=None if old else list(axes),
     )
-    array[...] = labels
     image: dict[str, Any] = {
         "name": folder.name,
         "axes": [{"name": axis, "type": AXES[axis]} for axis in axes],
-        "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": list(scale)}]}],
+        "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": list(layout.scale)}]}],
     }
     if old:
         group.attrs.update({"multiscales": [{"version": version} | image], "image-label": {"version": version}})
     else:
         group.attrs.update({"ome": {"version": version, "multiscales": [image], "image-label": {}}})
+    return array

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.masks import paintable
+from napari_segany.core.everything import Region
 from napari_segany.core.planes import Stack
-from napari_segany.core.propagate import Known, propagate
+from napari_segany.core.propagate import Known, Planes, propagate
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.tiles import is_large
 from napari_segany.core.verdicts import Gates, Verdict
+from napari_segany.run.canvas import canvas
 from napari_segany.run.clicks import PlacedPrompt
-from napari_segany.run.images import reading
-from napari_segany.run.labels import write_labels
-from napari_segany.run.scratch import scratch
-from napari_segany.run.segment import TOGETHER, SegmentJob, SegmentReport, prepared
+from napari_segany.run.images import FilePlanes
+from napari_segany.run.segment import SegmentJob, SegmentReport, answers_of, prepared, sheet_of
 
 Embed = Callable[[int], ImageEmbedding]
 
@@ -82,23 +83,24 @@ def propagate_file(
     segmenter = load()
     painted = {one.label: 0 for one in placed}
     verdicts: dict[tuple[int, int], Verdict] = {}
-    shape = (len(stack), *stack.plane_shape)
-    embed = None if encoder is None else encoder(job.image, stack)
-    follow = Follow(segmenter, stack, gates, embed)
-    with scratch(job.labels.parent, shape, max(painted)) as labels:
+    planes = FilePlanes(job.image, stack)
+    with canvas(sheet_of(job, ready)) as labels:
         for numbers, group in _series(stack, placed):
-            with reading(job.image):
-                known = _known(segmenter, stack, group)
-                _paint(labels, known, painted)
-                for plane, masks, judged in follow.through(known, numbers):
-                    _paint(labels, {plane: masks}, painted)
-                    verdicts |= {(plane, label): verdict for label, verdict in judged.items()}
-                    if progress is not None:
-                        progress(plane)
-        whole = labels.reshape(stack.shape + stack.plane_shape)
-        scale = ready.image.label_scale
-        path = write_labels(job.labels, whole, axes=ready.axes, scale=scale, overwrite=job.overwrite)
-    return PropagateReport(path, painted, verdicts)
+            known, region = _known(segmenter, planes, group)
+            part = Part(planes, region)
+            embed = encoder(job.image, stack) if encoder is not None and part.whole else None
+            follow = Follow(segmenter, part, gates, embed)
+            for plane, masks, judged in chain(_given(known), follow.through(known, numbers)):
+                for label, pixels in masks.items():
+                    painted[label] += labels.paint(plane, pixels, label, region)
+                verdicts |= {(plane, label): verdict for label, verdict in judged.items()}
+                if progress is not None and judged:
+                    progress(plane)
+    return PropagateReport(job.labels, painted, verdicts)
+
+
+def _given(known: Known) -> Iterator[tuple[int, Mapping[int, np.ndarray], dict[int, Verdict]]]:
+    return ((plane, masks, {}) for plane, masks in known.items())
 
 
 def _series(stack: Stack, placed: Sequence[PlacedPrompt]) -> Iterator[tuple[range, list[PlacedPrompt]]]:
@@ -109,22 +111,68 @@ def _series(stack: Stack, placed: Sequence[PlacedPrompt]) -> Iterator[tuple[rang
         yield numbers, [one for one in placed if one.z in numbers]
 
 
-def _known(segmenter: Segmenter, stack: Stack, placed: Sequence[PlacedPrompt]) -> dict[int, dict[int, np.ndarray]]:
-    """Masks of the planes on which something was said; a pixel belongs to the first that asked for it."""
-    known: dict[int, dict[int, np.ndarray]] = {}
+def _known(
+    segmenter: Segmenter, planes: FilePlanes, placed: Sequence[PlacedPrompt]
+) -> tuple[dict[int, dict[int, np.ndarray]], Region]:
+    """Masks of the planes on which something was said, and the part of the planes that they are masks of.
+
+    A pixel belongs to the first that asked for it. Of large planes the part is what lies around all of the objects.
+    """
+    windows: dict[PlacedPrompt, tuple[Region, np.ndarray]] = {}
     for z in sorted({one.z for one in placed}):
-        here = [one for one in placed if one.z == z]
-        embedding = segmenter.embed(stack.plane(z))
-        taken = np.zeros(stack.plane_shape, bool)
-        for start in range(0, len(here), TOGETHER):
-            group = here[start : start + TOGETHER]
-            answers = segmenter.segment(embedding, [one.prompt for one in group])
-            for one, candidates in zip(group, answers, strict=True):
-                free = candidates[0].pixels & ~taken
-                if free.any():
-                    known.setdefault(z, {})[one.label] = free
-                    taken |= free
-    return known
+        for one, mask, window in answers_of(segmenter, planes, [one for one in placed if one.z == z]):
+            windows[one] = window or (slice(0, planes.plane_shape[0]), slice(0, planes.plane_shape[1])), mask.pixels
+    region = _around([window for window, _ in windows.values()])
+    if is_large((region[0].stop - region[0].start, region[1].stop - region[1].start)):
+        raise InputError("the objects lie too far apart to be followed together on planes of this size; ask one by one")
+    known: dict[int, dict[int, np.ndarray]] = {}
+    for one, (window, pixels) in windows.items():
+        own = np.zeros((region[0].stop - region[0].start, region[1].stop - region[1].start), bool)
+        rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(window, region, strict=True))
+        own[rows, columns] = pixels
+        for earlier in known.get(one.z, {}).values():
+            own &= ~earlier
+        if own.any():
+            known.setdefault(one.z, {})[one.label] = own
+    return known, region
+
+
+def _around(windows: Sequence[Region]) -> Region:
+    rows, columns = (slice(min(w[i].start for w in windows), max(w[i].stop for w in windows)) for i in (0, 1))
+    return rows, columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A stack of which only a part of each plane is read.
+
+    Parameters
+    ----------
+    planes : FilePlanes
+        All of it.
+    region : tuple of slice
+        Rows and columns.
+    """
+
+    planes: FilePlanes
+    region: Region
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of the part."""
+        return self.region[0].stop - self.region[0].start, self.region[1].stop - self.region[1].start
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of each plane."""
+        return self.plane_shape == self.planes.plane_shape
+
+    def __len__(self) -> int:
+        return len(self.planes)
+
+    def plane(self, number: int, /) -> np.ndarray:
+        """(y, x, 3) uint8 of the part."""
+        return self.planes.part(number, self.region)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +180,7 @@ class Follow:
     """How objects are followed: who is asked, on what, and where embeddings come from."""
 
     segmenter: Segmenter
-    stack: Stack
+    stack: Planes
     gates: Gates | None
     embed: Embed | None
 
@@ -142,11 +190,3 @@ class Follow:
             return
         for plane, masks, verdicts in propagate(self.segmenter, self.stack, known, numbers, self.gates, self.embed):
             yield plane, {label: mask.pixels for label, mask in masks.items()}, verdicts
-
-
-def _paint(labels: np.ndarray, known: Known, painted: dict[int, int]) -> None:
-    for plane, masks in known.items():
-        for label, pixels in masks.items():
-            free = paintable(labels[plane], pixels)
-            labels[plane][free] = label
-            painted[label] += len(free[0])

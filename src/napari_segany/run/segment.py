@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from napari_segany.core.errors import InputError
-from napari_segany.core.masks import paintable
+from napari_segany.core.everything import Region
+from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.tiles import answered, is_large
+from napari_segany.run.canvas import Canvas, Sheet, canvas
 from napari_segany.run.clicks import PlacedPrompt, read_prompts
-from napari_segany.run.images import ImageFile, read_image, reading
-from napari_segany.run.labels import check_axes, check_output, write_labels
+from napari_segany.run.images import FilePlanes, ImageFile, read_image, reading
+from napari_segany.run.labels import check_axes, check_output
 
 MAX_LABEL = 2**32 - 1
 TOGETHER = 64
@@ -125,11 +127,10 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
         From `load`.
     """
     ready = prepared(job)
-    stack = ready.stack
-    labels, painted = _paint(job, stack, ready.placed, load())
-    labels = labels.reshape(stack.shape + stack.plane_shape)
-    path = write_labels(job.labels, labels, axes=ready.axes, scale=ready.image.label_scale, overwrite=job.overwrite)
-    return SegmentReport(path, painted)
+    segmenter = load()
+    with canvas(sheet_of(job, ready)) as labels:
+        painted = _paint(FilePlanes(job.image, ready.stack), ready.placed, segmenter, labels)
+    return SegmentReport(job.labels, painted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,22 +208,55 @@ def _check_inside(one: PlacedPrompt, stack: Stack) -> None:
         raise InputError(f"the box {corners} lies outside {size}")
 
 
-def _paint(
-    job: SegmentJob, stack: Stack, placed: Sequence[PlacedPrompt], segmenter: Segmenter
-) -> tuple[np.ndarray, dict[int, int]]:
-    """Labels of all planes, (plane, y, x) uint32, and the pixels that each got."""
-    labels = np.zeros((len(stack), *stack.plane_shape), np.uint32)
+def sheet_of(job: SegmentJob, ready: Prepared) -> Sheet:
+    """The labels that a job is to paint."""
+    shape = ready.stack.shape + ready.stack.plane_shape
+    highest = max(one.label for one in ready.placed)
+    return Sheet(job.labels, shape, ready.axes, ready.image.label_scale, highest, job.overwrite)
+
+
+def _paint(planes: FilePlanes, placed: Sequence[PlacedPrompt], segmenter: Segmenter, canvas: Canvas) -> dict[int, int]:
+    """Paint all objects, the first one first; the pixels that each got."""
     painted = {one.label: 0 for one in placed}
     for z in sorted({one.z for one in placed}):
         here = [one for one in placed if one.z == z]
-        with reading(job.image):
-            plane = stack.plane(z)
-        embedding = segmenter.embed(plane)
-        for start in range(0, len(here), TOGETHER):
-            group = here[start : start + TOGETHER]
-            answers = segmenter.segment(embedding, [one.prompt for one in group])
-            for one, candidates in zip(group, answers, strict=True):
-                free = paintable(labels[z], candidates[0].pixels)
-                labels[z][free] = one.label
-                painted[one.label] += len(free[0])
-    return labels, painted
+        for one, mask, window in answers_of(segmenter, planes, here):
+            painted[one.label] += canvas.paint(z, mask.pixels, one.label, window)
+    return painted
+
+
+def answers_of(
+    segmenter: Segmenter, planes: FilePlanes, placed: Sequence[PlacedPrompt]
+) -> Iterator[tuple[PlacedPrompt, Mask, Region | None]]:
+    """The best mask of each prompt on one plane, in their order.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Who is asked.
+    planes : FilePlanes
+        Where the plane comes from.
+    placed : sequence of PlacedPrompt
+        Prompts on one plane.
+
+    Yields
+    ------
+    one : PlacedPrompt
+        What was asked.
+    mask : Mask
+        Its best answer.
+    window : tuple of slice or None
+        The part of the plane that the mask is, when it is large; only that has been read.
+    """
+    z, shape = placed[0].z, planes.plane_shape
+    if is_large(shape):
+        for one in placed:
+            window, masks = answered(segmenter, partial(planes.part, z), shape, one.prompt)
+            yield one, masks[0], window
+        return
+    embedding = segmenter.embed(planes.plane(z))
+    for start in range(0, len(placed), TOGETHER):
+        group = placed[start : start + TOGETHER]
+        answers = segmenter.segment(embedding, [one.prompt for one in group])
+        for one, candidates in zip(group, answers, strict=True):
+            yield one, candidates[0], None
