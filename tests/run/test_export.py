@@ -12,7 +12,7 @@ import pytest
 import tifffile
 import zarr
 
-from napari_segany.core.errors import InputError
+from napari_segany.core.errors import Cancelled, InputError
 from napari_segany.run import export
 from napari_segany.run.export import FORMATS, LabelledObject, check_export, export_labels, from_rle
 from napari_segany.run.labels import read_labels
@@ -160,3 +160,23 @@ def test_many_objects_take_no_full_size_masks(tmp_path: Path, kind: str) -> None
     start = time.process_time()
     export_labels(labels, tmp_path / NAMES[kind], format=kind)
     assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.zip", "a.geojson"])
+def test_it_is_told_how_much_is_written_and_stopped_nothing_is_left(
+    tmp_path: Path, labels: np.ndarray, name: str
+) -> None:
+    told: list[tuple[float, float]] = []
+    export_labels(labels, tmp_path / name, report=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert {total for _, total in told} == {len(labels)}
+    before = (tmp_path / name).read_bytes()
+
+    def stop(done: float, total: float) -> None:
+        if done > 2:
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        export_labels(labels, tmp_path / name, overwrite=True, report=stop)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -183,3 +183,28 @@ def test_labels_that_are_not_in_memory(opened, tmp_path):
 def test_without_a_layer_there_is_nothing_to_press(opened):
     opened.box.bind(None)
     assert not opened.box.button.isEnabled()
+
+
+def test_writing_tells_how_far_it_is_and_can_be_cancelled(opened, tmp_path, monkeypatch):
+    opened.choose("coco")
+    told, goes_on = [], threading.Event()
+    opened.box.progress.connect(lambda done, total: told.append((done, total)))
+    opened.box.export(tmp_path / "all.json")
+    opened.wait()
+    assert told
+    assert "Written to" in opened.box.text
+    real = module.export_labels
+
+    def slow(*given, report, **options):
+        goes_on.wait(20)
+        report(0.5, 1.0)
+        return real(*given, **options)
+
+    monkeypatch.setattr(module, "export_labels", slow)
+    opened.box.export(tmp_path / "never.json")
+    opened.jobs.cancel_all()
+    opened.box.stop()
+    goes_on.set()
+    assert opened.box.text == "Cancelled. Nothing was written."
+    opened.hand.qtbot.wait(200)
+    assert not (tmp_path / "never.json").exists()

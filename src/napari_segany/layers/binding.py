@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,14 +17,15 @@ from napari_segany.core.planes import Look, Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
+from napari_segany.layers.keeping import Keeping
 from napari_segany.layers.marks import write_marks
-from napari_segany.layers.output import Output, Pixels
+from napari_segany.layers.output import Output
 from napari_segany.layers.prompts import PromptLayers
 from napari_segany.layers.recorder import Recorder
 from napari_segany.session.events import Did
 from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
-from napari_segany.session.session import Committed, Session
+from napari_segany.session.session import Session
 
 _MOVES = ("scale", "translate", "rotate", "shear", "affine")
 
@@ -59,6 +60,8 @@ class Binding:
         Where clicks and shapes are read from.
     output : Output
         Where masks are kept.
+    keeping : Keeping
+        Keeps them.
     """
 
     problem = Signal(str)
@@ -73,6 +76,7 @@ class Binding:
         self.prompts.adopted.connect(self._adopted)
         self.output = Output(viewer, image)
         self.output.made.connect(self._put_below)
+        self.keeping = Keeping(session, self.output, self.step, self.clear_prompts)
         self.set_labels(labels)
         self.several = False
         self.look = Look()
@@ -80,7 +84,6 @@ class Binding:
         self._stacks: dict[tuple[int, int], Stack] = {}
         self._view: View | None = None
         self._said_last: tuple[View, Prompt] | None = None
-        self._reopened: tuple[View, int, np.ndarray | None] | None = None
         self._connections: list[tuple[Any, Callable[..., None]]] = []
         self._connect(viewer.dims.events.current_step, self._look)
         self._connect(viewer.dims.events.order, self._look)
@@ -90,7 +93,7 @@ class Binding:
         for move in _MOVES:
             self._connect(getattr(image.events, move), self._follow)
         session.preview_changed.connect(self._show)
-        session.committed.connect(self._paint)
+        session.committed.connect(self.keeping.paint)
         self.ensure_layers()
 
     @property
@@ -205,7 +208,7 @@ class Binding:
             self.session.discard()
             self.listed.emit(view, self.prompts.read_all(view))
             return
-        prompt = self._with_base(view, self.prompts.read(view))
+        prompt = self.keeping.with_base(view, self.prompts.read(view))
         # napari tells of one click several times; one question is enough
         if self._said_last is None or self._said_last[0] != view or not prompt.says_the_same(self._said_last[1]):
             self._said_last = view, prompt
@@ -230,26 +233,15 @@ class Binding:
             self.problem.emit("there is no object to change under the cursor")
             return False
         self.clear_prompts()
-        said = self.session.made_from.get(label)
-        known = said is not None and said[0] == view and said[1].mask is None and not said[1].text
-        self._reopened = view, label, None if known else view.read(self.labels.data) == label
-        self.session.begin_at(label)
-        if said is not None and known:
-            self.prompts.write(said[1], view)
+        said = self.keeping.open(view, label)
+        if said is not None:
+            self.prompts.write(said, view)
         self.refresh()
         return True
 
-    def _with_base(self, view: View, prompt: Prompt) -> Prompt:
-        """The prompt, with the mask of the object that is being changed."""
-        if self._reopened is None or self._reopened[0] != view or prompt.mask is not None:
-            return prompt
-        return prompt if self._reopened[2] is None else replace(prompt, mask=self._reopened[2])
-
     def close_reopened(self) -> None:
         """Leave the object that was being changed as it is."""
-        if self._reopened is not None:
-            self._reopened = None
-            self.session.begin_at(self.output.next_label)
+        if self.keeping.close_opened():
             self.refresh()
 
     def clear_prompts(self) -> None:
@@ -291,7 +283,7 @@ class Binding:
             event.disconnect(callback)
         self._connections.clear()
         self.session.preview_changed.disconnect(self._show)
-        self.session.committed.disconnect(self._paint)
+        self.session.committed.disconnect(self.keeping.paint)
         self.recorder.close()
         self.session.forget()
         self.prompts.close()
@@ -430,58 +422,6 @@ class Binding:
         """Take what is previewed away, but for the mask that was asked for."""
         self._show()
 
-    def keep_labels(self, view: View, found: np.ndarray, *, clear: bool = False) -> dict[int, int]:
-        """Paint all objects that were found on a plane, each with a label of its own, in one step.
-
-        Parameters
-        ----------
-        view : View
-            The plane.
-        found : ndarray
-            (rows, columns) integer labels from 1.
-        clear : bool
-            Whether to take the clicks and shapes of the plane away in the same step.
-
-        Returns
-        -------
-        dict of int to int
-            The number of each object that was painted, by its label; when it is empty, `problem` says why.
-        """
-        try:
-            pixels, values, numbers = self.output.additions(view, found, self.session.label)
-        except SeganyError as error:
-            self.problem.emit(str(error))
-            return {}
-        with self.step(Step("keep all", label=int(values.min()))):
-            self._write(pixels, values)
-            if clear:
-                self.clear_prompts()
-        self.session.begin_at(int(values.max()) + 1)
-        return dict(zip(values.tolist(), numbers.tolist(), strict=True))
-
-    def add(self, view: View, masks: Mapping[int, np.ndarray]) -> None:
-        """Paint objects that were followed to a plane into what is free there; one that is there already stays."""
-        if self.labels is None:
-            return
-        plane = view.read(self.labels.data)
-        after = plane.copy()
-        for label, pixels in masks.items():
-            if not (plane == label).any():
-                after[pixels & (after == 0)] = label
-        rows, columns = np.nonzero(after != plane)
-        if rows.size:
-            with self.step(Step("follow")):
-                self._write(view.indices(rows, columns), after[rows, columns])
-
-    def erase(self, places: Iterable[tuple[int, View]]) -> None:
-        """Take objects off planes, all in one step."""
-        if self.labels is None or not places:
-            return
-        with self.step(Step("follow anew")):
-            for label, view in places:
-                rows, columns = np.nonzero(view.read(self.labels.data) == label)
-                self._write(view.indices(rows, columns), 0)
-
     def go_to(self, view: View) -> None:
         """Show a plane."""
         place = np.asarray(self.image.data_to_world(view.position), float)
@@ -491,42 +431,13 @@ class Binding:
 
     def keep(self) -> bool:
         """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""
-        result, mask = self.session.result, self.session.mask
-        if result is None or mask is None or self.session.waiting:
-            self.problem.emit("there is no mask to keep yet")
-            return False
-        plane = result.request.plane
         try:
-            if self._reopened is not None and self._reopened[0] == plane:
-                self._replace(plane, self._reopened[1], mask.pixels)
-                return True
-            self.output.check_room(plane, mask.pixels)
-            label = write.free_label(self.output.ensure(), plane, self.session.label)
+            self.keeping.keep()
         except SeganyError as error:
             self.problem.emit(str(error))
             return False
-        with self.step(Step("keep", label=label, overwrite=self.output.overwrite)):
-            self.session.begin_at(label)
-            self.session.commit()
+        self.refresh()
         return True
-
-    def _replace(self, view: View, label: int, pixels: np.ndarray) -> None:
-        """Give the object that was opened again other pixels, in one step."""
-        change = self.output.replacement(view, label, pixels)
-        self.session.made_from[label] = view, self.session.said or Prompt()
-        with self.step(Step("change", label=self.session.label)):
-            self._write(*change)
-            self.clear_prompts()
-        self.close_reopened()
-
-    def _paint(self, kept: Committed) -> None:
-        with self.step(Step("keep", label=kept.label, overwrite=self.output.overwrite)):
-            self._write(self.output.room(kept.plane, kept.mask.pixels), kept.label)
-            self.clear_prompts()
-
-    def _write(self, pixels: Pixels, values: Any) -> None:
-        if self.labels is not None:
-            self.labels.data_setitem(pixels, values)
 
     def _put_below(self, labels: Labels) -> None:
         """Keep clicks above new labels, and the layer that was being used, in use."""

@@ -7,8 +7,8 @@ are; ours are written anew when pixels, scale or names change.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,9 @@ from scipy import ndimage
 from napari_segany.core.errors import InputError
 from napari_segany.layers import columns
 from napari_segany.layers.columns import About
+from napari_segany.layers.keeping import Steps
 from napari_segany.layers.tally import Counter, Tally, add_up
 from napari_segany.session.history import Step
-
-Steps = Callable[[Step], AbstractContextManager[None]]
-"""Makes one step of undo of what is done within it, see :meth:`Binding.step`."""
 
 
 class Objects:

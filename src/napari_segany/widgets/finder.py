@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_segany.core.errors import SeganyError
 from napari_segany.core.everything import Candidate, everything, filters_of, prompted
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
@@ -70,7 +71,7 @@ class Finder(QObject):
         self._wanted: Wanted | None = None
         self._known: dict[Key, Candidate | None] = {}
         self._listed: list[Key] = []
-        box.wanted.connect(lambda: self.find())
+        box.wanted.connect(self.find)
         box.named.connect(self.find)
         box.filtered.connect(self.show)
         box.dropped.connect(self.forget)
@@ -193,7 +194,11 @@ class Finder(QObject):
             return {}
         found, binding = self.found, self._binding
         labels, objects = self._passing(found)
-        numbers = binding.keep_labels(found.plane, labels, clear=found.asked)
+        try:
+            numbers = binding.keeping.keep_all(found.plane, labels, clear=found.asked)
+        except SeganyError as error:
+            binding.problem.emit(str(error))
+            return {}
         kept = {label: objects[number - 1] for label, number in numbers.items()}
         for label, candidate in kept.items():
             binding.session.made_from[label] = found.plane, candidate.prompt

@@ -104,7 +104,7 @@ class Follower(QObject):
             self.failed.emit(error)
             return
         self._began = self._binding.session.history.position
-        self._binding.erase(anew)
+        self._binding.keeping.erase(anew)
         self.followed.forget(anew)
         self._walk = walk
         self.said.emit("Following …")
@@ -152,7 +152,7 @@ class Follower(QObject):
         cancelled = self._job is None or self._job.cancelled
         if cancelled or self._binding is None or found.walk is not self._walk:
             return
-        self._binding.add(found.view, found.masks)
+        self._binding.keeping.add(found.view, found.masks)
         if self._binding.labels is not None:
             self.followed.note(self._binding.labels, found.view, found.verdicts)
 

@@ -15,7 +15,8 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.layers.objects import Objects, Steps
+from napari_segany.layers.keeping import Steps
+from napari_segany.layers.objects import Objects
 from napari_segany.widgets.object_rows import FeaturesView, ObjectRows
 
 REST_MS = 100

@@ -289,11 +289,14 @@ class SeganyWidget(QWidget):
         self.prompt_box.overwrite_changed.connect(partial(self.settings.set, "overwrite"))
         self.export_box.chosen.connect(partial(self.settings.set, "export"))
         self.everything_box.remember(self.settings.get("terms").splitlines())
-        self.everything_box.named.connect(lambda _: self.settings.set("terms", "\n".join(self.everything_box.terms)))
+        self.everything_box.named.connect(self._remember_terms)
         spec = next((spec for spec in list_models() if spec.name == self.settings.get("model")), None)
         if spec is not None and spec.name != MODEL and spec.path.is_file():
             self.model_box.use(spec.name)
             self.answering.load(spec)
+
+    def _remember_terms(self) -> None:
+        self.settings.set("terms", "\n".join(self.everything_box.terms))
 
     def _set_overwrite(self, overwrite: bool) -> None:
         if self.binding is not None:
