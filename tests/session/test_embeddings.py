@@ -183,8 +183,8 @@ def test_two_processes_may_use_one_folder(tmp_path: Path) -> None:
         )
         for step in ("1", "3")
     ]
-    for run in runs:
-        out, error = run.communicate(timeout=120)
+    said = [run.communicate(timeout=120) for run in runs]
+    for run, (out, error) in zip(runs, said, strict=True):
         assert run.returncode == 0, error.decode()
         assert int(out) > 0
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 60_000

@@ -131,6 +131,9 @@ class EmbeddingStore:
             # never kept, or another process has just dropped it
             return None
         except _READ_ERRORS as error:
+            if not path.is_file():
+                # dropped by another process while it was opened, of which zarr makes an error of its own
+                return None
             self.problems.append(f"the kept embedding {path.name} is damaged and is made anew ({_line(error)})")
             with contextlib.suppress(OSError):
                 path.unlink()
