@@ -121,6 +121,10 @@ def one_and_all(tour: Tour, truth: np.ndarray) -> None:
     widget.find_everything()
     tour.wait(lambda: widget.finder.found is not None)
     tour.picture("everything")
+    widget.discard()
+    widget.everything_box.named.emit("nuclei")
+    tour.wait(lambda: widget.finder.found is not None)
+    tour.picture("text")
     widget.keep()
 
 
