@@ -625,7 +625,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     limit: LimitOption = None,
     device: DeviceOption = "auto",
     only: Annotated[list[str] | None, typer.Option("--set", help="Measure this set only. Repeat.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="text, crops, otsu or mask; all by default. Repeat.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="text, crops or otsu; all by default. Repeat.")] = None,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="SET:TEXT", help="Measure how attributes select instead, dsb2018:small nuclei. Repeat."),
@@ -633,7 +633,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
 ) -> None:
     """Measure what a name alone finds, and whether what is absent is known to be.
 
-    Beside it automatic masks ranked by their crops, Otsu's classes by name, and the one mask of the text alone.
+    Beside it automatic masks ranked by their crops, and Otsu's classes by name.
     """
     from napari_segany.experiments.text import METHODS, attribute_rows, rows_of_text
 

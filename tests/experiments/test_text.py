@@ -7,6 +7,7 @@ import pytest
 from skimage import io
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.prompts import Prompt
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.core.words import TERMS, Vocabulary
 from napari_segany.experiments import text
@@ -29,9 +30,11 @@ class Measured(NamingSegmenter):
     def found(self, embedding, phrase) -> Found:
         return Found(np.zeros((4, 4), np.float32), PRESENCE.get(phrase.name, 0.2))
 
-    def text_seeds(self, embedding, words):
-        from napari_segany.core.prompts import Prompt
+    def segment(self, embedding, prompts, **options):
+        """A text alone means all of them."""
+        return super().segment(embedding, [p if p.points else Prompt(tuple(self.places)) for p in prompts], **options)
 
+    def text_seeds(self, embedding, words):
         names = Vocabulary(TERMS).phrases(words)
         return [Prompt((p,), text=one.label) for one in names if one.name == "nucleus" for p in self.places]
 

@@ -41,6 +41,7 @@ def texts_for(sam) -> Texts:
         for weight in decoder.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
         head.seen[2].bias.fill_(5.0)
+        head.level.bias.fill_(-2.0)  # relevance decides, not the foreground of random weights
     return Texts(FakeClip, head, decoder, torch.device("cpu"))
 
 

@@ -28,9 +28,9 @@ from napari_segany.experiments.scores import Row
 from napari_segany.run.images import read_image
 from napari_segany.run.text import ranked, settled, text_filters
 
-METHODS = ("text", "crops", "otsu", "mask")
+METHODS = ("text", "crops", "otsu")
 """Ways to find what a name means: text prompts on seeds, automatic masks by their crops, Otsu's brighter or darker
-class by name, and one mask of the text alone. The first is what the program does by default."""
+class by name. The first is what the program does by default."""
 
 WORDS = ("nucleus", "cell", "neurite", "person", "car", "dog", "chair", "food", "animal", "mitochondrion")
 """What is asked for everywhere; the last is not in the vocabulary."""
@@ -182,8 +182,9 @@ def rows_of_text(
     -------
     list of dict
         A row for each set, class and method: ``bench``, ``set``, ``model``, ``device``, ``commit``, ``class``,
-        ``method``; ``iou`` (of all that is named, mean over the planes where it is), ``ap50`` and ``msa`` (as in
-        ``bench everything``), ``auroc`` (presence on the set's planes against words that are known to be absent there;
+        ``method``; ``iou`` (of all that is named, mean over the planes where it is; for "text" of the answer to the
+        text alone, for the others of the union of what was found), ``ap50`` and ``msa`` (as in ``bench everything``),
+        ``auroc`` (presence on the set's planes against words that are known to be absent there;
         the rivals' presence is their best score), ``iou_with_click`` (mean over objects of a click in the middle with
         the text), ``iou_click`` (without it), ``click_low`` (lower end of the 95% bootstrap interval of the
         difference, paired, over planes), ``images`` and ``n``. The row of set and class "all" has the ``auroc`` over
@@ -242,7 +243,11 @@ class _Bench:
                 if truth is None or not there:
                     continue
                 tally = self.tallies.setdefault((group, word, method), _Tally())
-                tally.iou.append(iou(labels > 0, truth > 0))
+                union = labels > 0
+                if method == "text":
+                    # Of all of them the program is asked by the text alone, of each by its instances.
+                    union = self.segmenter.segment(embedding, [Prompt(text=known[0].name)])[0][0].pixels
+                tally.iou.append(iou(union, truth > 0))
                 tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
                 if method == "text":
                     both, click = clicked_with(self.segmenter, embedding, truth, word)
@@ -281,9 +286,6 @@ class _Bench:
             named = settled(plane, found, known, Filters(score=0.0, stability=0.0))
             return named.labels, max((one.score for one in found), default=0.0)
         presence = float(self.segmenter.found(embedding, known[0]).presence)
-        if method == "mask":
-            mask = self.segmenter.segment(embedding, [Prompt(text=known[0].name)])[0][0]
-            return label(mask.pixels), presence
         text = known[0].label
         found = [one for _, batch in everything(self.segmenter, plane, embedding=embedding, text=text) for one in batch]
         return settled(plane, found, known, text_filters(self.segmenter)).labels, presence

@@ -8,12 +8,14 @@ there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_segany.core.everything import Filters
@@ -49,6 +51,8 @@ AGAIN = 1.6
 LOOKS = 2
 COARSE = 0.75
 """Frame pixels per plane pixel below which a click is not looked up in the overview, where small objects are dots."""
+NAMED_FROM = math.log(0.2 / 0.8)
+"""Logit of the relevance from which on foreground belongs to what is named; chosen on images of train/."""
 PLANE = "plane"
 
 
@@ -101,12 +105,8 @@ class CloserSegmenter(SamSegmenter):
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
         """Clicks on what seems to be objects, the surest first; see :mod:`napari_segany.models.seeds`."""
         frame = Frame(embedding.shape, self.model.image_size)
-        if min(frame.scale) < COARSE:
-            dense = seeds.dense_of_tiles(self.model, embedding.features[PLANE], self.device)
-            return seeds.peaks(dense, (1.0, 1.0), frame.plane)
-        maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
-        overview = ImageEmbedding(maps, embedding.shape, embedding.model)
-        return seeds.peaks(seeds.dense_of_frame(self.model, self._maps(overview), frame), frame.scale, frame.plane)
+        scale = (1.0, 1.0) if min(frame.scale) < COARSE else frame.scale
+        return seeds.peaks(self._dense(embedding), scale, frame.plane)
 
     def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
         """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
@@ -138,26 +138,61 @@ class CloserSegmenter(SamSegmenter):
         counts = [wanted(prompt, candidates) for prompt in prompts]
         overview = ImageEmbedding(features, embedding.shape, embedding.model)
         guesses = self._guesses(plane, overview, frame, prompts, counts)
-        unknown = [i for i, box in guesses.items() if window_for(box, frame) is None]
+        named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
+        unknown = [i for i, box in guesses.items() if window_for(box, frame) is None and i not in named]
         first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
         for i, (logits, scores) in first.items():
-            if only_text(prompts[i]):
-                continue  # it means all over the plane
             guesses[i] = guess(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
         looks: dict[int, _Look] = {}
-        looking = [i for i, box in guesses.items() if box is not None or not only_text(prompts[i])]
+        looking = [i for i in guesses if i not in named]
         for _ in range(LOOKS):
             windows = {i: window for i in looking if (window := window_for(guesses[i], frame)) is not None}
             looks |= self._look(plane, frame, prompts, windows)
             found = {i: guess(prompts[i], looks[i].box(counts[i])) for i in windows}
             looking = [i for i in windows if _differ(guesses[i], found[i])]
             guesses |= found
+        wholes = self._named(embedding, [prompts[i] for i in named])
+        answers = dict(zip(named, wholes, strict=True))
         return [
-            self._candidates(looks[i], frame, count, at_least)
+            answers[i]
+            if i in answers
+            else self._candidates(looks[i], frame, count, at_least)
             if i in looks
             else self._masks(*good_first(*first[i], count, at_least), frame)
             for i, count in enumerate(counts)
         ]
+
+    def _named(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> list[list[Mask]]:
+        """All that a text alone names: the foreground of the dense heads, where the text is relevant.
+
+        The dense heads see outlines at a stride of 4 pixels, of large planes at their own resolution. The decoder's
+        answer to text tokens in the small input frame, which other models give, is coarser.
+        """
+        if not prompts:
+            return []
+        frame = Frame(embedding.shape, self.model.image_size)
+        foreground = torch.from_numpy(self._dense(embedding)[:1])[None]
+        foreground = F.interpolate(foreground, frame.plane, mode="bilinear", align_corners=False)[0]
+        answers = []
+        for prompt in prompts:
+            phrase = self.known_texts().phrases(prompt.text)[0]
+            found = self.found(embedding, phrase)
+            likely = torch.from_numpy(found.relevance).clamp(1e-4, 1 - 1e-4).logit() - NAMED_FROM
+            logits = torch.minimum(foreground, geometry.plane_logits(likely[None], frame))
+            low = geometry.mask_values(logits, frame, self.model.mask_size).numpy()
+            pixels = (logits[0] > 0).numpy()
+            steady = int((logits > 1).sum()) / max(int((logits > -1).sum()), 1)
+            answers.append([Mask(pixels, found.presence, low[0], steady)])
+        return answers
+
+    def _dense(self, embedding: ImageEmbedding) -> np.ndarray:
+        """Dense heads of a plane, (5, h, w), at its own resolution where the input frame is too coarse."""
+        frame = Frame(embedding.shape, self.model.image_size)
+        if min(frame.scale) < COARSE:
+            return seeds.dense_of_tiles(self.model, embedding.features[PLANE], self.device)
+        maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
+        overview = ImageEmbedding(maps, embedding.shape, embedding.model)
+        return seeds.dense_of_frame(self.model, self._maps(overview), frame)
 
     def _guesses(
         self,

@@ -221,6 +221,21 @@ def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[n
     return _drawn(full[0], threshold)
 
 
+def plane_logits(logits: Tensor, frame: Frame) -> Tensor:
+    """Low-resolution logits (C, h, w) of the frame at the places of the plane's pixels, bilinear: (C, y, x)."""
+    height, width = frame.resized
+    full = F.interpolate(logits[None].float(), (frame.side, frame.side), mode="bilinear", align_corners=False)
+    return F.interpolate(full[..., :height, :width], frame.plane, mode="bilinear", align_corners=False)[0]
+
+
+def mask_values(logits: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Logits (C, y, x) of the plane as low-resolution logits (C, *size) of the frame; padding is surely nothing."""
+    height, width = frame.resized
+    full = F.interpolate(logits[None], (height, width), mode="bilinear", antialias=True, align_corners=False)
+    full = F.pad(full, (0, frame.side - width, 0, frame.side - height), value=SURELY_NOT)
+    return F.interpolate(full, size, mode="area")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A square part of a plane, magnified for a closer look.
