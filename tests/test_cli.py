@@ -104,7 +104,7 @@ class TestSegment:
         ("arguments", "line"),
         [
             (["--point", "1"], "--point takes y,x or y,x,+ or y,x,-, got '1'"),
-            (["--point", "1,2,3,4"], "--point takes"),
+            (["--point", "1,2,3,4"], "there is no plane at (1, 2)"),
             (["--point", "1,2,x"], "--point takes"),
             (["--point", ""], "--point takes"),
             (["--point", "nan,2"], "finite"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_segany.core.prompts import Box, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
     from napari_segany.run.cluster import Cluster
-    from napari_segany.run.segment import SegmentJob, SegmentReport
+    from napari_segany.run.segment import Place, SegmentJob, SegmentReport
 
 # Depending on its version typer uses click or a copy of its own; this is what all of click's errors have in common.
 _UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
@@ -163,8 +163,9 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     point: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[Z,]Y,X[,+|-]",
-            help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane. "
+            metavar="[[T,]Z,]Y,X[,+|-]",
+            help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane, "
+            "counted through all axes before y and x; of four they are time, depth, y and x. "
             "Each positive point (no sign, or +) is an "
             "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
             "Repeat.",
@@ -274,7 +275,7 @@ def _cluster(address: str, model: str, device: str) -> AbstractContextManager[Cl
 
 def _said(
     point: Sequence[str], box: Sequence[str], plane: int | None, one_object: bool
-) -> tuple[tuple[Prompt, ...], tuple[int, ...]]:
+) -> tuple[tuple[Prompt, ...], tuple[Place, ...]]:
     """Prompts, and the plane of each where points name theirs."""
     from napari_segany.run.segment import objects
 
@@ -398,8 +399,8 @@ def _numbers(text: str, option: str, form: str, count: int) -> list[float]:
     return values
 
 
-def _point(text: str) -> tuple[int | None, Point]:
-    """A point, and its plane where there are three numbers."""
+def _point(text: str) -> tuple[Place | None, Point]:
+    """A point, and its plane where there are more than two numbers."""
     from napari_segany.core.prompts import Point
 
     place, _, sign = text.rpartition(",")
@@ -408,10 +409,12 @@ def _point(text: str) -> tuple[int | None, Point]:
     if numbers.count(",") < 2:
         y, x = _numbers(numbers, "--point", "y,x or y,x,+ or y,x,-", 2)
         return None, Point(y, x, positive is not False)
-    z, y, x = _numbers(numbers, "--point", "z,y,x or y,x, and + or - after it", 3)
-    if not z.is_integer():
-        raise InputError(f"the plane of a point is a whole number, got {z:g}")
-    return int(z), Point(y, x, positive is not False)
+    count = max(numbers.count(",") + 1, 3)
+    *place_of, y, x = _numbers(numbers, "--point", "y,x or z,y,x or t,z,y,x, and + or - after it", count)
+    if not all(at.is_integer() for at in place_of):
+        raise InputError(f"the plane of a point is a whole number, got {numbers}")
+    plane = tuple(map(int, place_of))
+    return plane[0] if len(plane) == 1 else plane, Point(y, x, positive is not False)
 
 
 def _box(text: str) -> Box:

@@ -71,6 +71,20 @@ def test_points_on_several_planes_need_no_table(stack: Path, loaded: SureSegment
     assert [labels[1, 30, 20], labels[4, 30, 60], labels[2].max()] == [1, 2, 0]
 
 
+def test_a_point_names_time_and_depth(stack: Path, loaded: SureSegmenter) -> None:
+    image = stack.with_name("times.ome.tif")
+    volumes = np.broadcast_to(tifffile.imread(stack), (2, *SHAPE))
+    tifffile.imwrite(image, volumes, metadata={"axes": "TZYX"}, photometric="minisblack", ome=True)
+    out = stack.with_name("labels.tif")
+    assert cli.main(["segment", str(image), "-o", str(out), "--point", "1,2,30,20", "--propagate"]) == 0
+    labels = read_labels(out)
+    assert labels.shape == (2, *SHAPE)
+    assert labels[0].max() == 0
+    assert (labels[1, :, 30, 20] == 1).all()
+    for place in ("2,2,30,20", "1,9,30,20", "1,1,1,30,20"):
+        assert cli.main(["segment", str(image), "-o", str(out), "--overwrite", "--point", place]) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -79,7 +93,7 @@ def test_points_on_several_planes_need_no_table(stack: Path, loaded: SureSegment
         (["--point", "3,30,20", "--point", "2,30,20,-"], "on one plane"),
         (["--point", "2.5,30,20"], "a whole number"),
         (["--point", "9,30,20"], "there is no plane 9"),
-        (["--point", "1,2,3,4"], "--point takes"),
+        (["--point", "1,2,3,4"], "there is no plane at (1, 2)"),
         (["--point", "3,30,20", "--link"], "--link and --tracks belong to --everything"),
     ],
 )

@@ -20,6 +20,8 @@ from napari_segany.run.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.run.labels import check_axes, check_output
 
 MAX_LABEL = 2**32 - 1
+Place = int | tuple[int, ...]
+"""Number of a plane, or its position along the leading axes."""
 TOGETHER = 64
 """Prompts asked at once: each answer is as large as the plane, so that all of a table's would not fit into memory."""
 
@@ -40,8 +42,8 @@ class SegmentJob:
         A CSV file of clicks, with labels and planes of its own.
     plane : int, optional
         The plane of `prompts`, leading axes counted in C order. Needed when the image has more than one.
-    planes : tuple of int
-        The plane of each of `prompts`, where they lie on several.
+    planes : tuple of int or tuple of int
+        The plane of each of `prompts`, where they lie on several: its number, or its position along the leading axes.
     overwrite : bool
         Replace the file of labels when it exists.
     """
@@ -52,7 +54,7 @@ class SegmentJob:
     table: Path | None = None
     plane: int | None = None
     overwrite: bool = False
-    planes: tuple[int, ...] = ()
+    planes: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ def _placed(job: SegmentJob, stack: Stack, after: int) -> list[PlacedPrompt]:
         stack.index(job.plane)
     if job.prompts and job.plane is None and not job.planes and len(stack) > 1:
         raise InputError(f"{job.image} has {len(stack)} planes: say which one is meant, 0 to {len(stack) - 1}")
-    planes = job.planes or (job.plane or 0,) * len(job.prompts)
+    given = job.planes or (job.plane or 0,) * len(job.prompts)
+    planes = [place if isinstance(place, int) else stack.unindex(place) for place in given]
     pairs = zip(planes, job.prompts, strict=True)
     return [PlacedPrompt(label, plane, prompt) for label, (plane, prompt) in enumerate(pairs, start=after + 1)]
 
