@@ -124,7 +124,8 @@ class TestTowers:
         seen = towers.views(torch.from_numpy(crops.pixels), torch.Generator().manual_seed(0), 32)
         assert seen.shape == (len(crops), 4, 32, 32)
         assert (seen[:, 3].amax((1, 2)) > 200).all()
-        assert 0 <= float(seen.min()) <= float(seen.max()) <= 255
+        # sampling between pixels rounds in the last bit
+        assert 0 <= float(seen.min()) <= float(seen.max()) <= 255 * (1 + 1e-6)
 
     def test_two_steps_lower_the_loss(self, pictures, monkeypatch):
         monkeypatch.setattr(towers, "TINY", SMALL)
