@@ -117,7 +117,9 @@ def main() -> None:
     sam = load_model("tiny").float().eval().to(memory_format=torch.channels_last)
     clip = load_clip()
     paths = sorted(path for path in given.views.glob("*-whole-????.npz"))
-    bank = make_bank(clip, sorted(given.views.glob("*-????.npz")), given.views / "vectors-tiny-text.npz")
+    bank = make_bank(
+        clip, [*paths, *sorted(given.views.glob("*-close-????.npz"))], given.views / "vectors-tiny-text.npz"
+    )
     planes = list(seen(sam, given.data))
     print("| bridge | nucleus, dsb2018 | cell, usiigaci | presence |\n|---|---|---|---|", flush=True)
     for name, change in RUNS.items():
