@@ -240,7 +240,7 @@ def test_version_and_help(run: Run) -> None:
 
 def test_commands_that_do_not_exist(run: Run) -> None:
     refused(run("segmnt"), "segmnt")
-    refused(run("bench", "text"), "text")
+    refused(run("bench", "speech"), "speech")
 
 
 def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
