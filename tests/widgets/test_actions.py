@@ -107,6 +107,8 @@ def test_the_brush_paints_a_prompt_and_rubs_it_out(opened: Opened) -> None:
     opened.hand.qtbot.waitUntil(lambda: not widget.session.waiting)
     assert widget.session.said.mask.sum() != painted
     assert not widget.session.said.mask[20, 50]
+    widget.discard()
+    assert widget.binding.preview.layer.mode == "paint", "the next object begins with what lies on it"
 
 
 def test_what_was_chosen_is_chosen_next_time(

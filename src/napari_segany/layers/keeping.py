@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.masks import box_of
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import write
 from napari_segany.layers.output import Output, Pixels
+from napari_segany.layers.slices import present
 from napari_segany.session.history import Step
 from napari_segany.session.session import Committed, Session
 
@@ -125,22 +127,28 @@ class Keeping:
         if self._output.labels is None:
             return
         plane = view.read(self._output.labels.data)
+        there, free = set(present(plane)), plane == 0
         after = plane.copy()
         for label, pixels in masks.items():
-            if not (plane == label).any():
-                after[pixels & (after == 0)] = label
+            box = box_of(pixels)
+            if box is not None and label not in there:
+                window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+                taken = pixels[window] & free[window]
+                after[window][taken] = label
+                free[window][taken] = False
         rows, columns = np.nonzero(after != plane)
         if rows.size:
             with self._step(Step("follow")):
                 self._write(view.indices(rows, columns), after[rows, columns])
 
-    def erase(self, places: Iterable[tuple[int, View]]) -> None:
+    def erase(self, places: Collection[tuple[int, View]]) -> None:
         """Take objects off planes, all in one step."""
         if self._output.labels is None or not places:
             return
         with self._step(Step("follow anew")):
-            for label, view in places:
-                rows, columns = np.nonzero(view.read(self._output.labels.data) == label)
+            for view in dict.fromkeys(view for _, view in places):
+                gone = [label for label, where in places if where == view]
+                rows, columns = np.nonzero(np.isin(view.read(self._output.labels.data), gone))
                 self._write(view.indices(rows, columns), 0)
 
     def open(self, view: View, label: int) -> Prompt | None:

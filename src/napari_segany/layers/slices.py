@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +13,12 @@ from napari_segany.core.views import View
 
 Place = tuple[int, View]
 """A label and a plane."""
+Mark = tuple[int, float, float]
+GONE: Mark = (0, 0.0, 0.0)
+SMALL = 2**20
+"""Labels up to it are counted in a table."""
+PRIME = 8191
+"""Places are taken by their rest of it before they are squared, so that the sums are exact."""
 
 
 def planes_along(view: View, length: int, *, up: bool, down: bool, reach: int = 0) -> list[View]:
@@ -52,32 +57,35 @@ class Followed:
 
     def __init__(self) -> None:
         self.verdicts: dict[Place, Verdict] = {}
-        self._marks: dict[Place, int] = {}
+        self._marks: dict[Place, Mark] = {}
         self._visited: set[Place] = set()
 
     def note(self, labels: Labels, view: View, verdicts: Mapping[int, Verdict]) -> None:
         """Take note of what was just painted on a plane."""
-        plane = view.read(labels.data)
+        marks = _marks(view.read(labels.data))
         for label, verdict in verdicts.items():
             self.verdicts[label, view] = verdict
-            self._marks[label, view] = _mark(plane == label)
+            self._marks[label, view] = marks.get(label, GONE)
             self._visited.discard((label, view))
 
     def untouched(self, labels: Labels, place: Place) -> bool:
         """Whether an object is on a plane as it was found there."""
         label, view = place
-        return place in self._marks and self._marks[place] == _mark(view.read(labels.data) == label)
+        return place in self._marks and self._marks[place] == _marks(view.read(labels.data)).get(label, GONE)
 
     def depending(self, labels: Labels, wanted: Iterable[int], views: Sequence[View], here: View) -> list[Place]:
         """What was found from the plane `here` on, up to where somebody had a hand in it: that is to be found anew."""
         places = []
         start = views.index(here)
-        for label in wanted:
-            for way in (views[start + 1 :], views[:start][::-1]):
-                for view in way:
-                    if not self.untouched(labels, (label, view)):
-                        break
-                    places.append((label, view))
+        for way in (views[start + 1 :], views[:start][::-1]):
+            going = set(wanted)
+            for view in way:
+                known = {label for label in going if (label, view) in self._marks}
+                marks = _marks(view.read(labels.data)) if known else {}
+                going = {label for label in known if self._marks[label, view] == marks.get(label, GONE)}
+                places += [(label, view) for label in sorted(going)]
+                if not going:
+                    break
         return places
 
     def forget(self, places: Iterable[Place]) -> None:
@@ -86,22 +94,23 @@ class Followed:
             self.verdicts.pop(place, None)
             self._marks.pop(place, None)
 
-    def doubtful(self, labels: Labels, below: float) -> list[Place]:
-        """Where somebody should look: what is less sure, split or merged, as it was found, the worst first.
+    def doubtful(self, below: float) -> list[Place]:
+        """Where somebody should look: what is less sure, split or merged, the worst first.
 
         An object that came to its end is no matter of doubt unless it is there again later, and then it was filled.
         """
         there = [(verdict.confidence, place) for place, verdict in self.verdicts.items() if _doubted(verdict, below)]
         there.sort(key=lambda one: one[0])
-        return [place for _, place in there if self.untouched(labels, place)]
+        return [place for _, place in there]
 
     def next_doubtful(self, labels: Labels, below: float) -> Place | None:
-        """The worst place that was not shown yet; when all were, the worst again."""
-        places = self.doubtful(labels, below)
+        """The worst place that was not shown yet and is as it was found; when all were shown, the worst again."""
+        places = self.doubtful(below)
         fresh = [place for place in places if place not in self._visited]
-        if not fresh:
+        found = next((place for place in fresh if self.untouched(labels, place)), None)
+        if found is None:
             self._visited.clear()
-        found = next(iter(fresh or places), None)
+            found = next((place for place in places if self.untouched(labels, place)), None)
         if found is not None:
             self._visited.add(found)
         return found
@@ -120,5 +129,24 @@ def _doubted(verdict: Verdict, below: float) -> bool:
     return LOST not in verdict.flags and (verdict.confidence < below or bool(asks))
 
 
-def _mark(pixels: np.ndarray) -> int:
-    return zlib.crc32(np.packbits(pixels).tobytes())
+def present(plane: np.ndarray) -> list[int]:
+    """The labels (rows, columns) of a plane, without 0; a pass over it where they are small numbers, as they are."""
+    if plane.max(initial=0) > SMALL:
+        return [int(label) for label in np.unique(plane) if label]
+    counts = np.bincount(plane.ravel())
+    found: list[int] = (np.flatnonzero(counts[1:]) + 1).tolist()
+    return found
+
+
+def _marks(plane: np.ndarray) -> dict[int, Mark]:
+    """What each label of a plane is known again by: how many pixels it has, and the sums of where and of its squares.
+
+    All labels at once, so that it takes no longer where there are many of them.
+    """
+    places = np.flatnonzero(plane)
+    labels, numbers = np.unique(plane.ravel()[places], return_inverse=True)
+    sums = [np.bincount(numbers, weights) for weights in (None, places.astype(float), (places % PRIME) ** 2.0)]
+    return {
+        int(label): (int(count), float(where), float(squares))
+        for label, count, where, squares in zip(labels, *sums, strict=True)
+    }

@@ -16,7 +16,7 @@ from napari_segany.core.views import View
 from napari_segany.core.words import Phrase
 from napari_segany.layers.binding import Binding
 from napari_segany.run.answers import Answers
-from napari_segany.run.text import phrases_of, settled
+from napari_segany.run.text import phrases_of, settled, text_filters
 from napari_segany.session.candidates import Found
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.jobs import Jobs
@@ -147,9 +147,11 @@ class Finder(QObject):
         return prompted(self._answers.segmenter, embedding, prompts) if prompts else []
 
     def _arrived(self, answer: tuple[Found, Wanted | None]) -> None:
-        found, self._wanted = answer
-        if self.found is None or self.found.asked:
-            self._box.suit(filters_of(self._answers.segmenter))
+        (found, wanted), before = answer, self._wanted
+        if self.found is None or self.found.asked or (wanted is None) != (before is None):
+            suiting = filters_of if wanted is None else text_filters
+            self._box.suit(suiting(self._answers.segmenter))
+        self._wanted = wanted
         self.found = found
         self.show()
 

@@ -14,7 +14,7 @@ from napari_segany.core.verdicts import Verdict
 from napari_segany.core.views import View
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_shape
-from napari_segany.layers.slices import Followed, Place, planes_along
+from napari_segany.layers.slices import Followed, Place, planes_along, present
 from napari_segany.run.answers import Answers
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.stack_box import StackBox
@@ -117,7 +117,7 @@ class Follower(QObject):
         view, labels = binding.view(), binding.labels
         if view is None or labels is None or not view.leading:
             raise InputError("keep an object on this slice first; then it can be followed to the others")
-        there = [int(label) for label in np.unique(view.read(labels.data)) if label]
+        there = present(view.read(labels.data))
         wanted = there if self._box.all_objects else [label for label in there if label == labels.selected_label]
         if not wanted:
             what = "there is no object" if self._box.all_objects else f"object {labels.selected_label} is not"
@@ -130,10 +130,9 @@ class Follower(QObject):
         numbers = {binding.stack(one)[1]: one for one in views}
         for number, one in numbers.items():
             plane = one.read(labels.data)
-            masks = {label: plane == label for label in wanted if (label, one) not in anew}
-            masks = {label: mask for label, mask in masks.items() if mask.any()}
-            if masks:
-                known[number] = masks
+            here = [label for label in present(plane) if label in wanted and (label, one) not in anew]
+            if here:
+                known[number] = {label: plane == label for label in here}
         return _Walk(binding.stack(view)[0], numbers, known), anew
 
     def _go(self, walk: _Walk) -> None:
@@ -161,7 +160,7 @@ class Follower(QObject):
             return
         for label in sorted({label for masks in self._walk.known.values() for label in masks}):
             self.remarked.emit(label, self.followed.remark(label, DOUBT))
-        doubtful = len(self.followed.doubtful(self._binding.labels, DOUBT))
+        doubtful = len(self.followed.doubtful(DOUBT))
         what = f"{doubtful} places to look at, the worst first: Shift+N." if doubtful else "Nothing in it is doubtful."
         self._box.show_state(f"Followed. {what}", doubtful=doubtful, followed=True)
         self.said.emit(f"Followed. {what}")

@@ -142,7 +142,7 @@ class PictureBox(QWidget):
         self._jobs.run(
             lambda: _small(stack, number),
             done=lambda found: self._show(found, (view, look)),
-            failed=lambda error: self._picture.setText(str(error)),
+            failed=self._failed,
             instead_of="picture",
         )
 
@@ -161,6 +161,12 @@ class PictureBox(QWidget):
         self._shown = of
         if self._free:
             self._set_range(min(low for low, _ in limits), max(high for _, high in limits))
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, SeganyError):
+            # a defect of ours: napari shows it with its traceback
+            raise error
+        self._picture.setText(str(error))
 
     def _show_controls(self, look: Look) -> None:
         """Say what is in use, for it may come from an earlier session."""

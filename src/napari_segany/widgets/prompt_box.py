@@ -163,15 +163,18 @@ class PromptBox(QWidget):
 
     def toggle_sign(self) -> None:
         """Switch between clicks on the object and clicks off it."""
-        self._negative = not self._negative
-        self._show_sign()
-        if self._binding is not None and self._binding.painting:
-            self._binding.ready_to_paint(erase=self._negative)
+        self._set_sign(negative=not self._negative)
 
     def expect_positive(self) -> None:
         """The next click begins another object, so it lies on it."""
-        self._negative = False
+        self._set_sign(negative=False)
+
+    def _set_sign(self, *, negative: bool) -> None:
+        """The same for clicks, for what is drawn, and for the brush."""
+        self._negative = negative
         self._show_sign()
+        if self._binding is not None and self._binding.painting:
+            self._binding.ready_to_paint(erase=negative)
 
     def set_keepable(self, keepable: bool) -> None:
         """Whether there is a mask to keep."""
