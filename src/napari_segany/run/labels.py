@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -162,7 +161,7 @@ def write_labels(
 
 
 @contextlib.contextmanager
-def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[Any]:
+def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[ome_zarr.LabelFile]:
     """A new OME-Zarr label image to write to, plane by plane or in parts; it takes its place at the end.
 
     Parameters
@@ -174,8 +173,8 @@ def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[Any]:
 
     Yields
     ------
-    zarr.Array
-        Zeros.
+    LabelFile
+        Zeros; its coarser levels are made at the end.
 
     Raises
     ------
@@ -186,7 +185,9 @@ def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[Any]:
     if owner:
         path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary:
-        yield ome_zarr.create_labels(temporary, layout, version=ome_zarr.version_of(owner) if owner else "0.4")
+        file = ome_zarr.create_labels(temporary, layout, version=ome_zarr.version_of(owner) if owner else "0.4")
+        yield file
+        file.finish()
     if owner:
         ome_zarr.register_label(owner, path.name)
 

@@ -6,8 +6,10 @@ into an image of that version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,14 @@ import numpy as np
 import zarr
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.everything import Region
 
 MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 CHUNK = 512
+COARSEST = 1024
+"""Levels go on until rows and columns are no more than that."""
+BLOCK = 2048
+"""Rows and columns of a level that are made at once."""
 AXES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 """What OME-Zarr calls the axes that it has names for."""
 
@@ -44,6 +51,16 @@ class Level:
 def is_zarr(path: Path) -> bool:
     """Whether a path is the folder of a zarr array or group."""
     return path.is_dir() and any((path / mark).exists() for mark in MARKS)
+
+
+def is_group(path: Path) -> bool:
+    """Whether a path is the folder of an OME-Zarr image, to which labels may be added."""
+    return is_zarr(path) and bool(_group_metadata(path).get("multiscales"))
+
+
+def _group_metadata(path: Path) -> Mapping[str, Any]:
+    node = zarr.open(path, mode="r")
+    return metadata(node) if isinstance(node, zarr.Group) else {}
 
 
 def finest_level(path: Path) -> Level:
@@ -128,8 +145,82 @@ class Layout:
     scale: tuple[float, ...]
 
 
-def create_labels(folder: Path, layout: Layout, *, version: str) -> zarr.Array[Any]:
-    """Make a new OME-Zarr group with a label image, of one level, in which nothing is labelled yet.
+class LabelFile:
+    """The finest level of a label image; those below it follow when :meth:`finish` is called.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        As :func:`create_labels` makes it.
+    """
+
+    def __init__(self, group: zarr.Group) -> None:
+        datasets = metadata(group)["multiscales"][0]["datasets"]
+        self.group = group
+        self.levels: list[zarr.Array[Any]] = [group[one["path"]] for one in datasets]  # type: ignore[misc]
+        self._touched: dict[tuple[tuple[int, int], ...], Region] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the finest level."""
+        return self.levels[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all levels."""
+        return np.dtype(self.levels[0].dtype)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self.levels[0][key])
+
+    def __setitem__(self, key: Any, values: Any) -> None:
+        """Write a part, given by integers and slices without a step."""
+        self.levels[0][key] = values
+        *leading, rows, columns = window_of(key, self.shape)
+        planes = tuple((one.start, one.stop) for one in leading)
+        before = self._touched.get(planes, (rows, columns))
+        self._touched[planes] = _union(before[0], rows), _union(before[1], columns)
+
+    def finish(self) -> None:
+        """Bring the coarser levels up to what was written: of two rows or columns they have the first."""
+        for planes, region in self._touched.items():
+            leading = [slice(*ends) for ends in planes]
+            for fine, coarse in pairwise(self.levels):
+                region = _halved(region[0]), _halved(region[1])
+                for rows, columns in _blocks(region):
+                    source = slice(2 * rows.start, 2 * rows.stop, 2), slice(2 * columns.start, 2 * columns.stop, 2)
+                    coarse[(*leading, rows, columns)] = fine[(*leading, *source)]
+        self._touched.clear()
+
+
+def window_of(key: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Slices with both ends, one for each axis, of an index of integers and slices."""
+    given = key if isinstance(key, tuple) else (key,)
+    rest = (slice(None),) * (len(shape) - len(given))
+    return tuple(
+        slice(*one.indices(length)[:2]) if isinstance(one, slice) else slice(int(one), int(one) + 1)
+        for one, length in zip((*given, *rest), shape, strict=True)
+    )
+
+
+def _union(one: slice, other: slice) -> slice:
+    return slice(min(one.start, other.start), max(one.stop, other.stop))
+
+
+def _halved(side: slice) -> slice:
+    return slice(side.start // 2, -(-side.stop // 2))
+
+
+def _blocks(region: Region) -> Iterator[Region]:
+    for row in range(region[0].start, region[0].stop, BLOCK):
+        for column in range(region[1].start, region[1].stop, BLOCK):
+            yield slice(row, min(row + BLOCK, region[0].stop)), slice(column, min(column + BLOCK, region[1].stop))
+
+
+def create_labels(folder: Path, layout: Layout, *, version: str) -> LabelFile:
+    """Make a new OME-Zarr group with a label image in which nothing is labelled yet.
+
+    Its rows and columns are halved from level to level until there are no more than ``COARSEST`` of them.
 
     Parameters
     ----------
@@ -142,21 +233,33 @@ def create_labels(folder: Path, layout: Layout, *, version: str) -> zarr.Array[A
     """
     old, axes = version == "0.4", layout.axes
     group = zarr.create_group(folder, zarr_format=2 if old else 3)
-    array = group.create_array(
-        "0",
-        shape=layout.shape,
-        dtype=layout.dtype,
-        chunks=tuple(min(CHUNK, n) if axis in "yx" else 1 for n, axis in zip(layout.shape, axes, strict=True)),
-        chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
-        dimension_names=None if old else list(axes),
-    )
+    datasets = []
+    for level in range(_levels(layout.shape)):
+        step = [2**level if axis in "yx" else 1 for axis in axes]
+        shape = tuple(-(-length // by) for length, by in zip(layout.shape, step, strict=True))
+        group.create_array(
+            str(level),
+            shape=shape,
+            dtype=layout.dtype,
+            chunks=tuple(min(CHUNK, n) if axis in "yx" else 1 for n, axis in zip(shape, axes, strict=True)),
+            chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
+            dimension_names=None if old else list(axes),
+        )
+        scale = [own * by for own, by in zip(layout.scale, step, strict=True)]
+        datasets.append(
+            {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]},
+        )
     image: dict[str, Any] = {
         "name": folder.name,
         "axes": [{"name": axis, "type": AXES[axis]} for axis in axes],
-        "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": list(layout.scale)}]}],
+        "datasets": datasets,
     }
     if old:
         group.attrs.update({"multiscales": [{"version": version} | image], "image-label": {"version": version}})
     else:
         group.attrs.update({"ome": {"version": version, "multiscales": [image], "image-label": {}}})
-    return array
+    return LabelFile(group)
+
+
+def _levels(shape: tuple[int, ...]) -> int:
+    return 1 + max(math.ceil(math.log2(max(*shape[-2:], 1) / COARSEST)), 0)
