@@ -15,6 +15,7 @@ import numpy as np
 from app_model.types import KeyCode, KeyMod
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Points, Shapes
+from psygnal import Signal
 
 from napari_segany.layers.marks import read_marks, write_marks
 from napari_segany.layers.mirror import Mirror, painted_window
@@ -43,7 +44,11 @@ class Recorder:
     ----------
     held : bool
         Whether what changes now waits to become a step with what follows, or is being restored.
+    repainted : Signal
+        Emitted with a Labels layer and the window, a slice for each axis, in which it changed.
     """
+
+    repainted = Signal(Labels, tuple)
 
     def __init__(self, viewer: ViewerModel, session: Session) -> None:
         self._viewer, self._session = viewer, session
@@ -182,6 +187,8 @@ class Recorder:
         made = replace(about, patches=patches, marks=stretches, choice=(about.choice[0], 0) if stretches else (0, 0))
         if made:
             self._session.do(made)
+        for number, patch in patches:
+            self.repainted.emit(self._mirrors[number].layer, patch.window)
         return bool(made)
 
     def _moved(self) -> Iterator[tuple[int, MarksPatch]]:
@@ -218,6 +225,7 @@ class Recorder:
                 if mirror is not None and mirror.fits:
                     mirror.apply(patch)
                     changed.append(mirror.layer)
+                    self.repainted.emit(mirror.layer, patch.window)
                     self._go_to(mirror.layer, np.array([patch.start, np.add(patch.start, patch.shape) - 1], float))
             for number, stretch in step.marks:
                 if number in self._prompts:

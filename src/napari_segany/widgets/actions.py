@@ -35,6 +35,7 @@ ACTIONS: Mapping[str, Action] = {
     "previous_object": Action(",", "Look at the object before it in the table"),
     "follow": Action("Shift+G", "Follow the objects of this slice to the other slices"),
     "show_doubtful": Action("Shift+N", "Look at the next doubtful slice of what was followed"),
+    "work_here": Action("Shift+W", "Work on the part of a large image that is shown"),
     "show_keys": Action("/", "Show what the keys do"),
 }
 """Under the names of the methods of :class:`~napari_segany.widgets.segany.SeganyWidget` that do it."""

@@ -18,6 +18,7 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.columns import said
 from napari_segany.layers.read import image_array
+from napari_segany.layers.region import is_too_large
 from napari_segany.models.registry import list_models
 from napari_segany.run.answers import MODEL, Answers
 from napari_segany.run.keeping import Keeper, unfinished
@@ -35,6 +36,7 @@ from napari_segany.widgets.follower import Follower
 from napari_segany.widgets.hover import Hover
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.key_sheet import KeySheet
+from napari_segany.widgets.large import LargeImages, Region
 from napari_segany.widgets.layer_box import LayerBox
 from napari_segany.widgets.model_box import ModelBox
 from napari_segany.widgets.objects_box import ObjectsBox
@@ -47,6 +49,7 @@ from napari_segany.widgets.stack_box import StackBox
 from napari_segany.widgets.status_box import StatusBox
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
+LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press Shift+W."
 READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
 
 
@@ -90,6 +93,7 @@ class SeganyWidget(QWidget):
         self.finder = Finder(self.everything_box, self.jobs, self.answers)
         self.follower = Follower(self.stack_box, self.jobs, self.answers)
         self._pause = PaintPause(self)
+        self.large = LargeImages(self.viewer, self)
         self.answering = Answering(self.session, self.jobs, self.answers, self._pause)
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
         self._lay_out()
@@ -153,6 +157,8 @@ class SeganyWidget(QWidget):
             worker.said.connect(self.status_box.say)
             worker.failed.connect(self._failed)
             worker.progress.connect(self.status_box.set_share)
+        self.large.opened.connect(self._enter)
+        self.large.failed.connect(self._failed)
         self.follower.remarked.connect(self.objects_box.remark)
         self.prompt_box.hover_changed.connect(self.hover.set_enabled)
         self.prompt_box.kept.connect(self.keep)
@@ -191,6 +197,9 @@ class SeganyWidget(QWidget):
         if image is None:
             self.status_box.say(WELCOME)
             return
+        if is_too_large(image):
+            self.status_box.say(LARGE)
+            return
         self.keeper.watch(partial(image_array, image), rgb=image.rgb, path=str(image.source.path or ""))
         self.binding = Binding(self.viewer, self.session, image)
         self.binding.problem.connect(self.status_box.warn)
@@ -207,7 +216,15 @@ class SeganyWidget(QWidget):
 
     def _bind(self, binding: Binding | None) -> None:
         """Let everything be about this image, or about none."""
-        for part in (self.answering, self.hover, self.finder, self.follower, self.prompt_box, self.picture_box):
+        for part in (
+            self.answering,
+            self.hover,
+            self.finder,
+            self.follower,
+            self.prompt_box,
+            self.picture_box,
+            self.large,
+        ):
             part.bind(binding)
 
     def _see(self, look: Look) -> None:
@@ -403,6 +420,27 @@ class SeganyWidget(QWidget):
         self.show_tab(self.everything_box)
         self.finder.find()
 
+    def work_here(self) -> None:
+        """Work on the part of a large image that is shown; its labels are kept beside the image."""
+        image = self.layer_box.image.value
+        of_region = self.large.region is not None and image is self.large.region.image
+        if image is None or not (of_region or is_too_large(image)):
+            self.status_box.warn("this image is small enough to be worked on as it is")
+            return
+        self.status_box.say("Reading the labels of this region …")
+        self.large.open(image)
+
+    def _enter(self, region: Region) -> None:
+        """Work on a region from here on."""
+        self.layer_box.refresh()
+        self.layer_box.image.value = region.image
+        if self.binding is not None and self.binding.image is region.image:
+            self.binding.set_labels(region.labels)
+            self.session.begin_at(max(self.session.label, region.file.highest + 1))
+            self._show_layers()
+            self.prompt_box.take("Points")
+        self.status_box.say(f"All labels are kept in {region.file.path.name}. Shift+W moves on to what is shown.")
+
     def follow(self) -> None:
         """Follow the objects of this slice to the other slices."""
         self.show_tab(self.stack_box)
@@ -454,6 +492,7 @@ class SeganyWidget(QWidget):
         self._closed = True
         self._pause.end()
         self._release()
+        self.large.close()
         self.keeper.disconnect()
         self.hover.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self._failed)

@@ -1,0 +1,127 @@
+"""Works on large images region by region: layers for one, and its labels to the file of all as they change."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from qtpy.QtCore import QObject, Signal
+
+from napari_segany.core.errors import InputError
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.read import image_shape
+from napari_segany.layers.region import Window, cut_out, labels_of_region, overview, region_shown
+from napari_segany.run.beside import LabelsBeside, place_beside
+from napari_segany.run.ome_zarr import Layout
+from napari_segany.widgets.jobs import Jobs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A part of a large image, as layers, and the file that its labels go to."""
+
+    whole: Image
+    window: Window
+    image: Image
+    labels: Labels
+    file: LabelsBeside
+
+
+class LargeImages(QObject):
+    """Makes the layers of a region, and writes what is painted in it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+    parent : QObject
+        Owns this object.
+
+    Attributes
+    ----------
+    opened : Signal
+        Emitted with a :class:`Region` that is there to be worked on.
+    failed : Signal
+        Emitted with the exception of work that failed.
+    """
+
+    opened = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        # its own worker: what the user cancels must not be what saves the labels
+        self._files = Jobs(self)
+        self._binding: Binding | None = None
+        self._overview: Labels | None = None
+        self.region: Region | None = None
+
+    def bind(self, binding: Binding | None) -> None:
+        """Write what changes in the labels of a region, when the image is one."""
+        if self._binding is not None:
+            self._binding.recorder.repainted.disconnect(self._write)
+        self._binding = binding
+        if binding is not None:
+            binding.recorder.repainted.connect(self._write)
+
+    def open(self, image: Image) -> None:
+        """Read the labels around the middle of what is shown, and make layers for that region."""
+        whole = self.region.whole if self.region is not None and image is self.region.image else image
+        window = region_shown(whole, self._viewer)
+
+        def read() -> tuple[LabelsBeside, np.ndarray]:
+            file = _file_of(whole)
+            return file, file.read(window)
+
+        # after all that is still to be written, for the same worker does both
+        self._files.run(read, done=partial(self._show, whole, window), failed=self.failed.emit, instead_of="read")
+
+    def _show(self, whole: Image, window: Window, found: tuple[LabelsBeside, np.ndarray]) -> None:
+        if whole not in self._viewer.layers:
+            return
+        file, labels = found
+        before, self.region = self.region, None
+        if self._overview is None or self._overview not in self._viewer.layers:
+            self._overview = self._viewer.add_layer(overview(whole, file.levels))
+        image, painted = cut_out(whole, window), labels_of_region(whole, window, labels)
+        self.region = Region(whole, window, image, painted, file)
+        self._viewer.add_layer(image)
+        self._viewer.add_layer(painted)
+        self.opened.emit(self.region)
+        for layer in () if before is None else (before.image, before.labels):
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _write(self, layer: Labels, window: Window) -> None:
+        region = self.region
+        if region is None or layer is not region.labels:
+            return
+        values = layer.data[window].copy()
+        place = tuple(slice(a.start + b.start, a.stop + b.start) for a, b in zip(window, region.window, strict=True))
+        self._files.run(
+            partial(region.file.write, place, values), done=lambda _: self._refresh(), failed=self.failed.emit
+        )
+
+    def _refresh(self) -> None:
+        if self._overview is not None and self._overview in self._viewer.layers:
+            self._overview.refresh()
+
+    def close(self) -> None:
+        """Let the worker end when all is written."""
+        self._files.end()
+
+
+def _file_of(image: Image) -> LabelsBeside:
+    """The file of all labels of an image; runs in the worker."""
+    path, shape = str(image.source.path or ""), image_shape(image)
+    if len(shape) > 4:
+        raise InputError(f"an image of {len(shape)} axes is too large to be worked on in regions; choose a part of it")
+    known_by = hashlib.sha256(f"{image.name} {shape}".encode()).hexdigest()[:16]
+    axes = "tzyx"[-len(shape) :]
+    layout = Layout(shape, np.dtype(np.uint32), axes, tuple(float(step) for step in image.scale))
+    return LabelsBeside(place_beside(path, known_by), layout)

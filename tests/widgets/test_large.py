@@ -1,0 +1,68 @@
+"""A plane larger than can be painted, worked on region by region in a real window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_segany.layers import region
+from napari_segany.run import beside
+from napari_segany.run.labels import read_labels
+from tests.fakes import FakeSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+
+@pytest.fixture
+def large(hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    monkeypatch.setattr(region, "SIDE", 100)
+    monkeypatch.setattr(region, "LARGE_VOXELS", 10_000)
+    monkeypatch.setattr(beside, "place_beside", lambda *_: tmp_path / "all.zarr")
+    monkeypatch.setattr("napari_segany.widgets.large.place_beside", lambda *_: tmp_path / "all.zarr")
+    opened = Opened(hand, np.zeros((300, 400), np.uint8), FakeSegmenter(radius=8))
+    yield opened
+    opened.close()
+
+
+def enter(opened: Opened, y: float, x: float) -> None:
+    viewer, widget = opened.viewer, opened.widget
+    getattr(viewer, "scene", viewer).camera.center = (0, y, x)
+    before = widget.large.region
+    opened.hand.press("shift+w")
+    opened.hand.qtbot.waitUntil(
+        lambda: widget.large.region not in (None, before) and widget.binding is not None, timeout=20_000
+    )
+    opened.hand.qtbot.wait(200)
+
+
+def test_what_is_kept_in_regions_is_in_one_file(large: Opened, tmp_path: Path) -> None:
+    widget = large.widget
+    assert widget.binding is None
+    assert "too large" in large.text
+    enter(large, 100, 100)
+    assert widget.binding.image.data.shape == (100, 100)
+    large.hand.click(110, 120)
+    large.wait_for_mask()
+    large.hand.press("k")
+    enter(large, 150, 300)
+    assert not widget.binding.labels.data.any()
+    large.hand.click(160, 310)
+    large.wait_for_mask()
+    large.hand.press("k")
+    enter(large, 100, 100)
+    assert widget.binding.labels.data[60, 70] == 1
+    labels = read_labels(tmp_path / "all.zarr")
+    assert labels.shape == (300, 400)
+    assert (labels[110, 120], labels[160, 310]) == (1, 2)
+
+
+def test_undo_reaches_the_file(large: Opened, tmp_path: Path) -> None:
+    enter(large, 100, 100)
+    large.hand.click(110, 120)
+    large.wait_for_mask()
+    large.hand.press("k")
+    large.hand.qtbot.waitUntil(lambda: read_labels(tmp_path / "all.zarr").any(), timeout=10_000)
+    large.hand.press("ctrl+z")
+    large.hand.qtbot.waitUntil(lambda: not read_labels(tmp_path / "all.zarr").any(), timeout=10_000)
