@@ -77,7 +77,8 @@ class LabelsBeside:
     @property
     def highest(self) -> int:
         """The highest label that was ever written."""
-        return int(self.file.group.attrs.asdict().get(_HIGHEST, 0))
+        known: dict[str, Any] = self.file.group.attrs.asdict()
+        return int(known.get(_HIGHEST, 0))
 
     @property
     def levels(self) -> list[zarr.Array[Any]]:
