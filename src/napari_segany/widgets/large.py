@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +12,11 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.errors import InputError
 from napari_segany.layers.binding import Binding
-from napari_segany.layers.read import image_shape
+from napari_segany.layers.read import image_array, image_shape
 from napari_segany.layers.region import Window, cut_out, labels_of_region, overview, region_shown
 from napari_segany.run.beside import LabelsBeside, place_beside
 from napari_segany.run.ome_zarr import Layout
+from napari_segany.session.content import content_of
 from napari_segany.widgets.jobs import Jobs
 
 
@@ -59,6 +59,7 @@ class LargeImages(QObject):
         self._files = Jobs(self)
         self._binding: Binding | None = None
         self._overview: Labels | None = None
+        self._written = 0
         self.region: Region | None = None
 
     def bind(self, binding: Binding | None) -> None:
@@ -72,14 +73,21 @@ class LargeImages(QObject):
     def open(self, image: Image) -> None:
         """Read the labels around the middle of what is shown, and make layers for that region."""
         whole = self.region.whole if self.region is not None and image is self.region.image else image
-        window = region_shown(whole, self._viewer)
+        window, written = region_shown(whole, self._viewer), self._written
 
         def read() -> tuple[LabelsBeside, np.ndarray]:
             file = _file_of(whole)
             return file, file.read(window)
 
+        def done(found: tuple[LabelsBeside, np.ndarray]) -> None:
+            if self._written == written:
+                self._show(whole, window, found)
+            else:
+                # something was painted meanwhile, and may lie in the new region too
+                self.open(whole)
+
         # after all that is still to be written, for the same worker does both
-        self._files.run(read, done=partial(self._show, whole, window), failed=self.failed.emit, instead_of="read")
+        self._files.run(read, done=done, failed=self.failed.emit, instead_of="read")
 
     def _show(self, whole: Image, window: Window, found: tuple[LabelsBeside, np.ndarray]) -> None:
         if whole not in self._viewer.layers:
@@ -101,6 +109,7 @@ class LargeImages(QObject):
         region = self.region
         if region is None or layer is not region.labels:
             return
+        self._written += 1
         values = layer.data[window].copy()
         place = tuple(slice(a.start + b.start, a.stop + b.start) for a, b in zip(window, region.window, strict=True))
         self._files.run(
@@ -121,7 +130,7 @@ def _file_of(image: Image) -> LabelsBeside:
     path, shape = str(image.source.path or ""), image_shape(image)
     if len(shape) > 4:
         raise InputError(f"an image of {len(shape)} axes is too large to be worked on in regions; choose a part of it")
-    known_by = hashlib.sha256(f"{image.name} {shape}".encode()).hexdigest()[:16]
+    known_by = content_of(image_array(image)).hash[:16]
     axes = "tzyx"[-len(shape) :]
     layout = Layout(shape, np.dtype(np.uint32), axes, tuple(float(step) for step in image.scale))
     return LabelsBeside(place_beside(path, known_by), layout)
