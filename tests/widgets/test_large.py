@@ -77,3 +77,23 @@ def test_what_is_painted_while_the_next_region_is_read_is_in_it(large: Opened) -
     large.hand.qtbot.waitUntil(lambda: widget.large.region is not first, timeout=20_000)
     assert widget.binding.labels.data[60, 60] == 5
     assert widget.session.label == 6
+
+
+def test_what_is_painted_while_another_image_is_in_use_is_not_lost(large: Opened, tmp_path: Path) -> None:
+    enter(large, 100, 100)
+    widget, first = large.widget, large.widget.large.region
+    widget.layer_box.image.value = large.viewer.add_image(np.zeros((30, 30), np.uint8))
+    assert widget.binding.image is not first.image
+    first.labels.data[20, 30] = 7
+    widget.layer_box.image.value = large.image
+    enter(large, 150, 300)
+    assert read_labels(tmp_path / "all.zarr")[70, 80] == 7
+    assert widget.session.label == 8
+
+
+def test_whoever_comes_back_to_a_region_goes_on_in_its_labels(large: Opened) -> None:
+    enter(large, 100, 100)
+    widget, region_now = large.widget, large.widget.large.region
+    widget.layer_box.image.value = large.viewer.add_image(np.zeros((30, 30), np.uint8))
+    widget.layer_box.image.value = region_now.image
+    assert widget.binding.labels is region_now.labels

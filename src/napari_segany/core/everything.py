@@ -32,6 +32,12 @@ Region = tuple[slice, slice]
 """Rows and columns of a plane."""
 
 
+def union(one: Region, other: Region) -> Region:
+    """The smallest region that holds two."""
+    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Where to ask when nothing is known.

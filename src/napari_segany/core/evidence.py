@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from scipy import ndimage
 
-from napari_segany.core.everything import Region
+from napari_segany.core.everything import Region, union
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.metrics import iou
 from napari_segany.core.project import Projection, signed_distance
@@ -105,7 +105,7 @@ def together(seen: Projection, other: tuple[Region, np.ndarray] | None, share: f
         return seen
     if not (seen.level > 0).any():
         return Projection(other[0], signed_distance(other[1]), seen.match)
-    window = _union(seen.window, other[0])
+    window = union(seen.window, other[0])
     masks = [_put(seen.level > 0, seen.window, window), _put(other[1], other[0], window)]
     levels = [np.clip(signed_distance(mask), -1e3, 1e3) for mask in masks]
     return Projection(window, (1 - share) * levels[0] + share * levels[1], seen.match)
@@ -117,7 +117,7 @@ def weighed(seen: Projection, answer: Mask | None, past: Past) -> Weighed:
     found, window = box_of(whole), seen.window
     if found is not None:
         rows, columns = slice(int(found.y0), int(found.y1) + 1), slice(int(found.x0), int(found.x1) + 1)
-        window = _union(window, (rows, columns))
+        window = union(window, (rows, columns))
     own, expected = whole[window], _put(seen.level > 0, seen.window, window)
     score = 0.0 if answer is None or found is None else min(max(answer.score, 0.0), 1.0)
     trust = score**TRUST
@@ -184,11 +184,6 @@ def _reached(inside: np.ndarray, expected: np.ndarray) -> np.ndarray:
     stays = hits >= max(PIECE * hits.max(), 1) if count else hits > 0
     kept: np.ndarray = stays[parts] & inside
     return kept
-
-
-def _union(one: Region, other: Region) -> Region:
-    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
-    return rows, columns
 
 
 def _put(mask: np.ndarray, source: Region, target: Region) -> np.ndarray:

@@ -13,8 +13,8 @@ from napari.layers import Image, Labels
 from napari_segany.core.tiles import is_large
 from napari_segany.layers.read import image_array, image_shape
 from napari_segany.layers.write import data_to_world_matrix, placement
+from napari_segany.session.history import Window
 
-Window = tuple[slice, ...]
 SIDE = 2048
 """Rows and columns of a region, at most."""
 VOXELS = 2**27

@@ -14,8 +14,8 @@ import zarr
 from napari_segany.core.errors import InputError
 from napari_segany.run import ome_zarr
 from napari_segany.run.labels import open_labels
+from napari_segany.session.history import Window
 
-Window = tuple[slice, ...]
 NAME = "segany"
 """Of the label image within an OME-Zarr image."""
 _HIGHEST = "napari-segany highest label"
@@ -91,8 +91,7 @@ class LabelsBeside:
         for part in self._chunks(window):
             values = self.file[part]
             if values.any():
-                place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, window, strict=True))
-                found[place] = values
+                found[_within(part, window)] = values
         return found
 
     def _chunks(self, window: Window) -> list[Window]:
@@ -102,6 +101,19 @@ class LabelsBeside:
             edges = [side.start, *range(side.start // length * length + length, side.stop, length), side.stop]
             sides.append([slice(a, b) for a, b in pairwise(edges)])
         return list(product(*sides))
+
+    def update(self, window: Window, labels: np.ndarray) -> None:
+        """Write what differs in a window from what is kept, and nothing else.
+
+        Raises
+        ------
+        InputError
+            When the system does not let it.
+        """
+        for part in self._chunks(window):
+            values = labels[_within(part, window)]
+            if (self.file[part] != values).any():
+                self.write(part, values)
 
     def write(self, window: Window, values: np.ndarray) -> None:
         """Write the labels of a window, and what the coarser levels show of it.
@@ -119,3 +131,8 @@ class LabelsBeside:
                 self.file.group.attrs[_HIGHEST] = highest
         except OSError as error:
             raise InputError(f"the labels cannot be written to {self.path}: {error.strerror or error}") from error
+
+
+def _within(part: Window, window: Window) -> Window:
+    """A part of a window, in the window's own pixels."""
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, window, strict=True))

@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.everything import Region
+from napari_segany.core.everything import Region, union
 
 MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 CHUNK = 512
@@ -178,8 +178,7 @@ class LabelFile:
         self.levels[0][key] = values
         *leading, rows, columns = window_of(key, self.shape)
         planes = tuple((one.start, one.stop) for one in leading)
-        before = self._touched.get(planes, (rows, columns))
-        self._touched[planes] = _union(before[0], rows), _union(before[1], columns)
+        self._touched[planes] = union(self._touched.get(planes, (rows, columns)), (rows, columns))
 
     def finish(self) -> None:
         """Bring the coarser levels up to what was written: of two rows or columns they have the first."""
@@ -201,10 +200,6 @@ def window_of(key: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
         slice(*one.indices(length)[:2]) if isinstance(one, slice) else slice(int(one), int(one) + 1)
         for one, length in zip((*given, *rest), shape, strict=True)
     )
-
-
-def _union(one: slice, other: slice) -> slice:
-    return slice(min(one.start, other.start), max(one.stop, other.stop))
 
 
 def _halved(side: slice) -> slice:

@@ -13,22 +13,24 @@ from qtpy.QtCore import QObject, Signal
 from napari_segany.core.errors import InputError
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_array, image_shape
-from napari_segany.layers.region import Window, cut_out, labels_of_region, overview, region_shown
+from napari_segany.layers.region import cut_out, labels_of_region, overview, region_shown
 from napari_segany.run.beside import LabelsBeside, place_beside
 from napari_segany.run.ome_zarr import Layout
 from napari_segany.session.content import content_of
+from napari_segany.session.history import Window
 from napari_segany.widgets.jobs import Jobs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """A part of a large image, as layers, and the file that its labels go to."""
+    """A part of a large image as layers, the file that its labels go to, and the layer that shows all of them."""
 
     whole: Image
     window: Window
     image: Image
     labels: Labels
     file: LabelsBeside
+    overview: Labels
 
 
 class LargeImages(QObject):
@@ -58,24 +60,30 @@ class LargeImages(QObject):
         # its own worker: what the user cancels must not be what saves the labels
         self._files = Jobs(self)
         self._binding: Binding | None = None
-        self._overview: Labels | None = None
         self._written = 0
         self.region: Region | None = None
 
     def bind(self, binding: Binding | None) -> None:
-        """Write what changes in the labels of a region, when the image is one."""
+        """Keep masks in the labels of a region, when the image is one, and write what changes in them."""
         if self._binding is not None:
             self._binding.recorder.repainted.disconnect(self._write)
         self._binding = binding
         if binding is not None:
             binding.recorder.repainted.connect(self._write)
+            region = self.region
+            if region is not None and binding.image is region.image and region.labels in self._viewer.layers:
+                binding.set_labels(region.labels)
+                binding.session.begin_at(max(binding.session.label, region.file.highest + 1))
 
     def open(self, image: Image) -> None:
         """Read the labels around the middle of what is shown, and make layers for that region."""
         whole = self.region.whole if self.region is not None and image is self.region.image else image
-        window, written = region_shown(whole, self._viewer), self._written
+        window, written, before = region_shown(whole, self._viewer), self._written, self.region
 
         def read() -> tuple[LabelsBeside, np.ndarray]:
+            if before is not None:
+                # what was painted while another image was in use
+                before.file.update(before.window, before.labels.data)
             file = _file_of(whole)
             return file, file.read(window)
 
@@ -94,10 +102,12 @@ class LargeImages(QObject):
             return
         file, labels = found
         before, self.region = self.region, None
-        if self._overview is None or self._overview not in self._viewer.layers:
-            self._overview = self._viewer.add_layer(overview(whole, file.levels))
+        if before is not None and before.whole is whole and before.overview in self._viewer.layers:
+            shown = before.overview
+        else:
+            shown = self._viewer.add_layer(overview(whole, file.levels))
         image, painted = cut_out(whole, window), labels_of_region(whole, window, labels)
-        self.region = Region(whole, window, image, painted, file)
+        self.region = Region(whole, window, image, painted, file, shown)
         self._viewer.add_layer(image)
         self._viewer.add_layer(painted)
         self.opened.emit(self.region)
@@ -113,12 +123,10 @@ class LargeImages(QObject):
         values = layer.data[window].copy()
         place = tuple(slice(a.start + b.start, a.stop + b.start) for a, b in zip(window, region.window, strict=True))
         self._files.run(
-            partial(region.file.write, place, values), done=lambda _: self._refresh(), failed=self.failed.emit
+            partial(region.file.write, place, values),
+            done=lambda _: region.overview.refresh(),
+            failed=self.failed.emit,
         )
-
-    def _refresh(self) -> None:
-        if self._overview is not None and self._overview in self._viewer.layers:
-            self._overview.refresh()
 
     def close(self) -> None:
         """Let the worker end when all is written."""

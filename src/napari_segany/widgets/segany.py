@@ -434,11 +434,8 @@ class SeganyWidget(QWidget):
         """Work on a region from here on."""
         self.layer_box.refresh()
         self.layer_box.image.value = region.image
-        if self.binding is not None and self.binding.image is region.image:
-            self.binding.set_labels(region.labels)
-            self.session.begin_at(max(self.session.label, region.file.highest + 1))
-            self._show_layers()
-            self.prompt_box.take("Points")
+        self._show_layers()
+        self.prompt_box.take("Points")
         self.status_box.say(f"All labels are kept in {region.file.path.name}. Shift+W moves on to what is shown.")
 
     def follow(self) -> None:
