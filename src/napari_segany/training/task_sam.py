@@ -29,6 +29,8 @@ class TaskConfig:
         Share of the steps that begin with a rough mask.
     rounds : dict of int to float
         Number of rounds and the share of steps that have so many.
+    prompts_only : bool
+        Image encoder and dense heads stay as they are: embeddings that were made, and heads trained on them, hold.
     """
 
     dense_steps: int = 500
@@ -39,6 +41,7 @@ class TaskConfig:
     iou_weight: float = 1.0
     mask_share: float = 0.1
     rounds: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.2, 3: 0.15, 5: 0.1, 8: 0.05})
+    prompts_only: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +130,17 @@ class SamTask:
         dict of str to Tensor
             ``loss`` is to be minimised; the rest is for the log.
         """
-        features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
+        if self.config.prompts_only:
+            # Its batch norms must not follow the batch either.
+            self.model.image_encoder.eval(), self.model.dense_head.eval()
+        with torch.set_grad_enabled(not self.config.prompts_only):
+            features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
+        generator = torch.Generator().manual_seed(step)
+        if self.config.prompts_only:
+            return self._prompted(self._scene(features, batch), batch, generator, together=False)
         dense = dense_loss(self.model.dense_head(features).float(), batch["dense"], batch["dense_known"])
         if step < self.config.dense_steps:
             return {"loss": dense, "dense": dense.detach()}
-        generator = torch.Generator().manual_seed(step)
         losses = self._prompted(self._scene(features, batch), batch, generator, step < self.config.together_steps)
         losses["dense"] = dense.detach()
         losses["loss"] = losses["loss"] + self.config.dense_weight * dense

@@ -7,6 +7,7 @@ relative ones, decomposed into a row and a column part, in every attention.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_segany.models.sam.layers import LayerNorm2d
+
+
+SCORES = 2**20
+"""Attention scores that are worked on at a time: few enough to stay in a processor's cache until they are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,14 @@ def relative_positions(table: Tensor, size: int) -> Tensor:
     return table[places[:, None] - places[None, :] + size - 1]
 
 
+def score_blocks(count: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Cut `count` score matrices of `size` x `size` into blocks of about ``SCORES``: (which matrices, which rows)."""
+    matrices, rows = max(SCORES // size**2, 1), min(max(SCORES // size, 1), size)
+    for first in range(0, count, matrices):
+        for row in range(0, size, rows):
+            yield slice(first, first + matrices), slice(row, row + rows)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention over an (h, w) grid with decomposed relative positions (Li et al. 2022, MViTv2).
 
@@ -121,18 +134,45 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
 
-    def position_bias(self, q: Tensor, height: int, width: int) -> Tensor:
-        """Queries (B, heads, h * w, d), not scaled -> what to add to their scores, (B, heads, h * w, h * w)."""
-        grid = q.unflatten(2, (height, width))
-        rows = torch.einsum("bnhwd,hkd->bnhwk", grid, relative_positions(self.rel_pos_h, height))
-        columns = torch.einsum("bnhwd,wkd->bnhwk", grid, relative_positions(self.rel_pos_w, width))
-        return (rows[..., :, None] + columns[..., None, :]).flatten(4, 5).flatten(2, 3)
+    def position_scores(self, q: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Queries (N, h * w, d), not scaled -> what their scores gain by row (N, h * w, h) and by column (N, h * w, w)."""
+        grid = q.unflatten(1, (height, width))
+        rows = torch.einsum("nhwd,hkd->nhwk", grid, relative_positions(self.rel_pos_h, height).to(q.dtype))
+        columns = torch.einsum("nhwd,wkd->nhwk", grid, relative_positions(self.rel_pos_w, width).to(q.dtype))
+        return rows.flatten(1, 2), columns.flatten(1, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int]) -> Tensor:
+        """Queries, keys and values (N, h * w, d) of a grid of `size` (h, w) -> (N, h * w, d)."""
+        height, width = size
+        depth = q.shape[-1]
+        rows, columns = self.position_scores(q, height, width)
+        q = q * depth**-0.5
+        # On a small grid one product yields scores and positions. On a large one that would cost more than adding.
+        folded = height + width <= depth
+        if folded:
+            q, k = torch.cat([q, rows, columns], dim=-1), torch.cat([k, self._places(k, size)], dim=-1)
+        attended = torch.empty_like(v)
+        for some, part in score_blocks(len(q), height * width):
+            scores = q[some, part] @ k[some].transpose(1, 2)
+            if not folded:
+                grid = scores.unflatten(2, size)
+                grid += rows[some, part, :, None]
+                grid += columns[some, part, None, :]
+            attended[some, part] = scores.softmax(-1) @ v[some]
+        return attended
+
+    @staticmethod
+    def _places(k: Tensor, size: tuple[int, int]) -> Tensor:
+        """Of each key, which row and which column it is in, as ones among zeros: (N, h * w, h + w)."""
+        rows, columns = (torch.eye(length, dtype=k.dtype, device=k.device) for length in size)
+        places = [rows.repeat_interleave(size[1], 0), columns.repeat(size[0], 1)]
+        return torch.cat(places, dim=1).expand(len(k), -1, -1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, h, w, C)."""
-        height, width = x.shape[1:3]
-        q, k, v = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self.position_bias(q, height, width))
+        batch, height, width = x.shape[:3]
+        qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        attended = self.attend(*qkv, (height, width)).unflatten(0, (batch, self.heads))
         return self.proj(attended.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
 
 

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_segany.models.sam.layers import MLP, LayerNorm2d
+
+
+def _quartered(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """What a 2 x 2 transposed convolution with stride 2 makes of cells (..., C): (..., 4, C'), its pixels row by row.
+
+    Each cell becomes four pixels that depend on nothing else, so this is a linear layer; that the four stay beside each
+    other saves carrying the whole map from one order of pixels to the other after every layer.
+    """
+    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    bias = None if layer.bias is None else layer.bias.repeat(4)
+    return F.linear(x, weight, bias).unflatten(-1, (4, -1))
+
+
+def _by_cell(fine: Tensor, times: int) -> Tensor:
+    """A map (B, C, k h, k w), k = 2^times, in the order of :func:`_quartered`: (B, h * w, 4, ..., C)."""
+    batch, channels, height, width = fine.shape
+    cells = height >> times, width >> times
+    x = fine.reshape(batch, channels, cells[0], *[2] * times, cells[1], *[2] * times)
+    inner = [axis for step in range(times) for axis in (3 + step, 4 + times + step)]
+    return x.permute(0, 2, 3 + times, *inner, 1).reshape(batch, cells[0] * cells[1], *[4] * times, channels)
+
+
+def _by_row(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels (B, M, h * w * 16) of cells that were quartered twice, `size` being (h, w): (B, M, 4 h, 4 w)."""
+    x = cells.reshape(*cells.shape[:2], *size, 2, 2, 2, 2)
+    return x.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*cells.shape[:2], 4 * size[0], 4 * size[1])
 
 
 class MaskDecoder(nn.Module):
@@ -51,12 +78,16 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = MLP(transformer_dim, iou_head_hidden_dim, self.num_mask_tokens, iou_head_depth)
 
     def _upscale(self, image: Tensor, high_res: tuple[Tensor, Tensor] | None) -> Tensor:
-        """(B, C, h, w) -> (B, C // 8, 4h, 4w)."""
-        if high_res is None:
-            return self.output_upscaling(image)
+        """(B, h * w, C) -> (B, h * w * 16, C // 8), the sixteen pixels of a cell beside each other."""
         up_1, norm, act_1, up_2, act_2 = self.output_upscaling
-        double = act_1(norm(up_1(image) + high_res[1]))
-        return act_2(up_2(double) + high_res[0])
+        double = _quartered(up_1, image)
+        if high_res is not None:
+            double = double + _by_cell(high_res[1], 1)
+        double = act_1(F.layer_norm(double, norm.weight.shape, norm.weight, norm.bias, norm.eps))
+        fourfold = _quartered(up_2, double)
+        if high_res is not None:
+            fourfold = fourfold + _by_cell(high_res[0], 2)
+        return act_2(fourfold).flatten(1, 3)
 
     def forward(
         self,
@@ -77,7 +108,7 @@ class MaskDecoder(nn.Module):
         sparse : Tensor
             (B, N, C) prompt tokens.
         dense : Tensor
-            (B, C, h, w), from the mask prompt.
+            (1 or B, C, h, w), from the mask prompt.
         high_res : tuple of Tensor, optional
             (1 or B, C // 8, 4h, 4w) and (1 or B, C // 4, 2h, 2w) finer features, where the model has them.
 
@@ -91,12 +122,10 @@ class MaskDecoder(nn.Module):
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse], dim=1).to(image_embeddings.dtype)
         image = image_embeddings + dense.to(image_embeddings.dtype)
-        height, width = image.shape[-2:]
+        size = image.shape[-2], image.shape[-1]
         tokens, image = self.transformer(image, image_pe, tokens)
-        image = image.transpose(1, 2).unflatten(2, (height, width))
-
         upscaled = self._upscale(image, high_res)
         mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens]
         kernels = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        masks = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
+        masks = _by_row(kernels @ upscaled.transpose(1, 2), size)
         return masks, self.iou_prediction_head(tokens[:, 0])

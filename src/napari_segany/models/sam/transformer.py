@@ -2,6 +2,10 @@
 
 Prompt tokens and image tokens attend to each other in turn. Position encodings, and for the tokens their original
 prompt embeddings, are added again at every attention, so that neither place nor kind of a prompt is ever forgotten.
+
+A prompt is a few tokens, an image thousands. Between the two, the linear layers that the published models apply to the
+image are therefore applied to the tokens instead, which comes to the same: q' (W x) = (W' q)' x. Nothing as large as
+the image is made but the image itself, and prompts that see the same image share one product.
 """
 
 from __future__ import annotations
@@ -30,13 +34,19 @@ class Attention(nn.Module):
         if inner % num_heads:
             raise ValueError(f"{num_heads} heads do not divide the inner width {inner}")
         self.num_heads = num_heads
+        self.head_scale = (inner // num_heads) ** -0.5
         self.q_proj = nn.Linear(embedding_dim, inner)
         self.k_proj = nn.Linear(embedding_dim, inner)
         self.v_proj = nn.Linear(embedding_dim, inner)
         self.out_proj = nn.Linear(inner, embedding_dim)
 
     def _split(self, x: Tensor) -> Tensor:
+        """(B, N, c * heads) -> (B, heads, N, c)."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _through(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        """Vectors (B, heads, N, c) that a layer's outputs would meet -> (B, heads, N, C) that meet its inputs alike."""
+        return x @ layer.weight.unflatten(0, (self.num_heads, -1))
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(B, Nq, C), (B, Nk, C), (B, Nk, C) -> (B, Nq, C)."""
@@ -50,6 +60,40 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # On a CPU, the gradient of the fused kernel is slow where there are as few tokens as here.
         return (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def _against(tokens: Tensor, image: Tensor) -> Tensor:
+    """Products of B x M vectors (B, M, C) with an image (1 or B, hw, C): (B, M, hw)."""
+    return (tokens.reshape(len(image), -1, tokens.shape[-1]) @ image.transpose(1, 2)).view(*tokens.shape[:2], -1)
+
+
+class TokenToImageAttention(Attention):
+    """Attention of tokens to the image."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(B, N, C), image (1 or B, hw, C) with its positions, and without -> (B, N, C)."""
+        batch, count, width = q.shape
+        # What the keys' bias adds to the scores of a token is the same everywhere, and means nothing to a softmax.
+        asked = self._through(self._split(self.q_proj(q)) * self.head_scale, self.k_proj).flatten(1, 2)
+        weights = _against(asked, k).softmax(-1)
+        seen = (weights.view(len(v), -1, v.shape[1]) @ v).view(batch, self.num_heads, count, width)
+        seen = seen @ self.v_proj.weight.unflatten(0, (self.num_heads, -1)).transpose(1, 2)
+        return self.out_proj(seen.transpose(1, 2).flatten(2) + self.v_proj.bias)
+
+
+class ImageToTokenAttention(Attention):
+    """Attention of the image to tokens."""
+
+    def forward(self, image: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Image (1 or B, hw, C), the same with its positions, tokens (B, N, C) twice -> image plus what it saw."""
+        k = self._split(self.k_proj(k)) * self.head_scale
+        always = k @ self.q_proj.bias.view(self.num_heads, -1, 1)
+        scores = _against(self._through(k, self.q_proj).flatten(1, 2), q).unflatten(1, (self.num_heads, -1))
+        weights = (scores + always).softmax(2).flatten(1, 2)
+        told = self._split(self.v_proj(v)) @ self.out_proj.weight.T.unflatten(0, (self.num_heads, -1))
+        # The weights of each head sum to one: so the bias comes in once.
+        told = (told + self.out_proj.bias / self.num_heads).flatten(1, 2)
+        return torch.baddbmm(image.to(told.dtype).expand(len(told), -1, -1), weights.transpose(1, 2), told)
 
 
 class TokenMLP(nn.Module):
@@ -75,15 +119,15 @@ class TwoWayAttentionBlock(nn.Module):
         self.first = first
         self.self_attn = Attention(embedding_dim, num_heads)
         self.norm1 = nn.LayerNorm(embedding_dim)
-        self.cross_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate)
+        self.cross_attn_token_to_image = TokenToImageAttention(embedding_dim, num_heads, downsample_rate)
         self.norm2 = nn.LayerNorm(embedding_dim)
         self.mlp = TokenMLP(embedding_dim, mlp_dim)
         self.norm3 = nn.LayerNorm(embedding_dim)
         self.norm4 = nn.LayerNorm(embedding_dim)
-        self.cross_attn_image_to_token = Attention(embedding_dim, num_heads, downsample_rate)
+        self.cross_attn_image_to_token = ImageToTokenAttention(embedding_dim, num_heads, downsample_rate)
 
     def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, N, C) and image (B, hw, C) with their encodings -> both, updated."""
+        """Tokens (B, N, C) and image (1 or B, hw, C) with their encodings -> both of B, updated."""
         if self.first:
             # The tokens still equal their own encoding here, so nothing is added and nothing is carried over.
             tokens = self.self_attn(tokens, tokens, tokens)
@@ -95,8 +139,7 @@ class TwoWayAttentionBlock(nn.Module):
         image_keys = image + image_pe
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image_keys, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.norm4(image + self.cross_attn_image_to_token(image_keys, tokens + token_pe, tokens))
-        return tokens, image
+        return tokens, self.norm4(self.cross_attn_image_to_token(image, image_keys, tokens + token_pe, tokens))
 
 
 class TwoWayTransformer(nn.Module):
@@ -121,7 +164,7 @@ class TwoWayTransformer(nn.Module):
         self.layers = nn.ModuleList(
             TwoWayAttentionBlock(embedding_dim, num_heads, mlp_dim, downsample_rate, first=i == 0) for i in range(depth)
         )
-        self.final_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate)
+        self.final_attn_token_to_image = TokenToImageAttention(embedding_dim, num_heads, downsample_rate)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +173,7 @@ class TwoWayTransformer(nn.Module):
         Parameters
         ----------
         image : Tensor
-            (B, C, h, w) image features.
+            (1 or B, C, h, w) image features.
         image_pe : Tensor
             (1 or B, C, h, w) position encoding of the image's grid.
         tokens : Tensor
