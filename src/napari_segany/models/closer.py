@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,22 +78,12 @@ class CloserSegmenter(SamSegmenter):
     # Chosen on images of dev/dsb2018. Its soft outlines say little of how good a mask is.
     filters = Filters(score=0.6, stability=0.0)
 
-    def __init__(
-        self,
-        model: TinySam,
-        name: str,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-        texts: Texts | None = None,
-    ) -> None:
-        super().__init__(model, name, device, dtype, texts)
+    def _ready(self, model: TinySam) -> TinySam:
+        """The encoder in the type that it computes in; the decoder, in its small windows, is as fast in float32."""
         # An answer is many small steps: without batch norms and casts there are half as many.
-        self.model.image_encoder = folded(model.image_encoder).to(dtype)
+        model.image_encoder = folded(model.image_encoder).to(self.dtype)
         # A quarter faster on a CPU; nearly all of the time goes into convolutions.
-        self.model.to(memory_format=torch.channels_last)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        return nullcontext()
+        return model.to(memory_format=torch.channels_last)
 
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
         """Encode a plane; see :meth:`SamSegmenter.embed`."""

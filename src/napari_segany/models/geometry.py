@@ -7,6 +7,7 @@ published models were trained and measured with it: the numbers are the same to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -189,9 +190,12 @@ def _given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
 
 def _drawn(logits: Tensor, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Masks (C, y, x) at a threshold, and how stable each is (C,)."""
-    sizes = [(logits > threshold + offset).flatten(1).sum(1, dtype=torch.int32) for offset in (STEADY, -STEADY)]
-    stability = sizes[0] / sizes[1].clamp_min(1)
-    return (logits > threshold).cpu().numpy(), stability.cpu().numpy()
+    # numpy counts pixels several times faster than torch does
+    smaller, larger = (
+        np.array([np.count_nonzero(mask) for mask in (logits > threshold + offset).cpu().numpy()], np.float32)
+        for offset in (STEADY, -STEADY)
+    )
+    return (logits > threshold).cpu().numpy(), smaller / np.maximum(larger, 1)
 
 
 def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -210,15 +214,61 @@ def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[n
     -------
     masks : ndarray
         (C, y, x) bool. Up-sampled to the frame, cut free of padding, then brought to the plane's size, bilinear both
-        times, as the ``postprocess_masks`` of segment-anything does it.
+        times, as the ``postprocess_masks`` of segment-anything does it; but only where there is something to be seen.
     stability : ndarray
         (C,) float32, see :class:`~napari_segany.core.masks.Mask`.
     """
-    height, width = frame.resized
-    full = F.interpolate(logits[None], (frame.side, frame.side), mode="bilinear", align_corners=False)
-    full = full[..., :height, :width]
-    full = F.interpolate(full, frame.plane, mode="bilinear", align_corners=False)
-    return _drawn(full[0], threshold)
+    masks = np.zeros((len(logits), *frame.plane), bool)
+    stability = np.zeros(len(logits), np.float32)
+    step = frame.side // logits.shape[-1]
+    seen = (logits > threshold - STEADY).cpu().numpy()
+    for number, one in enumerate(logits):
+        (rows, height, y_span, y), (columns, width, x_span, x) = (
+            _part(seen[number].any(axis=axis), step, frame.resized[1 - axis], frame.plane[1 - axis]) for axis in (1, 0)
+        )
+        if not (len(y) and len(x)):
+            continue
+        part = one[None, None, rows, columns]
+        size = step * part.shape[-2], step * part.shape[-1]
+        part = F.interpolate(part, size, mode="bilinear", align_corners=False)[0, :, :height, :width]
+        if frame.resized != frame.plane:
+            part = _interpolated(part, y, x)
+        drawn, steady = _drawn(part, threshold)
+        masks[number, y_span, x_span], stability[number] = drawn[0], steady[0]
+    return masks, stability
+
+
+def _part(seen: np.ndarray, step: int, resized: int, plane: int) -> tuple[slice, int, slice, Tensor]:
+    """Along one axis, the part in which logits see something, and so much around it as interpolation reaches.
+
+    Parameters
+    ----------
+    seen : ndarray
+        (h,) bool, whether there is anything.
+    step : int
+        Frame pixels per logit.
+    resized, plane : int
+        Length of the picture in the frame, and in the plane.
+
+    Returns
+    -------
+    part : slice
+        Of the logits.
+    length : int
+        Pixels of it in the frame, without padding.
+    span : slice
+        The pixels of the plane that lie there.
+    places : Tensor
+        Where in this part, -1 to 1 from edge to edge.
+    """
+    found = np.flatnonzero(seen)
+    first, last = (found[0], found[-1]) if len(found) else (0, -3)
+    part = slice(max(int(first) - 2, 0), min(int(last) + 3, len(seen)))
+    start, stop = part.start * step, min(part.stop * step, resized)
+    scale = resized / plane
+    low, high = (min(max(math.ceil(at / scale - 0.5), 0), plane) for at in (start, max(start, stop)))
+    places = ((torch.arange(low, high, dtype=torch.float64) + 0.5) * scale - start) / max(stop - start, 1) * 2 - 1
+    return part, max(stop - start, 0), slice(low, high), places
 
 
 def plane_logits(logits: Tensor, frame: Frame) -> Tensor:

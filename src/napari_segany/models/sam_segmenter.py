@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +21,10 @@ from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prom
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.texts import Found, Texts
 
-# Prompts decoded together; more of them need more memory and gain no time.
 BATCH = 64
+"""Prompts decoded together, at most."""
+NUMBERS = 2**22
+"""Of image features for the prompts decoded together: more leave the processor's cache before they are used again."""
 PRESENT = 0.5
 """Of what is less surely there, nothing is looked for."""
 AGREEMENT = 0.3
@@ -44,7 +45,7 @@ class SamSegmenter:
     device : str or torch.device
         Where to compute.
     dtype : torch.dtype
-        What the image encoder computes in. Prompt encoder and decoder are small and stay in float32.
+        What encoder and decoder compute in. Weights, predicted IoU and the logits that are handed out are float32.
     texts : Texts, optional
         What turns texts into tokens; without it prompts by text are refused.
     """
@@ -61,10 +62,14 @@ class SamSegmenter:
         self.device = torch.device(device)
         self.dtype = dtype
         self.texts = texts
-        self.model = model.to(self.device, torch.float32).eval().requires_grad_(False)
+        self.model = self._ready(model.to(self.device, torch.float32).eval().requires_grad_(False))
+        self._decoding = next(self.model.mask_decoder.parameters()).dtype
+        if texts is not None:
+            texts.decoder.to(self._decoding)
 
-    def _precision(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, dtype=self.dtype)
+    def _ready(self, model: Sam) -> Sam:
+        """The model with what takes long in the type that it computes in; prompts are encoded in single precision."""
+        return model if self.dtype == torch.float32 else model.in_type(self.dtype)
 
     @torch.inference_mode()
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
@@ -89,8 +94,7 @@ class SamSegmenter:
             raise InputError(f"a plane is (y, x, 3) uint8, got {plane.dtype} of shape {plane.shape}")
         height, width, _ = plane.shape
         image = image_tensor(plane, Frame((height, width), self.model.image_size)).to(self.device)
-        with self._precision():
-            features = self.model.encode(image)
+        features = self.model.encode(image)
         kept = torch.float32 if self.dtype == torch.float32 else torch.float16
         arrays = {name: feature.to(kept).cpu().numpy() for name, feature in features.items()}
         return ImageEmbedding(arrays, (height, width), self.name)
@@ -143,27 +147,27 @@ class SamSegmenter:
     ) -> list[list[Mask]]:
         """The same for prompts whose texts, where they have one, are a single known name each."""
         frame = Frame(embedding.shape, self.model.image_size)
-        answers = self._answers(embedding, prompts, frame)
+        answers = self._answers(embedding, prompts, frame, at_least)
         return [
             self._masks(*good_first(logits, scores, wanted(prompt, candidates), at_least), frame)
             for prompt, (logits, scores) in zip(prompts, answers, strict=True)
         ]
 
     def _answers(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], frame: Frame
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], frame: Frame, at_least: float = -math.inf
     ) -> list[tuple[Tensor, Tensor]]:
-        """For each prompt all four logits (4, h, w) of the frame, and their predicted IoU (4,)."""
+        """For each prompt all four logits (4, h, w) of the frame, where they are good enough, and their IoU (4,)."""
         features = self._maps(embedding)
         answers: dict[int, tuple[Tensor, Tensor]] = {}
-        for group in alike(prompts):
-            logits, iou = self._decode(features, [prompts[index] for index in group], frame)
+        for group in alike(prompts, max(NUMBERS // features["image_embed"].numel(), 1)):
+            logits, iou = self._decode(features, [prompts[index] for index in group], frame, at_least)
             answers |= {index: (logits[row], iou[row]) for row, index in enumerate(group)}
         return [answers[index] for index in range(len(prompts))]
 
     def _maps(self, embedding: ImageEmbedding) -> dict[str, Tensor]:
         """Features (1, C, h, w), with the channels last in memory: a CPU decodes others at half the speed."""
         maps = {name: torch.tensor(np.moveaxis(array, 1, -1)) for name, array in embedding.features.items()}
-        return {name: values.to(self.device).float().movedim(-1, 1) for name, values in maps.items()}
+        return {name: values.to(self.device, self._decoding).movedim(-1, 1) for name, values in maps.items()}
 
     def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> None:
         if embedding.model != self.name:
@@ -175,7 +179,9 @@ class SamSegmenter:
         if any(prompt.text.strip() for prompt in prompts):
             self.known_texts()
 
-    def _decode(self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame) -> tuple[Tensor, Tensor]:
+    def _decode(
+        self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame, at_least: float
+    ) -> tuple[Tensor, Tensor]:
         """Prompts that are alike -> logits (B, 4, h, w) and predicted IoU (B, 4)."""
         given = prompt_tensors(prompts, frame, self.model.mask_size).to(self.device)
         text = self._tokens(prompts)
@@ -184,7 +190,9 @@ class SamSegmenter:
             phrases = [self.texts.phrases(prompt.text)[0] for prompt in prompts]
             image = features["image_embed"]
             masks = self.texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
-        return self._model(text).decode(features, given.points, given.boxes, masks, text)
+        model = self._model(text)
+        logits, iou = model.decode(features, given.points, given.boxes, masks, text, at_least=at_least)
+        return logits.float(), iou
 
     def _cells(self, frame: Frame, image_embed: Tensor) -> tuple[int, int]:
         """Rows and columns of an image embedding that are picture and not padding."""
@@ -347,12 +355,13 @@ def masks_of(pixels: np.ndarray, scores: Tensor, logits: Tensor, stability: np.n
     ]
 
 
-def alike(prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Indices of prompts that can be decoded together, at most ``BATCH`` at a time.
+def alike(prompts: Sequence[Prompt], most: int = BATCH) -> list[list[int]]:
+    """Indices of prompts that can be decoded together, at most `most` and ``BATCH`` at a time.
 
     A padding token takes part in attention and changes the answer, so only prompts with the same tokens share a batch.
     """
     kinds: dict[tuple[int, bool, bool, bool], list[int]] = defaultdict(list)
     for index, prompt in enumerate(prompts):
         kinds[len(prompt.points), prompt.box is None, prompt.mask is None, not prompt.text.strip()].append(index)
-    return [group[start : start + BATCH] for group in kinds.values() for start in range(0, len(group), BATCH)]
+    most = min(most, BATCH)
+    return [group[start : start + most] for group in kinds.values() for start in range(0, len(group), most)]

@@ -223,6 +223,6 @@ class TinySam(Sam):
             features["image_embed"],
             self.prompt_encoder.dense_pe()[..., here, here],
             sparse,
-            dense[..., :cells, :cells],
+            dense,
             (features["high_res_0"], features["high_res_1"]),
         )

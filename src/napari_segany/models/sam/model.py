@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -60,6 +62,12 @@ class Sam(nn.Module):
         other._modules = {**self._modules, "mask_decoder": decoder}
         return other
 
+    def in_type(self, dtype: torch.dtype) -> Self:
+        """A copy of the model whose image encoder and mask decoder compute in another type."""
+        other = self.with_decoder(copy.deepcopy(self.mask_decoder).to(dtype))
+        other._modules["image_encoder"] = copy.deepcopy(self.image_encoder).to(dtype)
+        return other
+
     def preprocess(self, x: Tensor) -> Tensor:
         """(B, 3, h, w) RGB from 0 to 255 -> the same shape, normalised the way the encoder was trained."""
         mean, std = (x.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
@@ -82,7 +90,7 @@ class Sam(nn.Module):
         height, width = x.shape[-2:]
         # Padded after normalisation, so that what is not picture is the mean colour to the encoder.
         x = F.pad(x, (0, self.image_size - width, 0, self.image_size - height))
-        features = self.image_encoder(x)
+        features = self.image_encoder(x.to(next(self.image_encoder.parameters()).dtype))
         return features if isinstance(features, dict) else {"image_embed": features}
 
     def decode(
@@ -92,6 +100,8 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         text: Tensor | None = None,
+        *,
+        at_least: float = -math.inf,
     ) -> tuple[Tensor, Tensor]:
         """Answer B prompts on one picture.
 
@@ -107,6 +117,8 @@ class Sam(nn.Module):
             (B, 1, 4 grid, 4 grid) logits.
         text : Tensor, optional
             (B, T, C) tokens.
+        at_least : float
+            The masks of a prompt none of whose predicted IoUs reaches it are not drawn, and all zero.
 
         Returns
         -------
@@ -118,7 +130,8 @@ class Sam(nn.Module):
         sparse, dense = self.prompt_encoder(points, boxes, masks, text)
         finer = [features[name] for name in ("high_res_0", "high_res_1") if name in features]
         high_res = (finer[0], finer[1]) if finer else None
-        return self.mask_decoder(features["image_embed"], self.prompt_encoder.dense_pe(), sparse, dense, high_res)
+        position = self.prompt_encoder.dense_pe().to(features["image_embed"].dtype)
+        return self.mask_decoder(features["image_embed"], position, sparse, dense, high_res, at_least=at_least)
 
 
 def build_sam(size: str | EncoderConfig) -> Sam:

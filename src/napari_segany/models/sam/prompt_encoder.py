@@ -129,7 +129,7 @@ class PromptEncoder(nn.Module):
         sparse : Tensor
             (B, N', C) tokens.
         dense : Tensor
-            (B, C, h, w) to add to the image embedding; (1, C, h, w), the same for all, where there are no masks.
+            (B, C, h, w) to add to the image embedding; (1, C, 1, 1), the same everywhere, where there are no masks.
         """
         tokens = []
         if points is not None:
@@ -149,4 +149,4 @@ class PromptEncoder(nn.Module):
         sparse = torch.cat(tokens, dim=1) if tokens else weight.new_zeros(batch, 0, self.embed_dim)
         if masks is not None:
             return sparse, self.mask_downscaling(masks)
-        return sparse, weight.reshape(1, -1, 1, 1).expand(-1, -1, *self.embedding_size)
+        return sparse, weight.reshape(1, -1, 1, 1)

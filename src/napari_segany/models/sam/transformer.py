@@ -62,9 +62,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
-def _against(tokens: Tensor, image: Tensor) -> Tensor:
-    """Products of B x M vectors (B, M, C) with an image (1 or B, hw, C): (B, M, hw)."""
-    return (tokens.reshape(len(image), -1, tokens.shape[-1]) @ image.transpose(1, 2)).view(*tokens.shape[:2], -1)
+def _against(vectors: Tensor, image: Tensor) -> Tensor:
+    """Products of vectors (B, heads, N, C) with an image (1 or B, hw, C): (B, heads, N, hw)."""
+    products = image @ vectors.reshape(len(image), -1, vectors.shape[-1]).transpose(1, 2)
+    return products.transpose(1, 2).reshape(*vectors.shape[:3], -1)
 
 
 class TokenToImageAttention(Attention):
@@ -74,7 +75,7 @@ class TokenToImageAttention(Attention):
         """(B, N, C), image (1 or B, hw, C) with its positions, and without -> (B, N, C)."""
         batch, count, width = q.shape
         # What the keys' bias adds to the scores of a token is the same everywhere, and means nothing to a softmax.
-        asked = self._through(self._split(self.q_proj(q)) * self.head_scale, self.k_proj).flatten(1, 2)
+        asked = self._through(self._split(self.q_proj(q)) * self.head_scale, self.k_proj)
         weights = _against(asked, k).softmax(-1)
         seen = (weights.view(len(v), -1, v.shape[1]) @ v).view(batch, self.num_heads, count, width)
         seen = seen @ self.v_proj.weight.unflatten(0, (self.num_heads, -1)).transpose(1, 2)
@@ -88,8 +89,7 @@ class ImageToTokenAttention(Attention):
         """Image (1 or B, hw, C), the same with its positions, tokens (B, N, C) twice -> image plus what it saw."""
         k = self._split(self.k_proj(k)) * self.head_scale
         always = k @ self.q_proj.bias.view(self.num_heads, -1, 1)
-        scores = _against(self._through(k, self.q_proj).flatten(1, 2), q).unflatten(1, (self.num_heads, -1))
-        weights = (scores + always).softmax(2).flatten(1, 2)
+        weights = (_against(self._through(k, self.q_proj), q) + always).softmax(2).flatten(1, 2)
         told = self._split(self.v_proj(v)) @ self.out_proj.weight.T.unflatten(0, (self.num_heads, -1))
         # The weights of each head sum to one: so the bias comes in once.
         told = (told + self.out_proj.bias / self.num_heads).flatten(1, 2)
