@@ -64,6 +64,7 @@ class SamSegmenter:
         self.texts = texts
         self.model = self._ready(model.to(self.device, torch.float32).eval().requires_grad_(False))
         self._decoding = next(self.model.mask_decoder.parameters()).dtype
+        self._position = self.model.prompt_encoder.dense_pe().to(self._decoding)
         if texts is not None:
             texts.decoder.to(self._decoding)
 
@@ -166,7 +167,8 @@ class SamSegmenter:
 
     def _maps(self, embedding: ImageEmbedding) -> dict[str, Tensor]:
         """Features (1, C, h, w), with the channels last in memory: a CPU decodes others at half the speed."""
-        maps = {name: torch.tensor(np.moveaxis(array, 1, -1)) for name, array in embedding.features.items()}
+        last = {name: np.ascontiguousarray(np.moveaxis(array, 1, -1)) for name, array in embedding.features.items()}
+        maps = {name: torch.tensor(array) for name, array in last.items()}
         return {name: values.to(self.device, self._decoding).movedim(-1, 1) for name, values in maps.items()}
 
     def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> None:
@@ -191,6 +193,7 @@ class SamSegmenter:
             image = features["image_embed"]
             masks = self.texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
         model = self._model(text)
+        features = {**features, "image_pe": self._position}
         logits, iou = model.decode(features, given.points, given.boxes, masks, text, at_least=at_least)
         return logits.float(), iou
 

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from napari_segany.models.sam.layers import MLP, LayerNorm2d
 
 
+CELLS = 4096
+"""Cells of images that are up-sampled together: what is made of more does not stay in a processor's cache."""
+
+
 def _quartered(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """What a 2 x 2 transposed convolution with stride 2 makes of cells (..., C): (..., 4, C'), its pixels row by row.
 
@@ -134,17 +138,20 @@ class MaskDecoder(nn.Module):
         kernels = torch.stack(
             [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
-        if at_least == -math.inf:
-            return self._draw(image, kernels, size, high_res), iou
         good = (iou >= at_least).any(dim=1)
-        if high_res is not None and len(high_res[0]) == len(good):
-            high_res = high_res[0][good], high_res[1][good]
-        masks = kernels.new_zeros(*kernels.shape[:2], 4 * size[0], 4 * size[1])
-        masks[good] = self._draw(image[good], kernels[good], size, high_res)
-        return masks, iou
+        return _by_row(self._draw(image, kernels, high_res, good), size), iou
 
     def _draw(
-        self, image: Tensor, kernels: Tensor, size: tuple[int, int], high_res: tuple[Tensor, Tensor] | None
+        self, image: Tensor, kernels: Tensor, high_res: tuple[Tensor, Tensor] | None, good: Tensor
     ) -> Tensor:
-        """Image (B, h * w, C) of `size` (h, w) and kernels (B, 4, C // 8) -> (B, 4, 4h, 4w)."""
-        return _by_row(self._upscale(image, high_res) @ kernels.transpose(1, 2), size)
+        """Image (B, h * w, C) and kernels (B, 4, C // 8) -> (B, h * w * 16, 4), zero where not `good` (B,)."""
+        batch, cells, _ = image.shape
+        if self.training:
+            return self._upscale(image, high_res) @ kernels.transpose(1, 2)
+        drawn = kernels.new_zeros(batch, 16 * cells, self.num_mask_tokens)
+        some = max(CELLS // cells, 1)
+        for part in (slice(start, start + some) for start in range(0, batch, some)):
+            if good[part].any():
+                finer = high_res and tuple(x[part] if len(x) == batch else x for x in high_res)
+                drawn[part] = self._upscale(image[part], finer) @ kernels[part].transpose(1, 2)
+        return drawn

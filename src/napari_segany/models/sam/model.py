@@ -108,7 +108,8 @@ class Sam(nn.Module):
         Parameters
         ----------
         features : dict of str to Tensor
-            From :meth:`encode`, of one picture or of B.
+            From :meth:`encode`, of one picture or of B. With ``image_pe``, what the prompt encoder's ``dense_pe`` says
+            need not be computed again.
         points : tuple of Tensor, optional
             (B, N, 2) x and y in input-frame pixels, and (B, N) labels: 1 on the object, 0 off it, -1 padding.
         boxes : Tensor, optional
@@ -130,8 +131,11 @@ class Sam(nn.Module):
         sparse, dense = self.prompt_encoder(points, boxes, masks, text)
         finer = [features[name] for name in ("high_res_0", "high_res_1") if name in features]
         high_res = (finer[0], finer[1]) if finer else None
-        position = self.prompt_encoder.dense_pe().to(features["image_embed"].dtype)
-        return self.mask_decoder(features["image_embed"], position, sparse, dense, high_res, at_least=at_least)
+        image = features["image_embed"]
+        position = features.get("image_pe")
+        if position is None:
+            position = self.prompt_encoder.dense_pe().to(image.dtype)
+        return self.mask_decoder(image, position, sparse, dense, high_res, at_least=at_least)
 
 
 def build_sam(size: str | EncoderConfig) -> Sam:
