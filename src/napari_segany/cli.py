@@ -648,6 +648,21 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     _show(json, lambda: rows_of_text(data, load, only or (), tuple(method or METHODS), limit, _show_images))
 
 
+@bench.command("speed")
+def bench_speed(
+    quick: Annotated[bool, typer.Option("--quick", help="Once or a few times each: under a minute.")] = False,
+    json: JsonOption = None,
+) -> None:
+    """Time what users wait for beside segment-anything and transformers, where they are installed.
+
+    Medians in milliseconds, both taking turns in one run; `ratio` is theirs over ours. `floor_ms` is what the matrix
+    products alone would take at the rate that this machine reaches.
+    """
+    from napari_segany.experiments.speed import rows_of_speed
+
+    _show(json, lambda: rows_of_speed(quick=quick))
+
+
 @bench.command("all")
 def bench_all(
     data: Annotated[Path, typer.Option(help="Folder that holds the sets of which figures are made.")],

@@ -23,6 +23,7 @@ from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import geometry, seeds
 from napari_segany.models.geometry import Frame, Window
+from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import (
     PRESENT,
     RELEVANT,
@@ -34,7 +35,6 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted,
 )
-from napari_segany.models.texts import Texts
 from napari_segany.models.tiny import STRIDE, TinySam, folded
 
 SIDE = 256
@@ -78,7 +78,7 @@ class CloserSegmenter(SamSegmenter):
     # Chosen on images of dev/dsb2018. Its soft outlines say little of how good a mask is.
     filters = Filters(score=0.6, stability=0.0)
 
-    def _ready(self, model: TinySam) -> TinySam:
+    def _ready(self, model: Sam) -> Sam:
         """The encoder in the type that it computes in; the decoder, in its small windows, is as fast in float32."""
         # An answer is many small steps: without batch norms and casts there are half as many.
         model.image_encoder = folded(model.image_encoder).to(self.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from napari_segany.core.errors import InputError
@@ -45,8 +47,8 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16", "float16"}
-        "auto" is bfloat16 where the processor multiplies it natively, float16 on cards that have no bfloat16, and
-        float32 on mps and on other processors.
+        "auto" is what the environment variable SEGANY_PRECISION says, else bfloat16 where the processor multiplies it
+        natively, float16 on cards that have no bfloat16, and float32 on mps and on other processors.
     device : torch.device
         Where it computes.
 
@@ -55,6 +57,8 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     InputError
         The precision is none of these.
     """
+    if precision == "auto":
+        precision = os.environ.get("SEGANY_PRECISION", "auto")
     if precision != "auto":
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is unknown; use auto, {', '.join(PRECISIONS)}")

@@ -190,12 +190,14 @@ def _given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
 
 def _drawn(logits: Tensor, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Masks (C, y, x) at a threshold, and how stable each is (C,)."""
-    # numpy counts pixels several times faster than torch does
-    smaller, larger = (
-        np.array([np.count_nonzero(mask) for mask in (logits > threshold + offset).cpu().numpy()], np.float32)
-        for offset in (STEADY, -STEADY)
-    )
-    return (logits > threshold).cpu().numpy(), smaller / np.maximum(larger, 1)
+    inside = torch.empty_like(logits, dtype=torch.bool)
+    sizes = []
+    for offset in (STEADY, -STEADY):
+        drawn = torch.gt(logits, threshold + offset, out=inside).cpu().numpy()
+        # numpy counts pixels several times faster than torch does
+        sizes.append(np.array([np.count_nonzero(mask) for mask in drawn], np.float32))
+    masks: np.ndarray = torch.gt(logits, threshold, out=inside).cpu().numpy()
+    return masks, sizes[0] / np.maximum(sizes[1], 1)
 
 
 def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ bridges the gap between the two kinds of vectors can be switched: noise, centrin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -360,7 +360,7 @@ class HeadTask:
         points = None
         if kind != TEXT:
             points = batch["xy"][rows][:, None], torch.ones(len(rows), 1, dtype=torch.long, device=rows.device)
-        decode = self._sam.decode
+        decode: Callable[..., tuple[Tensor, Tensor]] = self._sam.decode
         if bool(batch["close"]) and isinstance(self._sam, TinySam):
             decode = self._sam.decode_windows
         logits, scores = decode(seen, points, None, rough, text)

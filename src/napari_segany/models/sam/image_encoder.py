@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from napari_segany.models.sam.layers import LayerNorm2d
 
-
 SCORES = 2**20
 """Attention scores that are worked on at a time: few enough to stay in a processor's cache until they are used."""
 
@@ -135,7 +134,7 @@ class Attention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
 
     def position_scores(self, q: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Queries (N, h * w, d), not scaled -> what their scores gain by row (N, h * w, h) and by column (N, h * w, w)."""
+        """Queries (N, h * w, d), not scaled -> what scores gain by row (N, h * w, h) and by column (N, h * w, w)."""
         grid = q.unflatten(1, (height, width))
         rows = torch.einsum("nhwd,hkd->nhwk", grid, relative_positions(self.rel_pos_h, height).to(q.dtype))
         columns = torch.einsum("nhwd,wkd->nhwk", grid, relative_positions(self.rel_pos_w, width).to(q.dtype))
@@ -172,7 +171,7 @@ class Attention(nn.Module):
         """(B, h, w, C) -> (B, h, w, C)."""
         batch, height, width = x.shape[:3]
         qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
-        attended = self.attend(*qkv, (height, width)).unflatten(0, (batch, self.heads))
+        attended = self.attend(qkv[0], qkv[1], qkv[2], (height, width)).unflatten(0, (batch, self.heads))
         return self.proj(attended.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_segany.models.sam.layers import MLP, LayerNorm2d
-
 
 CELLS = 4096
 """Cells of images that are up-sampled together: what is made of more does not stay in a processor's cache."""
@@ -39,6 +39,14 @@ def _by_row(cells: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixels (B, h * w * 16, M) of cells that were quartered twice, `size` being (h, w): (B, M, 4 h, 4 w)."""
     x = cells.unflatten(1, (*size, 2, 2, 2, 2)).permute(0, 7, 1, 3, 5, 2, 4, 6)
     return x.reshape(len(cells), -1, 4 * size[0], 4 * size[1])
+
+
+def _of(maps: Tensor, part: slice, batch: int) -> Tensor:
+    """Of maps (1 or B, ...) those of a part of the batch."""
+    return maps[part] if len(maps) == batch else maps
+
+
+_Upscaling = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.GELU, nn.ConvTranspose2d, nn.GELU]
 
 
 class MaskDecoder(nn.Module):
@@ -85,7 +93,7 @@ class MaskDecoder(nn.Module):
 
     def _upscale(self, image: Tensor, high_res: tuple[Tensor, Tensor] | None) -> Tensor:
         """(B, h * w, C) -> (B, h * w * 16, C // 8), the sixteen pixels of a cell beside each other."""
-        up_1, norm, act_1, up_2, act_2 = self.output_upscaling
+        up_1, norm, act_1, up_2, act_2 = cast(_Upscaling, tuple(self.output_upscaling))
         double = _quartered(up_1, image)
         if high_res is not None:
             double = double + _by_cell(high_res[1], 1)
@@ -135,15 +143,11 @@ class MaskDecoder(nn.Module):
         size = image.shape[-2], image.shape[-1]
         tokens, image = self.transformer(image, image_pe, tokens)
         iou = self.iou_prediction_head(tokens[:, 0]).float()
-        kernels = torch.stack(
-            [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
-        )
+        kernels = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         good = (iou >= at_least).any(dim=1)
         return _by_row(self._draw(image, kernels, high_res, good), size), iou
 
-    def _draw(
-        self, image: Tensor, kernels: Tensor, high_res: tuple[Tensor, Tensor] | None, good: Tensor
-    ) -> Tensor:
+    def _draw(self, image: Tensor, kernels: Tensor, high_res: tuple[Tensor, Tensor] | None, good: Tensor) -> Tensor:
         """Image (B, h * w, C) and kernels (B, 4, C // 8) -> (B, h * w * 16, 4), zero where not `good` (B,)."""
         batch, cells, _ = image.shape
         if self.training:
@@ -152,6 +156,6 @@ class MaskDecoder(nn.Module):
         some = max(CELLS // cells, 1)
         for part in (slice(start, start + some) for start in range(0, batch, some)):
             if good[part].any():
-                finer = high_res and tuple(x[part] if len(x) == batch else x for x in high_res)
+                finer = high_res and (_of(high_res[0], part, batch), _of(high_res[1], part, batch))
                 drawn[part] = self._upscale(image[part], finer) @ kernels[part].transpose(1, 2)
         return drawn

@@ -85,7 +85,7 @@ class TokenToImageAttention(Attention):
 class ImageToTokenAttention(Attention):
     """Attention of the image to tokens."""
 
-    def forward(self, image: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def added(self, image: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Image (1 or B, hw, C), the same with its positions, tokens (B, N, C) twice -> image plus what it saw."""
         k = self._split(self.k_proj(k)) * self.head_scale
         always = k @ self.q_proj.bias.view(self.num_heads, -1, 1)
@@ -139,7 +139,7 @@ class TwoWayAttentionBlock(nn.Module):
         image_keys = image + image_pe
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image_keys, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        return tokens, self.norm4(self.cross_attn_image_to_token(image, image_keys, tokens + token_pe, tokens))
+        return tokens, self.norm4(self.cross_attn_image_to_token.added(image, image_keys, tokens + token_pe, tokens))
 
 
 class TwoWayTransformer(nn.Module):
