@@ -1,5 +1,7 @@
 """How long a user waits from a click to the painted mask, in a real window, with the model that ships.
 
+Before it, in a window without our widget, what napari itself needs from the press of the mouse to a brush stroke.
+
 python benchmarks/click_to_pixels.py [--side 512] [--clicks 40]
 """
 
@@ -28,17 +30,48 @@ def spin_until(ready, limit: float = 60.0) -> None:
             raise TimeoutError
 
 
-def measure(side: int, clicks: int) -> dict[str, float]:
-    rng = np.random.default_rng(0)
-    picture = synthetic_image(rng, (side, side), kind="fluorescence", radius=side / 25).image
+def opened(picture: np.ndarray) -> tuple[napari.Viewer, list[float]]:
+    """A window with a picture, and the times at which it is drawn from now on."""
     viewer = napari.Viewer()
     viewer.window.resize(1280, 720)
     viewer.add_image(picture)
+    drawn: list[float] = []
+    canvas = viewer.window._qt_viewer.canvas
+    canvas._scene_canvas.events.draw.connect(lambda event: drawn.append(time.perf_counter()), position="last")
+    return viewer, drawn
+
+
+def strokes(picture: np.ndarray, count: int) -> list[float]:
+    """Milliseconds from press to pixels of dabs of the brush on a Labels layer of bare napari."""
+    rng = np.random.default_rng(1)
+    viewer, drawn = opened(picture)
+    layer = viewer.add_labels(np.zeros(picture.shape[:2], np.int32))
+    layer.mode, layer.selected_label, layer.brush_size = "paint", 1, 20
+    canvas = viewer.window._qt_viewer.canvas.native
+    waits = []
+    for _ in range(count):
+        middle = canvas.rect().center()
+        place = QPoint(middle.x() + int(rng.integers(-200, 200)), middle.y() + int(rng.integers(-200, 200)))
+        QTest.mouseMove(canvas, place)
+        QApplication.processEvents()
+        start = time.perf_counter()
+        QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=place)
+        painted = time.perf_counter()
+        canvas.update()
+        spin_until(lambda painted=painted: drawn and drawn[-1] > painted)
+        waits.append(1000 * (drawn[-1] - start))
+    viewer.close()
+    return waits
+
+
+def measure(side: int, clicks: int) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    picture = synthetic_image(rng, (side, side), kind="fluorescence", radius=side / 25).image
+    bare = strokes(picture, clicks)
+    viewer, drawn = opened(picture)
+    canvas = viewer.window._qt_viewer.canvas
     widget = SeganyWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    canvas = viewer.window._qt_viewer.canvas
-    drawn = []
-    canvas._scene_canvas.events.draw.connect(lambda event: drawn.append(time.perf_counter()), position="last")
     started = time.perf_counter()
     spin_until(lambda: len(widget.answers.cache) > 0)
     first = time.perf_counter() - started
@@ -65,6 +98,9 @@ def measure(side: int, clicks: int) -> dict[str, float]:
         "ready_s": round(first, 2),
         "median_ms": round(float(np.median(waits)), 1),
         "p95_ms": round(float(np.percentile(waits, 95)), 1),
+        "stroke_median_ms": round(float(np.median(bare)), 1),
+        "stroke_p95_ms": round(float(np.percentile(bare, 95)), 1),
+        "p95_beyond_ms": round(float(np.percentile(waits, 95) - np.percentile(bare, 95)), 1),
     }
 
 

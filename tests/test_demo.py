@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 
 def test_in_a_window_prompts_are_placed_and_masks_kept(make_napari_viewer, qtbot):
     viewer: Viewer = make_napari_viewer(show=True)
-    widget = demo.open_demo(viewer, lambda: FakeSegmenter(radius=20))
+    widget = demo.open_demo(viewer, load=lambda: FakeSegmenter(radius=20))
     for _ in demo.play(viewer, widget):
         qtbot.waitUntil(lambda: not widget.session.waiting, timeout=20_000)
     assert widget.binding.labels.data.max() == demo.OBJECTS

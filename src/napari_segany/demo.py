@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -20,7 +20,6 @@ from skimage.segmentation import mark_boundaries
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of
-from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.simulate import centre_point
 from napari_segany.layers.binding import Binding
 from napari_segany.run.answers import Answers, load_default
@@ -168,14 +167,14 @@ def _window(out: Path | None) -> str:
     return f"wrote {targets[0]} and {targets[1]}"
 
 
-def open_demo(viewer: Viewer, load: Callable[[], Segmenter] = load_default) -> SeganyWidget:
-    """Put the sample and the dock widget into a viewer."""
+def open_demo(viewer: Viewer, **options: Any) -> SeganyWidget:
+    """Put the sample and the dock widget, with options of its own, into a viewer."""
     from napari_segany.widgets.segany import SeganyWidget
 
     (image, image_options, _), (truth, truth_options, _) = nuclei()
     viewer.add_labels(truth, **truth_options)
     viewer.add_image(image, **image_options)
-    widget = SeganyWidget(viewer, load)
+    widget = SeganyWidget(viewer, **options)
     viewer.window.add_dock_widget(widget, name="Segment Anything", area="right")
     return widget
 

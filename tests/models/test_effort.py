@@ -156,10 +156,9 @@ class TestReducedPrecision:
         overlaps = []
         for seed in range(3):
             made = synthetic_image(np.random.default_rng(seed), (256, 256), kind="fluorescence", radius=14)
-            plane = made.image if made.image.ndim == 3 else np.repeat(made.image[..., None], 3, -1)
             places = [np.argwhere(made.levels[0] == label)[5] for label in np.unique(made.levels[0])[1:12]]
             prompts = [Prompt((Point(float(y), float(x)),)) for y, x in places]
-            answers = [one.segment(one.embed(plane), prompts) for one in (whole, half)]
+            answers = [one.segment(one.embed(made.image), prompts) for one in (whole, half)]
             for first, second in zip(*answers, strict=True):
                 both = (first[0].pixels & second[0].pixels).sum(), (first[0].pixels | second[0].pixels).sum()
                 overlaps.append(both[0] / max(both[1], 1))

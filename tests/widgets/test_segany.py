@@ -172,3 +172,30 @@ def test_an_image_that_comes_later_can_be_clicked_at_once(hand):
     hand.qtbot.waitUntil(lambda: widget.session.mask is not None)
     widget.close_session()
     widget.jobs.join(10)
+
+
+class TestAhead:
+    def test_neighbours_of_a_slice_are_encoded_while_the_user_rests_and_nobody_sees_it(self, hand):
+        segmenter = FakeSegmenter(radius=8)
+        stack = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 60, 80), np.uint8)
+        opened = Opened(hand, stack, segmenter)
+        opened.viewer.dims.set_point(0, 2)
+        busy: list[bool] = []
+        hand.qtbot.waitUntil(lambda: len(segmenter.embedded) > 1, timeout=5000)
+        opened.widget.jobs.busy.connect(busy.append)
+        binding = opened.widget.binding
+        planes, number = binding.stack(binding.view())
+        assert number == 2
+        answers = opened.widget.answers
+        hand.qtbot.waitUntil(lambda: answers.ready(planes, 1) and answers.ready(planes, 3), timeout=5000)
+        hand.qtbot.wait(800)
+        assert not answers.ready(planes, 4)
+        assert not busy
+        opened.close()
+
+    def test_a_click_comes_first(self, opened):
+        answering = opened.widget.answering
+        opened.hand.qtbot.waitUntil(answering._idle.isActive, timeout=3000)
+        opened.hand.click(30, 40)
+        opened.wait_for_mask()
+        assert opened.widget.session.mask is not None

@@ -42,9 +42,10 @@ def box_of(pixels: np.ndarray) -> Box | None:
     pixels : ndarray
         (y, x) bool.
     """
-    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    rows = np.flatnonzero(pixels.any(axis=1))
     if not rows.size:
         return None
+    columns = np.flatnonzero(pixels[rows[0] : rows[-1] + 1].any(axis=0))
     return Box(float(rows[0]), float(columns[0]), float(rows[-1]), float(columns[-1]))
 
 

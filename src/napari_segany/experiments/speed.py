@@ -162,8 +162,6 @@ def _scene() -> _Scene:
         dict(model.named_parameters())["mask_decoder.iou_prediction_head.layers.2.bias"].add_(Filters().score)
     rng = np.random.default_rng(0)
     plane = synthetic_image(rng, (SIDE, SIDE), kind="fluorescence", radius=SIDE / 25).image
-    if plane.ndim == 2:
-        plane = np.repeat(plane[..., None], 3, axis=-1)
     dtype = pick_dtype("auto", torch.device("cpu"))
     reduced = None if dtype == torch.float32 else SamSegmenter(model, "vit_b", dtype=dtype)
     return _Scene(plane, model, SamSegmenter(model, "vit_b"), reduced, rng.uniform(0, SIDE - 1, (MANY, 2)))

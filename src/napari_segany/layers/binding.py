@@ -410,13 +410,19 @@ class Binding:
         if result is None or self.session.mask is None:
             self.preview.clear()
         else:
-            self.preview.show(result.request.plane, np.where(self.session.mask.pixels, self.session.label, 0))
+            self.preview.show(result.request.plane, self.session.mask.pixels, number=self.session.label)
 
-    def show_labels(self, view: View, labels: np.ndarray, *, hint: bool = False) -> None:
-        """Preview labels (rows, columns) of a plane; a hint is shown lightly."""
+    def show_labels(self, view: View, labels: np.ndarray) -> None:
+        """Preview labels (rows, columns) of a plane."""
         self.ensure_layers()
         if self.preview is not None:
-            self.preview.show(view, labels, hint=hint)
+            self.preview.show(view, labels)
+
+    def show_hint(self, view: View, pixels: np.ndarray) -> None:
+        """Show lightly what a click would give: (rows, columns) bool of a plane."""
+        self.ensure_layers()
+        if self.preview is not None:
+            self.preview.show(view, pixels, number=self.session.label, hint=True)
 
     def show_nothing(self) -> None:
         """Take what is previewed away, but for the mask that was asked for."""

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from skimage.measure import approximate_polygon, find_contours
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.masks import paintable
+from napari_segany.core.masks import box_of, paintable
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, image_shape
@@ -202,14 +202,18 @@ def write_prompt(prompt: Prompt, view: View, image: Image, points: Points | None
         shapes.add_rectangles(_at(shapes, corners, view, image))
 
 
+TILE = 1024
+"""What is previewed lies in windows of multiples of so many pixels: small enough to be drawn at once in any plane, and
+mostly the same window from one mask to the next."""
 HINT = 0.3
 """Opacity of what would be found under the cursor, half that of what was asked for."""
 
 
 class Preview:
-    """A Labels layer of one plane that lies on the image wherever the image lies.
+    """A Labels layer of a part of a plane, which lies on the image wherever the image lies.
 
-    It holds no more than the plane, so that a large volume needs no second one.
+    It holds no more of the plane than there is to be seen, so that neither a large volume nor a large plane is drawn
+    for the sake of a small mask; while somebody paints into it, it is the whole plane.
 
     Parameters
     ----------
@@ -225,31 +229,70 @@ class Preview:
     def __init__(self, image: Image) -> None:
         self._image = image
         self.view: View | None = None
+        self._plane = (1, 1)
+        self._window = (slice(0, 1), slice(0, 1))
         self.layer = Labels(
             np.zeros((1,) * image.ndim, np.int32),
             name="segmentation preview",
             opacity=2 * HINT,
             affine=data_to_world_matrix(image),
         )
+        self.layer.events.mode.connect(self._make_room)
 
-    def show(self, view: View, labels: np.ndarray, *, hint: bool = False) -> None:
-        """Show labels of a plane, (rows, columns) integers; a hint of them only when nobody has asked for them."""
+    def show(self, view: View, labels: np.ndarray, *, number: int = 1, hint: bool = False) -> None:
+        """Show labels of a plane.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        labels : ndarray
+            (rows, columns) integers, or bool for a single object.
+        number : int
+            What they are multiplied by: the label of the single object.
+        hint : bool
+            Show them lightly, as nobody has asked for them.
+        """
         opacity = HINT if hint else 2 * HINT
         if self.layer.opacity != opacity:
             self.layer.opacity = opacity
-        self.view = view
+        self.view, self._plane = view, (labels.shape[0], labels.shape[1])
+        self._window = self._room(labels)
+        plane = labels[self._window] * np.int32(number)
+        plane = plane.astype(np.int32, copy=False)
         shape = [1] * len(view.position)
-        shape[view.axes[0]], shape[view.axes[1]] = labels.shape
-        plane = labels.astype(np.int32)
+        shape[view.axes[0]], shape[view.axes[1]] = plane.shape
         block = (plane if view.axes[0] < view.axes[1] else plane.T).reshape(shape)
         matrix = data_to_world_matrix(self._image)
-        matrix[:, -1] = matrix @ [*view.position, 1]
+        start = [*view.position, 1]
+        for axis, span in zip(view.axes, self._window, strict=True):
+            start[axis] = span.start
+        matrix[:, -1] = matrix @ start
         if block.shape == self.layer.data.shape and np.array_equal(matrix, self.layer.affine.affine_matrix):
             self.layer.data[...] = block
             self._redraw()
             return
         self.layer.data = block
         self.layer.affine = matrix
+
+    def _room(self, labels: np.ndarray) -> tuple[slice, slice]:
+        """The window that labels of a plane are shown in."""
+        whole = slice(0, self._plane[0]), slice(0, self._plane[1])
+        box = None if self.painting else box_of(labels)
+        if box is None:
+            return whole if self.painting else (slice(0, min(TILE, whole[0].stop)), slice(0, min(TILE, whole[1].stop)))
+        spans = [
+            slice(int(low) // TILE * TILE, min(-(-int(high + 1) // TILE) * TILE, length))
+            for low, high, length in ((box.y0, box.y1, self._plane[0]), (box.x0, box.x1, self._plane[1]))
+        ]
+        return spans[0], spans[1]
+
+    def _make_room(self) -> None:
+        """Somebody is about to paint: anywhere."""
+        if self.view is not None and self.painting:
+            labels = np.zeros(self._plane, np.int32)
+            labels[self._window] = View(self.view.axes, (0,) * self.layer.ndim).read(self.layer.data)
+            self.show(self.view, labels)
 
     def with_strokes(self, strokes: Iterable[Any]) -> np.ndarray:
         """(rows, columns) bool: what is shown, and what somebody paints into it.

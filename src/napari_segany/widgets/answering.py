@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import Stack
@@ -16,6 +16,11 @@ from napari_segany.run.remote import load_remote
 from napari_segany.session.session import SegmentRequest, SegmentResult, Session
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.paint_pause import PaintPause
+
+IDLE_MS = 300
+"""Milliseconds without a question until neighbours of the plane are encoded, at least."""
+PATIENCE = 2.0
+"""The same in times of what encoding takes: whoever clicks then waits for it to end, so it begins only in a rest."""
 
 
 class Answering(QObject):
@@ -63,6 +68,8 @@ class Answering(QObject):
         self._session, self._jobs, self._answers, self._pause = session, jobs, answers, pause
         self._binding: Binding | None = None
         self._took: dict[tuple[str, tuple[int, int]], float] = {}
+        self._idle = QTimer(self, singleShot=True)
+        self._idle.timeout.connect(self._look_ahead)
         session.requested.connect(self.ask)
 
     def bind(self, binding: Binding | None) -> None:
@@ -72,6 +79,8 @@ class Answering(QObject):
         self._binding = binding
         if binding is not None:
             binding.moved.connect(self.prepare)
+        else:
+            self._idle.stop()
 
     def prepare(self) -> None:
         """Encode the plane that is looked at before anyone clicks."""
@@ -83,16 +92,43 @@ class Answering(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
+        self._idle.stop()
         self.said.emit("Getting ready …")
         seconds = self._took.get((self._answers.name, stack.plane_shape))
         if seconds is not None and not self._answers.ready(stack, number):
             self.expected.emit(seconds)
         self._jobs.run(
             partial(self._encode, stack, number),
-            done=lambda _: self.ready.emit(),
+            done=self._prepared,
             failed=self.failed.emit,
             instead_of="prepare",
         )
+
+    def _prepared(self, _: object) -> None:
+        self.ready.emit()
+        self._rest()
+
+    def _rest(self) -> None:
+        """Begin to wait for a rest of the user's."""
+        took = max(self._took.values(), default=0.0)
+        self._idle.start(max(IDLE_MS, int(1000 * PATIENCE * took)))
+
+    def _look_ahead(self) -> None:
+        """Encode the next neighbour of the plane that is looked at, unseen; one by one, while nobody asks anything."""
+        view = self._binding.view() if self._binding is not None else None
+        if self._binding is None or view is None:
+            return
+        stack, number = self._binding.stack(view)
+        near = [n for n in (number + 1, number - 1) if 0 <= n < len(stack) and not self._answers.ready(stack, n)]
+        if near:
+            self._jobs.run(
+                partial(self._encode, stack, near[0]),
+                done=lambda _: self._rest(),
+                # it will be said when someone comes there
+                failed=lambda _: None,
+                instead_of="ahead",
+                unseen=True,
+            )
 
     def _encode(self, stack: Stack, number: int) -> None:
         """Runs in the worker."""
@@ -112,6 +148,7 @@ class Answering(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
+        self._idle.stop()
         if self._answers.ready(stack, number):
             self._pause.begin()
         work = partial(self._answers.answer, stack, number, request)
@@ -120,6 +157,7 @@ class Answering(QObject):
     def _accept(self, result: SegmentResult) -> None:
         self._session.accept(result)
         self._pause.end()
+        self._rest()
 
     def load(self, spec: ModelSpec) -> None:
         """Have another model answer; a question that is open or answered is asked again."""

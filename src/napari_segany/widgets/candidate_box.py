@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QPushButton, QWidget
 
@@ -45,5 +46,5 @@ class CandidateBox(QWidget):
                 mask = masks[number]
                 stable = "" if math.isnan(mask.stability) else f", stability {mask.stability:.2f}"
                 button.setText(f"{mask.score:.2f}")
-                button.setToolTip(f"{int(mask.pixels.sum())} pixels, predicted IoU {mask.score:.2f}{stable}")
+                button.setToolTip(f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {mask.score:.2f}{stable}")
                 button.setChecked(number == session.choice)

@@ -117,7 +117,7 @@ class Hover(QObject):
         pixels = result.masks[0].pixels if result.masks else np.zeros((0, 0), bool)
         if result.request.plane == view and pixels[round(point.y), round(point.x)]:
             self._shown = pixels
-            self._binding.show_labels(view, pixels * self._binding.session.label, hint=True)
+            self._binding.show_hint(view, pixels)
         if result.request.prompt.points[0] != point:
             self._ask(view, point)
 

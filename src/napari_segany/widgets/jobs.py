@@ -91,6 +91,7 @@ class Jobs(QObject):
         done: Callable[[Any], object],
         failed: Callable[[Exception], None],
         instead_of: str = "",
+        unseen: bool = False,
     ) -> Job:
         """Queue work.
 
@@ -102,15 +103,18 @@ class Jobs(QObject):
             Get the result or the exception on the main thread, unless the job was cancelled.
         instead_of : str
             A name; an earlier job of the same name that is not done is cancelled.
+        unseen : bool
+            Nobody waits for it: it does not count as being busy.
         """
         job = Job(work, done, failed)
         if instead_of:
             if instead_of in self._latest:
                 self.cancel(self._latest[instead_of])
             self._latest[instead_of] = job
-        self._open.append(job)
-        if len(self._open) == 1:
-            self.busy.emit(True)
+        if not unseen:
+            self._open.append(job)
+            if len(self._open) == 1:
+                self.busy.emit(True)
         self._queue.put(job)
         return job
 
@@ -132,7 +136,7 @@ class Jobs(QObject):
 
     def cancel_all(self) -> None:
         """Drop everything that is not done."""
-        for job in list(self._open):
+        for job in [*self._open, *self._latest.values()]:
             self.cancel(job)
 
     def close(self) -> None:

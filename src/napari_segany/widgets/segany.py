@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
@@ -381,7 +382,7 @@ class SeganyWidget(QWidget):
         if mask is None:
             self.status_box.say(READY)
         else:
-            self.status_box.say(f"{int(mask.pixels.sum())} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
+            self.status_box.say(f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, SeganyError):

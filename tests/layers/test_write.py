@@ -1,0 +1,40 @@
+"""What is written into layers: the preview of large planes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_segany.core.views import View
+from napari_segany.layers.write import Preview
+
+
+class TestPreviewOfALargePlane:
+    def shown(self, axes: tuple[int, int] = (0, 1)) -> tuple[Preview, np.ndarray]:
+        preview = Preview(Image(np.zeros((2500, 3000), np.uint8), scale=(2, 2)))
+        pixels = np.zeros((2500, 3000), bool)
+        pixels[2100:2110, 1500:1530] = True
+        pixels = pixels if axes == (0, 1) else pixels.T
+        preview.show(View(axes, (0, 0)), pixels, number=7)
+        return preview, pixels
+
+    @pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
+    def test_only_a_window_is_drawn_and_lies_where_the_mask_is(self, axes):
+        preview, _ = self.shown(axes)
+        assert preview.layer.data.shape == (2500 - 2048, 1024)
+        assert preview.layer.get_value((2 * 2105, 2 * 1510), world=True) == 7
+        assert not preview.layer.get_value((2 * 2120, 2 * 1510), world=True)
+
+    def test_who_paints_has_the_whole_plane(self):
+        preview, pixels = self.shown()
+        preview.layer.mode = "paint"
+        assert preview.layer.data.shape == pixels.shape
+        np.testing.assert_array_equal(preview.layer.data, 7 * pixels)
+        np.testing.assert_array_equal(preview.with_strokes([]), pixels)
+
+    def test_nothing_is_a_small_window(self):
+        preview, pixels = self.shown()
+        preview.show(View((0, 1), (0, 0)), np.zeros_like(pixels))
+        assert preview.layer.data.shape == (1024, 1024)
+        assert not preview.layer.data.any()
