@@ -53,10 +53,9 @@ def window(what: str) -> dict[str, float]:
         viewer.add_image(image, **options)
         return {what: drawn(viewer, since)}
     if what == "demo":
-        from napari_segany.demo import _start, open_demo, play
+        from napari_segany.demo import _start, open_window, play
 
-        viewer = napari.Viewer()
-        widget = open_demo(viewer)
+        viewer, widget = open_window()
         _start(play(viewer, widget))
         while widget.session.result is None:
             wait()

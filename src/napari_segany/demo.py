@@ -20,6 +20,7 @@ from skimage.segmentation import mark_boundaries
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of
+from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.simulate import centre_point
 from napari_segany.layers.binding import Binding
 from napari_segany.run.answers import Answers, load_default
@@ -157,14 +158,28 @@ def _window(out: Path | None) -> str:
     import napari
 
     targets = None if out is None else _targets(out)
-    viewer = napari.Viewer(title="napari-segany demo")
-    widget = open_demo(viewer)
+    viewer, widget = open_window()
     _start(play(viewer, widget))
     napari.run()
     if targets is None or widget.binding is None or widget.binding.labels is None:
         return "goodbye"
     _write(targets, widget.binding, np.asarray(widget.binding.labels.data))
     return f"wrote {targets[0]} and {targets[1]}"
+
+
+def open_window() -> tuple[Viewer, SeganyWidget]:
+    """A window with the demo; the model is loaded while it opens."""
+    from napari_segany.run.remote import load_remote_default, starting
+
+    begun = [starting()]
+    import napari
+
+    def load() -> Segmenter:
+        # should its process end, another is started
+        return begun.pop()() if begun else load_remote_default()
+
+    viewer = napari.Viewer(title="napari-segany demo")
+    return viewer, open_demo(viewer, load=load)
 
 
 def open_demo(viewer: Viewer, **options: Any) -> SeganyWidget:

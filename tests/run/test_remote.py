@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from napari_segany.core.errors import Cancelled, InputError, ModelError
+from napari_segany.core.errors import Cancelled, InputError, ModelError, SeganyError
 from napari_segany.core.everything import Seeding, filters_of
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
@@ -16,7 +16,7 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.run.answers import load_default
 from napari_segany.run.parcels import packed, unpacked
-from napari_segany.run.remote import Remote, RemoteSegmenter, load_remote, load_remote_default
+from napari_segany.run.remote import Remote, RemoteSegmenter, load_remote, load_remote_default, starting
 
 PLANE = synthetic_image(np.random.default_rng(0), (200, 260), kind="fluorescence", radius=14).image
 
@@ -122,3 +122,19 @@ def test_a_mask_comes_back_as_it_was(where: tuple[int, int] | None) -> None:
     assert np.array_equal(mask.logits, logits)
     assert mask.logits.dtype == np.float32
     assert (mask.score, mask.stability) == (0.7, 0.9)
+
+
+def test_a_model_can_be_begun_to_load_and_had_later():
+    segmenter = starting()()
+    try:
+        assert segmenter.name == "tiny"
+        plane = np.zeros((32, 40, 3), np.uint8)
+        assert segmenter.segment(segmenter.embed(plane), [Prompt((Point(3, 4),))])
+    finally:
+        segmenter.close()
+
+
+def test_what_is_wrong_with_a_model_is_said_when_it_is_had():
+    load = starting("no such model")
+    with pytest.raises(SeganyError, match="no such model"):
+        load()

@@ -124,6 +124,21 @@ def test_every_kind_of_step_reaches_every_part(dataset, step):
         assert gradient.abs().sum() > 0
 
 
+def test_prompts_can_be_learned_with_the_encoder_as_it_is(dataset):
+    task = SamTask(TinySam().train(), TaskConfig(prompts_only=True))
+    batch = next(stream(dataset, 0, workers=0))
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    task.training_forward(batch, 0)["loss"].backward()
+    parts = {"image_encoder": 0, "dense_head": 0, "mask_decoder": 0}
+    for name, weights in task.model.named_parameters():
+        if weights.grad is not None and name.split(".")[0] in parts:
+            parts[name.split(".")[0]] += 1
+    assert parts["image_encoder"] == parts["dense_head"] == 0
+    assert parts["mask_decoder"]
+    # and batch norms did not follow the batch
+    assert all(torch.equal(before[name], value) for name, value in task.model.state_dict().items())
+
+
 def test_only_the_best_of_three_learns_from_a_lone_click():
     task = SamTask(TinySam(), TaskConfig(iou_weight=0.0))
     target = torch.zeros(1, 16, 16)

@@ -45,7 +45,7 @@ class SamSegmenter:
     device : str or torch.device
         Where to compute.
     dtype : torch.dtype
-        What encoder and decoder compute in. Weights, predicted IoU and the logits that are handed out are float32.
+        What encoder and decoder compute in. Prompts are encoded, and IoU and logits handed out, in float32.
     texts : Texts, optional
         What turns texts into tokens; without it prompts by text are refused.
     """

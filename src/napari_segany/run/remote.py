@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, Listener
 from threading import Lock
 from typing import Any
@@ -78,22 +79,38 @@ class Remote:
             What went wrong there.
         """
         with self._lock:
+            self.begin(method, *given)
+            return self.wait(progress)
+
+    def begin(self, method: str, *given: Any) -> None:
+        """Have something done there that :meth:`wait` waits for; nothing else may be asked in between."""
+        try:
+            self._line.send((method, given))
+        except OSError:
+            raise self._ended() from None
+
+    def wait(self, progress: Progress | None = None) -> Any:
+        """The result of what was begun; see :meth:`call`."""
+        while True:
             try:
-                self._line.send((method, given))
-                while True:
-                    kind, value = self._line.recv()
-                    if kind == "progress":
-                        _tell(progress, value)
-                    elif kind == "error":
-                        raise value
-                    else:
-                        return value
+                kind, value = self._line.recv()
             except (EOFError, OSError):
-                self.close()
-                raise ModelError("the process that computes has ended, perhaps for want of memory; try again") from None
-            except _Stopped as stopped:
-                self.close()
-                raise stopped.reason from None
+                raise self._ended() from None
+            if kind == "error":
+                raise value
+            if kind != "progress":
+                return value
+            if progress is not None:
+                try:
+                    progress(*value)
+                except Exception:
+                    # nobody wants the result any more
+                    self.close()
+                    raise
+
+    def _ended(self) -> ModelError:
+        self.close()
+        return ModelError("the process that computes has ended, perhaps for want of memory; try again")
 
     @property
     def alive(self) -> bool:
@@ -109,23 +126,6 @@ class Remote:
 def _threads() -> dict[str, str]:
     """One core is the window's: threads that wait for each other wait for the one that it holds up."""
     return {"OMP_NUM_THREADS": str(max((os.cpu_count() or 2) - 1, 1))}
-
-
-class _Stopped(Exception):
-    """Nobody wants the result any more."""
-
-    def __init__(self, reason: Exception) -> None:
-        super().__init__()
-        self.reason = reason
-
-
-def _tell(progress: Progress | None, news: tuple[int, int | None]) -> None:
-    if progress is None:
-        return
-    try:
-        progress(*news)
-    except Exception as reason:  # noqa: BLE001 - whatever it is, it goes on from where the process is ended
-        raise _Stopped(reason) from None
 
 
 def _accepted(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:
@@ -248,9 +248,30 @@ def load_remote(name: str, progress: Progress | None = None) -> Segmenter:
     ModelError
         When the model cannot be had, or the process not be started.
     """
+    return starting(name)(progress)
+
+
+def starting(name: str = MODEL) -> Callable[..., Segmenter]:
+    """Begin to load a model in a process of its own.
+
+    Parameters
+    ----------
+    name : str
+        See :func:`load_remote`.
+
+    Returns
+    -------
+    callable
+        Waits until it is loaded and returns it, once; takes the `progress` of :func:`load_remote`, and raises alike.
+    """
     remote = Remote()
+    remote.begin("load", name)
+    return partial(_loaded, remote)
+
+
+def _loaded(remote: Remote, progress: Progress | None = None) -> Segmenter:
     try:
-        loaded, device, filters = remote.call("load", name, progress=progress)
+        loaded, device, filters = remote.wait(progress)
     except Exception:
         remote.close()
         raise

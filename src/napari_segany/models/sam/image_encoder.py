@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from napari_segany.models.sam.layers import LayerNorm2d
 
-SCORES = 2**20
-"""Attention scores that are worked on at a time: few enough to stay in a processor's cache until they are used."""
+SCORES, SCORES_OF_CARD = 2**20, 2**28
+"""Attention scores that are worked on at a time: few enough to stay in a processor's cache until they are used; a
+graphics card wants many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,9 @@ def relative_positions(table: Tensor, size: int) -> Tensor:
     return table[places[:, None] - places[None, :] + size - 1]
 
 
-def score_blocks(count: int, size: int) -> Iterator[tuple[slice, slice]]:
-    """Cut `count` score matrices of `size` x `size` into blocks of about ``SCORES``: (which matrices, which rows)."""
-    matrices, rows = max(SCORES // size**2, 1), min(max(SCORES // size, 1), size)
+def score_blocks(count: int, size: int, most: int = SCORES) -> Iterator[tuple[slice, slice]]:
+    """Cut `count` score matrices of `size` x `size` into blocks of about `most`: (which matrices, which rows)."""
+    matrices, rows = max(most // size**2, 1), min(max(most // size, 1), size)
     for first in range(0, count, matrices):
         for row in range(0, size, rows):
             yield slice(first, first + matrices), slice(row, row + rows)
@@ -151,7 +152,8 @@ class Attention(nn.Module):
         if folded:
             q, k = torch.cat([q, rows, columns], dim=-1), torch.cat([k, self._places(k, size)], dim=-1)
         attended = torch.empty_like(v)
-        for some, part in score_blocks(len(q), height * width):
+        most = SCORES_OF_CARD if q.is_cuda else SCORES
+        for some, part in score_blocks(len(q), height * width, most):
             scores = q[some, part] @ k[some].transpose(1, 2)
             if not folded:
                 grid = scores.unflatten(2, size)
