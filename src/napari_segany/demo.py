@@ -216,4 +216,4 @@ def _start(player: Iterator[bool]) -> None:
         if next(player, None) is not None:
             QTimer.singleShot(STEP_MS, advance)
 
-    QTimer.singleShot(STEP_MS, advance)
+    QTimer.singleShot(0, advance)
