@@ -125,10 +125,10 @@ def _nothing(*_: Any) -> None:
     return None
 
 
-def installed(model: Sam) -> list[SegmentAnything | Transformers]:
+def installed(model: Sam) -> list[Rival]:
     """The rivals that can be imported, ready."""
-    makers: tuple[Callable[[Sam], SegmentAnything | Transformers], ...] = (SegmentAnything, Transformers)
-    found = []
+    makers: tuple[Callable[[Sam], Rival], ...] = (SegmentAnything, Transformers)
+    found: list[Rival] = []
     for make in makers:
         try:
             found.append(make(model))

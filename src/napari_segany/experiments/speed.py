@@ -24,7 +24,7 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.experiments.bench import commit
-from napari_segany.experiments.rivals import SegmentAnything, Transformers, installed
+from napari_segany.experiments.rivals import Rival, SegmentAnything, installed
 from napari_segany.experiments.scores import Row
 from napari_segany.models.device import pick_dtype
 from napari_segany.models.loading import load_segmenter
@@ -167,7 +167,7 @@ def _scene() -> _Scene:
     return _Scene(plane, model, SamSegmenter(model, "vit_b"), reduced, rng.uniform(0, SIDE - 1, (MANY, 2)))
 
 
-def _cases(scene: _Scene, rivals: Sequence[SegmentAnything | Transformers], effort: Effort) -> Iterator[_Case]:
+def _cases(scene: _Scene, rivals: Sequence[Rival], effort: Effort) -> Iterator[_Case]:
     for rival in rivals if effort.others else rivals[:1]:
         yield _embeds(scene, rival, effort)
         yield from _prompts(scene, rival, effort)
@@ -180,7 +180,7 @@ def _cases(scene: _Scene, rivals: Sequence[SegmentAnything | Transformers], effo
     yield _Case([ours], "our ViT-B", partial(scene.usual.embed, scene.plane), effort.embeds)
 
 
-def _embeds(scene: _Scene, rival: SegmentAnything | Transformers, effort: Effort) -> _Case:
+def _embeds(scene: _Scene, rival: Rival, effort: Effort) -> _Case:
     with torch.device("meta"):
         # Shapes alone tell how many operations there are.
         meta = build_sam("vit_b").eval()
@@ -194,7 +194,7 @@ def _embeds(scene: _Scene, rival: SegmentAnything | Transformers, effort: Effort
     return _Case(made, rival.name, partial(rival.embed, scene.plane), effort.embeds, same)
 
 
-def _prompts(scene: _Scene, rival: SegmentAnything | Transformers, effort: Effort) -> Iterator[_Case]:
+def _prompts(scene: _Scene, rival: Rival, effort: Effort) -> Iterator[_Case]:
     place = (float(scene.places[0, 0]), float(scene.places[0, 1]))
     same = _agreement if isinstance(rival, SegmentAnything) else None
     one = scene.ours("click", partial(_pixels, scene, 1), effort)
