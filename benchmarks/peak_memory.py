@@ -28,12 +28,10 @@ def measure(case: str, side: int) -> dict[str, object]:
     from napari_segany.core.everything import Filters, Grid, everything, kept
     from napari_segany.core.segmenter import ImageEmbedding
     from napari_segany.experiments.rivals import SegmentAnything
-    from napari_segany.models.sam.model import build_sam
+    from napari_segany.experiments.speed import random_vit_b
     from napari_segany.models.sam_segmenter import SamSegmenter
 
-    torch.manual_seed(0)
-    model = build_sam("vit_b").eval()
-    dict(model.named_parameters())["mask_decoder.iou_prediction_head.layers.2.bias"].data.add_(Filters().score)
+    model = random_vit_b()
     rng = np.random.default_rng(0)
     plane = rng.integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     made = rng.normal(0, 0.3, (1, 256, 64, 64)).astype(np.float32)

@@ -193,9 +193,20 @@ class TestAhead:
         assert not busy
         opened.close()
 
-    def test_a_click_comes_first(self, opened):
-        answering = opened.widget.answering
-        opened.hand.qtbot.waitUntil(answering._idle.isActive, timeout=3000)
+    def test_a_click_comes_before_what_nobody_asked_for(self, hand):
+        segmenter = FakeSegmenter(radius=8)
+        opened = Opened(hand, np.zeros((3, 60, 80), np.uint8), segmenter)
+        answering, jobs = opened.widget.answering, opened.widget.jobs
+        hand.qtbot.waitUntil(lambda: len(opened.widget.answers.cache) == 3, timeout=5000)
+        opened.widget.answers.cache.clear()
+        segmenter.embedded.clear()
+        held = threading.Event()
+        jobs.run(lambda: held.wait(20), done=lambda _: None, failed=lambda _: None)
+        answering._look_ahead()
         opened.hand.click(30, 40)
+        answering._idle.blockSignals(True)
+        held.set()
         opened.wait_for_mask()
-        assert opened.widget.session.mask is not None
+        hand.qtbot.wait(300)
+        assert len(segmenter.embedded) == 1
+        opened.close()

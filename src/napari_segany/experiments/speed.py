@@ -45,8 +45,8 @@ class Effort:
     ----------
     embeds, clicks, many : int
         Turns of encoding, of single clicks, and of what takes seconds but is no encoding.
-    grids, grid : int
-        Turns of automatic masks, and the side of their grid of clicks.
+    grid : int
+        Side of the grid of clicks of automatic masks, which are made once.
     others : bool
         Whether rivals beside the first are asked, and prompts in float32 too where that is not what users get.
     """
@@ -54,12 +54,11 @@ class Effort:
     embeds: int = 3
     clicks: int = 15
     many: int = 3
-    grids: int = 1
     grid: int = 32
     others: bool = True
 
 
-QUICK = Effort(embeds=1, clicks=7, many=1, grids=1, grid=5, others=False)
+QUICK = Effort(embeds=1, clicks=7, many=1, grid=5, others=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,8 @@ def rows_of_speed(*, quick: bool = False) -> list[Row]:
     return [{**row, **common} for case in _cases(scene, rivals, effort) for row in _rows(case, rates)]
 
 
-def _scene() -> _Scene:
+def random_vit_b() -> Sam:
+    """ViT-B with random weights, all of which matter, and predicted IoUs around what the paper's filters let pass."""
     torch.manual_seed(0)
     model = build_sam("vit_b").eval()
     with torch.no_grad():
@@ -160,6 +160,11 @@ def _scene() -> _Scene:
                 weights.normal_(0, 0.02)
         # So that about half of all masks are good enough to be drawn, as with weights that were trained.
         dict(model.named_parameters())["mask_decoder.iou_prediction_head.layers.2.bias"].add_(Filters().score)
+    return model
+
+
+def _scene() -> _Scene:
+    model = random_vit_b()
     rng = np.random.default_rng(0)
     plane = synthetic_image(rng, (SIDE, SIDE), kind="fluorescence", radius=SIDE / 25).image
     dtype = pick_dtype("auto", torch.device("cpu"))
@@ -173,7 +178,7 @@ def _cases(scene: _Scene, rivals: Sequence[Rival], effort: Effort) -> Iterator[_
         yield from _prompts(scene, rival, effort)
         if isinstance(rival, SegmentAnything):
             asked = scene.ours("everything", partial(_all_masks, scene, effort.grid), effort)
-            yield _Case(asked, rival.name, partial(rival.everything, scene.plane, effort.grid), effort.grids)
+            yield _Case(asked, rival.name, partial(rival.everything, scene.plane, effort.grid), 1)
     tiny = load_segmenter("tiny", "cpu")
     work = partial(tiny.embed, np.ascontiguousarray(scene.plane[: SIDE // 2, : SIDE // 2]))
     ours = _Ours("tiny_embed", work, scene.usual.dtype, operations(work))

@@ -131,8 +131,9 @@ class SamTask:
             ``loss`` is to be minimised; the rest is for the log.
         """
         if self.config.prompts_only:
-            # Its batch norms must not follow the batch either.
-            self.model.image_encoder.eval(), self.model.dense_head.eval()
+            # Their batch norms must not follow the batch either.
+            for part in (self.model.image_encoder, self.model.dense_head):
+                part.eval()
         with torch.set_grad_enabled(not self.config.prompts_only):
             features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
         generator = torch.Generator().manual_seed(step)

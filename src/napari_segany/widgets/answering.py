@@ -14,7 +14,7 @@ from napari_segany.models.registry import ModelSpec
 from napari_segany.run.answers import Answers
 from napari_segany.run.remote import load_remote
 from napari_segany.session.session import SegmentRequest, SegmentResult, Session
-from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.paint_pause import PaintPause
 
 IDLE_MS = 300
@@ -70,6 +70,7 @@ class Answering(QObject):
         self._took: dict[tuple[str, tuple[int, int]], float] = {}
         self._idle = QTimer(self, singleShot=True)
         self._idle.timeout.connect(self._look_ahead)
+        self._ahead: Job | None = None
         session.requested.connect(self.ask)
 
     def bind(self, binding: Binding | None) -> None:
@@ -80,10 +81,11 @@ class Answering(QObject):
         if binding is not None:
             binding.moved.connect(self.prepare)
         else:
-            self._idle.stop()
+            self._hurry()
 
     def prepare(self) -> None:
         """Encode the plane that is looked at before anyone clicks."""
+        self._hurry()
         view = self._binding.view() if self._binding is not None else None
         if self._binding is None or view is None:
             return
@@ -92,7 +94,6 @@ class Answering(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
-        self._idle.stop()
         self.said.emit("Getting ready …")
         seconds = self._took.get((self._answers.name, stack.plane_shape))
         if seconds is not None and not self._answers.ready(stack, number):
@@ -113,6 +114,13 @@ class Answering(QObject):
         took = max(self._took.values(), default=0.0)
         self._idle.start(max(IDLE_MS, int(1000 * PATIENCE * took)))
 
+    def _hurry(self) -> None:
+        """Somebody waits: what nobody has asked for does not begin."""
+        self._idle.stop()
+        if self._ahead is not None:
+            self._jobs.cancel(self._ahead)
+            self._ahead = None
+
     def _look_ahead(self) -> None:
         """Encode the next neighbour of the plane that is looked at, unseen; one by one, while nobody asks anything."""
         view = self._binding.view() if self._binding is not None else None
@@ -121,12 +129,11 @@ class Answering(QObject):
         stack, number = self._binding.stack(view)
         near = [n for n in (number + 1, number - 1) if 0 <= n < len(stack) and not self._answers.ready(stack, n)]
         if near:
-            self._jobs.run(
+            self._ahead = self._jobs.run(
                 partial(self._encode, stack, near[0]),
                 done=lambda _: self._rest(),
                 # it will be said when someone comes there
                 failed=lambda _: None,
-                instead_of="ahead",
                 unseen=True,
             )
 
@@ -141,6 +148,7 @@ class Answering(QObject):
 
     def ask(self, request: SegmentRequest) -> None:
         """Have a question answered."""
+        self._hurry()
         if self._binding is None:
             return
         try:
@@ -148,7 +156,6 @@ class Answering(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
-        self._idle.stop()
         if self._answers.ready(stack, number):
             self._pause.begin()
         work = partial(self._answers.answer, stack, number, request)
@@ -172,6 +179,7 @@ class Answering(QObject):
             self._session.repeat()
             self.failed.emit(error)
 
+        self._hurry()
         self._jobs.cancel_all()
         self.said.emit(f"Loading {spec.name} …")
         load = partial(load_remote, spec.name, self._report)

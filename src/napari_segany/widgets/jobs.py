@@ -136,7 +136,7 @@ class Jobs(QObject):
 
     def cancel_all(self) -> None:
         """Drop everything that is not done."""
-        for job in [*self._open, *self._latest.values()]:
+        for job in list(self._open):
             self.cancel(job)
 
     def close(self) -> None:
