@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -33,6 +34,11 @@ def _hide_windows() -> None:
     # in a function of its own: nothing may hold a window while its fixture looks for leaks
     for window in QApplication.topLevelWidgets():
         window.hide()
+
+
+def own_threads() -> set[threading.Thread]:
+    """Threads of this program; those of Qt that have called Python once are known as dummies, and are not ours."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("Dummy-")}
 
 
 class Hand:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from napari_segany.widgets.segany import SeganyWidget
 from tests.fakes import FakeSegmenter
 from tests.layers.desk import Desk
+from tests.widgets.conftest import own_threads
 
 OPENINGS, CLICKS = 50, 1000
 
@@ -29,7 +29,7 @@ def callbacks(viewer: ViewerModel) -> int:
 def test_nothing_is_left_of_fifty_openings(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> None:
     viewer = make_napari_viewer()
     viewer.add_image(np.zeros((40, 50), np.uint8))
-    heard, threads, kept = callbacks(viewer), threading.active_count(), []
+    heard, threads, kept = callbacks(viewer), own_threads(), []
     for _ in range(OPENINGS):
         widget = SeganyWidget(viewer, load=FakeSegmenter)
         viewer.window.add_dock_widget(widget)
@@ -42,7 +42,7 @@ def test_nothing_is_left_of_fifty_openings(make_napari_viewer: Callable[..., Vie
     qtbot.wait(100)
     gc.collect()
     assert callbacks(viewer) == heard
-    assert threading.active_count() <= threads
+    assert own_threads() <= threads
     assert len(viewer.layers) == 1
     assert sum(one() is not None for one in kept) <= 2, "the last one may still be on its way out"
 

@@ -1,4 +1,4 @@
-"""Made-up microscopy with known truth: nuclei, phase contrast, stained tissue, membranes, walled tissue, EM.
+"""Made-up microscopy with known truth: nuclei, phase contrast, stained tissue, smears, membranes, walled tissue, EM.
 
 The pictures need not fool anyone. They vary what differs between laboratories (size, shape, crowding, texture, blur,
 noise, background, polarity, halos), so that a model that learns from them does not depend on any of it.
@@ -275,6 +275,32 @@ def _stained(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.nda
     return paper * np.exp(-density), (labels,)
 
 
+def _smear(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Stained cells spread on glass, as of blood: pale ones without a nucleus, and some with a dark, often lobed one."""
+    cells = scatter(
+        rng,
+        shape,
+        radius,
+        count=int(np.clip(shape[0] * shape[1] / (np.pi * radius**2) * rng.uniform(0.2, 1), 2, 300)),
+        crowding=rng.uniform(0, 0.6),
+        outlines=Outlines(rng.uniform(0, 0.12), 1.2),
+    )
+    nucleated = rng.random(cells.max() + 1) < rng.uniform(0.1, 1)
+    nucleated[1 + rng.integers(max(cells.max(), 1)) :][:1] = True
+    white = nucleated[cells] & (cells > 0)
+    # Lobes that hang together or do not: the parts of one nucleus keep one label.
+    lobes = [_inner(rng, cells, rng.uniform(0.45, 0.9)) for _ in range(rng.integers(1, 4))]
+    nuclei = np.where(white, np.max(lobes, axis=0), 0).astype(np.int32)
+    pallor = 1 - rng.uniform(0, 0.7) * _depth(cells, radius) ** 2
+    glass = np.array([0.9, 0.88, 0.84], np.float32) + rng.normal(0, 0.05, 3)
+    red, blue, core = (np.array(tint) * rng.uniform(0.5, 1.5) for tint in ((0.1, 0.35, 0.3), (0.35, 0.3, 0.1), (0.8, 1.1, 0.4)))
+    density = (_per_object(rng, np.where(white, 0, cells), 0.2) * pallor)[..., None] * (red + rng.normal(0, 0.04, 3))
+    grain = 1 + 0.25 * _noise(rng, shape, max(radius * 0.15, 1.5))
+    density += (_per_object(rng, np.where(white, cells, 0), 0.3) * grain)[..., None] * (blue + rng.normal(0, 0.06, 3))
+    density += (_per_object(rng, nuclei, 0.2) * grain)[..., None] * (core + rng.normal(0, 0.1, 3))
+    return glass * np.exp(-np.clip(density, 0, None)), (cells, nuclei) if nuclei.any() else (cells,)
+
+
 def _membranes(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     cells = _tessellate(rng, shape, radius)
     width = rng.uniform(1.2, 0.15 * radius + 2)
@@ -316,15 +342,30 @@ def _tissue(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndar
     return _colour(rng, np.clip(gray, 0, None) * rng.uniform(0.25, 1)), levels
 
 
+def _organelles(rng: Random, cells: np.ndarray, width: float) -> np.ndarray:
+    """Mitochondria, (y, x) int32: round and slender bodies, each within one cell and off its membrane."""
+    radius = max(np.sqrt(cells.size / max(cells.max(), 1)) * rng.uniform(0.12, 0.3), 6)
+    count = int(np.clip(cells.size / (np.pi * radius**2) * rng.uniform(0.05, 0.3), 2, 300))
+    bodies = scatter(rng, cells.shape, radius, count=count, crowding=0.1, outlines=Outlines(0.1, rng.uniform(1.5, 5)))
+    bodies[_edges(cells, width + 4)] = 0
+    for label, window in enumerate(ndimage.find_objects(bodies), start=1):
+        if window is not None:
+            own = bodies[window] == label
+            # What lies across a membrane is cut to its larger part; scraps are none.
+            most = np.bincount(cells[window][own]).argmax() if own.any() else 0
+            whole = np.count_nonzero(own & (cells[window] == most)) > radius**2
+            bodies[window][own & ((cells[window] != most) | (not whole))] = 0
+    return bodies
+
+
 def _electron(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     cells = _tessellate(rng, shape, radius * rng.uniform(1, 2))
-    organelles = _inner(rng, cells, rng.uniform(0.4, 0.8))
-    organelles[np.isin(organelles, np.flatnonzero(rng.random(cells.max() + 1) < 0.5))] = 0
     width = rng.uniform(1.2, 3.5)
+    organelles = _organelles(rng, cells, width)
     gray = 0.65 + 0.12 * _noise(rng, shape, rng.uniform(2, 8), 3) + 0.06 * _per_object(rng, cells, 0.5)
     gray -= rng.uniform(0.25, 0.5) * ndimage.gaussian_filter(_edges(cells, width).astype(np.float32), 0.7)
     stripes = np.sin(_noise(rng, shape, max(radius, 4), 2) * rng.uniform(4, 10))
-    dark = _per_object(rng, organelles, 0.2) * (1 + 0.25 * stripes) * rng.uniform(0.12, 0.35)
+    dark = _per_object(rng, organelles, 0.2) * (1 + 0.25 * stripes) * rng.uniform(0.15, 0.4)
     rim = ((organelles > 0) & _edges(organelles, 2.0)).astype(np.float32)
     gray = gray - dark - 0.25 * ndimage.gaussian_filter(rim, 0.6)
     levels = (np.where(_edges(cells, width * 0.7), 0, cells).astype(np.int32), organelles)
@@ -337,6 +378,7 @@ KINDS: dict[str, Callable[[Random, tuple[int, int], float], tuple[np.ndarray, tu
     "phase contrast": _phase,
     "relief": _relief,
     "stained tissue": _stained,
+    "smear": _smear,
     "membranes": _membranes,
     "walled tissue": _tissue,
     "electron microscopy": _electron,

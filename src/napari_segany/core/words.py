@@ -96,6 +96,7 @@ TERMS = (
         ),
         kind=_MICROSCOPY,
     ),
+    Term("mitochondrion", "mitochondria", ("mitochondrial", "mitochondrial profile"), kind=_MICROSCOPY),
     Term("person", "people", ("persons", "human", "humans", "man", "men", "woman", "women", "child", "children")),
     Term("car", "cars", ("automobile", "automobiles"), ("vehicle",)),
     Term(

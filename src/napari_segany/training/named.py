@@ -128,9 +128,10 @@ _SYNTHETIC = {
     "phase contrast": (("cell",), ("nucleus",), "phase contrast"),
     "relief": (("cell",), ("nucleus",), "phase contrast"),
     "stained tissue": (("nucleus",), ("cell",), "stained tissue"),
+    "smear": (("cell", "nucleus"), (), "stained tissue"),
     "membranes": (("cell", "nucleus"), (), "fluorescence"),
     "walled tissue": (("cell", "nucleus"), (), "fluorescence"),
-    "electron microscopy": (("neurite",), ("cell", "nucleus"), "electron microscopy"),
+    "electron microscopy": (("neurite", "mitochondrion"), ("cell", "nucleus"), "electron microscopy"),
 }
 """Of each kind of made-up picture: names of its levels, names that cannot be told, and what kind it stands for."""
 
@@ -143,7 +144,6 @@ def synthetic(count: int, seed: int) -> list[Named]:
         names, undecided, modality = _SYNTHETIC[picture.kind]
         levels = picture.levels[: len(names)]
         named = _all_of(levels, names[: len(levels)])
-        # Whoever asks for neurons may mean no organelle, and these are not labelled apart from what they lie in.
         found.append(Named(picture.image, levels, named, frozenset(undecided), modality))
     return found
 
@@ -199,7 +199,8 @@ def load_named(root: Path, names: Sequence[str], *, count: int, seed: int) -> di
             found[name] = [_of_one_name(one, "cell", "phase contrast", ("nucleus",)) for one in READERS[name](folder)]
         elif name == "flyem":
             samples = READERS[name](folder)
-            found[name] = [_of_one_name(o, "neurite", "electron microscopy", ("cell", "nucleus")) for o in samples]
+            undecided = ("cell", "nucleus", "mitochondrion")
+            found[name] = [_of_one_name(one, "neurite", "electron microscopy", undecided) for one in samples]
         elif name == "coco128":
             found[name] = _photographs(folder)
         else:

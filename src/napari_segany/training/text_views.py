@@ -24,6 +24,10 @@ from napari_segany.training.named import BACKGROUND, PARENTS, Named
 
 OBJECTS = 12
 """Objects of a view whose crops are kept."""
+ZOOMED = 0.35, 0.8
+"""Sides of a part of a picture, over those of the picture."""
+LEAST_SIDE = 96
+"""Of a part, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +100,18 @@ def _turned(picture: Named, rng: np.random.Generator) -> tuple[np.ndarray, list[
     return turn(picture.image), [turn(level) for level in picture.levels]
 
 
+def _part(
+    image: np.ndarray, levels: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Half the time a part of the picture, as whoever took it might have zoomed in."""
+    if rng.random() < 0.5:
+        return image, list(levels)
+    sides = [min(max(int(n * rng.uniform(*ZOOMED)), LEAST_SIDE), n) for n in image.shape[:2]]
+    corner = [int(rng.integers(n - side + 1)) for n, side in zip(image.shape, sides, strict=False)]
+    window = tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))
+    return image[window], [level[window] for level in levels]
+
+
 def _lit(image: Tensor, rng: np.random.Generator) -> Tensor:
     """An input of the model, (1, 3, h, w), half the time in another light."""
     if rng.random() < 0.5:
@@ -130,8 +146,8 @@ def view_of(sam: Sam, picture: Named, rng: np.random.Generator, side: int, *, cl
         None where there is no object to look at closely.
     """
     image, levels = _turned(picture, rng)
-    frame = Frame((image.shape[0], image.shape[1]), sam.image_size)
     if close:
+        frame = Frame((image.shape[0], image.shape[1]), sam.image_size)
         window = _window(levels, picture.names, frame, rng)
         if window is None or not isinstance(sam, TinySam):
             return None
@@ -139,6 +155,8 @@ def view_of(sam: Sam, picture: Named, rng: np.random.Generator, side: int, *, cl
         places = window.places(SIDE // 2)
         cells = (SIDE // 2, SIDE // 2)
     else:
+        image, levels = _part(image, levels, rng)
+        frame = Frame((image.shape[0], image.shape[1]), sam.image_size)
         features = sam.encode(_lit(image_tensor(image, frame), rng))
         axes = [
             torch.from_numpy((np.arange(n) + 0.5) * sam.image_size / n / scale - 0.5)
