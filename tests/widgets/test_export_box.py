@@ -13,6 +13,7 @@ from napari import layers
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from napari_segany.layers.columns import About
 from napari_segany.layers.objects import Objects
 from napari_segany.run.export import FORMATS
 from napari_segany.run.labels import read_labels
@@ -32,7 +33,7 @@ class Opened:
         self.image = self.viewer.add_image(data * 2.0, name="picture", **placed)
         self.labels = self.viewer.add_labels(data, name="cells", **placed)
         self.objects = Objects(self.viewer, self.labels, self.image)
-        self.objects.note(4, name="four", score=0.5, how="click")
+        self.objects.note(4, About(name="four", score=0.5, how="click"))
         self.jobs = Jobs()
         self.box = ExportBox(self.jobs)
         self.viewer.window.add_dock_widget(self.box, name="Export")

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from napari.layers import Tracks
+from scipy import ndimage
 
+from napari_segany.core.everything import Filters
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.segmenter import ImageEmbedding
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -110,3 +115,68 @@ def test_cancelled_it_keeps_what_is_done(stack: Opened) -> None:
 def test_without_an_object_it_says_what_to_do_first(stack: Opened) -> None:
     stack.hand.press("shift+g")
     assert "keep an object on this slice first" in stack.text
+
+
+class Seeing(FakeSegmenter):
+    """Knows the two discs of each slice by their light."""
+
+    filters = Filters(stability=0)
+
+    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
+        labels, count = ndimage.label(embedding.features["plane"][..., 0] > 100)
+        middles = ndimage.center_of_mass(labels, labels, range(1, count + 1))
+        return [Prompt((Point(*map(float, middle)),)) for middle in middles]
+
+
+@pytest.fixture
+def seen(hand: Hand) -> Iterator[Opened]:
+    opened = Opened(hand, discs(), Seeing(radius=8))
+    opened.viewer.dims.set_point(0, 4)
+    opened.hand.qtbot.wait(100)
+    yield opened
+    opened.close()
+
+
+def find(opened: Opened) -> None:
+    opened.widget.stack_box._objects.setCurrentIndex(2)
+    opened.hand.press("shift+g")
+    opened.hand.qtbot.waitUntil(lambda: "Found" in opened.widget.stack_box.text, timeout=30_000)
+
+
+def test_everything_is_found_on_every_slice_as_linked_objects(seen: Opened) -> None:
+    keep(seen, (24, 24))
+    widget = seen.widget
+    before = widget.binding.labels.data.copy()
+    find(seen)
+    labels = widget.binding.labels
+    np.testing.assert_array_equal(labels.data[before > 0], 1)
+    assert extent(seen, 1) == [4], "what was kept is not found a second time"
+    assert extent(seen, 2) == [0, 1, 2, 3, 5, 6, 7, 8]
+    assert extent(seen, 3) == list(range(9))
+    assert labels.data.max() == 3
+    widget.objects_box.update_now()
+    rows = widget.objects_box.objects.table()
+    assert rows.loc[3, "how"] == "everything"
+    assert rows.loc[3, "confidence"] == pytest.approx(0.9)
+    table = labels.metadata["confidence"]
+    assert len(table[table.label == 3]) == 9
+    widget.stack_box._back.click()
+    np.testing.assert_array_equal(labels.data, before)
+
+
+def test_tracks_are_shown_and_renewed(seen: Opened) -> None:
+    find(seen)
+    widget, viewer = seen.widget, seen.viewer
+    widget.stack_box._tracks.click()
+    seen.hand.qtbot.waitUntil(lambda: any(isinstance(layer, Tracks) for layer in viewer.layers))
+    (tracks,) = (layer for layer in viewer.layers if isinstance(layer, Tracks))
+    assert len(np.unique(tracks.data[:, 0])) == 2
+    assert viewer.layers.selection.active is widget.binding.points
+    widget.objects_box.delete([1])
+    widget.stack_box._tracks.click()
+    seen.hand.qtbot.waitUntil(lambda: len(np.unique(tracks.data[:, 0])) == 1)
+
+
+def test_tracks_of_nothing_are_refused(seen: Opened) -> None:
+    seen.widget.stack_box._tracks.click()
+    assert "there are none" in seen.text

@@ -12,6 +12,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+from napari_segany.layers.columns import About
 from napari_segany.widgets import objects_box as module
 from napari_segany.widgets.objects_box import ObjectsBox
 from tests.widgets.conftest import Hand
@@ -199,7 +200,7 @@ def test_rename(opened, monkeypatch):
 def test_what_is_painted_appears(opened):
     opened.labels.paint((35, 50), 30)
     opened.hand.qtbot.waitUntil(lambda: opened.column("label") == ["2", "5", "9", "30"], timeout=5000)
-    opened.box.note(30, score=0.5, how="brush")
+    opened.box.note(30, About(score=0.5, how="brush"))
     opened.wait()
     assert opened.column("score")[-1] == "0.5"
 

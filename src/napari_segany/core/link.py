@@ -65,6 +65,12 @@ class Linker:
             self._ends = {end for end in self._ends if end[0] != old}
         self._count += 1
 
+    def latest(self) -> dict[int, Node]:
+        """Labels of the slice that was added last, and of each the slice and the label with which its object began."""
+        last = self._count - 1
+        here = self._recent[last].values if last in self._recent else []
+        return {label: self._root((last, label)) for label in here}
+
     def numbers(self, smallest_extent: int = 1) -> list[dict[int, int]]:
         """For each slice, its labels and their numbers in the stack.
 

@@ -276,7 +276,7 @@ def _stained(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.nda
 
 
 def _smear(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Stained cells spread on glass, as of blood: pale ones without a nucleus, and some with a dark, often lobed one."""
+    """Stained cells spread on glass, as of blood: pale ones without a nucleus, some with a dark, often lobed one."""
     cells = scatter(
         rng,
         shape,
@@ -293,7 +293,8 @@ def _smear(rng: Random, shape: tuple[int, int], radius: float) -> tuple[np.ndarr
     nuclei = np.where(white, np.max(lobes, axis=0), 0).astype(np.int32)
     pallor = 1 - rng.uniform(0, 0.7) * _depth(cells, radius) ** 2
     glass = np.array([0.9, 0.88, 0.84], np.float32) + rng.normal(0, 0.05, 3)
-    red, blue, core = (np.array(tint) * rng.uniform(0.5, 1.5) for tint in ((0.1, 0.35, 0.3), (0.35, 0.3, 0.1), (0.8, 1.1, 0.4)))
+    tints = np.array([[0.1, 0.35, 0.3], [0.35, 0.3, 0.1], [0.8, 1.1, 0.4]])
+    red, blue, core = tints * rng.uniform(0.5, 1.5, 3)[:, None]
     density = (_per_object(rng, np.where(white, 0, cells), 0.2) * pallor)[..., None] * (red + rng.normal(0, 0.04, 3))
     grain = 1 + 0.25 * _noise(rng, shape, max(radius * 0.15, 1.5))
     density += (_per_object(rng, np.where(white, cells, 0), 0.3) * grain)[..., None] * (blue + rng.normal(0, 0.06, 3))

@@ -19,6 +19,7 @@ INDEX, LABEL = "index", "label"
 EDITED, AT_THE_EDGE = "edited", "at the edge"
 """Flags that follow from the pixels: other ones than when it was kept; touching the border of its plane."""
 _KNOWN = ("name", "score", "how", "flags")
+CONFIDENCE = "confidence"
 _COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
 
 
@@ -38,6 +39,8 @@ class About:
         What else is to be noted, separated by commas.
     pixels : int, optional
         How many it had when this was noted.
+    confidence : float
+        Expected IoU on the slice where it is least sure, of objects that were followed or found there; else NaN.
     """
 
     name: str = ""
@@ -45,6 +48,7 @@ class About:
     how: str = ""
     flags: str = ""
     pixels: int | None = None
+    confidence: float = math.nan
 
 
 def physical(labels: Labels) -> tuple[tuple[float, ...], str, list[int]]:
@@ -91,23 +95,26 @@ def read_rows(features: Any) -> tuple[dict[int, About], Any]:
     index = features[INDEX] if INDEX in features else range(len(features))
     rows = features.set_axis([int(label) for label in index], axis=0)
     rows = rows[~rows.index.duplicated()]
-    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in _KNOWN}
+    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in (*_KNOWN, CONFIDENCE)}
     known = {
-        int(label): About(_text(name), _number(score), _text(how), _noted(_text(flags)))
-        for label, name, score, how, flags in zip(rows.index, *words.values(), strict=True)
+        int(label): About(_text(name), _number(score), _text(how), _noted(_text(flags)), confidence=_number(sure))
+        for label, name, score, how, flags, sure in zip(rows.index, *words.values(), strict=True)
     }
     written_here = set(_KNOWN) <= set(rows)
     ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_KNOWN}
+    ours |= {CONFIDENCE} if written_here else set()
     said = {label: a for label, a in known.items() if a.name or a.how or a.flags or not math.isnan(a.score)}
     return said, rows[[name for name in rows if name not in ours]]
 
 
 def known_columns(known: Sequence[About]) -> dict[str, np.ndarray]:
-    """Columns of what is known and comes first."""
-    return {
+    """Columns of what is known and comes first; confidence only where something was followed or found."""
+    columns = {
         "name": np.array([about.name for about in known], object),
         "score": np.array([about.score for about in known], float),
     }
+    sure = np.array([about.confidence for about in known], float)
+    return columns if np.isnan(sure).all() else {**columns, CONFIDENCE: sure}
 
 
 def counted_columns(labels: Labels, total: Tally, rows: np.ndarray, *, intensity: bool) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.masks import box_of
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import write
@@ -122,24 +121,25 @@ class Keeping:
         self._session.begin_at(int(values.max()) + 1)
         return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
-    def add(self, view: View, masks: Mapping[int, np.ndarray]) -> None:
-        """Paint objects that were followed to a plane into what is free there; one that is there already stays."""
+    def add(self, view: View, found: np.ndarray) -> None:
+        """Paint objects that were followed to a plane, or found there, into what is free; those that are there stay.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        found : ndarray
+            (rows, columns) integers, the labels that the objects are to have.
+        """
         if self._output.labels is None:
             return
         plane = view.read(self._output.labels.data)
-        there, free = set(present(plane)), plane == 0
-        after = plane.copy()
-        for label, pixels in masks.items():
-            box = box_of(pixels)
-            if box is not None and label not in there:
-                window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
-                taken = pixels[window] & free[window]
-                after[window][taken] = label
-                free[window][taken] = False
-        rows, columns = np.nonzero(after != plane)
-        if rows.size:
+        rows, columns = np.nonzero((found != 0) & (plane == 0))
+        fresh = ~np.isin(found[rows, columns], present(plane))
+        if fresh.any():
+            rows, columns = rows[fresh], columns[fresh]
             with self._step(Step("follow")):
-                self._write(view.indices(rows, columns), after[rows, columns])
+                self._write(view.indices(rows, columns), found[rows, columns].astype(plane.dtype))
 
     def erase(self, places: Collection[tuple[int, View]]) -> None:
         """Take objects off planes, all in one step."""

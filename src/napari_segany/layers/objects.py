@@ -127,15 +127,15 @@ class Objects:
             self._about[label] = replace(about, pixels=self.about(label).pixels)
         self._restate()
 
-    def note(self, label: int, *, name: str = "", score: float = math.nan, how: str = "", flags: str = "") -> None:
+    def note(self, label: int, about: About) -> None:
         """Say what is known of an object that was just painted; what was known of its label before is forgotten."""
-        self._about[label] = About(name, score, how, flags)
+        self._about[label] = about
         self._last.pop(label, None)
         self._restate()
 
-    def remark(self, label: int, flags: str) -> None:
-        """Say what should be looked at in an object."""
-        self._about[label] = replace(self.about(label), flags=flags)
+    def remark(self, label: int, flags: str, confidence: float = math.nan) -> None:
+        """Say what should be looked at in an object, and how sure it is where it is least sure."""
+        self._about[label] = replace(self.about(label), flags=flags, confidence=confidence)
         self._restate()
 
     def about(self, label: int) -> About:
@@ -288,7 +288,7 @@ class Objects:
         name_of = np.zeros(count + 1, self.labels.data.dtype)
         name_of[order + 1] = names
         for new in names[1:]:
-            self.note(new, how=f"split from {label}")
+            self.note(new, About(how=f"split from {label}"))
         self._paint(pixels, name_of[piece], "split")
         return names
 

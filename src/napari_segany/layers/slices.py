@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 from napari.layers import Labels
 
 from napari_segany.core.verdicts import LOST, MERGE, SPLIT, Verdict
@@ -114,6 +117,20 @@ class Followed:
         if found is not None:
             self._visited.add(found)
         return found
+
+    def confidence(self, label: int) -> float:
+        """Expected IoU of an object on the slice where it is least sure; NaN where nothing was found of it."""
+        own = (verdict for (one, _), verdict in self.verdicts.items() if one == label)
+        return min((verdict.confidence for verdict in own if LOST not in verdict.flags), default=math.nan)
+
+    def table(self) -> Any:
+        """A DataFrame, a row for each object and slice: label, position before y and x, confidence and flags."""
+        columns = ("label", "position", "confidence", "flags")
+        rows = [
+            (label, view.position, verdict.confidence, ", ".join(verdict.flags))
+            for (label, view), verdict in self.verdicts.items()
+        ]
+        return pd.DataFrame(sorted(rows), columns=columns)
 
     def remark(self, label: int, below: float) -> str:
         """What is to be said of an object in the table; empty for nothing."""

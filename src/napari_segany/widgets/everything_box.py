@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
 
 from napari_segany.core.everything import Filters
+from napari_segany.run.through import Ask
 
 REMEMBERED = 20
 """How many texts are offered again."""
@@ -48,6 +49,7 @@ class EverythingBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._base = Filters()
+        self._suited = False
         self._find = QPushButton("Find everything  (G)")
         self._find.setToolTip("Look for all objects on this slice; nothing is painted before you keep them")
         self._words = QLineEdit()
@@ -113,7 +115,7 @@ class EverythingBox(QWidget):
 
     def suit(self, filters: Filters, overlap: float = 0.5) -> None:
         """Set the sliders to what suits a model; nobody is told."""
-        self._base = filters
+        self._base, self._suited = filters, True
         self.blockSignals(True)
         self._score.setValue(filters.score)
         self._stability.setValue(filters.stability)
@@ -148,6 +150,10 @@ class EverythingBox(QWidget):
             largest=int(10 ** (high / 10)) if high < top else self._base.largest,
             whole=self._whole.isChecked(),
         )
+
+    def ask(self, text: str = "") -> Ask:
+        """What to look for on other slices: filtered as the sliders say, once something was found here."""
+        return Ask(text, self.filters, self.overlap) if self._suited else Ask(text)
 
     @property
     def overlap(self) -> float:

@@ -1,8 +1,10 @@
-"""Follows objects to the other slices in the worker, and paints them as they come."""
+"""Follows objects to the other slices in the worker, or finds all of them there, and paints them as they come."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
@@ -10,36 +12,31 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.core.propagate import Known, propagate
-from napari_segany.core.verdicts import Verdict
 from napari_segany.core.views import View
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_shape
 from napari_segany.layers.slices import Followed, Place, planes_along, present
+from napari_segany.layers.write import free_label
 from napari_segany.run.answers import Answers
+from napari_segany.run.through import Ask, FoundPlane, Plane, found_through
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.stack_box import StackBox
 
+CONFIDENCE = "confidence"
+"""In the layer's metadata: a table of how sure each object is on each slice where it was followed or found."""
 DOUBT = 0.6
 """Confidence below which somebody should look."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Walk:
-    """What is followed: planes by their number in the stack, and the masks that are known."""
+    """What is done: planes by their number in the stack, what finds objects on them, and the labels that it gave."""
 
     stack: Stack
     views: dict[int, View]
-    known: Known
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Slice:
-    """What was found on a slice."""
-
-    walk: _Walk
-    view: View
-    masks: dict[int, np.ndarray]
-    verdicts: dict[int, Verdict]
+    find: Callable[[], Iterator[FoundPlane]]
+    labels: set[int]
+    names: dict[int, str]
 
 
 class Follower(QObject):
@@ -53,6 +50,8 @@ class Follower(QObject):
         The worker.
     answers : Answers
         The model and its embeddings.
+    ask : callable
+        From a text, empty for everything, to what is looked for on every slice.
 
     Attributes
     ----------
@@ -60,21 +59,24 @@ class Follower(QObject):
         Emitted with a line about what is going on.
     progress : Signal
         Emitted with how many slices are done, and how many there are.
+    found : Signal
+        Emitted with a label that nobody had kept before, and its name.
     remarked : Signal
-        Emitted with a label and what is to be said of it in the table.
+        Emitted with a label, what is to be said of it in the table, and how sure it is where it is least sure.
     failed : Signal
         Emitted with the exception of work that failed.
     """
 
     said = Signal(str)
     progress = Signal(float, float)
-    remarked = Signal(int, str)
+    found = Signal(int, str)
+    remarked = Signal(int, str, float)
     failed = Signal(object)
-    _arrived = Signal(object)
+    _arrived = Signal(object, object)
 
-    def __init__(self, box: StackBox, jobs: Jobs, answers: Answers) -> None:
+    def __init__(self, box: StackBox, jobs: Jobs, answers: Answers, ask: Callable[[str], Ask]) -> None:
         super().__init__(box)
-        self._box, self._jobs, self._answers = box, jobs, answers
+        self._box, self._jobs, self._answers, self._ask = box, jobs, answers, ask
         self._binding: Binding | None = None
         self._walk: _Walk | None = None
         self._job: Job | None = None
@@ -95,11 +97,11 @@ class Follower(QObject):
         self._box.show_state(text, doubtful=0, followed=False)
 
     def follow(self) -> None:
-        """Follow the objects of this slice that are wanted; what somebody labelled on other slices stays."""
+        """Follow the objects of this slice that are wanted, or find all; what somebody labelled elsewhere stays."""
         if self._binding is None:
             return
         try:
-            walk, anew = self._prepared(self._binding)
+            walk, anew = self._sweep(self._binding) if self._box.everything else self._prepared(self._binding)
         except SeganyError as error:
             self.failed.emit(error)
             return
@@ -107,7 +109,7 @@ class Follower(QObject):
         self._binding.keeping.erase(anew)
         self.followed.forget(anew)
         self._walk = walk
-        self.said.emit("Following …")
+        self.said.emit("Looking through the slices …" if self._box.everything else "Following …")
         self._job = self._jobs.run(
             lambda: self._go(walk), done=lambda _: self._end(), failed=self.failed.emit, instead_of="follow"
         )
@@ -122,9 +124,7 @@ class Follower(QObject):
         if not wanted:
             what = "there is no object" if self._box.all_objects else f"object {labels.selected_label} is not"
             raise InputError(f"{what} on this slice: nothing to follow")
-        up, down = self._box.ways
-        length = image_shape(binding.image)[view.leading[-1]]
-        views = planes_along(view, length, up=up, down=down, reach=self._box.reach)
+        views = self._views(binding, view)
         anew = self.followed.depending(labels, wanted, views, view)
         known: dict[int, dict[int, np.ndarray]] = {}
         numbers = {binding.stack(one)[1]: one for one in views}
@@ -133,37 +133,70 @@ class Follower(QObject):
             here = [label for label in present(plane) if label in wanted and (label, one) not in anew]
             if here:
                 known[number] = {label: plane == label for label in here}
-        return _Walk(binding.stack(view)[0], numbers, known), anew
+        stack = binding.stack(view)[0]
+        find = partial(_followed, self._answers, stack, known, list(numbers))
+        return _Walk(stack, numbers, find, {label for masks in known.values() for label in masks}, {}), anew
+
+    def _views(self, binding: Binding, view: View) -> list[View]:
+        """The planes to go through."""
+        up, down = self._box.ways
+        length = image_shape(binding.image)[view.leading[-1]]
+        return planes_along(view, length, up=up, down=down, reach=self._box.reach)
+
+    def _sweep(self, binding: Binding) -> tuple[_Walk, list[Place]]:
+        """What is to be done to find all objects of all slices, beside those that there are."""
+        view = binding.view()
+        if view is None or not view.leading:
+            raise InputError("this image has one slice only: use the page All")
+        labels = binding.output.ensure()
+        numbers = {binding.stack(one)[1]: one for one in self._views(binding, view)}
+        stack = binding.stack(view)[0]
+        first = free_label(labels, None, binding.session.label)
+        given = range(first, np.iinfo(labels.data.dtype).max + 1)
+        find = partial(
+            _found,
+            self._answers,
+            stack,
+            list(numbers),
+            (self._ask(self._box.words), given),
+            lambda number: numbers[number].read(labels.data) > 0,
+        )
+        return _Walk(stack, numbers, find, set(), {}), []
 
     def _go(self, walk: _Walk) -> None:
         """Runs in the worker."""
-        stack, answers = walk.stack, self._answers
-        order = list(walk.views)
-        found = propagate(answers.segmenter, stack, walk.known, order, embed=lambda n: answers.embed(stack, n))
-        for done, (number, masks, verdicts) in enumerate(found, start=1):
-            pixels = {label: mask.pixels for label, mask in masks.items()}
-            self._arrived.emit(_Slice(walk, walk.views[number], pixels, verdicts))
-            self.progress.emit(min(done, len(order)), len(order))
+        for done, found in enumerate(walk.find(), start=1):
+            self._arrived.emit(walk, found)
+            self.progress.emit(min(done, len(walk.views)), len(walk.views))
             self._jobs.check()
 
-    def _paint(self, found: _Slice) -> None:
+    def _paint(self, walk: _Walk, found: FoundPlane) -> None:
         """Paint what was found on a slice, beside all that is there; late news of what was cancelled are dropped."""
         cancelled = self._job is None or self._job.cancelled
-        if cancelled or self._binding is None or found.walk is not self._walk:
+        if cancelled or self._binding is None or walk is not self._walk:
             return
-        self._binding.keeping.add(found.view, found.masks)
+        view = walk.views[found.number]
+        self._binding.keeping.add(view, found.labels)
         if self._binding.labels is not None:
-            self.followed.note(self._binding.labels, found.view, found.verdicts)
+            self.followed.note(self._binding.labels, view, found.verdicts)
+        walk.labels.update(found.verdicts)
+        walk.names.update(found.names)
 
     def _end(self) -> None:
         if self._walk is None or self._binding is None or self._binding.labels is None:
             return
-        for label in sorted({label for masks in self._walk.known.values() for label in masks}):
-            self.remarked.emit(label, self.followed.remark(label, DOUBT))
+        if self._box.everything and self._walk.labels:
+            self._binding.session.begin_at(max(self._walk.labels) + 1)
+            for label in sorted(self._walk.labels):
+                self.found.emit(label, self._walk.names.get(label, ""))
+        for label in sorted(self._walk.labels):
+            self.remarked.emit(label, self.followed.remark(label, DOUBT), self.followed.confidence(label))
         doubtful = len(self.followed.doubtful(DOUBT))
+        self._binding.labels.metadata[CONFIDENCE] = self.followed.table()
         what = f"{doubtful} places to look at, the worst first: Shift+N." if doubtful else "Nothing in it is doubtful."
-        self._box.show_state(f"Followed. {what}", doubtful=doubtful, followed=True)
-        self.said.emit(f"Followed. {what}")
+        done = f"Found {len(self._walk.labels)} objects." if self._box.everything else "Followed."
+        self._box.show_state(f"{done} {what}", doubtful=doubtful, followed=True)
+        self.said.emit(f"{done} {what}")
 
     def stop(self) -> None:
         """It was cancelled: what is painted stays, and can be taken back."""
@@ -199,3 +232,29 @@ class Follower(QObject):
         self._began = self._walk = None
         self.followed = Followed()
         self._box.show_state("Taken back.", doubtful=0, followed=False)
+
+
+def _followed(answers: Answers, stack: Stack, known: Known, numbers: list[int]) -> Iterator[FoundPlane]:
+    """Runs in the worker: objects that are known on some planes, on the others."""
+    steps = propagate(answers.segmenter, stack, known, numbers, embed=partial(answers.embed, stack))
+    for number, masks, verdicts in steps:
+        labels = np.zeros(stack.plane_shape, np.int64)
+        for label, mask in masks.items():
+            labels[mask.pixels] = label
+        yield FoundPlane(number, labels, verdicts, {})
+
+
+def _found(
+    answers: Answers,
+    stack: Stack,
+    numbers: list[int],
+    wanted: tuple[Ask, range],
+    taken: Callable[[int], np.ndarray],
+) -> Iterator[FoundPlane]:
+    """Runs in the worker: all objects of all planes."""
+
+    def planes() -> Iterator[Plane]:
+        for number in numbers:
+            yield Plane(number, stack.plane(number), answers.embed(stack, number), taken(number))
+
+    return found_through(answers.segmenter, planes(), *wanted)

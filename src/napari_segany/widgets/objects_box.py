@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +14,7 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
+from napari_segany.layers.columns import About
 from napari_segany.layers.keeping import Steps
 from napari_segany.layers.objects import Objects
 from napari_segany.widgets.object_rows import FeaturesView, ObjectRows
@@ -134,15 +134,15 @@ class ObjectsBox(QWidget):
             self.objects.close()
         self._rows = self.objects = None
 
-    def note(self, label: int, *, name: str = "", score: float = math.nan, how: str = "", flags: str = "") -> None:
+    def note(self, label: int, about: About) -> None:
         """Say what is known of an object that was just kept, see :meth:`Objects.note`."""
         if self.objects is not None:
-            self.objects.note(label, name=name, score=score, how=how, flags=flags)
+            self.objects.note(label, about)
 
-    def remark(self, label: int, flags: str) -> None:
-        """Say what should be looked at in an object."""
+    def remark(self, label: int, flags: str, confidence: float) -> None:
+        """Say what should be looked at in an object, see :meth:`Objects.remark`."""
         if self.objects is not None:
-            self.objects.remark(label, flags)
+            self.objects.remark(label, flags, confidence)
 
     def update_now(self) -> None:
         """Count what changed here and now, for somebody who needs the layer's features to be true."""

@@ -17,7 +17,7 @@ from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyArray, Look
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
-from napari_segany.layers.columns import said
+from napari_segany.layers.columns import About, said
 from napari_segany.layers.read import image_array
 from napari_segany.layers.region import is_too_large
 from napari_segany.models.registry import list_models
@@ -48,6 +48,7 @@ from napari_segany.widgets.resume_box import ResumeBox
 from napari_segany.widgets.settings import Settings
 from napari_segany.widgets.stack_box import StackBox
 from napari_segany.widgets.status_box import StatusBox
+from napari_segany.widgets.tracks import TrackLayers
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
 LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press Shift+W."
@@ -92,7 +93,8 @@ class SeganyWidget(QWidget):
         self._keys.setText("?")
         self._keys.setToolTip("What the keys do. Key: /")
         self.finder = Finder(self.everything_box, self.jobs, self.answers)
-        self.follower = Follower(self.stack_box, self.jobs, self.answers)
+        self.follower = Follower(self.stack_box, self.jobs, self.answers, self.everything_box.ask)
+        self.tracks = TrackLayers(self.viewer, self.jobs)
         self._pause = PaintPause(self)
         self.large = LargeImages(self.viewer, self)
         self.answering = Answering(self.session, self.jobs, self.answers, self._pause)
@@ -143,7 +145,7 @@ class SeganyWidget(QWidget):
         self.status_box.cancelled.connect(self._cancel)
         self.model_box.chosen.connect(self.answering.load)
         self.answering.said.connect(self.status_box.say)
-        self.answering.ready.connect(self._tell)
+        self.answering.ready.connect(self._ready)
         self.answering.expected.connect(self.status_box.expect)
         self.answering.arrived.connect(self.status_box.set_progress)
         self.answering.loaded.connect(self._use)
@@ -160,7 +162,9 @@ class SeganyWidget(QWidget):
             worker.progress.connect(self.status_box.set_share)
         self.large.opened.connect(self._enter)
         self.large.failed.connect(self._failed)
+        self.follower.found.connect(self._found)
         self.follower.remarked.connect(self.objects_box.remark)
+        self.stack_box.tracked.connect(self.show_tracks)
         self.prompt_box.hover_changed.connect(self.hover.set_enabled)
         self.prompt_box.kept.connect(self.keep)
         self.everything_box.kept.connect(self.keep)
@@ -374,6 +378,11 @@ class SeganyWidget(QWidget):
         self.model_box.use(name)
         self.settings.set("model", name)
 
+    def _ready(self) -> None:
+        """The slice is encoded, of which nobody need hear who is being warned."""
+        if not self.status_box.warning:
+            self._tell()
+
     def _tell(self) -> None:
         result = self.session.result
         self.prompt_box.set_keepable(result is not None)
@@ -445,6 +454,16 @@ class SeganyWidget(QWidget):
         self.hover.stop()
         self.follower.follow()
 
+    def _found(self, label: int, name: str) -> None:
+        """An object was found on the slices, which nobody had kept before."""
+        self._bind_objects()
+        self.objects_box.note(label, About(name, how="text" if name else "everything"))
+
+    def show_tracks(self) -> None:
+        """Show the way of each object through the slices or through time."""
+        labels = self.binding.labels if self.binding is not None else None
+        self.tracks.show(labels, self.status_box.say, self._failed)
+
     def show_doubtful(self) -> None:
         """Look at the next doubtful slice of what was followed."""
         self.follower.show_doubtful()
@@ -457,12 +476,13 @@ class SeganyWidget(QWidget):
             for label, candidate in kept.items():
                 name = candidate.prompt.text
                 how = "text" if name else "everything"
-                self.objects_box.note(label, name=name, score=candidate.score, how=how)
+                self.objects_box.note(label, About(name, candidate.score, how))
         elif self.binding is not None and self.binding.keep():
             self.prompt_box.expect_positive()
             self._show_layers()
             if self._kept is not None:
-                self.objects_box.note(self._kept.label, score=self._kept.mask.score, how=said(self._kept.prompt))
+                about = About("", self._kept.mask.score, said(self._kept.prompt))
+                self.objects_box.note(self._kept.label, about)
 
     def _remember(self, kept: Committed) -> None:
         self._kept = kept

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
+FOLLOWED = ("The selected object", "All objects on this slice", "Everything on every slice")
 WAYS = {"Both ways": (True, True), "To higher slices": (True, False), "To lower slices": (False, True)}
 
 
@@ -13,23 +14,29 @@ class StackBox(QWidget):
 
     Attributes
     ----------
-    wanted, doubted, withdrawn : Signal
-        Emitted when objects are to be followed, when the next doubtful slice is to be shown, and when what was
-        followed last is to be taken back.
+    wanted, doubted, withdrawn, tracked : Signal
+        Emitted when objects are to be followed, when the next doubtful slice is to be shown, when what was
+        followed last is to be taken back, and when tracks are to be shown.
     """
 
     wanted = Signal()
     doubted = Signal()
     withdrawn = Signal()
+    tracked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._objects = QComboBox()
-        self._objects.addItems(["The selected object", "All objects on this slice"])
+        self._objects.addItems(FOLLOWED)
         self._objects.setCurrentIndex(1)
         self._objects.setToolTip(
-            "The selected object is the one whose row is chosen in the list, or that was kept last"
+            "The selected object is the one whose row is chosen in the list, or that was kept last; everything is "
+            "found anew on each slice, and what overlaps from slice to slice is one object"
         )
+        self._words = QLineEdit()
+        self._words.setPlaceholderText("or name it: nuclei; bright cells")
+        self._words.setToolTip("Find only what is named, as on the page All")
+        self._words.setClearButtonEnabled(True)
         self._way = QComboBox()
         self._way.addItems(list(WAYS))
         self._reach = QSpinBox()
@@ -42,21 +49,43 @@ class StackBox(QWidget):
         self._doubt.setToolTip("The slice on which an object is least sure, then the next one")
         self._back = QPushButton("Take back")
         self._back.setToolTip("Undo all that was followed last, and whatever came after it")
+        self._tracks = QPushButton("Show tracks")
+        self._tracks.setToolTip("Show the way of each object from slice to slice, or through time, as a Tracks layer")
         self._text = QLabel()
         self._text.setWordWrap(True)
         form = QFormLayout()
         form.addRow("Objects", self._objects)
+        form.addRow("Named", self._words)
         form.addRow("Way", self._way)
         form.addRow("Slices", self._reach)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        for widget in (self._follow, self._doubt, self._back, self._text):
+        for widget in (self._follow, self._doubt, self._back, self._tracks, self._text):
             layout.addWidget(widget)
         self._follow.clicked.connect(self.wanted)
         self._doubt.clicked.connect(self.doubted)
         self._back.clicked.connect(self.withdrawn)
+        self._tracks.clicked.connect(self.tracked)
+        self._words.returnPressed.connect(self.wanted)
+        self._objects.currentIndexChanged.connect(self._suit)
+        self._suit()
         self.show_state("", doubtful=0, followed=False)
+
+    def _suit(self) -> None:
+        """Offer what makes sense for the choice of objects."""
+        self._words.setEnabled(self.everything)
+        self._follow.setText(f"{'Find' if self.everything else 'Follow'}  (Shift+G)")
+
+    @property
+    def everything(self) -> bool:
+        """Whether objects are found anew on every slice, and not followed from this one."""
+        return self._objects.currentIndex() == FOLLOWED.index("Everything on every slice")
+
+    @property
+    def words(self) -> str:
+        """What is to be found; empty for everything."""
+        return self._words.text().strip() if self.everything else ""
 
     @property
     def all_objects(self) -> bool:

@@ -54,6 +54,11 @@ class StatusBox(QWidget):
         """What is shown."""
         return self._text.text()
 
+    @property
+    def warning(self) -> bool:
+        """Whether what is shown says what cannot be done."""
+        return self._text.text() != self._said
+
     def say(self, text: str) -> None:
         """Say what is going on."""
         self._said = text
@@ -69,7 +74,7 @@ class StatusBox(QWidget):
         """Say what cannot be done; an empty text takes the warning back."""
         if text:
             self._write(text, "color: #e8a33d;")
-        elif self._text.text() != self._said:
+        elif self.warning:
             self.say(self._said)
 
     def set_busy(self, busy: bool) -> None:

@@ -1,0 +1,67 @@
+"""The way of each object from slice to slice, or through time, as a Tracks layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels, Tracks
+
+from napari_segany.core.errors import InputError
+from napari_segany.run.tracks import track_table
+from napari_segany.widgets.jobs import Jobs
+
+
+class TrackLayers:
+    """Shows the tracks of Labels layers; those of a layer are shown once, and renewed.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+    jobs : Jobs
+        Runs the measuring.
+    """
+
+    def __init__(self, viewer: ViewerModel, jobs: Jobs) -> None:
+        self._viewer, self._jobs = viewer, jobs
+
+    def show(self, labels: Labels | None, shown: Callable[[str], None], failed: Callable[[Exception], None]) -> None:
+        """Measure the tracks of a layer's objects and show them.
+
+        Parameters
+        ----------
+        labels : Labels, optional
+            Whose objects; the first axis is what they move along.
+        shown : callable
+            Told what is shown.
+        failed : callable
+            Gets the exception when there is nothing to show.
+        """
+        if labels is None or labels.ndim not in (3, 4):
+            failed(InputError("tracks are of objects on several slices or times: there are none"))
+            return
+        # the layer may be painted into meanwhile; what is not in memory is read frame by frame
+        data = labels.data.copy() if isinstance(labels.data, np.ndarray) else labels.data
+
+        def done(table: np.ndarray) -> None:
+            if not len(table):
+                failed(InputError(f"{labels.name!r} has no objects: there is nothing to track"))
+                return
+            self._renew(labels, table)
+            shown(f"{len(np.unique(table[:, 0]))} tracks.")
+
+        self._jobs.run(lambda: track_table(data), done=done, failed=failed, instead_of="tracks")
+
+    def _renew(self, labels: Labels, table: np.ndarray) -> None:
+        name = f"{labels.name} tracks"
+        before = next((one for one in self._viewer.layers if isinstance(one, Tracks) and one.name == name), None)
+        if before is not None:
+            before.data = table
+            return
+        active = self._viewer.layers.selection.active
+        placed = {"scale": labels.scale, "translate": labels.translate, "units": labels.units}
+        self._viewer.add_layer(Tracks(table, name=name, tail_length=30, head_length=0, **placed))
+        # clicks go on being prompts
+        self._viewer.layers.selection.active = active
