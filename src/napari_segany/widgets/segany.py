@@ -76,6 +76,7 @@ class SeganyWidget(QWidget):
         self.binding: Binding | None = None
         self._kept: Committed | None = None
         self._sheet: KeySheet | None = None
+        self._problem = ""
         self.settings = Settings()
         self.jobs = Jobs(self)
         self.model_box = ModelBox(MODEL)
@@ -145,7 +146,7 @@ class SeganyWidget(QWidget):
         self.status_box.cancelled.connect(self._cancel)
         self.model_box.chosen.connect(self.answering.load)
         self.answering.said.connect(self.status_box.say)
-        self.answering.ready.connect(self._ready)
+        self.answering.ready.connect(self._tell)
         self.answering.expected.connect(self.status_box.expect)
         self.answering.arrived.connect(self.status_box.set_progress)
         self.answering.loaded.connect(self._use)
@@ -207,7 +208,7 @@ class SeganyWidget(QWidget):
             return
         self.keeper.watch(partial(image_array, image), rgb=image.rgb, path=str(image.source.path or ""))
         self.binding = Binding(self.viewer, self.session, image)
-        self.binding.problem.connect(self.status_box.warn)
+        self.binding.problem.connect(self._warn)
         self.binding.moved.connect(self.picture_box.refresh)
         self.binding.output.overwrite = self.prompt_box.overwrite
         self.binding.several = self.prompt_box.several
@@ -378,20 +379,23 @@ class SeganyWidget(QWidget):
         self.model_box.use(name)
         self.settings.set("model", name)
 
-    def _ready(self) -> None:
-        """The slice is encoded, of which nobody need hear who is being warned."""
-        if not self.status_box.warning:
-            self._tell()
-
     def _tell(self) -> None:
         result = self.session.result
         self.prompt_box.set_keepable(result is not None)
         self.candidate_box.show_choice(self.session)
         mask = self.session.mask
         if mask is None:
-            self.status_box.say(READY)
+            self.status_box.rest(READY)
         else:
             self.status_box.say(f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
+
+    def _warn(self, problem: str) -> None:
+        """Say what is wrong with what is prompted; empty when nothing is any more."""
+        if problem:
+            self.status_box.warn(problem)
+        else:
+            self.status_box.take_back(self._problem)
+        self._problem = problem
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, SeganyError):

@@ -9,6 +9,8 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 
 PATIENCE_MS = 250
 """Work that takes less is not worth a flicker of the progress bar."""
+READING_SECONDS = 4.0
+"""How long a warning stays at least, though all is well again."""
 
 
 class StatusBox(QWidget):
@@ -29,6 +31,7 @@ class StatusBox(QWidget):
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._said = text
         self._since = time.monotonic()
+        self._warned = -READING_SECONDS
         self._progress = QProgressBar()
         self._progress.setRange(0, 0)
         cancel = QPushButton("Cancel")
@@ -54,15 +57,17 @@ class StatusBox(QWidget):
         """What is shown."""
         return self._text.text()
 
-    @property
-    def warning(self) -> bool:
-        """Whether what is shown says what cannot be done."""
-        return self._text.text() != self._said
-
     def say(self, text: str) -> None:
         """Say what is going on."""
         self._said = text
         self._write(text, "")
+
+    def rest(self, text: str) -> None:
+        """Say what there always is to be said; a warning that nobody can have read yet stays."""
+        if time.monotonic() - self._warned > READING_SECONDS:
+            self.say(text)
+        else:
+            self._said = text
 
     def _write(self, text: str, style: str) -> None:
         self._text.setText(text)
@@ -71,10 +76,13 @@ class StatusBox(QWidget):
             self._text.setStyleSheet(style)
 
     def warn(self, text: str) -> None:
-        """Say what cannot be done; an empty text takes the warning back."""
-        if text:
-            self._write(text, "color: #e8a33d;")
-        elif self.warning:
+        """Say what cannot be done."""
+        self._warned = time.monotonic()
+        self._write(text, "color: #e8a33d;")
+
+    def take_back(self, text: str) -> None:
+        """Say no longer that this cannot be done; another warning stays."""
+        if text and self._text.text() == text:
             self.say(self._said)
 
     def set_busy(self, busy: bool) -> None:
