@@ -6,13 +6,15 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from dask.callbacks import Callback
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_segany.core import planes
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import Stack, loaded
+from napari_segany.core.views import View
 
 DTYPES = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
 DTYPES += ["float16", "float32", "float64", ">u2", ">f4"]
@@ -264,3 +266,16 @@ def test_no_such_plane(volume: np.ndarray, number: int) -> None:
 def test_no_such_position(volume: np.ndarray, index: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="there is no plane"):
         Stack(volume).unindex(index)
+
+
+def test_dask_is_computed_beside_whoever_computes_too() -> None:
+    """napari's cache of dask results is shared by all threads, and raises where two of them compute."""
+    seen: list[object] = []
+    array = da.from_array(np.arange(4 * 6 * 8).reshape(4, 6, 8), chunks=(1, 6, 4))
+    with Callback(pretask=lambda *args: seen.append(args)):
+        np.testing.assert_array_equal(loaded(array[2]), np.asarray(array[2]))
+        asked = len(seen)
+        Stack(array).plane(1)
+        View((1, 2), (3, 0, 0)).read(array)
+    assert asked
+    assert len(seen) == asked, "ours are heard by nobody"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_segany.layers import region
 from napari_segany.layers.read import current_view, stack_of
+from napari_segany.run.ome_zarr import CHUNK, Layout, create_labels
 
 
 class Watched:
@@ -83,8 +86,17 @@ def test_what_is_too_large(shape: tuple[int, ...], *, large: bool) -> None:
 
 def test_all_labels_are_shown_but_not_painted_into() -> None:
     image = Image(np.zeros((40, 60)), scale=(2.0, 2.0))
-    levels = [np.zeros((40, 60), np.uint32), np.zeros((20, 30), np.uint32)]
+    levels = [zarr.zeros(shape, chunks=(20, 20), dtype=np.uint32) for shape in ((40, 60), (20, 30))]
     layer = region.overview(image, levels)
     assert layer.multiscale
     assert not layer.editable
     np.testing.assert_allclose(layer.scale, image.scale)
+
+
+def test_all_labels_are_shown_in_the_chunks_of_their_file(tmp_path: Path) -> None:
+    """napari reads whole chunks of what is in view: a few of the file's, not thousands of rows and columns."""
+    layout = Layout((9000, 9000), np.dtype(np.uint32), "yx", (1.0, 1.0))
+    levels = create_labels(tmp_path / "all.zarr", layout, version="0.5").levels
+    layer = region.overview(Image(np.broadcast_to(np.uint8(0), (9000, 9000))), levels)
+    assert len(layer.data) == len(levels) > 1
+    assert max(max(sides) for level in layer.data for sides in level.chunks) <= CHUNK

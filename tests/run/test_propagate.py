@@ -59,6 +59,9 @@ def test_a_click_on_one_slice_labels_all(
     assert labels.dtype == np.uint16
     assert (labels[:, 30, 20] == 1).all()
     assert (labels[:, 30, 60] == 2).all()
+    table = np.loadtxt(stack.with_name("labels_confidence.csv"), delimiter=",", skiprows=1, usecols=(0, 1, 2))
+    assert sorted(map(tuple, table[:, :2].astype(int).tolist())) == [(n, z) for n in (1, 2) for z in (0, 1, 2, 4, 5)]
+    assert ((table[:, 2] >= 0) & (table[:, 2] <= 1)).all()
     # the slice that was clicked on is encoded once, and so are all others
     assert len(loaded.embedded) == 6
     assert not list(stack.parent.glob(".segany*"))
@@ -178,3 +181,15 @@ def test_everything_linked(stack: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     # made in another way, the folder's files do not mix
     assert cli.main(["segment", str(stack), "-o", str(out), "--everything"]) == 2
     assert "another link" in capsys.readouterr().err
+
+
+def test_a_table_of_confidence_is_not_replaced_unasked(
+    stack: Path, loaded: SureSegmenter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.with_name("labels_confidence.csv").write_text("mine")
+    words = ["segment", str(stack), "-o", str(stack.with_name("labels.tif")), "--point", "3,30,20", "--propagate"]
+    assert cli.main(words) == 2
+    assert "labels_confidence.csv" in capsys.readouterr().err
+    assert not stack.with_name("labels.tif").exists()
+    assert stack.with_name("labels_confidence.csv").read_text() == "mine"
+    assert cli.main([*words, "--overwrite"]) == 0

@@ -95,6 +95,10 @@ def test_every_format_is_written(opened, say_where, tmp_path, format_name):
     say_where(tmp_path / "out")
     opened.press()
     path = tmp_path / f"out{FORMATS[format_name][0]}"
+    if format_name in ("tracks", "ctc"):
+        assert "not of 2 axes" in opened.box.text
+        assert not list(tmp_path.iterdir())
+        return
     assert opened.box.text == f"Written to {path}"
     assert path.exists()
 

@@ -39,6 +39,16 @@ class LazyArray(Protocol):
         """The part of the array that `key`, a tuple of integers and slices, selects."""
 
 
+def loaded(part: Any) -> np.ndarray:
+    """A part of an image array in memory.
+
+    Dask computes it without the callbacks that were registered for the whole program. The cache that napari registers
+    is one, and fails where two threads compute at once: ours, and the window's.
+    """
+    compute = getattr(part, "compute", None)
+    return np.asarray(part if compute is None else compute(callbacks=()))
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """How an image is looked at, where that is not left to what is measured; nothing of it changes the image.
@@ -226,7 +236,7 @@ class Stack:
             key[axis] = position
         for axis, part in zip(self._yx_axes, window, strict=True):
             key[axis] = part
-        values = np.asarray(self._array[tuple(key)])
+        values = loaded(self._array[tuple(key)])
         if self._channel_axis is None:
             return values[..., np.newaxis]
         values = np.moveaxis(values, sum(axis < self._channel_axis for axis in self._yx_axes), -1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import MEASURED, LazyArray, Look, Stack
+from napari_segany.core.planes import MEASURED, LazyArray, Look, Stack, loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class View:
 
     def read(self, array: Any) -> np.ndarray:
         """The plane's values, (rows, columns)."""
-        plane = np.asarray(array[self.key()])
+        plane = loaded(array[self.key()])
         return plane if self.axes[0] < self.axes[1] else plane.T
 
     def on_plane(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

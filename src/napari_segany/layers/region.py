@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -94,17 +95,18 @@ def labels_of_region(image: Image, window: Window, labels: np.ndarray) -> Labels
     return Labels(labels, name=f"{image.name} labels, region", **_placed(image, window))
 
 
-def overview(image: Image, levels: Sequence[object]) -> Labels:
+def overview(image: Image, levels: Sequence[Any]) -> Labels:
     """All labels of the image, to be looked at.
 
     Parameters
     ----------
     image : Image
         Of which they are.
-    levels : sequence of array
+    levels : sequence of zarr.Array
         From fine to coarse.
     """
-    data = [da.from_array(level) for level in levels]
+    # napari shows whole chunks of dask: those of the file, for larger ones would be read and drawn for nothing
+    data = [da.from_array(level, chunks=level.chunks) for level in levels]
     several = len(data) > 1
     layer = Labels(
         data if several else data[0],

@@ -24,7 +24,7 @@ from napari_segany.run.labels import replacing
 from napari_segany.run.ome_zarr import is_zarr
 from napari_segany.run.scratch import scratch
 from napari_segany.run.text import find_named, phrases_of, settled, text_filters
-from napari_segany.run.tracks import track_table, write_ctc, write_tracks
+from napari_segany.run.tracks import moving, track_table, write_ctc, write_tracks
 
 _NAMED = ("link", "text", "clip", "tracks")
 SETTINGS = "everything.json"
@@ -296,8 +296,7 @@ def _linked_in_time(labels: np.ndarray, objects: Sequence[LabelledObject]) -> li
 
 
 def _write_tracks(stem: Path, labels: np.ndarray) -> None:
-    if labels.ndim not in (3, 4):
-        raise InputError(f"{stem.name} has {labels.ndim} axes: tracks are of (t, y, x) or (t, z, y, x)")
+    moving(labels)
     write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), track_table(labels))
     write_ctc(stem.with_name(f"{stem.name}_ctc"), labels)
 

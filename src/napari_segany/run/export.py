@@ -25,6 +25,7 @@ from napari_segany.run.labels import (
 from napari_segany.run.measures import write_table
 from napari_segany.run.rle import from_rle, to_rle
 from napari_segany.run.rois import write_rois
+from napari_segany.run.tracks import moving, track_table, write_ctc, write_tracks
 
 __all__ = ["FORMATS", "LabelledObject", "check_export", "export_labels", "from_rle", "to_rle"]
 
@@ -34,10 +35,13 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "imagej": (".zip",),
     "geojson": (".geojson",),
     "csv": (".csv",),
+    "tracks": (".csv",),
+    "ctc": (".ctc",),
     "tiff": TIFF,
     "ome-zarr": ZARR,
 }
-"""The formats, with the endings of their files. Where two share one, the first is meant unless it is said."""
+"""The formats, with the endings of their files. Where two share one, the first is meant unless it is said; "ctc" is a
+folder."""
 
 _WRITERS: Mapping[str, Callable[[LabelledImage, Path], None]] = {
     "coco": write_coco,
@@ -45,6 +49,8 @@ _WRITERS: Mapping[str, Callable[[LabelledImage, Path], None]] = {
     "imagej": write_rois,
     "geojson": write_geojson,
     "csv": write_table,
+    "tracks": lambda image, path: write_tracks(path, track_table(moving(image.labels))),
+    "ctc": lambda image, path: write_ctc(path, moving(image.labels)),
 }
 
 
@@ -83,7 +89,7 @@ def check_export(path: str | Path, *, format: str | None = None, overwrite: bool
         check_output(path, overwrite=overwrite)
         return chosen
     check_place(path, overwrite=overwrite)
-    if path.is_dir():
+    if path.is_dir() and chosen != "ctc":
         raise InputError(f"{path} is a folder, and not a file that could be replaced")
     return chosen
 

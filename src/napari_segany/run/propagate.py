@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,6 +20,7 @@ from napari_segany.core.verdicts import Gates, Verdict
 from napari_segany.run.canvas import canvas
 from napari_segany.run.clicks import PlacedPrompt
 from napari_segany.run.images import FilePlanes
+from napari_segany.run.labels import check_place, is_zarr_place, replacing
 from napari_segany.run.segment import SegmentJob, SegmentReport, answers_of, prepared, sheet_of
 
 Embed = Callable[[int], ImageEmbedding]
@@ -36,6 +38,16 @@ class PropagateReport(SegmentReport):
 
     verdicts: dict[tuple[int, int], Verdict]
 
+    def write_confidence(self) -> Path:
+        """Write a table beside the labels: label, plane, confidence and flags, a row for each that was looked for."""
+        path = confidence_place(self.path)
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["label", "plane", "confidence", "flags"])
+            for (plane, label), verdict in sorted(self.verdicts.items(), key=lambda one: one[0][::-1]):
+                writer.writerow([label, plane, f"{verdict.confidence:.3f}", ", ".join(verdict.flags)])
+        return path
+
     @property
     def doubtful(self) -> list[tuple[int, int]]:
         """Planes and labels with a flag, the least sure first."""
@@ -51,6 +63,8 @@ def propagate_file(
     encoder: Callable[[Path, Stack], Embed] | None = None,
 ) -> PropagateReport:
     """Segment the objects that were asked for, follow them through the stack, and write their labels.
+
+    Beside the labels, LABELS_confidence.csv tells how sure each object is on each plane.
 
     Only a few planes are in memory; the labels of a pixel are those of the object that had it first. Objects go along
     the last axis before y and x: in (t, z, y, x) through the depth of one time, in (t, y, x) through time.
@@ -80,6 +94,7 @@ def propagate_file(
     stack, placed = ready.stack, ready.placed
     if len(stack) < 2:
         raise InputError(f"{job.image} is a single plane: there is nowhere to follow an object to")
+    check_place(confidence_place(job.labels), overwrite=job.overwrite)
     segmenter = load()
     painted = {one.label: 0 for one in placed}
     verdicts: dict[tuple[int, int], Verdict] = {}
@@ -96,7 +111,15 @@ def propagate_file(
                 verdicts |= {(plane, label): verdict for label, verdict in judged.items()}
                 if progress is not None and judged:
                     progress(plane)
-    return PropagateReport(job.labels, painted, verdicts)
+    report = PropagateReport(job.labels, painted, verdicts)
+    report.write_confidence()
+    return report
+
+
+def confidence_place(labels: Path) -> Path:
+    """Where it is written how sure the objects of a label file are; not in OME-Zarr images, which hold no tables."""
+    outer = labels.parents[1] if is_zarr_place(labels) and labels.parent.name == "labels" else labels
+    return outer.with_name(f"{labels.stem}_confidence.csv")
 
 
 def _given(known: Known) -> Iterator[tuple[int, Mapping[int, np.ndarray], dict[int, Verdict]]]:

@@ -21,6 +21,19 @@ HIGHEST = 2**16 - 1
 """The highest label of the challenge's format."""
 
 
+def moving(labels: np.ndarray) -> np.ndarray:
+    """The same labels, when they can have tracks.
+
+    Raises
+    ------
+    InputError
+        When they are not of (t, y, x) or (t, z, y, x); the first axis counts as time.
+    """
+    if labels.ndim not in (3, 4):
+        raise InputError(f"tracks are of (t, y, x) or (t, z, y, x), not of {labels.ndim} axes")
+    return labels
+
+
 def track_table(labels: np.ndarray) -> np.ndarray:
     """The middle of each object in each frame.
 

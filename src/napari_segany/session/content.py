@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_segany.core.planes import LazyArray
+from napari_segany.core.planes import LazyArray, loaded
 
 WHOLE = 2**24
 """Bytes up to which all values are hashed."""
@@ -55,7 +55,7 @@ def content_of(array: LazyArray) -> Content:
     shape, dtype = tuple(int(length) for length in array.shape), np.dtype(array.dtype)
     found = hashlib.sha256(f"{shape} {dtype.newbyteorder('<').str}".encode())
     for window in _windows(shape, math.prod(shape) * dtype.itemsize):
-        values = np.ascontiguousarray(np.asarray(array[window]), dtype.newbyteorder("<"))
+        values = np.ascontiguousarray(loaded(array[window]), dtype.newbyteorder("<"))
         found.update(values.tobytes())
     return Content(found.hexdigest(), shape, dtype.newbyteorder("<").str.lstrip("<|"))
 

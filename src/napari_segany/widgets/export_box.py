@@ -25,6 +25,8 @@ TITLES = {
     "imagej": ("ImageJ ROIs", "A zip of ROIs for the ROI Manager of ImageJ and Fiji"),
     "geojson": ("GeoJSON", "Outlines for QuPath and geographic tools"),
     "csv": ("Table", "Sizes, places and intensities for a spreadsheet, a row for each object"),
+    "tracks": ("Tracks", "Where each object is at each time or slice, as napari's Tracks layer takes it"),
+    "ctc": ("Cell Tracking Challenge", "A folder with a label image for each time, for programs that judge tracking"),
     "tiff": ("TIFF label image", "The labels as they are; names and scores are not in it"),
     "ome-zarr": ("OME-Zarr label image", "The labels with their scale; names and scores are not in it"),
 }

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Tracks
 
 from napari_segany.core.errors import InputError
-from napari_segany.run.tracks import track_table
+from napari_segany.run.tracks import moving, track_table
 from napari_segany.widgets.jobs import Jobs
 
 
@@ -39,7 +39,7 @@ class TrackLayers:
         failed : callable
             Gets the exception when there is nothing to show.
         """
-        if labels is None or labels.ndim not in (3, 4):
+        if labels is None:
             failed(InputError("tracks are of objects on several slices or times: there are none"))
             return
         # the layer may be painted into meanwhile; what is not in memory is read frame by frame
@@ -52,7 +52,7 @@ class TrackLayers:
             self._renew(labels, table)
             shown(f"{len(np.unique(table[:, 0]))} tracks.")
 
-        self._jobs.run(lambda: track_table(data), done=done, failed=failed, instead_of="tracks")
+        self._jobs.run(lambda: track_table(moving(data)), done=done, failed=failed, instead_of="tracks")
 
     def _renew(self, labels: Labels, table: np.ndarray) -> None:
         name = f"{labels.name} tracks"
