@@ -64,9 +64,9 @@ def window(what: str) -> dict[str, float]:
         return {"demo, first mask": first}
     viewer = napari.Viewer()
     bare = drawn(viewer, since)
+    begun = time.perf_counter()
     from napari_segany.widgets.segany import SeganyWidget
 
-    begun = time.perf_counter()
     widget = SeganyWidget(viewer)
     viewer.window.add_dock_widget(widget)
     opened = drawn(viewer, begun)

@@ -45,7 +45,7 @@ class Opened:
 
     @property
     def view(self):
-        return self.box.view.widget.table
+        return self.box._view.widget.table
 
     def column(self, name: str) -> list[str]:
         """What stands in a column, from the first row that is shown on."""
@@ -223,7 +223,7 @@ def test_hidden_it_counts_nothing_and_makes_up_for_it(opened, monkeypatch):
 
 def test_saving_the_table(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args, **options: (str(tmp_path / "table.csv"), ""))
-    opened.box.view.widget.save.click()
+    opened.box._view.widget.save.click()
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert [row["label"] for row in rows] == ["2", "5", "9"]
 

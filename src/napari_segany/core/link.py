@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 GATE = 0.3
 """Least IoU of an object with itself on the next slice."""
@@ -158,6 +157,9 @@ def _pairs(before: _Slice, after: _Slice, gate: float, among: tuple[set[int], se
     )
     if not rows or not columns:
         return []
+    # late, for it takes a sixth of a second to import, and the window needs it only where slices are linked
+    from scipy.optimize import linear_sum_assignment
+
     overlap = _overlaps(before, after)[np.ix_(rows, columns)]
     # What may not be linked costs as much as not being linked, so that it never pushes a good pair aside.
     cost = np.where(overlap >= gate, 1 - overlap, 1.0)

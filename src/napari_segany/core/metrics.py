@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
 
 RESAMPLES = 1000
 
@@ -157,6 +155,8 @@ def instance_scores(
     ndarray
         (thresholds,) float within 0..1; 1 where there is nothing to find and nothing was found.
     """
+    from scipy.optimize import linear_sum_assignment
+
     ours, theirs = (_compact(labels, smallest) for labels in (found, truth))
     pairs = np.zeros((ours.max() + 1, theirs.max() + 1), np.int64)
     np.add.at(pairs, (ours.ravel(), theirs.ravel()), 1)
@@ -189,5 +189,8 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     """
     if not len(positive) or not len(negative):
         return float("nan")
+    # late: scipy.stats takes a third of a second to import, and the window needs other figures of this module alone
+    from scipy.stats import rankdata
+
     ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
     return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))

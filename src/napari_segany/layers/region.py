@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
@@ -74,6 +73,8 @@ def region_shown(image: Image, viewer: ViewerModel) -> Window:
 
 def cut_out(image: Image, window: Window) -> Image:
     """A layer that shows a region where the image shows it; nothing of it is read before it is shown."""
+    import dask.array as da  # late, as most images are small
+
     array = image_array(image)
     chunks = getattr(array, "chunks", (SIDE,) * len(array.shape))
     whole = array if isinstance(array, np.ndarray | da.Array) else da.from_array(array, chunks=chunks)
@@ -105,6 +106,8 @@ def overview(image: Image, levels: Sequence[Any]) -> Labels:
     levels : sequence of zarr.Array
         From fine to coarse.
     """
+    import dask.array as da
+
     # napari shows whole chunks of dask: those of the file, for larger ones would be read and drawn for nothing
     data = [da.from_array(level, chunks=level.chunks) for level in levels]
     several = len(data) > 1

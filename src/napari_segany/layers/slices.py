@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
 from napari.layers import Labels
 
 from napari_segany.core.verdicts import LOST, MERGE, SPLIT, Verdict
@@ -125,6 +124,9 @@ class Followed:
 
     def table(self) -> Any:
         """A DataFrame, a row for each object and slice: label, position before y and x, confidence and flags."""
+        # where objects are kept, napari has imported it; the dock widget opens without
+        import pandas as pd  # type: ignore[import-untyped]
+
         columns = ("label", "position", "confidence", "flags")
         rows = [
             (label, view.position, verdict.confidence, ", ".join(verdict.flags))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points, Shapes
-from skimage.measure import approximate_polygon, find_contours
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of, paintable
@@ -171,6 +170,9 @@ def write_outlines(pixels: np.ndarray, view: View, image: Image, shapes: Shapes)
     image, shapes : Image, Shapes
         What is prompted, and what is written into.
     """
+    # it brings scipy.signal and scipy.stats, for which nobody who opens the dock widget is to wait
+    from skimage.measure import approximate_polygon, find_contours
+
     rings = [ring - 1 for ring in find_contours(np.pad(pixels, 1).astype(float), 0.5)]
     # skimage goes around what is high one way, around holes the other; an island in a hole comes after it
     rings.sort(key=lambda ring: -abs(_turn(ring)))

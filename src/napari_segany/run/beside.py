@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
-import zarr
 
 from napari_segany.core.errors import InputError
 from napari_segany.run import ome_zarr
 from napari_segany.run.labels import open_labels
 from napari_segany.session.history import Window
+
+if TYPE_CHECKING:
+    import zarr
 
 NAME = "segany"
 """Of the label image within an OME-Zarr image."""
@@ -61,6 +63,8 @@ class LabelsBeside:
     """
 
     def __init__(self, path: Path, layout: ome_zarr.Layout) -> None:
+        import zarr
+
         self.path = path
         try:
             if not path.exists():

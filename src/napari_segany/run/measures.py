@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from skimage.measure import regionprops_table
 
 from napari_segany.run.labelled import LabelledImage, numbered
 
@@ -51,6 +50,9 @@ def _columns(image: LabelledImage) -> list[str]:
 
 
 def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None) -> Iterator[list[Any]]:
+    # late, for it takes a tenth of a second to import, and the window only names the formats at first
+    from skimage.measure import regionprops_table
+
     dense, label_of = numbered(labels)
     table = regionprops_table(
         dense,

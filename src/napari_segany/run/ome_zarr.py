@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Region, union
+
+if TYPE_CHECKING:
+    import zarr
 
 MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 CHUNK = 512
@@ -59,6 +61,8 @@ def is_group(path: Path) -> bool:
 
 
 def _group_metadata(path: Path) -> Mapping[str, Any]:
+    import zarr  # takes an eighth of a second, for which nobody who opens the dock widget is to wait
+
     node = zarr.open(path, mode="r")
     return metadata(node) if isinstance(node, zarr.Group) else {}
 
@@ -71,6 +75,8 @@ def finest_level(path: Path) -> Level:
     InputError
         When the folder holds neither.
     """
+    import zarr
+
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
         return Level(node, axes=("qqqqqq" + "yx")[-node.ndim :], scale=(1.0,) * node.ndim)
@@ -105,6 +111,8 @@ def version_of(image: Path) -> str:
 
 def register_label(image: Path, name: str) -> None:
     """Enter a label image, already written, into the list that its OME-Zarr image keeps of them."""
+    import zarr
+
     old = version_of(image) == "0.4"
     group = zarr.open_group(image / "labels", mode="a", zarr_format=2 if old else 3)
     names = [*(known for known in metadata(group).get("labels", ()) if known != name), name]
@@ -226,6 +234,8 @@ def create_labels(folder: Path, layout: Layout, *, version: str) -> LabelFile:
     version : {"0.4", "0.5"}
         Of OME-Zarr.
     """
+    import zarr
+
     old, axes = version == "0.4", layout.axes
     group = zarr.create_group(folder, zarr_format=2 if old else 3)
     datasets = []

@@ -14,8 +14,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.storage import ZipStore
 
 from napari_segany.core.segmenter import ImageEmbedding
 
@@ -190,6 +188,9 @@ def _line(error: Exception) -> str:
 
 
 def _write(path: Path, key: str, embedding: ImageEmbedding) -> None:
+    import zarr  # takes an eighth of a second, for which nobody who opens the dock widget is to wait
+    from zarr.storage import ZipStore
+
     with ZipStore(path, mode="w") as store:
         attributes: dict[str, Any] = {"key": key, "shape": list(embedding.shape), "model": embedding.model}
         attributes["sums"] = {name: _sum(array) for name, array in embedding.features.items()}
@@ -199,6 +200,9 @@ def _write(path: Path, key: str, embedding: ImageEmbedding) -> None:
 
 
 def _read(path: Path, key: str) -> ImageEmbedding:
+    import zarr
+    from zarr.storage import ZipStore
+
     # zarr would make a file that is not there
     if not path.is_file():
         raise FileNotFoundError(path)

@@ -50,7 +50,7 @@ class ObjectsBox(QWidget):
         self._sweep: Iterator[None] | None = None
         self._stale = False
         self._chosen: list[int] = []
-        self.view = FeaturesView()
+        self._view: FeaturesView | None = None
         self._filter = QLineEdit()
         self._filter.setPlaceholderText("Filter: a label, or part of a name, a flag, how it was made")
         self._filter.setClearButtonEnabled(True)
@@ -82,12 +82,11 @@ class ObjectsBox(QWidget):
         row = QGridLayout()
         for place, button in enumerate(self.buttons.values()):
             row.addWidget(button, place // 2, place % 2)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._filter)
-        layout.addWidget(self.view.widget, 1)
-        layout.addLayout(row)
-        layout.addWidget(self._note)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addWidget(self._filter)
+        self._layout.addLayout(row)
+        self._layout.addWidget(self._note)
 
     @property
     def text(self) -> str:
@@ -117,14 +116,14 @@ class ObjectsBox(QWidget):
             self._apply_filter()
             self._wait()
             if self.isVisible():
-                self.view.show_rows(self._rows)
+                self._show(self._rows)
         self._tell()
 
     def _release(self) -> None:
         self._rest.stop()
         self._steps.stop()
         self._sweep = None
-        self.view.show_rows(None)
+        self._show(None)
         if self._rows is not None and self.objects is not None:
             self._rows.chosen_changed.disconnect(self._choose)
             self._rows.picked.disconnect(self._look)
@@ -152,7 +151,11 @@ class ObjectsBox(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Make up for what was not counted while nobody looked."""
         super().showEvent(event)
-        self.view.show_rows(self._rows)
+        if self._view is None:
+            # with napari's table comes pandas, for which nobody who opens the dock widget is to wait
+            self._view = FeaturesView()
+            self._layout.insertWidget(1, self._view.widget, 1)
+        self._show(self._rows)
         if self._stale:
             self._wait()
 
@@ -162,7 +165,12 @@ class ObjectsBox(QWidget):
         self._stale |= self._steps.isActive()
         self._rest.stop()
         self._steps.stop()
-        self.view.show_rows(None)
+        self._show(None)
+
+    def _show(self, rows: ObjectRows | None) -> None:
+        """Show rows in the table, when there is one."""
+        if self._view is not None:
+            self._view.show_rows(rows)
 
     def _wait(self) -> None:
         """Pixels changed: count soon, if somebody looks."""
@@ -197,8 +205,8 @@ class ObjectsBox(QWidget):
         count = len(self._chosen)
         for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
             self.buttons[name].setEnabled(fits)
-        if self._chosen != before:
-            self.view.scroll()
+        if self._chosen != before and self._view is not None:
+            self._view.scroll()
 
     def _look(self, label: int) -> None:
         if self.objects is not None:
