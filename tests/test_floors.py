@@ -21,7 +21,10 @@ QT = ("qtpy", "PySide6", "PyQt6", "PyQt5")
         ("napari_segany.sample_data", ("torch", "napari", *QT)),
         ("napari_segany.models", ("napari", *QT)),
         ("napari_segany.training", ("napari", *QT)),
-        ("napari_segany.widgets.segany", ("torch", "open_clip")),
+        (
+            "napari_segany.widgets.segany",
+            ("torch", "open_clip", "pandas", "zarr", "dask.array", "scipy.stats", "scipy.signal"),
+        ),
         ("napari_segany.cli", ("torch", "napari", *QT)),
     ],
 )

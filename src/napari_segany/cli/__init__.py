@@ -1,0 +1,138 @@
+"""``napari-segany …``: reads the command line, calls one function, says what came of it.
+
+Whatever is heavy is imported by the command that needs it, so that ``--help`` and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_segany.cli.bench import bench
+from napari_segany.cli.models import models
+from napari_segany.cli.segmenting import segment
+from napari_segany.cli.shared import ModelOption, new_app, show_download, show_images
+from napari_segany.cli.train import train
+from napari_segany.core.errors import SeganyError
+
+# Depending on its version typer uses click or a copy of its own; this is what all of click's errors have in common.
+_UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = new_app(help="Segment anything in microscopy images: click, box, have the mask.")
+app.add_typer(models, name="models")
+app.add_typer(bench, name="bench")
+app.add_typer(train, name="train")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the program's name; by default what the process was given.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 2 for bad input, after one line on stderr; 130 when interrupted.
+    """
+    try:
+        status = app(arguments, prog_name="napari-segany", standalone_mode=False)
+    except SeganyError as error:
+        return _fail(str(error))
+    except _UsageErrors as error:
+        return _fail(getattr(error, "format_message", error.__str__)())
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"napari-segany: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from napari_segany import __version__
+
+        typer.echo(f"napari-segany {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option("--headless", help="Do without a window.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the labels (TIFF) and the picture; without a window, segany-demo by default."),
+    ] = None,
+) -> None:
+    """Watch prompts being placed on a sample and masks appear.
+
+    Opens napari and leaves the window to you; without a display it writes labels and a picture, and tells the mean IoU
+    with the sample's known truth.
+    """
+    from napari_segany.demo import run_demo
+
+    typer.echo(run_demo(headless, out))
+
+
+app.command()(segment)
+
+
+@app.command()
+def embed(
+    image: Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr.")],
+    model: ModelOption = "tiny",
+) -> None:
+    """Encode all planes of an image beforehand, so that the widget answers at once on each of them.
+
+    Embeddings are kept on the disk, by content: any image with the same planes finds them. SEGANY_EMBEDDINGS names
+    another folder, SEGANY_EMBEDDINGS_GB how many gigabytes are kept (4), the ones that were used last.
+    """
+    from napari_segany.run.encoding import embed_file, embeddings_folder
+    from napari_segany.run.remote import load_remote
+
+    report = embed_file(image, lambda: load_remote(model, show_download), show_images)
+    typer.echo(f"encoded {report.planes} planes, {report.bytes / 1e6:.0f} MB, in {embeddings_folder()}")
+
+
+@app.command()
+def replay(
+    session: Annotated[Path, typer.Argument(help="The file that the widget kept of a session, NAME.jsonl.")],
+    labels: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="LABELS", help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME."),
+    ],
+    image: Annotated[Path | None, typer.Option(help="The image, when it is not where it was opened from.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")] = False,
+) -> None:
+    """Do again what was done in the widget, without a window, and write the labels.
+
+    Each mask is decoded anew. On the same machine and device the labels are the same to the bit; where they are not,
+    it is said. Another image and other weights than the session's are refused.
+    """
+    from napari_segany.run.replay import ReplayJob, replay_file
+
+    report = replay_file(ReplayJob(session, labels, image, overwrite))
+    if report.warning:
+        typer.echo(f"napari-segany: {report.warning}", err=True)
+    if report.differing:
+        typer.echo(f"napari-segany: {report.differing} pixels are not as they were in the session", err=True)
+    typer.echo(f"wrote {report.path}: {report.objects} objects")

@@ -1,0 +1,263 @@
+"""``napari-segany bench …``: measures a model on labelled images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_segany.cli.shared import (
+    DataOption,
+    DeviceOption,
+    GroupOption,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    PerImageOption,
+    loader,
+    new_app,
+    show_images,
+    table,
+)
+from napari_segany.core.errors import InputError
+
+bench = new_app(help="Measure a model on labelled images.")
+
+
+@bench.command()
+def clicks(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Clicks on each object, each on the largest error.")] = 1,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+    by_group: GroupOption = False,
+) -> None:
+    """Measure one click in the middle of each object, beside two plain baselines.
+
+    The click is the point farthest from the object's boundary; of three candidates the most confident counts, `oracle`
+    tells the best. Objects count from 16 pixels, at the image's own resolution.
+    """
+    options = {"limit": limit, "per_image": per_image, "rounds": rounds, "by_group": by_group}
+    _bench("clicks", data, model, json, device, **options)
+
+
+@bench.command()
+def boxes(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+    by_group: GroupOption = False,
+) -> None:
+    """Measure one exact box around each object, one mask each."""
+    _bench("boxes", data, model, json, device, limit=limit, per_image=per_image, by_group=by_group)
+
+
+@bench.command()
+def prompts(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+) -> None:
+    """Measure a box with a click, a rough mask to be refined, and a scribble on each object.
+
+    For rough masks `miou_1` tells how good they were, `miou_2` how good the answer is.
+    """
+    _bench("prompts", data, model, json, device, limit=limit, per_image=per_image)
+
+
+@bench.command()
+def sizes(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = 6,
+) -> None:
+    """Measure the same objects in planes that are cropped, padded, tiled, and magnified to half and twice.
+
+    `drop` tells what is lost against the plane as it is.
+    """
+    _bench("sizes", data, model, json, device, limit=limit, per_image=per_image)
+
+
+@bench.command()
+def empty(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+) -> None:
+    """Measure whether the score tells objects from places where nothing is (area under the ROC curve).
+
+    The set must have all its objects labelled.
+    """
+    _bench("empty", data, model, json, device, limit=limit, per_image=per_image)
+
+
+@bench.command("everything")
+def bench_everything(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="seeds or grid; repeat for both. By default seeds where the model has them, else the grid."),
+    ] = None,
+) -> None:
+    """Measure the masks that are found without a prompt: AP at an IoU of 0.5, and its mean up to 0.95 (mSA)."""
+    from napari_segany.experiments.instances import rows_of_everything
+
+    chosen = tuple(method or ())
+    _show(json, lambda: rows_of_everything(data, loader(model, device), chosen, limit, show_images))
+
+
+@bench.command("stack")
+def bench_stack(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+    corrections: Annotated[
+        int, typer.Option(min=0, help="Count the slices to be set right until an IoU of 0.8, so many at most.")
+    ] = 5,
+) -> None:
+    """Measure how objects of stacks are followed from their middle slice, from their true mask and from one click.
+
+    `box` is the projection of micro-sam, `copy` the first mask on every slice. IoU in three dimensions, over each
+    object and two slices beyond its ends.
+    """
+    from napari_segany.experiments.stacks import rows_of_stacks
+
+    load = loader(model, device)
+    _show(json, lambda: rows_of_stacks(data, load, limit, per_image, corrections, show_images))
+
+
+@bench.command("link")
+def bench_link(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    given_only: Annotated[bool, typer.Option("--given-only", help="Without the model's own objects.")] = False,
+    first: Annotated[int, typer.Option(min=0, help="Leave out the slices before this one, from 0.")] = 0,
+) -> None:
+    """Measure how objects of slices or frames are linked: those that are given, and those that the model finds."""
+    from napari_segany.experiments.links import rows_of_links
+
+    _show(json, lambda: rows_of_links(data, loader(model, device), limit, given_only, first, show_images))
+
+
+@bench.command("text")
+def bench_text(  # noqa: PLR0913  each parameter is an option of the command line
+    data: Annotated[Path, typer.Option(help="Folder that holds the folders of the sets, such as dsb2018.")],
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    only: Annotated[list[str] | None, typer.Option("--set", help="Measure this set only. Repeat.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="text, crops or otsu; all by default. Repeat.")] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET:TEXT", help="Measure how attributes select instead, dsb2018:small nuclei. Repeat."),
+    ] = None,
+) -> None:
+    """Measure what a name alone finds, and whether what is absent is known to be.
+
+    Beside it automatic masks ranked by their crops, and Otsu's classes by name.
+    """
+    from napari_segany.experiments.text import METHODS, attribute_rows, rows_of_text
+
+    load = loader(model, device)
+    if select:
+        pairs = [(group, text) for group, _, text in (one.partition(":") for one in select)]
+        _show(json, lambda: attribute_rows(data, load, pairs, limit))
+        return
+    _show(json, lambda: rows_of_text(data, load, only or (), tuple(method or METHODS), limit, show_images))
+
+
+@bench.command("speed")
+def bench_speed(
+    quick: Annotated[bool, typer.Option("--quick", help="Once or a few times each: under a minute.")] = False,
+    json: JsonOption = None,
+) -> None:
+    """Time what users wait for beside segment-anything and transformers, where they are installed.
+
+    Medians in milliseconds, both taking turns in one run; `ratio` is theirs over ours. `floor_ms` is what the matrix
+    products alone would take at the rate that this machine reaches.
+    """
+    from napari_segany.experiments.speed import rows_of_speed
+
+    _show(json, lambda: rows_of_speed(quick=quick))
+
+
+@bench.command("all")
+def bench_all(
+    data: Annotated[Path, typer.Option(help="Folder that holds the sets of which figures are made.")],
+    page: Annotated[Path, typer.Option(help="Markdown file to write, a table for each bench.")],
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure everything on all public sets and write a page of the figures."""
+    from napari_segany.experiments import suite
+    from napari_segany.experiments.bench import write_rows
+
+    for path in (page, json):
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"there is no folder {path.parent}")
+    results = []
+    for entry, rows in suite.run_suite(data, loader(model, device), show_images):
+        typer.echo(f"{entry[0]} {entry[1]}: {len(rows)} rows", err=True)
+        results.append((entry, rows))
+        # after each: what is measured is kept, whatever happens later
+        page.write_text(suite.page(results, model))
+        if json is not None:
+            write_rows(json, [row for _, each in results for row in each])
+    typer.echo(f"wrote {page}")
+
+
+def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
+    from napari_segany.experiments.bench import BenchConfig, rows_of
+
+    _show(json, lambda: rows_of(BenchConfig(kind, data, **options), loader(model, device), show_images))
+
+
+def _show(json: Path | None, measure: Callable[[], list[dict[str, Any]]]) -> None:
+    """Measure, and show the rows as a table or write them."""
+    from napari_segany.experiments.bench import write_rows
+
+    if json is not None and not json.parent.is_dir():
+        raise InputError(f"there is no folder {json.parent}")
+    rows = measure()
+    if sys.stderr.isatty():
+        typer.echo("", err=True)
+    if json is not None:
+        write_rows(json, rows)
+        typer.echo(f"wrote {json}: {len(rows)} rows")
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    typer.echo(table([columns, *([_cell(row.get(key, "")) for key in columns] for row in rows)]))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

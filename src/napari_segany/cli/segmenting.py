@@ -1,0 +1,290 @@
+"""``napari-segany segment``: points, boxes, everything or a text on images and stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_segany.cli.shared import DeviceOption, ModelOption, loader, show_images
+from napari_segany.core.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_segany.core.prompts import Box, Point, Prompt
+    from napari_segany.core.segmenter import Segmenter
+    from napari_segany.run.cluster import Cluster
+    from napari_segany.run.segment import Place, SegmentJob, SegmentReport
+
+SIGNS = {"+": True, "-": False}
+
+
+DOUBTFUL = 5
+"""Slices that are told of when objects were followed, the least sure first."""
+
+
+GridOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="--everything: ask at N x N points. By default the model looks for objects itself, or at 32 x 32."
+    ),
+]
+
+
+ScoreOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="--everything: predicted IoU must be above (default: the model's).")
+]
+
+
+StabilityOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="--everything: least stability of a mask (default: the model's).")
+]
+
+
+DaskOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="--everything, --text, --propagate: work on a Dask cluster whose scheduler has this address, as "
+        "tcp://host:8786, instead of this machine alone.",
+    ),
+]
+
+
+SmallestOption = Annotated[int | None, typer.Option(min=1, help="--everything: least number of pixels of an object.")]
+
+
+def segment(  # noqa: PLR0913  each parameter is an option of the command line
+    image: Annotated[
+        Path,
+        typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr; with --everything a folder of these."),
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="LABELS",
+            help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME; with --everything a folder.",
+        ),
+    ],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[[T,]Z,]Y,X[,+|-]",
+            help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane, "
+            "counted through all axes before y and x; of four they are time, depth, y and x. "
+            "Each positive point (no sign, or +) is an "
+            "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
+            "Repeat.",
+        ),
+    ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="A table with columns y and x, and, if wanted, label (rows that share it are one object), positive "
+            "(true or false) and z (the plane). Tables that napari saves are read too.",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="Y0,X0,Y1,X1", help="A box, an object of its own; labelled after the points. Repeat."),
+    ] = None,
+    one_object: Annotated[
+        bool, typer.Option("--one-object", help="All --point and --box together describe a single object.")
+    ] = False,
+    plane: Annotated[
+        int | None,
+        typer.Option("--plane", "-z", min=0, help="Plane of --point and --box in an image that has several, from 0."),
+    ] = None,
+    model: ModelOption = "tiny",
+    device: DeviceOption = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")] = False,
+    all_objects: Annotated[
+        bool, typer.Option("--everything", help="Segment all objects, without prompts; see the options below.")
+    ] = False,
+    grid: GridOption = None,
+    score: ScoreOption = None,
+    stability: StabilityOption = None,
+    smallest: SmallestOption = None,
+    dask: DaskOption = "",
+    propagate: Annotated[
+        bool, typer.Option("--propagate", help="Follow the objects through all slices of the stack, both ways.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="--everything: objects of neighbouring slices or times become one.")
+    ] = False,
+    tracks: Annotated[
+        bool,
+        typer.Option(
+            "--tracks",
+            help="--link: also write NAME_tracks.csv (track, t, (z,) y, x, as napari's Tracks layer takes it) and the "
+            "folder NAME_ctc (Cell Tracking Challenge). The first axis is time.",
+        ),
+    ] = False,
+    text: Annotated[
+        str,
+        typer.Option(
+            help="Find all objects of these names, 'nucleus; cell', with attributes, 'small bright nuclei'; goes with "
+            "the options of --everything. `models info tiny-text` lists what is known."
+        ),
+    ] = "",
+    clip: Annotated[
+        str,
+        typer.Option(
+            help="--text: rank automatic masks of any model by their crops with this CLIP: tiny-text, ViT-B-32/openai, "
+            "or a folder of open_clip."
+        ),
+    ] = "",
+) -> None:
+    """Segment the objects that are pointed at, or everything, and write their labels.
+
+    Labels count from 1 in the order given: those of the table first, with its own labels, then points, then boxes.
+    Where objects overlap, the first one keeps the pixels.
+
+    With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
+    NAME_objects.csv. What is there already is not made again, so a run that was stopped goes on where it was.
+    """
+    if clip and not text.strip():
+        raise InputError("--clip belongs to --text")
+    if all_objects or text.strip():
+        if point or points or box or one_object or plane is not None or overwrite or propagate:
+            what = "--everything" if all_objects else "--text"
+            raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
+        changes = {"score": score, "stability": stability, "smallest": smallest}
+        used = {k: v for k, v in changes.items() if v is not None}
+        if tracks and not link:
+            raise InputError("--tracks are of what is linked: add --link")
+        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks}
+        with _cluster(dask, model, device) as cluster:
+            _everything(image, labels, wanted, (grid, used), (loader(model, device), cluster))
+        return
+    if link or tracks or any(option is not None for option in (grid, score, stability, smallest)):
+        raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
+    from napari_segany.run.segment import SegmentJob
+
+    prompts, planes = _said(point or (), box or (), plane, one_object)
+    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes)
+    if dask and not propagate:
+        raise InputError("--dask belongs to --everything, --text and --propagate")
+    with _cluster(dask, model, device) as cluster:
+        _segment(job, propagate, loader(model, device), cluster)
+
+
+def _cluster(address: str, model: str, device: str) -> AbstractContextManager[Cluster | None]:
+    """The cluster that was asked for; None for this machine."""
+    if not address:
+        return nullcontext()
+    from napari_segany.run.cluster import Cluster, loader
+
+    return Cluster(address, loader(model, device))
+
+
+def _said(
+    point: Sequence[str], box: Sequence[str], plane: int | None, one_object: bool
+) -> tuple[tuple[Prompt, ...], tuple[Place, ...]]:
+    """Prompts, and the plane of each where points name theirs."""
+    from napari_segany.run.segment import objects
+
+    places = [_point(text) for text in point]
+    clicks, boxes = [click for _, click in places], [_box(text) for text in box]
+    prompts = objects(clicks, boxes, together=one_object)
+    named = [z for z, _ in places if z is not None]
+    if not named:
+        return prompts, ()
+    if plane is not None or boxes or len(named) < len(places):
+        raise InputError("either all points name their plane, z,y,x, and there are no boxes, or --plane tells it")
+    starts = [i for i, click in enumerate(clicks) if click.positive][: len(prompts)]
+    bounds = [0, *starts[1:], len(named)]
+    for first, last in pairwise(bounds):
+        if len(set(named[first:last])) > 1:
+            raise InputError("the points of one object lie on one plane")
+    return prompts, tuple(named[i] for i in starts)
+
+
+def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cluster: Cluster | None) -> None:
+    from napari_segany.run.propagate import propagate_file
+    from napari_segany.run.segment import segment_file
+
+    if propagate:
+        followed = propagate_file(job, load, progress=show_images, encoder=None if cluster is None else cluster.encoder)
+        for z, label in followed.doubtful[:DOUBTFUL]:
+            verdict = followed.verdicts[z, label]
+            why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"
+            typer.echo(f"napari-segany: look at object {label} on plane {z}: {why}", err=True)
+        report: SegmentReport = followed
+    else:
+        report = segment_file(job, load)
+    for label, pixels in report.painted.items():
+        if not pixels:
+            typer.echo(f"napari-segany: object {label} got no pixel", err=True)
+    found = sum(pixels > 0 for pixels in report.painted.values())
+    typer.echo(f"wrote {report.path}: {found} of {len(report.painted)} objects")
+
+
+def _everything(
+    image: Path,
+    out: Path,
+    options: dict[str, Any],
+    wanted: tuple[int | None, dict[str, float]],
+    who: tuple[Callable[[], Segmenter], Cluster | None],
+) -> None:
+    from napari_segany.core.everything import Grid
+    from napari_segany.run.everything import EverythingJob, segment_everything
+    from napari_segany.run.labels import TIFF, ZARR
+
+    if out.suffix.lower() in (*TIFF, *ZARR):
+        mode = "--text" if options["text"] else "--everything"
+        raise InputError(f"with {mode}, labels go to a folder, not to {out}")
+    grid, changes = wanted
+    job = EverythingJob(image, out, None if grid is None else Grid(grid), changes, **options)
+    reports = []
+    for report in segment_everything(job, *who):
+        reports.append(report)
+        if report.problem:
+            typer.echo(f"napari-segany: {' '.join(report.problem.split())}", err=True)
+        elif report.objects >= 0:
+            typer.echo(f"{report.image.name}: {report.objects} objects")
+    before, failed = sum(one.objects < 0 for one in reports), sum(bool(one.problem) for one in reports)
+    done = len(reports) - before - failed
+    typer.echo(f"wrote {out}: {done} images, {before} were done before, {failed} failed")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _numbers(text: str, option: str, form: str, count: int) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise InputError(f"{option} takes {form}, got {text!r}")
+    return values
+
+
+def _point(text: str) -> tuple[Place | None, Point]:
+    """A point, and its plane where there are more than two numbers."""
+    from napari_segany.core.prompts import Point
+
+    place, _, sign = text.rpartition(",")
+    positive = SIGNS.get(sign.strip())
+    numbers = text if positive is None else place
+    if numbers.count(",") < 2:
+        y, x = _numbers(numbers, "--point", "y,x or y,x,+ or y,x,-", 2)
+        return None, Point(y, x, positive is not False)
+    count = max(numbers.count(",") + 1, 3)
+    *place_of, y, x = _numbers(numbers, "--point", "y,x or z,y,x or t,z,y,x, and + or - after it", count)
+    if not all(at.is_integer() for at in place_of):
+        raise InputError(f"the plane of a point is a whole number, got {numbers}")
+    plane = tuple(map(int, place_of))
+    return plane[0] if len(plane) == 1 else plane, Point(y, x, positive is not False)
+
+
+def _box(text: str) -> Box:
+    from napari_segany.core.prompts import Box
+
+    return Box(*_numbers(text, "--box", "y0,x0,y1,x1", 4))

@@ -1,0 +1,70 @@
+"""What commands have in common: options, how a model is loaded, and how tables and progress are shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from napari_segany.core.segmenter import Segmenter
+
+
+def new_app(**options: Any) -> typer.Typer:
+    """A command, or a group of them, with plain help and errors."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, **options)
+
+
+ModelOption = Annotated[str, typer.Option(help="Name of a model (see `models list`), or path of a checkpoint.")]
+
+DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or mps.")]
+
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of one set: images/ with labels/; images/ with labels_bits/ and classes.json (its mitochondria); "
+        "or volumes NAME_image.tif with NAME_labels.tif."
+    ),
+]
+
+JsonOption = Annotated[Path | None, typer.Option(help="Write the rows to this file instead of showing a table.")]
+
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Take the first images only.")]
+
+PerImageOption = Annotated[int | None, typer.Option(min=1, help="Take so many objects of each image, drawn by chance.")]
+
+GroupOption = Annotated[bool, typer.Option("--by-group", help="Also by kind of picture and by size of object.")]
+
+
+def loader(model: str, device: str) -> Callable[[], Segmenter]:
+    """What loads the model when it is needed: torch takes seconds to import."""
+
+    def load() -> Segmenter:
+        from napari_segany.models.loading import load_segmenter
+
+        return load_segmenter(model, device, progress=show_download)
+
+    return load
+
+
+def show_download(done: int, total: int | None) -> None:
+    """Say how much of a model has been downloaded, to whoever looks at a terminal."""
+    if sys.stderr.isatty():
+        of = f" of {total / 1e6:.0f}" if total else ""
+        typer.echo(f"\rdownloading {done / 1e6:.0f}{of} MB", err=True, nl=done == total)
+
+
+def show_images(done: int) -> None:
+    """Say how many images, planes or slices are done, to whoever looks at a terminal."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done} images", err=True, nl=False)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with their columns one below the other."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

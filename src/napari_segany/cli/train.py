@@ -1,0 +1,64 @@
+"""``napari-segany train …``: trains a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_segany.cli.shared import DeviceOption, new_app
+from napari_segany.core.errors import InputError
+
+train = new_app(help="Train a model.")
+
+
+@train.command()
+def sam(
+    config: Annotated[str, typer.Argument(help="TOML file, or `tiny` for the one that the embedded model came from.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")],
+    out: Annotated[Path, typer.Option(help="Where checkpoint, log and weights go; a checkpoint there is resumed.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a model by simulated clicks and boxes."""
+    path = _config(config)
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}")
+    _check_folder(out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training.sam import train_sam
+
+    typer.echo(f"wrote {train_sam(path, data, out, pick_device(device))}")
+
+
+@train.command("text")
+def train_text(
+    config: Annotated[str, typer.Argument(help="TOML file, `tiny-text-towers` or `tiny-text`.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")],
+    out: Annotated[Path, typer.Option(help="Where checkpoint, log and weights go; a checkpoint there is resumed.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Train what texts need: towers that compare texts with objects, or the head that makes prompts of texts."""
+    path = _config(config)
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}")
+    _check_folder(out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training.text import train_text
+
+    typer.echo(f"wrote {train_text(path, data, out, pick_device(device))}")
+
+
+def _config(name: str) -> Path:
+    """A file of that name, or else a configuration of the package."""
+    path = Path(name).expanduser()
+    shipped = Path(__file__).parents[1] / "training" / "configs" / f"{name}.toml"
+    return shipped if not path.is_file() and path.name == name and shipped.is_file() else path
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that could not be made or written to, before the data are read."""
+    nearest = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"cannot write to the folder {out}")
