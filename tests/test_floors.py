@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+LATE = ("pandas", "zarr", "dask.array", "scipy.stats", "scipy.signal")
+"""What the dock widget opens without, so that nobody waits for it."""
 QT = ("qtpy", "PySide6", "PyQt6", "PyQt5")
 
 

@@ -32,6 +32,22 @@ class ReadingSegmenter(KnowingSegmenter):
         return [Prompt((place,), text=phrase.label) for place in self.places[1:]]
 
 
+class TwoWords(KnowingSegmenter):
+    """Knows two words: the first place is a nucleus, the others are cells."""
+
+    def phrases(self, text: str) -> list[Phrase]:
+        return [Phrase(word.strip()) for word in text.split(";")]
+
+    @property
+    def texts(self) -> TwoWords:
+        return self
+
+    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        names = ["nucleus", "cell", "cell"]
+        asked = [phrase.name for phrase in self.phrases(text)]
+        return [Prompt((p,), text=n) for p, n in zip(self.places, names, strict=True) if n in asked]
+
+
 @pytest.fixture
 def reading(hand: Hand) -> Iterator[Opened]:
     places = [Point(15, 15), Point(15, 40), Point(40, 60)]
@@ -88,3 +104,32 @@ def test_terms_are_remembered(reading: Opened) -> None:
         name(reading, text)
     assert reading.widget.everything_box.terms == ["nucleus", "round nucleus"]
     assert reading.widget.settings.get("terms") == "nucleus\nround nucleus"
+
+
+def test_several_names_have_colours_and_a_legend_and_keep_them_when_asked(hand: Hand) -> None:
+    places = [Point(15, 15), Point(15, 40), Point(40, 60)]
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), TwoWords(places, radius=6))
+    widget = opened.widget
+    name(opened, "nucleus; cell")
+    preview = widget.binding.preview.layer
+    nucleus, one, other = (preview.get_color(preview.data[int(p.y), int(p.x)]) for p in places)
+    np.testing.assert_allclose(one, other)
+    assert not np.allclose(nucleus, one)
+    legend = widget.everything_box._legend
+    assert "2 cell" in legend.text()
+    assert "1 nucleus" in legend.text()
+    widget.keep()
+    assert legend.isHidden()
+    labels = widget.binding.labels
+    own = labels.colormap
+    widget.objects_box.update_now()
+    assert labels.colormap is own
+    widget.objects_box._by_name.setChecked(True)
+    cells = [label for label in (1, 2, 3) if widget.objects_box.objects.about(label).name == "cell"]
+    np.testing.assert_allclose(*(labels.get_color(label) for label in cells))
+    widget.objects_box._by_name.setChecked(False)
+    assert labels.colormap is own
+    opened.hand.click(50, 15)
+    opened.wait_for_mask()
+    assert not np.allclose(preview.get_color(widget.session.label), nucleus), "a lone mask has the colour of its label"
+    opened.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -407,21 +407,25 @@ class Binding:
             self.ensure_layers()
         if self.preview is None:
             return
+        self.preview.colours.clear()
         if result is None or self.session.mask is None:
             self.preview.clear()
         else:
             self.preview.show(result.request.plane, self.session.mask.pixels, number=self.session.label)
 
-    def show_labels(self, view: View, labels: np.ndarray) -> None:
-        """Preview labels (rows, columns) of a plane."""
+    def show_labels(self, view: View, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, str]:
+        """Preview labels (rows, columns) of a plane; where they have several names, by colours, which are returned."""
         self.ensure_layers()
-        if self.preview is not None:
-            self.preview.show(view, labels)
+        if self.preview is None:
+            return {}
+        self.preview.show(view, labels)
+        return self.preview.colours.show(names)
 
     def show_hint(self, view: View, pixels: np.ndarray) -> None:
         """Show lightly what a click would give: (rows, columns) bool of a plane."""
         self.ensure_layers()
         if self.preview is not None:
+            self.preview.colours.clear()
             self.preview.show(view, pixels, number=self.session.label, hint=True)
 
     def show_nothing(self) -> None:

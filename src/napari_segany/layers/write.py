@@ -12,6 +12,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of, paintable
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
+from napari_segany.layers.colours import NameColours
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, image_shape
 
 OUTLINE_ERROR = 0.4
@@ -226,6 +227,8 @@ class Preview:
     ----------
     view : View or None
         The plane that it lies on; None before anything was shown.
+    colours : NameColours
+        Its colours.
     """
 
     def __init__(self, image: Image) -> None:
@@ -239,6 +242,7 @@ class Preview:
             opacity=2 * HINT,
             affine=data_to_world_matrix(image),
         )
+        self.colours = NameColours(self.layer)
         self.layer.events.mode.connect(self._make_room)
 
     def show(self, view: View, labels: np.ndarray, *, number: int = 1, hint: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from qtpy.QtCore import QStringListModel, Qt, Signal
@@ -73,6 +74,8 @@ class EverythingBox(QWidget):
         self._size.setHandleLabelPosition(QLabeledRangeSlider.LabelPosition.NoLabel)
         self._whole = QCheckBox("Leave out what the border cuts")
         self._text = QLabel("")
+        self._legend = QLabel("")
+        self._legend.hide()
         self._keep = QPushButton("Keep all  (K)")
         self._drop = QPushButton("Forget  (Q)")
         self._lay_out()
@@ -111,6 +114,7 @@ class EverythingBox(QWidget):
         layout.addWidget(self._words)
         layout.addWidget(self._filters)
         layout.addWidget(self._text)
+        layout.addWidget(self._legend)
         layout.addLayout(ends)
 
     def suit(self, filters: Filters, overlap: float = 0.5) -> None:
@@ -160,9 +164,17 @@ class EverythingBox(QWidget):
         """Share of a mask that may lie on better ones."""
         return float(self._overlap.value())
 
+    def show_legend(self, colours: Mapping[str, str], counts: Mapping[str, int]) -> None:
+        """Say which colour is which name, and how many there are; nothing where there are no colours."""
+        rows = [f'<span style="color:{colour}">■</span> {counts[name]} {name}' for name, colour in colours.items()]
+        self._legend.setText("<br>".join(rows))
+        self._legend.setVisible(bool(rows))
+
     def show_count(self, shown: int | None, found: int) -> None:
         """Say how many objects pass, of how many candidates; None when nothing was looked for."""
         self._filters.setEnabled(shown is not None)
         self._keep.setEnabled(bool(shown))
         self._drop.setEnabled(shown is not None)
+        if shown is None:
+            self.show_legend({}, {})
         self._text.setText("" if shown is None else f"{shown} objects, of {found} candidates")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -164,7 +165,9 @@ class Finder(QObject):
             self._box.show_count(len(objects), len(self.found.candidates))
         if self._binding.shown == self.found.plane:
             first = self._binding.session.label
-            self._binding.show_labels(self.found.plane, (labels > 0) * (labels + first - 1))
+            names = {first + k: one.prompt.text for k, one in enumerate(objects)}
+            colours = self._binding.show_labels(self.found.plane, (labels > 0) * (labels + first - 1), names)
+            self._box.show_legend(colours, Counter(names.values()))
             self.said.emit(f"{len(objects)} objects. K keeps them, Q forgets them.")
 
     def _passing(self, found: Found) -> tuple[np.ndarray, Sequence[Candidate]]:

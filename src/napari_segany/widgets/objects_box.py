@@ -11,9 +11,10 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
+from napari_segany.layers.colours import NameColours
 from napari_segany.layers.columns import About
 from napari_segany.layers.keeping import Steps
 from napari_segany.layers.objects import Objects
@@ -54,6 +55,9 @@ class ObjectsBox(QWidget):
         self._filter = QLineEdit()
         self._filter.setPlaceholderText("Filter: a label, or part of a name, a flag, how it was made")
         self._filter.setClearButtonEnabled(True)
+        self._by_name = QCheckBox("Colours by name")
+        self._by_name.setToolTip("Show objects of one name in one colour, where there are several names")
+        self._colours: NameColours | None = None
         self._note = QLabel()
         self._note.setWordWrap(True)
         self.buttons = {
@@ -70,6 +74,7 @@ class ObjectsBox(QWidget):
         self._typed = QTimer(self, singleShot=True, interval=REST_MS)
         self._typed.timeout.connect(self._apply_filter)
         self._filter.textChanged.connect(lambda _: self._typed.start())
+        self._by_name.toggled.connect(self._colour)
         self._tell()
 
     def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
@@ -86,6 +91,7 @@ class ObjectsBox(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.addWidget(self._filter)
         self._layout.addLayout(row)
+        self._layout.addWidget(self._by_name)
         self._layout.addWidget(self._note)
 
     @property
@@ -108,9 +114,11 @@ class ObjectsBox(QWidget):
         self._release()
         if labels is not None:
             self.objects = Objects(self._viewer, labels, image, step)
+            self._colours = NameColours(labels)
             self._rows = ObjectRows(self.objects)
             self.objects.stale.connect(self._wait)
             self.objects.changed.connect(self._tell)
+            self.objects.changed.connect(self._colour)
             self._rows.chosen_changed.connect(self._choose)
             self._rows.picked.connect(self._look)
             self._apply_filter()
@@ -130,8 +138,11 @@ class ObjectsBox(QWidget):
             self._rows.close()
             self.objects.stale.disconnect(self._wait)
             self.objects.changed.disconnect(self._tell)
+            self.objects.changed.disconnect(self._colour)
             self.objects.close()
-        self._rows = self.objects = None
+        if self._colours is not None:
+            self._colours.clear()
+        self._rows = self.objects = self._colours = None
 
     def note(self, label: int, about: About) -> None:
         """Say what is known of an object that was just kept, see :meth:`Objects.note`."""
@@ -220,6 +231,15 @@ class ObjectsBox(QWidget):
         there, shown = len(self.objects.present), self._rows.count
         count = f"{there} objects" if shown == there else f"{shown} of {there} objects"
         self._note.setText(f"{count}. {self.objects.problem}".strip())
+
+    def _colour(self) -> None:
+        """Show the objects in the colours of their names, or in the layer's own."""
+        if self._colours is None or self.objects is None:
+            return
+        if not self._by_name.isChecked():
+            self._colours.clear()
+            return
+        self._colours.show({label: self.objects.about(label).name for label in self.objects.present})
 
     def go(self, by: int) -> None:
         """Look at the object that many rows further down the table; from its ends, at the other one."""

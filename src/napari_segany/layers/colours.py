@@ -1,0 +1,64 @@
+"""Objects in the colours of what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+"""Told apart by the colour-blind too (Okabe and Ito 2008); they come again where there are more names."""
+NAMELESS = "#999999"
+
+
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name, the same whenever the same names are there; what has no name is grey."""
+    known = sorted({name for name in names if name})
+    return {"": NAMELESS} | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(known)}
+
+
+class NameColours:
+    """Colours a Labels layer by names, and gives it its own colours back.
+
+    Parameters
+    ----------
+    labels : Labels
+        The layer.
+    """
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self._own = labels.colormap
+        self._shown: dict[int, str] = {}
+
+    def show(self, names: Mapping[int, str]) -> dict[str, str]:
+        """Show each label in the colour of its name.
+
+        Parameters
+        ----------
+        names : mapping of int to str
+            What each label is called; with less than two names the layer has its own colours.
+
+        Returns
+        -------
+        dict of str to str
+            The colour of each name; empty where the layer has its own.
+        """
+        if len(set(names.values())) < 2:
+            self.clear()
+            return {}
+        colours = colours_of(names.values())
+        if names != self._shown:
+            self._shown = dict(names)
+            table: dict[int | None, str | np.ndarray] = {None: NAMELESS, 0: np.zeros(4)}
+            table |= {label: colours[name] for label, name in names.items()}
+            self.labels.colormap = DirectLabelColormap(color_dict=table)
+        return {name: colours[name] for name in sorted(set(names.values()))}
+
+    def clear(self) -> None:
+        """Give the layer its own colours back."""
+        if self._shown:
+            self._shown = {}
+            self.labels.colormap = self._own
