@@ -15,7 +15,7 @@ from napari_segany import cli
 from napari_segany.core.prompts import Point
 from napari_segany.experiments import suite
 from napari_segany.models import loading
-from tests.fakes import KnowingSegmenter
+from tests.experiments.test_text import Measured
 
 SETS = ("dsb2018", "usiigaci", "epfl6", "plant3d", "usiigaci_movie")
 
@@ -31,7 +31,9 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Image.fromarray(array.astype(np.uint8)).save(tmp_path / name / kind / "a.png")
             stack = np.stack([array] * 6).astype(np.uint8)
             tifffile.imwrite(tmp_path / name / f"a_{kind.replace('images', 'image')}.tif", stack)
-    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: KnowingSegmenter([Point(30, 40)], name="tiny"))
+    segmenter = Measured([Point(30, 40)])
+    segmenter.name = "tiny"
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: segmenter)
     return tmp_path
 
 
@@ -43,7 +45,7 @@ def test_a_page_and_rows(sets: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert text.count("## ") == text.count("napari-segany bench ") - 1 == len(suite.SUITE)
     assert 'bench clicks --model tiny --data "$SEGANY_DATA/dev/dsb2018" --rounds 8 --per-image 8' in text
     benches = {row["bench"] for row in json.loads(rows.read_text())}
-    assert benches == {"clicks", "boxes", "prompts", "empty", "sizes", "everything", "stack", "link"}
+    assert benches == {"clicks", "boxes", "prompts", "empty", "sizes", "everything", "stack", "link", "text"}
 
 
 def test_a_missing_set_is_said_before_anything_runs(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:

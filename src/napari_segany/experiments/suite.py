@@ -14,6 +14,7 @@ from napari_segany.experiments.instances import rows_of_everything
 from napari_segany.experiments.links import rows_of_links
 from napari_segany.experiments.scores import Row
 from napari_segany.experiments.stacks import rows_of_stacks
+from napari_segany.experiments.text import rows_of_text
 
 SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("clicks", "dsb2018", {"by_group": True}),
@@ -36,13 +37,20 @@ SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("link", "usiigaci_movie", {"first": 1}),
     ("link", "epfl6", {}),
     ("link", "plant3d", {"given_only": True}),
+    ("text", "", {"method": ("text",)}),
 )
-"""Each bench with its set, a folder below the data's, and its options."""
+"""Each bench with its set, a folder below the data's or all of them, and its options."""
+
+
+def _rows_of_text(data: Path, load: Callable[[], Segmenter], method: Sequence[str], **options: Any) -> list[Row]:
+    return rows_of_text(data, load, methods=method, **options)
+
 
 _OWN: dict[str, Callable[..., list[Row]]] = {
     "everything": rows_of_everything,
     "stack": rows_of_stacks,
     "link": rows_of_links,
+    "text": _rows_of_text,
 }
 """Benches that do not go plane by plane from click to click."""
 
@@ -51,7 +59,7 @@ _SAID_ABOVE = ("bench", "set", "device", "commit")
 
 def command_of(bench: str, folder: str, options: dict[str, Any], model: str) -> str:
     """The command line that makes the same rows."""
-    words = ["napari-segany bench", bench, "--model", model, "--data", f'"$SEGANY_DATA/dev/{folder}"']
+    words = ["napari-segany bench", bench, "--model", model, "--data", f'"$SEGANY_DATA/dev{folder and "/"}{folder}"']
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, tuple) else (value,):
@@ -103,7 +111,7 @@ def page(results: Sequence[tuple[tuple[str, str, dict[str, Any]], list[Row]]], m
         f"Commit {first['commit']}, on {first['device']}.",
     ]
     for (bench, folder, options), rows in results:
-        parts.append(f"## {bench} on {folder}")
+        parts.append(f"## {bench} on {folder or 'all sets'}")
         parts.append(f"```sh\n{command_of(bench, folder, options, model)}\n```")
         columns = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in _SAID_ABOVE]
         lines = [columns, ["---"] * len(columns), *([_cell(row.get(name, "")) for name in columns] for row in rows)]
