@@ -7,11 +7,12 @@ import torch
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.models import closer, geometry, sam_segmenter
+from napari_segany.models import closer, geometry, sam_segmenter, windows
 from napari_segany.models.closer import MAGNIFICATION, PLANE, ROOMY, SIDE, WANTED, CloserSegmenter, guess, window_for
-from napari_segany.models.geometry import Frame, Window
+from napari_segany.models.geometry import Frame
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.tiny import TinySam
+from napari_segany.models.windows import Window
 
 SHAPE = (400, 600)
 SMALL = Box(100, 200, 120, 230)
@@ -240,7 +241,7 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
     plane = np.random.default_rng(1).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
     segmenter.segment(segmenter.embed(plane), [Prompt((Point(500, 700),))])
     window = Window((500, 700), 1.0, SIDE)
-    torch.testing.assert_close(seen[0], geometry.window_image(plane, window), rtol=0, atol=1e-3)
+    torch.testing.assert_close(seen[0], windows.window_image(plane, window), rtol=0, atol=1e-3)
     assert len(seen) == 2
 
 

@@ -4,17 +4,12 @@ import torch
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.models.geometry import (
-    SURELY_NOT,
-    Frame,
+from napari_segany.models.geometry import SURELY_NOT, Frame, image_tensor, mask_logits, plane_masks, prompt_tensors
+from napari_segany.models.windows import (
     Window,
     corner_around,
     frame_logits,
-    image_tensor,
-    mask_logits,
     part_of_frame,
-    plane_masks,
-    prompt_tensors,
     window_image,
     window_logits,
     window_masks,

@@ -22,7 +22,7 @@ from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import geometry, seeds
-from napari_segany.models.geometry import Frame, Window
+from napari_segany.models.geometry import Frame
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import (
     PRESENT,
@@ -36,6 +36,17 @@ from napari_segany.models.sam_segmenter import (
     wanted,
 )
 from napari_segany.models.tiny import STRIDE, TinySam, folded
+from napari_segany.models.windows import (
+    Window,
+    corner_around,
+    frame_logits,
+    middle_of,
+    part_of_frame,
+    window_box,
+    window_image,
+    window_masks,
+    window_prompts,
+)
 
 SIDE = 256
 """Pixels of a window; most of the training was on crops of that size."""
@@ -65,7 +76,7 @@ class _Look:
 
     def box(self, candidates: int) -> Box | None:
         """Around the mask that would be shown, in plane pixels."""
-        return geometry.window_box(best_first(self.logits, self.scores, candidates)[0][0], self.window)
+        return window_box(best_first(self.logits, self.scores, candidates)[0][0], self.window)
 
 
 class CloserSegmenter(SamSegmenter):
@@ -211,18 +222,18 @@ class CloserSegmenter(SamSegmenter):
     ) -> dict[int, _Look]:
         """Answer clicks on what is around them: of the overview where that is fine enough, else of the plane itself."""
         if min(frame.scale) < COARSE:
-            windows = {i: Window(geometry.middle_of(prompts[i].points), 1.0, SIDE) for i in clicked}
+            windows = {i: Window(middle_of(prompts[i].points), 1.0, SIDE) for i in clicked}
             return self._look(plane, frame, prompts, windows)
         looks: dict[int, _Look] = {}
         maps = self._maps(overview)
         for group in alike([prompts[i] for i in clicked]):
             chosen = [clicked[k] for k in group]
-            corners = [geometry.corner_around(prompts[i].points, frame, SIDE, STRIDE) for i in chosen]
+            corners = [corner_around(prompts[i].points, frame, SIDE, STRIDE) for i in chosen]
             features = {
                 name: torch.cat([_cut_out(feature, corner, frame.side) for corner in corners])
                 for name, feature in maps.items()
             }
-            parts = {i: geometry.part_of_frame(at, frame, SIDE) for i, at in zip(chosen, corners, strict=True)}
+            parts = {i: part_of_frame(at, frame, SIDE) for i, at in zip(chosen, corners, strict=True)}
             looks |= self._decoded(features, frame, [prompts[i] for i in chosen], parts)
         return looks
 
@@ -233,7 +244,7 @@ class CloserSegmenter(SamSegmenter):
         numbers = list(windows)
         for group in alike([prompts[i] for i in numbers]):
             chosen = [numbers[k] for k in group]
-            images = torch.cat([geometry.window_image(plane, windows[i]) for i in chosen]).to(self.device)
+            images = torch.cat([window_image(plane, windows[i]) for i in chosen]).to(self.device)
             features = {name: found.float() for name, found in self.model.encode_windows(images).items()}
             looks |= self._decoded(features, frame, [prompts[i] for i in chosen], {i: windows[i] for i in chosen})
         return looks
@@ -242,7 +253,7 @@ class CloserSegmenter(SamSegmenter):
         self, features: dict[str, Tensor], frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
     ) -> dict[int, _Look]:
         """Answers to prompts that are alike, each on a window and its features."""
-        given = geometry.window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
+        given = window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
         text = self._tokens(prompts)
         if text is None or self.texts is None:
             logits, scores = self.model.decode_windows(features, given.points, given.boxes, given.masks)
@@ -255,8 +266,8 @@ class CloserSegmenter(SamSegmenter):
         logits, scores = good_first(look.logits, look.scores, candidates, at_least)
         if not len(logits):
             return []
-        pixels, stability = geometry.window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
-        low = geometry.frame_logits(logits, look.window, frame, self.model.mask_size)
+        pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
+        low = frame_logits(logits, look.window, frame, self.model.mask_size)
         return masks_of(pixels, scores, low, stability)
 
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from napari_segany.core.masks import box_of
 from napari_segany.models.clip import VIEWS, squared
 from napari_segany.models.closer import SIDE, window_for
-from napari_segany.models.geometry import Frame, Window, image_tensor, window_image
+from napari_segany.models.geometry import Frame, image_tensor
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.tiny import TinySam
+from napari_segany.models.windows import Window, window_image
 from napari_segany.training.augment import MIN_PIXELS, relight
 from napari_segany.training.named import BACKGROUND, PARENTS, Named
 
