@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -287,17 +286,3 @@ def test_configurations_that_cannot_be_used(tmp_path):
         path.write_text(table)
         with pytest.raises(InputError, match=said):
             text.train_text(path, tmp_path, tmp_path / "out", torch.device("cpu"))
-
-
-def test_a_name_on_few_pictures_weighs_as_much_as_its_absence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sources count alike: of two, "a" is on all of one and on none of the other, "b" on a quarter of one."""
-    known = {"x-whole-0": ("a",), "x-whole-1": ("a", "b"), "y-whole-0": (), "y-whole-1": ()}
-
-    def view(path: Path) -> SimpleNamespace:
-        return SimpleNamespace(present=known[path.stem], undecided=("c",) if path.stem[0] == "x" else ())
-
-    monkeypatch.setattr(text_head, "load_view", view)
-    weights = text_head.presence_weights([Path(f"{name}.npz") for name in known], ["a", "b", "c"])
-    assert weights["a"] == pytest.approx((1, 1))
-    assert weights["b"] == pytest.approx((0.5 / 0.75, 0.5 / 0.25))
-    assert weights["c"] == pytest.approx((0.5, text_head.HEAVIEST), rel=1e-3)

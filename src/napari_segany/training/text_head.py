@@ -6,7 +6,6 @@ bridges the gap between the two kinds of vectors can be switched: noise, centrin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,6 @@ from napari_segany.training.text_views import View, load_view
 
 TEXT, BOTH, CLICK = 0, 1, 2
 """Kinds of prompts: a text, a text and a click, a click alone."""
-HEAVIEST = 6.0
-"""Most that a picture weighs on which a name is that is on few."""
 
 
 @dataclass(frozen=True)
@@ -158,25 +155,6 @@ class _Said:
     target: np.ndarray
 
 
-def presence_weights(paths: Sequence[Path], names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """For each name what a picture without it weighs, and one with it, so that both kinds weigh the same in all.
-
-    Sources count as often as they are drawn: equally. No picture weighs more than ``HEAVIEST``.
-    """
-    shares: dict[str, list[list[float]]] = {}
-    for path in paths:
-        view = load_view(path)
-        present = view.present
-        rows = shares.setdefault(path.stem.split("-")[0], [])
-        rows.append([math.nan if name in view.undecided else float(name in present) for name in names])
-    found = [np.ma.masked_invalid(rows).mean(axis=0).filled(math.nan) for rows in shares.values()]
-    share = np.clip(np.ma.masked_invalid(found).mean(axis=0).filled(0.5), 1e-6, 1 - 1e-6)
-    return {
-        name: (min(0.5 / (1 - p), HEAVIEST), min(0.5 / p, HEAVIEST))
-        for name, p in zip(names, share.tolist(), strict=True)
-    }
-
-
 class Speaker:
     """Says things of views, as somebody would who looks for something: text, text and click, click.
 
@@ -195,7 +173,6 @@ class Speaker:
     def __init__(self, paths: Sequence[Path], bank: Bank, config: HeadConfig, stride: float) -> None:
         self.bank, self.config, self.stride = bank, config, stride
         self.paths = {kind: [p for p in paths if f"-{kind}-" in p.stem] for kind in ("whole", "close")}
-        self._weights = presence_weights(self.paths["whole"], list(bank.texts))
 
     def batches(self, seed: int, step: int) -> Iterator[dict[str, Tensor]]:
         """Endless batches from a step on."""
@@ -223,7 +200,7 @@ class Speaker:
         names = list(self.bank.texts)
         cells = views[0].features["image_embed"].shape[-2:]
         factor = views[0].levels.shape[-1] // cells[1]
-        vectors, images, targets, there, weights = [], [], [], [], []
+        vectors, images, targets, there = [], [], [], []
         for path, view in zip(paths, views, strict=True):
             present = view.present
             for name in names:
@@ -236,14 +213,12 @@ class Speaker:
                 # Where not all is labelled, nobody knows whether something else is in the background.
                 unknown = name in view.undecided or (name == BACKGROUND and not view.complete)
                 there.append(-1 if unknown else int(name in present))
-                weights.append(0.0 if unknown else self._weights[name][name in present])
         shape = (len(views), len(names))
         return {
             "all_vector": torch.from_numpy(np.stack(vectors).astype(np.float32)).unflatten(0, shape),
             "all_image": torch.tensor(images).unflatten(0, shape),
             "all_target": torch.from_numpy(np.stack(targets).astype(np.float32)).unflatten(0, shape),
             "all_there": torch.tensor(there).unflatten(0, shape),
-            "all_weight": torch.tensor(weights).unflatten(0, shape),
         }
 
     def _of(self, k: int, path: Path, view: View, rng: np.random.Generator) -> Iterator[_Said]:
@@ -348,7 +323,7 @@ class HeadTask:
         log: dict[str, Tensor] = {}
         if "all_there" in batch:
             where, there = self._everywhere(head, features, batch, generator)
-            losses += [where, there]
+            losses += [where, 0.5 * there]
             log |= {"where": where.detach(), "there": there.detach()}
             if step < self.config.found_steps:
                 return {"loss": torch.stack(losses).sum(), **log}
@@ -420,11 +395,7 @@ class HeadTask:
     def _everywhere(
         self, head: TextPromptHead, features: dict[str, Tensor], batch: dict[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Losses of the relevance and of the presence of every name; what is there weighs as much as what is not.
-
-        For the relevance that is so within each picture. For the presence it is so for each name over all pictures:
-        else a name that is on few kinds of pictures is believed to be on any that are hard to tell from these.
-        """
+        """Losses of the relevance and of the presence of every name; what is there weighs as much as what is not."""
         image = features["image_embed"]
         valid = _valid(batch, image)
         where: list[Tensor] = []
@@ -435,9 +406,9 @@ class HeadTask:
             each = F.binary_cross_entropy_with_logits(relevance.float(), batch["all_target"][k], reduction="none")
             each = (each * valid[k]).flatten(1).sum(1) / valid[k].sum().clamp_min(1)
             truth = batch["all_there"][k]
-            where += [each[truth == state].mean() for state in (0, 1) if bool((truth == state).any())]
             sure = F.binary_cross_entropy_with_logits(presence.float(), truth.clamp_min(0).float(), reduction="none")
-            there.append((sure * batch["all_weight"][k]).mean())
+            for values, found in ((each, where), (sure, there)):
+                found += [values[truth == state].mean() for state in (0, 1) if bool((truth == state).any())]
         return torch.stack(where).mean(), torch.stack(there).mean()
 
 
