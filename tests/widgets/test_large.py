@@ -41,7 +41,10 @@ def test_what_is_kept_in_regions_is_in_one_file(large: Opened, tmp_path: Path) -
     widget = large.widget
     assert widget.binding is None
     assert "too large" in large.text
+    assert widget.layer_box._part.isVisible()
     enter(large, 100, 100)
+    assert widget.layer_box._part.isVisible()
+    assert str(tmp_path / "all.zarr") in large.text
     assert widget.binding.image.data.shape == (100, 100)
     large.hand.click(110, 120)
     large.wait_for_mask()
@@ -97,3 +100,13 @@ def test_whoever_comes_back_to_a_region_goes_on_in_its_labels(large: Opened) -> 
     widget.layer_box.image.value = large.viewer.add_image(np.zeros((30, 30), np.uint8))
     widget.layer_box.image.value = region_now.image
     assert widget.binding.labels is region_now.labels
+
+
+def test_a_button_offers_the_part_that_is_shown_of_large_images_alone(large: Opened) -> None:
+    button, widget = large.widget.layer_box._part, large.widget
+    button.click()
+    large.hand.qtbot.waitUntil(lambda: widget.large.region is not None and widget.binding is not None, timeout=20_000)
+    assert button.isVisible()
+    large.hand.qtbot.wait(200)
+    widget.layer_box.image.value = large.viewer.add_image(np.zeros((30, 30), np.uint8))
+    assert not button.isVisible()

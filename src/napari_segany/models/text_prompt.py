@@ -10,6 +10,8 @@ KEY_DIM = 64
 """Width in which texts and places of a picture are compared."""
 CERTAIN = 8.0
 """Logits of a rough mask, at most."""
+SCENE_SHARE = 0.5
+"""What the kind of picture has to say of the presence, beside what is seen. From 0.1 to 1 little changes."""
 
 
 class TextPromptHead(nn.Module):
@@ -32,6 +34,8 @@ class TextPromptHead(nn.Module):
 
     text_mean: Tensor
     image_mean: Tensor
+    scene_mean: Tensor
+    scene_scale: Tensor
 
     def __init__(self, vector_dim: int, embed_dim: int, tokens: int = 2, width: int = 256) -> None:
         super().__init__()
@@ -52,17 +56,32 @@ class TextPromptHead(nn.Module):
         )
         self.level = nn.Linear(width, 1)
         self.seen = nn.Sequential(nn.Linear(5 * KEY_DIM + 2, 96), nn.GELU(), nn.Linear(96, 1))
+        self.register_buffer("scene_mean", torch.zeros(2 * embed_dim))
+        self.register_buffer("scene_scale", torch.ones(2 * embed_dim))
+        self.scene = nn.Sequential(nn.Dropout(0.5), nn.Linear(2 * embed_dim, KEY_DIM), nn.GELU(), nn.Dropout(0.5))
+        self.scene_query = nn.Linear(width, KEY_DIM + 1)
 
     def centred(self, vectors: Tensor, *, image: bool = False) -> Tensor:
         """Vectors (B, d) of texts, or of image crops, without the mean of their kind, of length 1."""
         return F.normalize(vectors - (self.image_mean if image else self.text_mean), dim=-1)
 
-    def _inner(self, vectors: Tensor) -> Tensor:
+    def inner(self, vectors: Tensor) -> Tensor:
+        """Centred vectors (..., d) as everything here takes them, (..., width)."""
         return F.gelu(self.hidden(self.norm(vectors)))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Centred vectors (B, d) -> prompt tokens (B, T, C)."""
-        return self.out(self._inner(vectors)).unflatten(1, (self.tokens, -1)) + self.kind
+        return self.out(self.inner(vectors)).unflatten(1, (self.tokens, -1)) + self.kind
+
+    def moments(self, image_embed: Tensor, valid: Tensor) -> Tensor:
+        """What kind of picture (B, C, h, w) is, (B, 2 C): mean and deviation of its embedding where it is picture."""
+        return _moments(image_embed, valid)
+
+    def suits(self, inner: Tensor, moments: Tensor) -> Tensor:
+        """Logits (...) of whether names, (..., width), are on kinds of pictures, (..., 2 C)."""
+        scene = self.scene((moments - self.scene_mean) / self.scene_scale)
+        query = self.scene_query(inner)
+        return (query[..., :-1] * scene).sum(-1) + query[..., -1]
 
     def found(self, vectors: Tensor, image_embed: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Where in a picture a text is, and whether it is there.
@@ -83,7 +102,7 @@ class TextPromptHead(nn.Module):
         presence : Tensor
             (B,) logits.
         """
-        inner = self._inner(vectors)
+        inner = self.inner(vectors)
         query, keys = F.normalize(self.query(inner), dim=-1), self.key(image_embed)
         scale = KEY_DIM**0.5
         relevance = torch.einsum("bk,bkhw->bhw", query, keys.expand(len(query), -1, -1, -1)) * scale / 2
@@ -98,6 +117,12 @@ class TextPromptHead(nn.Module):
         kind = _moments(keys, valid[: len(keys)]).expand(len(query), -1)
         evidence = torch.cat([query, there * query, there, kind, mean[:, None], most[:, None]], dim=1)
         return relevance, self.seen(evidence)[:, 0]
+
+    def found_in_scene(self, vectors: Tensor, image_embed: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as :meth:`found`, the presence in the light of what kind of picture it is."""
+        relevance, presence = self.found(vectors, image_embed, valid)
+        suits = self.suits(self.inner(vectors), self.moments(image_embed, valid))
+        return relevance, presence + SCENE_SHARE * suits
 
 
 def _moments(keys: Tensor, valid: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ class Texts:
         """
         valid = _valid(image_embed, cells)
         names = [phrase, *(Phrase(name) for name in phrase.avoided)]
-        relevance, presence = self.head.found(self.vectors(names), image_embed, valid)
+        relevance, presence = self.head.found_in_scene(self.vectors(names), image_embed, valid)
         likely = relevance.sigmoid() * valid
         if len(names) > 1:
             likely[0] *= (likely[0] >= likely[1:].amax(0)).float()

@@ -21,6 +21,7 @@ from napari_segany.models.weights import load_state
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.named import load_named
 from napari_segany.training.sam import build, export
+from napari_segany.training.scenes import learn_scenes
 from napari_segany.training.text_head import Bank, HeadConfig, HeadTask, Speaker, make_bank
 from napari_segany.training.text_views import make_views
 from napari_segany.training.towers import TINY, TowersConfig, TowersTask, batches, stored_crops
@@ -136,6 +137,9 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     loop.resume()
     speaker = Speaker(paths, bank, config, sam.image_size / sam.mask_size[0])
     loop.run(lambda step: speaker.batches(seed, step))
+    head = loop.average.get_submodule("head")
+    if isinstance(head, TextPromptHead):
+        learn_scenes(head, speaker.paths["whole"], bank, seed, config.text_share)
     about = {
         "vector_dim": len(bank.means[0]),
         "embed_dim": sam.prompt_encoder.embed_dim,

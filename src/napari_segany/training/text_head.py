@@ -413,8 +413,11 @@ class HeadTask:
 
 
 def _valid(batch: dict[str, Tensor], image: Tensor) -> Tensor:
-    """Which cells of embeddings (V, C, h, w) are picture: (V, h, w) bool."""
-    step = batch["target"].shape[-1] / image.shape[-1]
-    cells = torch.ceil(batch["cells"] / step)
+    return valid_cells(batch["cells"], batch["target"].shape[-1] / image.shape[-1], image)
+
+
+def valid_cells(cells: Tensor, step: float, image: Tensor) -> Tensor:
+    """Which cells of embeddings (V, C, h, w) are picture, (V, h, w) bool; of pictures of (V, 2) pixels."""
+    cells = torch.ceil(cells / step).to(image.device)
     rows, columns = (torch.arange(n, device=cells.device) for n in image.shape[-2:])
     return (rows < cells[:, :1])[:, :, None] & (columns < cells[:, 1:])[:, None]

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_segany.core.errors import InputError
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_array, image_shape
-from napari_segany.layers.region import cut_out, labels_of_region, overview, region_shown
+from napari_segany.layers.region import cut_out, is_too_large, labels_of_region, overview, region_shown
 from napari_segany.run.beside import LabelsBeside, place_beside
 from napari_segany.run.ome_zarr import Layout
 from napari_segany.session.content import content_of
@@ -74,6 +74,11 @@ class LargeImages(QObject):
             if region is not None and binding.image is region.image and region.labels in self._viewer.layers:
                 binding.set_labels(region.labels)
                 binding.session.begin_at(max(binding.session.label, region.file.highest + 1))
+
+    def concerns(self, image: Image | None) -> bool:
+        """Whether an image is worked on in regions, or is a region of one."""
+        of_region = self.region is not None and image is self.region.image
+        return image is not None and (of_region or is_too_large(image))
 
     def open(self, image: Image) -> None:
         """Read the labels around the middle of what is shown, and make layers for that region."""

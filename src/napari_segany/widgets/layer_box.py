@@ -8,7 +8,8 @@ from weakref import WeakMethod
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels, Layer, Points, Shapes
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QWidget
 
 from napari_segany.layers.binding import Binding
 
@@ -38,7 +39,11 @@ class LayerBox(QWidget):
     ----------
     image, labels, points, shapes : magicgui.widgets.ComboBox
         The choosers; their value is the layer, or None.
+    part_wanted : Signal
+        Emitted when the part of a large image that is shown is to be worked on.
     """
+
+    part_wanted = Signal()
 
     def __init__(self, layers: Layers, model: QWidget) -> None:
         super().__init__()
@@ -55,11 +60,20 @@ class LayerBox(QWidget):
             form.addRow(name, chooser.native)
             choosers.append(chooser)
         self.image, self.labels, self.points, self.shapes = choosers
+        self._part = QPushButton("Work on the part that is shown  (Shift+W)")
+        self._part.setToolTip("This image is too large to be painted all at once; its labels are kept in one file")
+        self._part.clicked.connect(self.part_wanted)
+        self._part.hide()
+        form.addRow(self._part)
 
     def refresh(self) -> None:
         """Offer the layers that are there now."""
         for chooser in (self.image, self.labels, self.points, self.shapes):
             chooser.reset_choices()
+
+    def offer_part(self, *, large: bool) -> None:
+        """Offer to work on a part of the image, where it is a large one."""
+        self._part.setVisible(large)
 
     def show_used(self, binding: Binding | None) -> None:
         """Say which layers are in use."""

@@ -51,7 +51,7 @@ from napari_segany.widgets.status_box import StatusBox
 from napari_segany.widgets.tracks import TrackLayers
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
-LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press Shift+W."
+LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press the button above."
 READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
 
 
@@ -136,6 +136,7 @@ class SeganyWidget(QWidget):
         self.layer_box.labels.changed.connect(self._set_labels)
         self.layer_box.points.changed.connect(self._set_points)
         self.layer_box.shapes.changed.connect(self._set_shapes)
+        self.layer_box.part_wanted.connect(self.work_here)
         self.viewer.layers.events.inserted.connect(self._refresh_choices)
         self.viewer.layers.events.removed.connect(self._refresh_choices)
         self.viewer.layers.events.renamed.connect(self._refresh_choices)
@@ -200,6 +201,7 @@ class SeganyWidget(QWidget):
             if self.binding.image is image:
                 return
             self._release()
+        self.layer_box.offer_part(large=self.large.concerns(image))
         if image is None:
             self.status_box.say(WELCOME)
             return
@@ -437,8 +439,7 @@ class SeganyWidget(QWidget):
     def work_here(self) -> None:
         """Work on the part of a large image that is shown; its labels are kept beside the image."""
         image = self.layer_box.image.value
-        of_region = self.large.region is not None and image is self.large.region.image
-        if image is None or not (of_region or is_too_large(image)):
+        if not self.large.concerns(image):
             self.status_box.warn("this image is small enough to be worked on as it is")
             return
         self.status_box.say("Reading the labels of this region …")
@@ -450,7 +451,7 @@ class SeganyWidget(QWidget):
         self.layer_box.image.value = region.image
         self._show_layers()
         self.prompt_box.take("Points")
-        self.status_box.say(f"All labels are kept in {region.file.path.name}. Shift+W moves on to what is shown.")
+        self.status_box.say(f"All labels are kept in {region.file.path}. Shift+W moves on to what is shown.")
 
     def follow(self) -> None:
         """Follow the objects of this slice to the other slices."""
