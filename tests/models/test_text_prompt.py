@@ -30,6 +30,8 @@ def test_every_weight_learns(head):
     relevance, presence = head.found(vectors, torch.randn(1, 16, 8, 8), VALID)
     (head(vectors).square().sum() + relevance.square().sum() + presence.sum()).backward()
     for name, weight in head.named_parameters():
+        if name.startswith("scene"):
+            continue  # learned apart, see training/scenes.py
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from napari_segany.core.synthetic import synthetic_image
 from napari_segany.core.words import TERMS, Vocabulary
 from napari_segany.models.clip import Clip, build_towers, load_clip, short_tokenizer
 from napari_segany.models.loading import load_model
+from napari_segany.models.text_prompt import TextPromptHead
 from napari_segany.models.texts import load_texts
 from napari_segany.models.tiny import TinySam
-from napari_segany.training import text, text_head, text_views, towers
+from napari_segany.training import scenes, text, text_views, towers
 from napari_segany.training.named import ATTRIBUTE_NAMES, BACKGROUND, NAMES, Named, load_named, packed
 from napari_segany.training.text_head import BOTH, CLICK, TEXT, Bank, HeadConfig, HeadTask, Speaker, make_bank
 
@@ -271,7 +273,7 @@ class TestHead:
 
     def test_vectors_are_computed_once(self, clip, views, bank, monkeypatch):
         monkeypatch.setattr(clip, "image_vectors", lambda *_, **__: pytest.fail("they were there"))
-        again = text_head.make_bank(clip, views, views[0].parent / "vectors.npz")
+        again = make_bank(clip, views, views[0].parent / "vectors.npz")
         assert again.images.keys() == bank.images.keys()
 
 
@@ -286,3 +288,37 @@ def test_configurations_that_cannot_be_used(tmp_path):
         path.write_text(table)
         with pytest.raises(InputError, match=said):
             text.train_text(path, tmp_path, tmp_path / "out", torch.device("cpu"))
+
+
+def test_what_kind_of_picture_it_is_tells_which_names_are_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sources whose embeddings lie apart, a name on each; "both" is undecided on the second."""
+    rng = np.random.default_rng(0)
+    names = {"x": ("left", "both"), "y": ("right",)}
+
+    def view(path: Path) -> SimpleNamespace:
+        source = path.stem[0]
+        embed = rng.normal(1.0 if source == "x" else -1.0, 1, (16, 8, 8)).astype(np.float16)
+        undecided = ("both",) if source == "y" else ()
+        return SimpleNamespace(
+            features={"image_embed": embed},
+            levels=np.zeros((1, 32, 32)),
+            cells=(32, 20),
+            present=names[source],
+            undecided=undecided,
+        )
+
+    monkeypatch.setattr(scenes, "load_view", view)
+    vectors = {name: rng.normal(size=(3, 12)).astype(np.float32) for name in ("left", "right", "both", BACKGROUND)}
+    head = TextPromptHead(12, 16).eval()
+    valid, image = torch.ones(1, 8, 8, dtype=torch.bool), torch.ones(1, 16, 8, 8)
+    texts = head.centred(torch.from_numpy(np.stack([vectors["left"][0], vectors["right"][0]])))
+    before = head.found(texts, image, valid)
+    torch.testing.assert_close(head.found_in_scene(texts, image, valid), before)
+    paths = [Path(f"{source}-whole-{k}.npz") for source in "xy" for k in range(8)]
+    scenes.learn_scenes(head, paths, Bank({}, {}, vectors), 3, 0.5)
+    for now, then in zip(head.found(texts, image, valid), before, strict=True):
+        torch.testing.assert_close(now, then)
+    kinds = [torch.from_numpy(view(Path(f"{source}.npz")).features["image_embed"]).float()[None] for source in "xy"]
+    told = [head.found_in_scene(texts, one, valid)[1] - head.found(texts, one, valid)[1] for one in kinds]
+    assert told[0][0] > 1 > -1 > told[0][1]
+    assert told[1][1] > 1 > -1 > told[1][0]

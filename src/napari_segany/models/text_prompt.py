@@ -60,6 +60,9 @@ class TextPromptHead(nn.Module):
         self.register_buffer("scene_scale", torch.ones(2 * embed_dim))
         self.scene = nn.Sequential(nn.Dropout(0.5), nn.Linear(2 * embed_dim, KEY_DIM), nn.GELU(), nn.Dropout(0.5))
         self.scene_query = nn.Linear(width, KEY_DIM + 1)
+        # until it has learned something, the kind of picture says nothing
+        for parameter in self.scene_query.parameters():
+            nn.init.zeros_(parameter)
 
     def centred(self, vectors: Tensor, *, image: bool = False) -> Tensor:
         """Vectors (B, d) of texts, or of image crops, without the mean of their kind, of length 1."""
