@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.errors import ModelError
 from napari_segany.core.everything import Filters
 from napari_segany.core.link import linked
 from napari_segany.core.prompts import Point, Prompt
@@ -27,23 +27,21 @@ class Drifting(FakeSegmenter):
         return [Prompt((place,)) for place in places]
 
 
-def through(
-    segmenter: FakeSegmenter, ask: Ask, labels: range = range(1, 100), taken: np.ndarray | None = None
-) -> list[FoundPlane]:
+def through(segmenter: FakeSegmenter, ask: Ask, taken: np.ndarray | None = None) -> list[FoundPlane]:
     full = np.zeros((DEPTH, *SHAPE), bool) if taken is None else taken
     planes = [np.full((*SHAPE, 3), z, np.uint8) for z in range(DEPTH)]
     asked = (Plane(z, plane, segmenter.embed(plane), full[z]) for z, plane in enumerate(planes))
-    return list(found_through(segmenter, asked, ask, labels))
+    return list(found_through(segmenter, asked, ask))
 
 
 def test_what_overlaps_from_slice_to_slice_has_one_label() -> None:
-    found = through(Drifting(radius=8), Ask(), range(7, 100))
+    found = through(Drifting(radius=8), Ask())
     assert [one.number for one in found] == list(range(DEPTH))
-    assert [sorted(one.verdicts) for one in found] == [[7]] * 3 + [[7, 8]] * 3
+    assert [sorted(one.verdicts) for one in found] == [[1]] * 3 + [[1, 2]] * 3
     for z, one in enumerate(found):
-        assert one.labels[20 + z, 20] == 7
-        assert one.labels[40, 60] == (8 if z >= 3 else 0)
-        assert one.verdicts[7].confidence == pytest.approx(0.9)
+        assert one.labels[20 + z, 20] == 1
+        assert one.labels[40, 60] == (2 if z >= 3 else 0)
+        assert one.verdicts[1].confidence == pytest.approx(0.9)
     # as if all had been linked at once
     at_once = linked([one.labels for one in found])
     np.testing.assert_array_equal(at_once > 0, np.stack([one.labels for one in found]) > 0)
@@ -60,10 +58,8 @@ def test_what_belongs_to_somebody_is_left_out() -> None:
     assert found[4].labels[42, 60] == 2
 
 
-def test_filters_are_kept_to_and_labels_may_run_out() -> None:
+def test_filters_are_kept_to() -> None:
     assert not any(one.labels.any() for one in through(Drifting(radius=8), Ask(filters=Filters(score=0.95))))
-    with pytest.raises(InputError, match="no label left"):
-        through(Drifting(radius=8), Ask(), range(1, 2))
 
 
 def test_a_text_needs_a_model_that_takes_one() -> None:

@@ -180,3 +180,41 @@ def test_tracks_are_shown_and_renewed(seen: Opened) -> None:
 def test_tracks_of_nothing_are_refused(seen: Opened) -> None:
     seen.widget.stack_box._tracks.click()
     assert "there are none" in seen.text
+
+
+def test_what_is_kept_meanwhile_has_a_label_of_its_own(seen: Opened) -> None:
+    widget = seen.widget
+    widget.stack_box._objects.setCurrentIndex(2)
+    widget.follow()
+    seen.hand.qtbot.waitUntil(lambda: widget.binding.labels is not None and widget.binding.labels.data[0].any())
+    view = widget.binding.view()
+    widget.binding.keeping.keep_all(view, np.pad(np.ones((3, 3), int), ((0, 57), (0, 77))))
+    widget.stack_box._objects.setCurrentIndex(1)
+    seen.hand.qtbot.waitUntil(lambda: "Found" in widget.stack_box.text, timeout=30_000)
+    labels = widget.binding.labels.data
+    own = labels[4, 1, 1]
+    assert (labels == own).sum() == 9
+    assert len(np.unique(labels[labels > 0])) == 3
+
+
+def test_without_a_label_left_it_stops_and_says_so(seen: Opened) -> None:
+    widget = seen.widget
+    labels = seen.viewer.add_labels(np.zeros((9, 60, 80), np.uint8))
+    widget.layer_box.labels.value = labels
+    labels.data[8, 0, 0] = 254
+    widget.stack_box._objects.setCurrentIndex(2)
+    widget.follow()
+    seen.hand.qtbot.waitUntil(lambda: "no label left" in seen.text, timeout=30_000)
+    assert set(np.unique(labels.data)) == {0, 254}
+
+
+def test_an_object_that_is_being_changed_meanwhile_keeps_its_label(seen: Opened) -> None:
+    keep(seen, (24, 24))
+    widget = seen.widget
+    widget.binding.reopen((4, 24, 24))
+    assert widget.session.label == 1
+    find(seen)
+    assert widget.session.label == 1, "it is still being changed"
+    labels = widget.binding.labels.data
+    assert extent(seen, 1) == [4]
+    assert len(np.unique(labels[labels > 0])) == 3

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Candidate, Filters, everything, filters_of, kept, painted
 from napari_segany.core.link import Linker, Node, relabelled
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
@@ -79,7 +78,7 @@ class FoundPlane:
     names: Mapping[int, str]
 
 
-def found_through(segmenter: Segmenter, planes: Iterable[Plane], ask: Ask, labels: range) -> Iterator[FoundPlane]:
+def found_through(segmenter: Segmenter, planes: Iterable[Plane], ask: Ask) -> Iterator[FoundPlane]:
     """Find objects slice by slice, and link them as they come.
 
     Parameters
@@ -90,18 +89,16 @@ def found_through(segmenter: Segmenter, planes: Iterable[Plane], ask: Ask, label
         In the order in which they are neighbours; each is asked for when the one before is done.
     ask : Ask
         What is looked for.
-    labels : range
-        Labels to give, the first one first.
 
     Yields
     ------
     FoundPlane
-        Plane by plane; ceasing to iterate cancels the rest.
+        Plane by plane, with labels from 1 in the order in which objects appear; ceasing to iterate cancels the rest.
 
     Raises
     ------
     InputError
-        The text cannot be read, or there are more objects than `labels`.
+        The text cannot be read.
     ModelError
         A text is asked for, and the model takes none.
     """
@@ -111,9 +108,7 @@ def found_through(segmenter: Segmenter, planes: Iterable[Plane], ask: Ask, label
         linker.add(found)
         began = linker.latest()
         for node in began.values():
-            if node not in known and len(known) == len(labels):
-                raise InputError("the Labels layer has no label left for more objects; make a new layer")
-            known.setdefault(node, labels[min(len(known), len(labels) - 1)])
+            known.setdefault(node, len(known) + 1)
         name_of = {here: known[node] for here, node in began.items()}
         yield FoundPlane(
             plane.number,

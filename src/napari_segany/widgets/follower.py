@@ -10,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_segany.core.errors import InputError, SeganyError
+from napari_segany.core.link import relabelled
 from napari_segany.core.planes import Stack
 from napari_segany.core.propagate import Known, propagate
 from napari_segany.core.views import View
@@ -30,13 +31,32 @@ DOUBT = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Walk:
-    """What is done: planes by their number in the stack, what finds objects on them, and the labels that it gave."""
+    """What is done.
 
-    stack: Stack
+    Parameters
+    ----------
+    views : dict of int to View
+        Planes, by their number in the stack.
+    find : callable
+        Finds objects on them, in the worker.
+    labels : dict of int to int
+        The label of each object, by the number that `find` knows it by.
+    names : dict of int to str
+        What objects are called, by their labels.
+    first : int
+        The first label to give, where objects are found anew and have labels when they come; else 0.
+    """
+
     views: dict[int, View]
     find: Callable[[], Iterator[FoundPlane]]
-    labels: set[int]
+    labels: dict[int, int]
     names: dict[int, str]
+    first: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether objects are found anew."""
+        return self.first > 0
 
 
 class Follower(QObject):
@@ -135,7 +155,8 @@ class Follower(QObject):
                 known[number] = {label: plane == label for label in here}
         stack = binding.stack(view)[0]
         find = partial(_followed, self._answers, stack, known, list(numbers))
-        return _Walk(stack, numbers, find, {label for masks in known.values() for label in masks}, {}), anew
+        followed = {label: label for masks in known.values() for label in masks}
+        return _Walk(numbers, find, followed, {}), anew
 
     def _views(self, binding: Binding, view: View) -> list[View]:
         """The planes to go through."""
@@ -151,17 +172,12 @@ class Follower(QObject):
         labels = binding.output.ensure()
         numbers = {binding.stack(one)[1]: one for one in self._views(binding, view)}
         stack = binding.stack(view)[0]
-        first = free_label(labels, None, binding.session.label)
-        given = range(first, np.iinfo(labels.data.dtype).max + 1)
-        find = partial(
-            _found,
-            self._answers,
-            stack,
-            list(numbers),
-            (self._ask(self._box.words), given),
-            lambda number: numbers[number].read(labels.data) > 0,
-        )
-        return _Walk(stack, numbers, find, set(), {}), []
+
+        def taken(number: int) -> np.ndarray:
+            return numbers[number].read(labels.data) > 0
+
+        find = partial(_found, self._answers, stack, list(numbers), self._ask(self._box.words), taken)
+        return _Walk(numbers, find, {}, {}, free_label(labels, None, binding.session.label)), []
 
     def _go(self, walk: _Walk) -> None:
         """Runs in the worker."""
@@ -172,29 +188,48 @@ class Follower(QObject):
 
     def _paint(self, walk: _Walk, found: FoundPlane) -> None:
         """Paint what was found on a slice, beside all that is there; late news of what was cancelled are dropped."""
-        cancelled = self._job is None or self._job.cancelled
-        if cancelled or self._binding is None or walk is not self._walk:
+        job = self._job
+        if job is None or job.cancelled or self._binding is None or walk is not self._walk:
             return
-        view = walk.views[found.number]
-        self._binding.keeping.add(view, found.labels)
-        if self._binding.labels is not None:
-            self.followed.note(self._binding.labels, view, found.verdicts)
-        walk.labels.update(found.verdicts)
-        walk.names.update(found.names)
+        view, binding = walk.views[found.number], self._binding
+        if walk.fresh:
+            try:
+                self._give_labels(binding, walk, [number for number in found.verdicts if number not in walk.labels])
+            except SeganyError as error:
+                self._jobs.cancel(job)
+                self.stop()
+                self.failed.emit(error)
+                return
+        binding.keeping.add(view, relabelled(found.labels, walk.labels))
+        if binding.labels is not None:
+            verdicts = {walk.labels[number]: verdict for number, verdict in found.verdicts.items()}
+            self.followed.note(binding.labels, view, verdicts)
+        walk.names.update({walk.labels[number]: name for number, name in found.names.items()})
+
+    def _give_labels(self, binding: Binding, walk: _Walk, numbers: list[int]) -> None:
+        """Labels for new objects: those that are next, as somebody may have kept others meanwhile."""
+        changing = binding.keeping.opened is not None
+        first = max(walk.labels.values(), default=walk.first - 1) + 1
+        # while an object is being changed, the session's label is that object's
+        first = first if changing else max(first, binding.session.label)
+        if numbers and first + len(numbers) - 1 > np.iinfo(binding.output.ensure().data.dtype).max:
+            raise InputError("the Labels layer has no label left for more objects; make a new layer")
+        walk.labels.update(zip(numbers, range(first, first + len(numbers)), strict=True))
+        if not changing:
+            binding.session.begin_at(first + len(numbers))
 
     def _end(self) -> None:
         if self._walk is None or self._binding is None or self._binding.labels is None:
             return
-        if self._box.everything and self._walk.labels:
-            self._binding.session.begin_at(max(self._walk.labels) + 1)
-            for label in sorted(self._walk.labels):
-                self.found.emit(label, self._walk.names.get(label, ""))
-        for label in sorted(self._walk.labels):
+        labels = sorted(self._walk.labels.values())
+        for label in labels if self._walk.fresh else ():
+            self.found.emit(label, self._walk.names.get(label, ""))
+        for label in labels:
             self.remarked.emit(label, self.followed.remark(label, DOUBT), self.followed.confidence(label))
         doubtful = len(self.followed.doubtful(DOUBT))
         self._binding.labels.metadata[CONFIDENCE] = self.followed.table()
         what = f"{doubtful} places to look at, the worst first: Shift+N." if doubtful else "Nothing in it is doubtful."
-        done = f"Found {len(self._walk.labels)} objects." if self._box.everything else "Followed."
+        done = f"Found {len(labels)} objects." if self._walk.fresh else "Followed."
         self._box.show_state(f"{done} {what}", doubtful=doubtful, followed=True)
         self.said.emit(f"{done} {what}")
 
@@ -248,7 +283,7 @@ def _found(
     answers: Answers,
     stack: Stack,
     numbers: list[int],
-    wanted: tuple[Ask, range],
+    ask: Ask,
     taken: Callable[[int], np.ndarray],
 ) -> Iterator[FoundPlane]:
     """Runs in the worker: all objects of all planes."""
@@ -257,4 +292,4 @@ def _found(
         for number in numbers:
             yield Plane(number, stack.plane(number), answers.embed(stack, number), taken(number))
 
-    return found_through(answers.segmenter, planes(), *wanted)
+    return found_through(answers.segmenter, planes(), ask)
