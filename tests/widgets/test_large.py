@@ -44,7 +44,7 @@ def test_what_is_kept_in_regions_is_in_one_file(large: Opened, tmp_path: Path) -
     assert widget.layer_box._part.isVisible()
     enter(large, 100, 100)
     assert widget.layer_box._part.isVisible()
-    assert str(tmp_path / "all.zarr") in large.text
+    assert str(tmp_path / "all.zarr") in widget.layer_box._part.toolTip()
     assert widget.binding.image.data.shape == (100, 100)
     large.hand.click(110, 120)
     large.wait_for_mask()

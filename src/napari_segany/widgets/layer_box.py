@@ -61,7 +61,6 @@ class LayerBox(QWidget):
             choosers.append(chooser)
         self.image, self.labels, self.points, self.shapes = choosers
         self._part = QPushButton("Work on the part that is shown  (Shift+W)")
-        self._part.setToolTip("This image is too large to be painted all at once; its labels are kept in one file")
         self._part.clicked.connect(self.part_wanted)
         self._part.hide()
         form.addRow(self._part)
@@ -71,9 +70,11 @@ class LayerBox(QWidget):
         for chooser in (self.image, self.labels, self.points, self.shapes):
             chooser.reset_choices()
 
-    def offer_part(self, *, large: bool) -> None:
-        """Offer to work on a part of the image, where it is a large one."""
+    def offer_part(self, *, large: bool, kept: str = "") -> None:
+        """Offer to work on a part of the image, where it is a large one, and tell where all its labels are kept."""
         self._part.setVisible(large)
+        where = kept or "one file"
+        self._part.setToolTip(f"This image is too large to be painted all at once; its labels are kept in {where}")
 
     def show_used(self, binding: Binding | None) -> None:
         """Say which layers are in use."""

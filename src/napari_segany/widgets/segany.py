@@ -449,6 +449,7 @@ class SeganyWidget(QWidget):
         """Work on a region from here on."""
         self.layer_box.refresh()
         self.layer_box.image.value = region.image
+        self.layer_box.offer_part(large=True, kept=str(region.file.path))
         self._show_layers()
         self.prompt_box.take("Points")
         self.status_box.say(f"All labels are kept in {region.file.path}. Shift+W moves on to what is shown.")
