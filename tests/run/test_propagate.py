@@ -15,7 +15,8 @@ from napari_segany.models import loading
 from napari_segany.run import propagate as module
 from napari_segany.run.export import export_labels
 from napari_segany.run.labels import read_labels
-from napari_segany.run.propagate import propagate_file
+from napari_segany.run.ome_zarr import Layout, create_labels
+from napari_segany.run.propagate import confidence_place, propagate_file
 from napari_segany.run.scratch import scratch
 from napari_segany.run.segment import SegmentJob
 from tests.fakes import FakeSegmenter, KnowingSegmenter
@@ -193,3 +194,10 @@ def test_a_table_of_confidence_is_not_replaced_unasked(
     assert not stack.with_name("labels.tif").exists()
     assert stack.with_name("labels_confidence.csv").read_text() == "mine"
     assert cli.main([*words, "--overwrite"]) == 0
+
+
+def test_the_table_of_confidence_lies_beside_the_labels_or_their_image(tmp_path: Path) -> None:
+    create_labels(tmp_path / "image.zarr", Layout((2, 8, 8), np.dtype(np.uint16), "zyx", (1.0,) * 3), version="0.4")
+    assert confidence_place(tmp_path / "image.zarr" / "labels" / "a") == tmp_path / "a_confidence.csv"
+    # a folder that is only called so
+    assert confidence_place(tmp_path / "labels" / "b.zarr") == tmp_path / "labels" / "b_confidence.csv"

@@ -117,11 +117,6 @@ class Followed:
             self._visited.add(found)
         return found
 
-    def confidence(self, label: int) -> float:
-        """Expected IoU of an object on the slice where it is least sure; NaN where nothing was found of it."""
-        own = (verdict for (one, _), verdict in self.verdicts.items() if one == label)
-        return min((verdict.confidence for verdict in own if LOST not in verdict.flags), default=math.nan)
-
     def table(self) -> Any:
         """A DataFrame, a row for each object and slice: label, position before y and x, confidence and flags."""
         # where objects are kept, napari has imported it; the dock widget opens without
@@ -134,13 +129,24 @@ class Followed:
         ]
         return pd.DataFrame(sorted(rows), columns=columns)
 
-    def remark(self, label: int, below: float) -> str:
-        """What is to be said of an object in the table; empty for nothing."""
-        own = [(view, verdict) for (one, view), verdict in self.verdicts.items() if one == label]
-        unsure = sum(_doubted(verdict, below) for _, verdict in own)
-        flags = sorted({flag for _, verdict in own for flag in verdict.flags if flag != LOST})
-        said = [f"unsure on {unsure} slices"] if unsure else []
-        return ", ".join([*said, *flags])
+    def remarks(self, below: float) -> dict[int, tuple[str, float]]:
+        """What is to be said of each object in the table, and its expected IoU on the slice where it is least sure.
+
+        The text is empty for nothing, the number NaN where nothing was found. All objects in one pass, as there may be
+        thousands.
+        """
+        own: dict[int, list[Verdict]] = {}
+        for (label, _), verdict in self.verdicts.items():
+            own.setdefault(label, []).append(verdict)
+        return {label: _remark(verdicts, below) for label, verdicts in own.items()}
+
+
+def _remark(verdicts: Sequence[Verdict], below: float) -> tuple[str, float]:
+    unsure = sum(_doubted(verdict, below) for verdict in verdicts)
+    flags = sorted({flag for verdict in verdicts for flag in verdict.flags if flag != LOST})
+    said = [f"unsure on {unsure} slices"] if unsure else []
+    sure = min((verdict.confidence for verdict in verdicts if LOST not in verdict.flags), default=math.nan)
+    return ", ".join([*said, *flags]), sure
 
 
 def _doubted(verdict: Verdict, below: float) -> bool:

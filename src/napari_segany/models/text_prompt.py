@@ -11,7 +11,7 @@ KEY_DIM = 64
 CERTAIN = 8.0
 """Logits of a rough mask, at most."""
 SCENE_SHARE = 0.5
-"""What the kind of picture has to say of the presence, beside what is seen. From 0.1 to 1 little changes."""
+"""What the kind of picture has to say of the presence, beside what is seen; chosen with a look at dev/."""
 
 
 class TextPromptHead(nn.Module):

@@ -58,9 +58,9 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
         When the kind of file is unknown, its folder does not exist, or it exists and `overwrite` is False.
     """
     path = Path(path)
-    if path.suffix.lower() not in (*TIFF, *ZARR) and not _owner(path):
+    if path.suffix.lower() not in (*TIFF, *ZARR) and not owner_of(path):
         raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")
-    if not _owner(path) or path.exists():
+    if not owner_of(path) or path.exists():
         check_place(path, overwrite=overwrite)
     if path.is_dir() and not ome_zarr.is_zarr(path):
         raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
@@ -181,7 +181,7 @@ def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[ome_zarr.LabelF
     InputError
         When the system does not let it be written.
     """
-    owner = _owner(path)
+    owner = owner_of(path)
     if owner:
         path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary:
@@ -261,10 +261,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def is_zarr_place(path: Path) -> bool:
     """Whether what is written to a path becomes an OME-Zarr: by its name, or as one of the labels of an image."""
-    return path.suffix.lower() in ZARR or _owner(path) is not None
+    return path.suffix.lower() in ZARR or owner_of(path) is not None
 
 
-def _owner(path: Path) -> Path | None:
+def owner_of(path: Path) -> Path | None:
     """The OME-Zarr image that a path of the form IMAGE/labels/NAME belongs to."""
     image = path.parent.parent
     return image if path.parent.name == "labels" and ome_zarr.is_zarr(image) else None

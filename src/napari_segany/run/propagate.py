@@ -20,7 +20,7 @@ from napari_segany.core.verdicts import Gates, Verdict
 from napari_segany.run.canvas import canvas
 from napari_segany.run.clicks import PlacedPrompt
 from napari_segany.run.images import FilePlanes
-from napari_segany.run.labels import check_place, is_zarr_place, replacing
+from napari_segany.run.labels import check_place, owner_of, replacing
 from napari_segany.run.segment import SegmentJob, SegmentReport, answers_of, prepared, sheet_of
 
 Embed = Callable[[int], ImageEmbedding]
@@ -118,8 +118,7 @@ def propagate_file(
 
 def confidence_place(labels: Path) -> Path:
     """Where it is written how sure the objects of a label file are; not in OME-Zarr images, which hold no tables."""
-    outer = labels.parents[1] if is_zarr_place(labels) and labels.parent.name == "labels" else labels
-    return outer.with_name(f"{labels.stem}_confidence.csv")
+    return (owner_of(labels) or labels).with_name(f"{labels.stem}_confidence.csv")
 
 
 def _given(known: Known) -> Iterator[tuple[int, Mapping[int, np.ndarray], dict[int, Verdict]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -224,8 +225,9 @@ class Follower(QObject):
         labels = sorted(self._walk.labels.values())
         for label in labels if self._walk.fresh else ():
             self.found.emit(label, self._walk.names.get(label, ""))
+        remarks = self.followed.remarks(DOUBT)
         for label in labels:
-            self.remarked.emit(label, self.followed.remark(label, DOUBT), self.followed.confidence(label))
+            self.remarked.emit(label, *remarks.get(label, ("", math.nan)))
         doubtful = len(self.followed.doubtful(DOUBT))
         self._binding.labels.metadata[CONFIDENCE] = self.followed.table()
         what = f"{doubtful} places to look at, the worst first: Shift+N." if doubtful else "Nothing in it is doubtful."

@@ -459,10 +459,11 @@ class SeganyWidget(QWidget):
         self.show_tab(self.stack_box)
         self.hover.stop()
         self.follower.follow()
+        # a layer may have been made for what is to be found
+        self._show_layers()
 
     def _found(self, label: int, name: str) -> None:
         """An object was found on the slices, which nobody had kept before."""
-        self._bind_objects()
         self.objects_box.note(label, About(name, how="text" if name else "everything"))
 
     def show_tracks(self) -> None:
