@@ -4,7 +4,7 @@ import torch
 
 from napari_segany.training.augment import crop, relight
 from napari_segany.training.batches import BatchConfig, CropDataset, dense_targets, stream
-from napari_segany.training.data import Sample
+from napari_segany.training.data import Sample, synthetic_samples
 
 
 def test_crop_number_i_is_always_the_same(dataset):
@@ -102,3 +102,8 @@ def test_dense_targets_point_to_the_centre():
     assert abs(centre[1] - 5.5) <= 1
     assert target[3, 4, 5] > 0.5
     assert target[4, 7, 9] < -0.5
+
+
+def test_made_up_pictures_are_the_same_by_any_number_of_processes():
+    for one, other in zip(synthetic_samples(3, 5), synthetic_samples(3, 5, workers=2), strict=True):
+        assert np.array_equal(one.image, other.image)

@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from skimage import io
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.models.loading import load_segmenter
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.loading import load_segmenter, load_weights
+from napari_segany.models.tiny import TinyEncoder, TinySam
 from napari_segany.training import sam
 from napari_segany.training.batches import stream
 from napari_segany.training.loop import Loop, LoopConfig
@@ -95,6 +96,27 @@ def test_a_run_can_begin_with_weights(folder):
     begun = load_segmenter(sam.train_sam(path, folder / "data", folder / "out", torch.device("cpu"))).model
     for name, value in load_segmenter("tiny").model.state_dict().items():
         torch.testing.assert_close(begun.state_dict()[name], value)
+
+
+def test_new_blocks_of_an_encoder_begin_with_passing_on(tmp_path):
+    old, new = TinySam().eval(), TinySam().eval()
+    old.image_encoder = TinyEncoder(blocks=(0, 1, 2, 2, 2)).eval()
+    sam.export(old, tmp_path / "old.safetensors")
+    sam.begin(new, str(tmp_path / "old.safetensors"))
+    old.load_state_dict(load_weights(tmp_path / "old.safetensors"))
+    picture = torch.rand(1, 4, 64, 64)
+    for name, feature in old.image_encoder(picture).items():
+        torch.testing.assert_close(new.image_encoder(picture)[name], feature)
+
+
+def test_weights_of_something_else_are_no_beginning(tmp_path):
+    state = TinySam().state_dict()
+    del state["mask_decoder.mask_tokens.weight"]
+    save_file(state, tmp_path / "half.safetensors")
+    with pytest.raises(
+        InputError, match=r"does not fit the model: 1 weights, first 'mask_decoder\.mask_tokens\.weight'"
+    ):
+        sam.begin(TinySam(), str(tmp_path / "half.safetensors"))
 
 
 def test_a_few_steps_on_one_picture_lower_the_loss(dataset):

@@ -74,12 +74,22 @@ def load_model(model: str | Path) -> Sam:
     return _read(path, expected)
 
 
-def _read(path: Path, expected: str | None) -> Sam:
-    state = {
+def load_weights(model: str | Path) -> dict[str, Tensor]:
+    """The weights alone, by name; parameters and errors are those of :func:`load_segmenter`."""
+    return _weights(_locate(model, None)[0])
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    """What a file holds, without what is no part of a model here."""
+    return {
         key: value
         for key, value in load_state(path).items()
         if key not in _CONSTANTS and not key.startswith(_CLASSIFIER)
     }
+
+
+def _read(path: Path, expected: str | None) -> Sam:
+    state = _weights(path)
     architecture = architecture_of(state)
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"

@@ -28,17 +28,23 @@ HEADS = 4
 DENSE_CHANNELS = ("foreground", "boundary", "centre", "offset_y", "offset_x")
 
 
-def _conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs)]
+def _conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, silent: bool = False) -> list[nn.Module]:
+    """A convolution and its batch norm; a silent one says nothing until it has learned."""
+    norm = nn.BatchNorm2d(outputs)
+    if silent:
+        # So a block can be put behind those of a trained encoder, which goes on as it was.
+        nn.init.zeros_(norm.weight)
+    return [nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), norm]
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions and what came in."""
+    """Two 3 x 3 convolutions and what came in; at first only what came in."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_conv_norm(channels, channels), nn.ReLU(True), *_conv_norm(channels, channels))
+        self.body = nn.Sequential(
+            *_conv_norm(channels, channels), nn.ReLU(True), *_conv_norm(channels, channels, silent=True)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
@@ -86,16 +92,19 @@ class TinyEncoder(nn.Module):
     ----------
     embed_dim : int
         Channels C of the embedding.
-    widths : tuple of int
-        Channels at strides 2, 4, 8, 16 and 32.
+    widths, blocks : tuple of int
+        Channels, and residual blocks, at strides 2, 4, 8, 16 and 32.
     """
 
-    def __init__(self, embed_dim: int = EMBED_DIM, widths: tuple[int, ...] = (24, 48, 96, 160, 208)) -> None:
+    def __init__(
+        self,
+        embed_dim: int = EMBED_DIM,
+        widths: tuple[int, ...] = (24, 48, 96, 160, 208),
+        blocks: tuple[int, ...] = (1, 2, 3, 2, 2),
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*_conv_norm(4, widths[0], stride=2), nn.ReLU(True))
-        self.stages = nn.ModuleList(
-            _stage(i, o, blocks) for i, o, blocks in zip(widths[:-1], widths[1:], (1, 2, 2, 2), strict=True)
-        )
+        self.stem = _stage(4, widths[0], blocks[0])
+        self.stages = nn.ModuleList(_stage(*sizes) for sizes in zip(widths[:-1], widths[1:], blocks[1:], strict=True))
         self.laterals = nn.ModuleList(nn.Conv2d(width, embed_dim, 1) for width in widths[2:])
         self.neck = nn.Sequential(
             *_conv_norm(embed_dim, embed_dim), nn.ReLU(True), nn.Conv2d(embed_dim, embed_dim, 1), LayerNorm2d(embed_dim)

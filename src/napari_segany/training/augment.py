@@ -12,8 +12,8 @@ from napari_segany.training.data import Sample
 
 MIN_PIXELS = 16
 """Objects count from this size on."""
-CLOSE_SIDE = 85.0
-"""Longest side, in pixels of the crop, of the object that a closer look is for."""
+CLOSE_SIDE = 95.0
+"""Longest side, in pixels of the crop, of the object that a closer look is for: the middle of what is seen."""
 
 Random = np.random.Generator
 
@@ -53,7 +53,7 @@ def _close_view(sample: Sample, rng: Random, size: int) -> tuple[np.ndarray, flo
     if box is None:
         return None
     longest = max(box.y1 - box.y0, box.x1 - box.x0) + 1
-    scale = float(np.clip(CLOSE_SIDE / longest * np.exp(rng.normal(0, 0.3)), 0.2, 4.0))
+    scale = float(np.clip(CLOSE_SIDE / longest * np.exp(rng.normal(0, 0.38)), 0.2, 4.0))
     centre = np.array([box.y0 + box.y1, box.x0 + box.x1]) / 2
     # A box lies in the middle of its window; what only a click hints at may lie anywhere.
     reach = 0.35 * size / scale if rng.random() < 0.4 else 0.04 * size / scale
@@ -153,6 +153,9 @@ def _recolour(image: np.ndarray, rng: Random) -> np.ndarray:
         return dark + gray * (bright - dark)
     if choice < 0.4:
         return image[..., rng.permutation(3)]
+    if choice < 0.55:
+        # Another batch of stain, another white balance.
+        return image @ (np.eye(3) + rng.normal(0, 0.12, (3, 3))).astype(np.float32)
     return image
 
 

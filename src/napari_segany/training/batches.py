@@ -187,5 +187,10 @@ class _From:
 
 def stream(dataset: CropDataset, step: int, workers: int) -> Iterator[dict[str, Tensor]]:
     """Endless batches, beginning with that of `step`."""
-    loader = DataLoader(dataset, batch_sampler=_From(step, dataset.config.crops), num_workers=workers)
+    loader = DataLoader(
+        dataset,
+        batch_sampler=_From(step, dataset.config.crops),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+    )
     yield from loader

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +80,18 @@ def _polygons(folder: Path) -> list[Sample]:
     return samples
 
 
-def synthetic_samples(count: int, seed: int) -> list[Sample]:
-    """Made-up pictures of 320 x 320 pixels of all kinds."""
-    pictures = (synthetic_image(np.random.default_rng((seed, i)), (320, 320)) for i in range(count))
-    return [Sample(p.image, p.levels) for p in pictures]
+def _made_up(seed: int, number: int) -> Sample:
+    picture = synthetic_image(np.random.default_rng((seed, number)), (320, 320))
+    return Sample(picture.image, picture.levels)
+
+
+def synthetic_samples(count: int, seed: int, workers: int = 1) -> list[Sample]:
+    """Made-up pictures of 320 x 320 pixels of all kinds, the same by any number of processes."""
+    make = partial(_made_up, seed)
+    if workers < 2:
+        return [make(number) for number in range(count)]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        return list(pool.map(make, range(count), chunksize=8))
 
 
 READERS: dict[str, Callable[[Path], list[Sample]]] = {
@@ -91,7 +102,9 @@ READERS: dict[str, Callable[[Path], list[Sample]]] = {
 }
 
 
-def load_sources(root: Path, names: list[str], *, synthetic: int, seed: int) -> dict[str, list[Sample]]:
+def load_sources(
+    root: Path, names: list[str], *, synthetic: int, seed: int, workers: int = 1
+) -> dict[str, list[Sample]]:
     """Read the training sources.
 
     Parameters
@@ -104,6 +117,8 @@ def load_sources(root: Path, names: list[str], *, synthetic: int, seed: int) -> 
         How many synthetic pictures to make.
     seed : int
         For the synthetic pictures.
+    workers : int
+        Processes that make them.
 
     Raises
     ------
@@ -113,7 +128,7 @@ def load_sources(root: Path, names: list[str], *, synthetic: int, seed: int) -> 
     sources = {}
     for name in names:
         if name == "synthetic":
-            sources[name] = synthetic_samples(synthetic, seed)
+            sources[name] = synthetic_samples(synthetic, seed, workers)
         elif name not in READERS:
             raise InputError(f"unknown training source {name!r}; known: synthetic, {', '.join(READERS)}")
         elif not (root / name).is_dir():

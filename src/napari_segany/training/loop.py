@@ -150,7 +150,7 @@ class Loop:
         started, before = time.monotonic(), self.seconds
         source = batches(self.step)
         while self.step < self.config.steps:
-            watched = self._advance({k: v.to(self.device) for k, v in next(source).items()})
+            watched = self._advance({k: v.to(self.device, non_blocking=True) for k, v in next(source).items()})
             self.step += 1
             self.seconds = before + time.monotonic() - started
             if self.step % self.config.log_every == 0:
@@ -159,7 +159,7 @@ class Loop:
                 self.save()
         self.save()
 
-    def _advance(self, batch: dict[str, Tensor]) -> dict[str, float]:
+    def _advance(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(self.step)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -169,7 +169,7 @@ class Loop:
         nn.utils.clip_grad_norm_(self.task.model.parameters(), 1.0)
         self.optimizer.step()
         self._follow()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return losses
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -181,7 +181,9 @@ class Loop:
             else:
                 mean.copy_(value)
 
-    def _log(self, watched: dict[str, float]) -> None:
-        row = {"step": self.step, "seconds": round(self.seconds, 1), **{k: round(v, 4) for k, v in watched.items()}}
+    def _log(self, watched: dict[str, Tensor]) -> None:
+        # Read only here: a GPU would have to be waited for.
+        figures = {name: round(float(value.detach()), 4) for name, value in watched.items()}
+        row = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")

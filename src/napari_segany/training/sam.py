@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_segany.core.errors import InputError
-from napari_segany.models.loading import load_model
+from napari_segany.models.loading import load_weights
 from napari_segany.models.tiny import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import load_sources
@@ -34,7 +34,8 @@ class TrainConfig:
     synthetic : int
         How many synthetic pictures are made.
     start : str
-        Weights to begin with: a file, or the name of a model; random ones when empty.
+        Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks that they lack
+        pass on what comes in.
     compile : bool
         Let torch compile what the prompts need, a third faster on a CPU; wants a C++ compiler.
     loop, task : LoopConfig, TaskConfig
@@ -100,7 +101,9 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, Tensor]]:
-    sources = load_sources(data, list(config.sources), synthetic=config.synthetic, seed=config.seed)
+    sources = load_sources(
+        data, list(config.sources), synthetic=config.synthetic, seed=config.seed, workers=config.loop.workers
+    )
     ends = [start for start, _ in config.phases[1:]] + [config.loop.steps]
     for (_, batch), end in zip(config.phases, ends, strict=True):
         if step >= end:
@@ -141,7 +144,7 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     identity = {"seed": config.seed, "sources": config.sources, "start": config.start}
     model = TinySam()
     if config.start:
-        model.load_state_dict(load_model(config.start).state_dict())
+        begin(model, config.start)
     task = SamTask(model, config.task)
     loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
@@ -151,6 +154,21 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     path = folder / "weights.safetensors"
     export(loop.average, path)
     return path
+
+
+def begin(model: TinySam, start: str) -> None:
+    """Fill a model with the weights of one that may have fewer residual blocks, and computes the same.
+
+    Raises
+    ------
+    InputError
+        When other weights than those of whole blocks are missing, or some are left over.
+    """
+    state = {name: value.float() for name, value in load_weights(start).items()}
+    lacking, left = model.load_state_dict(state, strict=False)
+    others = [*left, *(name for name in lacking if ".body." not in name)]
+    if others:
+        raise InputError(f"{start} does not fit the model: {len(others)} weights, first {others[0]!r}")
 
 
 def export(model: torch.nn.Module, path: Path) -> None:

@@ -63,7 +63,7 @@ def rough_masks(target: Tensor, generator: torch.Generator) -> Tensor:
     target : Tensor
         (P, h, w), 0 to 1.
     generator : torch.Generator
-        Source of chance.
+        Source of chance, of the same device.
 
     Returns
     -------
@@ -72,26 +72,24 @@ def rough_masks(target: Tensor, generator: torch.Generator) -> Tensor:
     """
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator, device=generator.device)
 
     count, height, width = target.shape
-    reach = (target.sum((1, 2)).sqrt().cpu() / max(height, width))[:, None]
+    reach = (target.sum((1, 2)).sqrt() / max(height, width))[:, None]
     angle, scale = 0.15 * normal(count), (0.1 * normal(count)).exp()
     turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(1, (2, 2))
     # The grid's frame reaches from -1 to 1, and the object lies anywhere in it: turn and scale about its own middle.
-    axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n) for n in (height, width)]
-    mass = target.cpu().sum((1, 2)).clamp_min(1)
-    middle = torch.stack(
-        [(target.cpu().sum(1) * axes[1]).sum(1) / mass, (target.cpu().sum(2) * axes[0]).sum(1) / mass], dim=-1
-    )
+    axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n, device=target.device) for n in (height, width)]
+    mass = target.sum((1, 2)).clamp_min(1)
+    middle = torch.stack([(target.sum(1) * axes[1]).sum(1) / mass, (target.sum(2) * axes[0]).sum(1) / mass], dim=-1)
     matrix = turn * scale[:, None, None]
     offset = middle - (matrix @ middle[..., None])[..., 0] + 0.2 * reach * normal(count, 2)
     grid = F.affine_grid(torch.cat([matrix, offset[..., None]], -1), [count, 1, height, width], align_corners=False)
-    moved = F.grid_sample(target[:, None].float(), grid.to(target), align_corners=False)
+    moved = F.grid_sample(target[:, None].float(), grid, align_corners=False)
     ragged = F.interpolate(normal(count, 1, height // 8, width // 8), size=(height, width), mode="bilinear")
-    soft = F.avg_pool2d(moved, 5, stride=1, padding=2) + 0.15 * ragged.to(target) - 0.5
-    sharpness = 4 + 16 * torch.rand(count, 1, 1, 1, generator=generator)
-    return (soft * sharpness.to(target)).clamp(-10, 10)
+    soft = F.avg_pool2d(moved, 5, stride=1, padding=2) + 0.15 * ragged - 0.5
+    sharpness = 4 + 16 * torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
+    return (soft * sharpness).clamp(-10, 10)
 
 
 class SamTask:
@@ -136,7 +134,7 @@ class SamTask:
                 part.eval()
         with torch.set_grad_enabled(not self.config.prompts_only):
             features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
-        generator = torch.Generator().manual_seed(step)
+        generator = torch.Generator(batch["image"].device).manual_seed(step)
         if self.config.prompts_only:
             return self._prompted(self._scene(features, batch), batch, generator, together=False)
         dense = dense_loss(self.model.dense_head(features).float(), batch["dense"], batch["dense_known"])
@@ -185,8 +183,9 @@ class SamTask:
         self, scene: _Scene, batch: dict[str, Tensor], generator: torch.Generator, together: bool
     ) -> dict[str, Tensor]:
         config = self.config
-        draw = torch.rand(2, generator=generator)
-        shares = torch.tensor(list(config.rounds.values()))
+        device = generator.device
+        draw = torch.rand(2, generator=generator, device=device).tolist()
+        shares = torch.tensor(list(config.rounds.values()), device=device)
         rounds = 1 if together else list(config.rounds)[int(torch.multinomial(shares, 1, generator=generator))]
         xy, kinds = batch["xy"].flatten(0, 1), batch["kinds"].flatten(0, 1)
         previous = None
@@ -194,7 +193,7 @@ class SamTask:
             previous = rough_masks(scene.target, generator)
             if draw[1] < 0.5:
                 xy, kinds = xy[:, :0], kinds[:, :0]
-        silent = int(torch.randint(1, max(rounds, 2), (1,), generator=generator))
+        silent = int(torch.randint(1, max(rounds, 2), (1,), generator=generator, device=device))
         losses: list[Tensor] = []
         log: dict[str, Tensor] = {}
         for number in range(rounds):
@@ -230,8 +229,8 @@ class SamTask:
         wrong = (previous[:, 0] > 0) ^ truth
         # Of scattered single pixels and solid regions a user sees the regions.
         solid = F.avg_pool2d(wrong[:, None].float(), 5, stride=1, padding=2)[:, 0] ** 2 * wrong
-        weights = (solid + 1e-6 * truth + 1e-9).flatten(1).cpu()
-        place = torch.multinomial(weights, 1, generator=generator).to(target.device)
+        weights = (solid + 1e-6 * truth + 1e-9).flatten(1)
+        place = torch.multinomial(weights, 1, generator=generator)
         positive = truth.flatten(1).gather(1, place)
         rows, columns = place // target.shape[-1], place % target.shape[-1]
         new = torch.stack([columns, rows], -1) * 2 + 0.5
