@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import socket
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
@@ -244,3 +246,68 @@ def test_unknown_models_are_one_clear_line(tmp_path):
         with pytest.raises(ModelError, match=r"cannot be had|no model of open_clip") as caught:
             load_clip(name)
         assert "\n" not in str(caught.value)
+
+
+class TestTransformers:
+    """A CLIP that is built as BiomedCLIP: a text tower of transformers, an image tower of timm, their own tokens."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        import open_clip
+        from tokenizers import Tokenizer, models, pre_tokenizers
+        from transformers import BertConfig, PreTrainedTokenizerFast
+
+        words = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "nucleus", "cell", "a"))}
+        tokens = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+        tokens.pre_tokenizer = pre_tokenizers.Whitespace()
+        PreTrainedTokenizerFast(tokenizer_object=tokens, pad_token="[PAD]").save_pretrained(tmp_path)
+        sizes = {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "initializer_range": 1.0,
+        }
+        BertConfig(vocab_size=len(words), max_position_embeddings=32, **sizes).save_pretrained(tmp_path)
+        towers = {
+            "embed_dim": 24,
+            "vision_cfg": {"timm_model_name": "resnet10t", "timm_proj": "linear", "timm_pool": "avg", "image_size": 64},
+            "text_cfg": {
+                "hf_model_name": str(tmp_path),
+                "hf_tokenizer_name": str(tmp_path),
+                "hf_model_pretrained": False,
+                "hf_proj_type": "mlp",
+                "hf_pooler_type": "cls_last_hidden_state_pooler",
+                "context_length": 16,
+            },
+        }
+        seen = {"mean": [0.5] * 3, "std": [0.25] * 3}
+        config = {"model_cfg": towers, "preprocess_cfg": seen}
+        (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+        torch.manual_seed(0)
+        model = open_clip.model.CustomTextCLIP(**towers)
+        save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+        return tmp_path
+
+    def test_texts_and_objects_have_vectors(self, folder, offline):
+        clip = load_clip(str(folder))
+        nucleus, cell = clip.text_vectors(["a nucleus", "a cell"])
+        assert nucleus.shape == (24,)
+        assert nucleus @ cell < 0.99
+        plane = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
+        window, mask = (slice(5, 25), slice(8, 30)), np.ones((20, 22), bool)
+        vectors = clip.crop_vectors(plane, [window], [mask])
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+
+    def test_it_is_said_which_extra_is_missing(self, folder, monkeypatch):
+        from open_clip import hf_model
+
+        monkeypatch.setattr(hf_model, "transformers", None)
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+        with pytest.raises(ModelError, match=r'cannot be had: pip install "napari-segany\[biomedclip\]"'):
+            load_clip(str(folder))
+
+
+def test_repositories_are_named_as_open_clip_names_them():
+    assert module._source("hf-hub:owner/name", None) == ("hf-hub:owner/name", "")
+    assert module._source("ViT-B-32/openai", None) == ("ViT-B-32", "openai")

@@ -137,7 +137,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         str,
         typer.Option(
             help="--text: rank automatic masks of any model by their crops with this CLIP: tiny-text, ViT-B-32/openai, "
-            "or a folder of open_clip."
+            "hf-hub:OWNER/NAME, or a folder of open_clip."
         ),
     ] = "",
 ) -> None:

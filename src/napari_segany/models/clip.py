@@ -11,6 +11,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,7 +92,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     try:
         config: dict[str, Any] = json.loads((folder / "open_clip_config.json").read_text())
-        config["model_cfg"]["text_cfg"]["vocab_size"]
+        text = config["model_cfg"]["text_cfg"]
+        # a text tower of transformers knows its own vocabulary
+        text["hf_tokenizer_name" if "hf_model_name" in text else "vocab_size"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{folder} is no model of open_clip: it holds no open_clip_config.json that can be used"
@@ -105,8 +108,10 @@ def load_clip(name: str = EMBEDDED, device: str | torch.device = "cpu") -> Clip:
     Parameters
     ----------
     name : str
-        "tiny-text"; a folder with ``open_clip_config.json`` and ``open_clip_model.safetensors``; or an architecture of
-        open_clip with its weights, "ViT-B-32/openai", which open_clip downloads once.
+        "tiny-text"; a folder with ``open_clip_config.json`` and ``open_clip_model.safetensors``; an architecture of
+        open_clip with its weights, "ViT-B-32/openai", or a repository of models as open_clip writes it,
+        "hf-hub:OWNER/NAME", both of which open_clip downloads once. Some text towers, BiomedCLIP's for one, are those
+        of the package ``transformers``.
     device : str or torch.device
         Where to compute.
 
@@ -118,14 +123,25 @@ def load_clip(name: str = EMBEDDED, device: str | torch.device = "cpu") -> Clip:
     open_clip = import_open_clip()
     folder = embedded_folder() if name == EMBEDDED else Path(name).expanduser()
     known = folder.is_dir()
-    architecture, _, weights = (f"local-dir:{folder}", "", "") if known else name.partition("/")
+    architecture, weights = _source(name, folder if known else None)
     try:
         model, _, _ = open_clip.create_model_and_transforms(architecture, pretrained=weights or None)
         tokenizer = _tokenizer(open_clip, architecture, folder if known else None)
     except (RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:160]
+        lacking = find_spec("transformers") is None and "transformers" in str(error)
+        reason = 'pip install "napari-segany[biomedclip]"' if lacking else " ".join(str(error).split())[:160]
         raise ModelError(f"the text model {name!r} cannot be had: {reason}") from error
     return Clip(model, tokenizer, name, device, Vocabulary(TERMS) if name == EMBEDDED else None)
+
+
+def _source(name: str, folder: Path | None) -> tuple[str, str]:
+    """What open_clip calls a model, and the weights that it shall have where the name does not tell."""
+    if folder is not None:
+        return f"local-dir:{folder}", ""
+    if name.startswith("hf-hub:"):
+        return name, ""
+    architecture, _, weights = name.partition("/")
+    return architecture, weights
 
 
 def _tokenizer(open_clip: ModuleType, architecture: str, folder: Path | None) -> Any:
