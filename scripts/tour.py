@@ -149,11 +149,11 @@ def rest(tour: Tour) -> None:
         "objects": widget.objects_box,
         "export": widget.export_box,
     }.items():
-        widget.show_tab(box)
+        widget.tabs.show_box(box)
         tour.rest(1)
         tour.picture(name)
     tour.viewer.theme = "light"
-    widget.show_tab(widget.everything_box)
+    widget.tabs.show_box(widget.everything_box)
     tour.rest(1)
     tour.picture("light")
     tour.viewer.theme = "dark"

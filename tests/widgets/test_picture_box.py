@@ -24,7 +24,7 @@ def grey(hand: Hand) -> Iterator[Opened]:
 def ready(opened: Opened) -> None:
     """Show the tab and wait for its picture."""
     box = opened.widget.picture_box
-    opened.widget.show_tab(box)
+    opened.widget.tabs.show_box(box)
     opened.hand.qtbot.waitUntil(lambda: not box._picture.pixmap().isNull())
 
 

@@ -58,7 +58,7 @@ def reading(hand: Hand) -> Iterator[Opened]:
 
 def name(opened: Opened, text: str) -> None:
     words = opened.widget.everything_box._words
-    opened.widget.show_tab(opened.widget.everything_box)
+    opened.widget.tabs.show_box(opened.widget.everything_box)
     words.setFocus()
     words.setText(text)
     words.returnPressed.emit()

@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyArray, Look
@@ -48,6 +48,7 @@ from napari_segany.widgets.resume_box import ResumeBox
 from napari_segany.widgets.settings import Settings
 from napari_segany.widgets.stack_box import StackBox
 from napari_segany.widgets.status_box import StatusBox
+from napari_segany.widgets.tabs import Tab, Tabs
 from napari_segany.widgets.tracks import TrackLayers
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
@@ -106,24 +107,16 @@ class SeganyWidget(QWidget):
         self._restore()
 
     def _lay_out(self) -> None:
-        self.tabs = QTabWidget()
-        self.tabs.setCornerWidget(self._keys)
-        for name, tip, *boxes in (
-            ("One", "One object after the other, by clicks, boxes and strokes", self.prompt_box, self.candidate_box),
-            ("All", "Everything that is on this slice", self.everything_box),
-            ("Stack", "The objects of this slice on the other slices", self.stack_box),
-            ("Picture", "What the model sees of the picture", self.picture_box),
-            ("List", "The objects that were kept", self.objects_box),
-            ("Export", "Objects to files", self.export_box),
-        ):
-            page = QWidget()
-            inner = QVBoxLayout(page)
-            for box in boxes:
-                inner.addWidget(box)
-            if self.objects_box not in boxes:
-                # the table takes what room there is; everything else stays together at the top
-                inner.addStretch()
-            self.tabs.setTabToolTip(self.tabs.addTab(page, name), tip)
+        one_by_one = (self.prompt_box, self.candidate_box)
+        tabs = (
+            Tab("One", "One object after the other, by clicks, boxes and strokes", one_by_one),
+            Tab("All", "Everything that is on this slice", (self.everything_box,)),
+            Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
+            Tab("Picture", "What the model sees of the picture", (self.picture_box,)),
+            Tab("List", "The objects that were kept", (self.objects_box,), grows=True),
+            Tab("Export", "Objects to files", (self.export_box,)),
+        )
+        self.tabs = Tabs(tabs, corner=self._keys)
         layout = QVBoxLayout(self)
         layout.addWidget(self.layer_box)
         layout.addWidget(self.tabs)
@@ -424,16 +417,9 @@ class SeganyWidget(QWidget):
         if self.session.result is not None and self.session.result.masks:
             self.session.choose((self.session.choice + 1) % len(self.session.result.masks))
 
-    def show_tab(self, box: QWidget) -> None:
-        """Bring the tab to the front that holds a box."""
-        for number in range(self.tabs.count()):
-            page = self.tabs.widget(number)
-            if page is not None and page.isAncestorOf(box):
-                self.tabs.setCurrentIndex(number)
-
     def find_everything(self) -> None:
         """Look for everything on the plane that is shown."""
-        self.show_tab(self.everything_box)
+        self.tabs.show_box(self.everything_box)
         self.finder.find()
 
     def work_here(self) -> None:
@@ -456,7 +442,7 @@ class SeganyWidget(QWidget):
 
     def follow(self) -> None:
         """Follow the objects of this slice to the other slices."""
-        self.show_tab(self.stack_box)
+        self.tabs.show_box(self.stack_box)
         self.hover.stop()
         self.follower.follow()
         # a layer may have been made for what is to be found

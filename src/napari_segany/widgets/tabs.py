@@ -1,0 +1,59 @@
+"""The tabs of the dock widget: one for each way to work, with the boxes that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+
+@dataclass(frozen=True, eq=False)
+class Tab:
+    """One tab.
+
+    Parameters
+    ----------
+    name, tip : str
+        What it is called, and what a tooltip says of it.
+    boxes : tuple of QWidget
+        From top to bottom.
+    grows : bool
+        Whether its boxes take all the room that there is; else they stay together at the top.
+    """
+
+    name: str
+    tip: str
+    boxes: tuple[QWidget, ...]
+    grows: bool = False
+
+
+class Tabs(QTabWidget):
+    """Shows the boxes of one tab at a time.
+
+    Parameters
+    ----------
+    tabs : sequence of Tab
+        From left to right.
+    corner : QWidget
+        Stands beside the names.
+    """
+
+    def __init__(self, tabs: Sequence[Tab], corner: QWidget) -> None:
+        super().__init__()
+        self.setCornerWidget(corner)
+        for tab in tabs:
+            page = QWidget()
+            inner = QVBoxLayout(page)
+            for box in tab.boxes:
+                inner.addWidget(box)
+            if not tab.grows:
+                inner.addStretch()
+            self.setTabToolTip(self.addTab(page, tab.name), tab.tip)
+
+    def show_box(self, box: QWidget) -> None:
+        """Bring the tab to the front that holds a box."""
+        for number in range(self.count()):
+            page = self.widget(number)
+            if page is not None and page.isAncestorOf(box):
+                self.setCurrentIndex(number)
