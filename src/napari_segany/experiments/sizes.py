@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from skimage import measure
 from skimage.transform import resize
 
 from napari_segany.experiments.datasets import LabelledPlane, Target
@@ -56,16 +57,33 @@ def padded(side: int) -> Callable[[LabelledPlane, Sequence[Target]], Iterator[Va
 
 
 def tiled(side: int) -> Callable[[LabelledPlane, Sequence[Target]], Iterator[Variant]]:
-    """Mirrored on all sides until the plane has at least `side` pixels."""
+    """Mirrored on all sides until the plane has at least `side` pixels.
+
+    An object that an edge cuts meets its mirror image there, and both are seen as one: so they are one.
+    """
 
     def make(one: LabelledPlane, targets: Sequence[Target]) -> Iterator[Variant]:
         height, width = one.plane.shape[:2]
         above, before = max(side - height, 0), max(side - width, 0)
         around = ((above // 2, above - above // 2), (before // 2, before - before // 2), (0, 0))
         plane = np.pad(one.plane, around, mode="symmetric")
-        yield Variant(plane, _placed(targets, around[0][0], around[1][0]))
+        placed = _placed(targets, around[0][0], around[1][0])
+        whole = [_with_mirror_images(target, one.plane.shape[:2], around[:2]) for target in targets]
+        yield Variant(plane, tuple(new or old for new, old in zip(whole, placed, strict=True)))
 
     return make
+
+
+def _with_mirror_images(target: Target, shape: tuple[int, ...], around: Sequence[tuple[int, int]]) -> Target | None:
+    """An object of a plane of this shape with the mirror images that it touches; None when it touches no edge."""
+    spans = zip(target.window, shape, strict=True)
+    if all(span.start > 0 and span.stop < length for span, length in spans):
+        return None
+    mask = np.zeros(shape, bool)
+    mask[target.window][target.mask] = True
+    parts = measure.label(np.pad(mask, around, mode="symmetric"), connectivity=1)
+    inside = parts[tuple(slice(before, before + length) for (before, _), length in zip(around, shape, strict=True))]
+    return _found(np.isin(parts, np.unique(inside[mask])).astype(np.int32), 1, target, 1.0)
 
 
 def cropped(one: LabelledPlane, targets: Sequence[Target]) -> Iterator[Variant]:
