@@ -121,15 +121,17 @@ def load_clip(name: str = EMBEDDED, device: str | torch.device = "cpu") -> Clip:
         open_clip cannot be imported, or the model cannot be had.
     """
     open_clip = import_open_clip()
-    folder = embedded_folder() if name == EMBEDDED else Path(name).expanduser()
-    known = folder.is_dir()
-    architecture, weights = _source(name, folder if known else None)
+    path = embedded_folder() if name == EMBEDDED else Path(name).expanduser()
+    folder = path if path.is_dir() else None
+    architecture, weights = _source(name, folder)
     try:
         model, _, _ = open_clip.create_model_and_transforms(architecture, pretrained=weights or None)
-        tokenizer = _tokenizer(open_clip, architecture, folder if known else None)
+        tokenizer = _tokenizer(open_clip, architecture, folder)
     except (RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
         lacking = find_spec("transformers") is None and "transformers" in str(error)
-        reason = 'pip install "napari-segany[biomedclip]"' if lacking else " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:160]
+        if lacking:
+            reason = 'it needs transformers; install it with: pip install "napari-segany[biomedclip]"'
         raise ModelError(f"the text model {name!r} cannot be had: {reason}") from error
     return Clip(model, tokenizer, name, device, Vocabulary(TERMS) if name == EMBEDDED else None)
 
