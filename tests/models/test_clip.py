@@ -304,7 +304,10 @@ class TestTransformers:
 
         monkeypatch.setattr(hf_model, "transformers", None)
         monkeypatch.setattr(module, "find_spec", lambda name: None)
-        with pytest.raises(ModelError, match=r'cannot be had: it needs transformers; install it with: pip install "napari-segany\[biomedclip\]"'):
+        with pytest.raises(
+            ModelError,
+            match=r'cannot be had: it needs transformers; install it with: pip install "napari-segany\[biomedclip\]"',
+        ):
             load_clip(str(folder))
 
 
