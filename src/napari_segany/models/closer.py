@@ -61,6 +61,11 @@ AGAIN = 1.6
 LOOKS = 2
 COARSE = 0.75
 """Frame pixels per plane pixel below which a click is not looked up in the overview, where small objects are dots."""
+OUTWARDS = 0.2
+"""Added to the logits of the single mask, which learned beside prompts for what is not there and came out too small."""
+LEANING = 0.25, 0.5
+"""How much the single mask leans on the surest of the three, and that one on the single mask; chosen, as is
+``OUTWARDS``, on images of train/dsb2018, of dev/epfl6 and dev/plant3d, and on synthetic ones."""
 NAMED_FROM = math.log(0.2 / 0.8)
 """Logit of the relevance from which on foreground belongs to what is named; chosen on images of train/."""
 PLANE = "plane"
@@ -158,7 +163,7 @@ class CloserSegmenter(SamSegmenter):
             if i in answers
             else self._candidates(looks[i], frame, count, at_least)
             if i in looks
-            else self._masks(*good_first(*first[i], count, at_least), frame)
+            else self._masks(*good_first(*settled(*first[i]), count, at_least), frame)
             for i, count in enumerate(counts)
         ]
 
@@ -263,12 +268,26 @@ class CloserSegmenter(SamSegmenter):
         return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
     def _candidates(self, look: _Look, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
-        logits, scores = good_first(look.logits, look.scores, candidates, at_least)
+        logits, scores = good_first(*settled(look.logits, look.scores), candidates, at_least)
         if not len(logits):
             return []
         pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
         low = frame_logits(logits, look.window, frame, self.model.mask_size)
         return masks_of(pixels, scores, low, stability)
+
+
+def settled(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Of what the decoder says to one prompt, (4, h, w) and (4,), what is answered.
+
+    The single mask and the surest of the three are drawn from different tokens; a mean of the two is nearer to the
+    truth, above all in pictures of kinds that the model never saw. The other two stay: what else may be meant.
+    """
+    surest = int(scores[1:].argmax()) + 1
+    pair = logits[0] + OUTWARDS, logits[surest]
+    answered = logits.clone()
+    for place, one, other, share in zip((0, surest), pair, pair[::-1], LEANING, strict=True):
+        answered[place] = (1 - share) * one + share * other
+    return answered, scores
 
 
 def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:
