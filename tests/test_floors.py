@@ -25,7 +25,7 @@ QT = ("qtpy", "PySide6", "PyQt6", "PyQt5")
         ("napari_segany.training", ("napari", *QT)),
         (
             "napari_segany.widgets.segany",
-            ("torch", "open_clip", "pandas", "zarr", "dask.array", "scipy.stats", "scipy.signal"),
+            ("torch", "open_clip", "pandas", "zarr", "dask.array", "scipy.ndimage", "skimage.transform"),
         ),
         ("napari_segany.cli", ("torch", "napari", *QT)),
     ],

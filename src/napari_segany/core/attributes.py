@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 Region = tuple[slice, slice]
 
@@ -129,6 +129,6 @@ def measured_labels(plane: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
     """The numbers of a label image (y, x), ascending without 0, and what is measured of each object."""
     values, compact = np.unique(labels, return_inverse=True)
     compact = compact.reshape(labels.shape) + (0 if values[0] == 0 else 1)
-    windows = [window for window in ndimage.find_objects(compact) if window is not None]
+    windows = [window for window in scipy.ndimage.find_objects(compact) if window is not None]
     masks = [compact[window] == number for number, window in enumerate(windows, start=1)]
     return values[values != 0], measured(plane, windows, masks)

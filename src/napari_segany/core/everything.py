@@ -12,7 +12,7 @@ from itertools import product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from napari_segany.core.errors import ModelError
 from napari_segany.core.masks import Mask, box_of
@@ -380,7 +380,7 @@ def tidied(one: Candidate, area: int) -> Candidate:
 
 def _without_small(mask: np.ndarray, area: int, *, holes: bool) -> np.ndarray:
     # What lies around the window is background, and never a hole.
-    regions, _ = ndimage.label(np.pad(mask ^ holes, 1, constant_values=holes), np.ones((3, 3)))
+    regions, _ = scipy.ndimage.label(np.pad(mask ^ holes, 1, constant_values=holes), np.ones((3, 3)))
     sizes = np.bincount(regions.ravel())
     small = np.setdiff1d(np.flatnonzero(sizes < area), [0, regions[0, 0]])
     if not small.size:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from napari_segany.core.everything import Region, union
 from napari_segany.core.masks import Mask, box_of
@@ -179,7 +179,7 @@ def _soft(mask: np.ndarray) -> np.ndarray:
 
 def _reached(inside: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """The parts of a mask that lie where the object was expected, specks left out."""
-    parts, count = ndimage.label(inside)
+    parts, count = scipy.ndimage.label(inside)
     hits = np.bincount(parts[expected & inside], minlength=count + 1)
     stays = hits >= max(PIECE * hits.max(), 1) if count else hits > 0
     kept: np.ndarray = stays[parts] & inside

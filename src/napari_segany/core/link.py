@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 
 GATE = 0.3
 """Least IoU of an object with itself on the next slice."""
@@ -157,13 +158,10 @@ def _pairs(before: _Slice, after: _Slice, gate: float, among: tuple[set[int], se
     )
     if not rows or not columns:
         return []
-    # late, for it takes a sixth of a second to import, and the window needs it only where slices are linked
-    from scipy.optimize import linear_sum_assignment
-
     overlap = _overlaps(before, after)[np.ix_(rows, columns)]
     # What may not be linked costs as much as not being linked, so that it never pushes a good pair aside.
     cost = np.where(overlap >= gate, 1 - overlap, 1.0)
-    chosen = zip(*linear_sum_assignment(cost), strict=True)
+    chosen = zip(*scipy.optimize.linear_sum_assignment(cost), strict=True)
     good = [(i, j) for i, j in chosen if overlap[i, j] >= gate and overlap[i, j] > 0]
     return [(before.values[rows[i]], after.values[columns[j]]) for i, j in good]
 

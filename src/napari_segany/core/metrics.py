@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
 RESAMPLES = 1000
 
@@ -155,8 +156,6 @@ def instance_scores(
     ndarray
         (thresholds,) float within 0..1; 1 where there is nothing to find and nothing was found.
     """
-    from scipy.optimize import linear_sum_assignment
-
     ours, theirs = (_compact(labels, smallest) for labels in (found, truth))
     pairs = np.zeros((ours.max() + 1, theirs.max() + 1), np.int64)
     np.add.at(pairs, (ours.ravel(), theirs.ravel()), 1)
@@ -165,7 +164,7 @@ def instance_scores(
     scores = []
     for threshold in thresholds:
         good = overlap >= threshold
-        hits = int(good[linear_sum_assignment(good, maximize=True)].sum())
+        hits = int(good[scipy.optimize.linear_sum_assignment(good, maximize=True)].sum())
         missed = sum(overlap.shape) - hits
         scores.append(hits / missed if missed else 1.0)
     return np.array(scores)
@@ -189,8 +188,5 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     """
     if not len(positive) or not len(negative):
         return float("nan")
-    # late: scipy.stats takes a third of a second to import, and the window needs other figures of this module alone
-    from scipy.stats import rankdata
-
-    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
+    ranks = scipy.stats.rankdata(np.concatenate([positive, negative]))[: len(positive)]
     return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))

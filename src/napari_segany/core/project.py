@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from skimage.registration import optical_flow_ilk, phase_cross_correlation
-from skimage.transform import downscale_local_mean
+import scipy
+import skimage
 
 from napari_segany.core.everything import Region
 from napari_segany.core.masks import box_of
@@ -61,7 +60,7 @@ def signed_distance(pixels: np.ndarray) -> np.ndarray:
     """Distance in pixels to the outline, positive within: (y, x) bool -> (y, x) float; all -inf or inf without one."""
     if pixels.all() or not pixels.any():
         return np.where(pixels, np.inf, -np.inf)
-    inside, outside = (ndimage.distance_transform_edt(part) for part in (pixels, ~pixels))
+    inside, outside = (scipy.ndimage.distance_transform_edt(part) for part in (pixels, ~pixels))
     # Between an inner and an outer pixel the outline is half a pixel away from both.
     distance: np.ndarray = np.where(pixels, inside - 0.5, 0.5 - outside)
     return distance
@@ -93,7 +92,7 @@ def drift(before: np.ndarray, after: np.ndarray) -> tuple[int, int]:
     first, second = (_smaller(plane, factor) for plane in (before, after))
     if first.std() == 0 or second.std() == 0:
         return 0, 0
-    found, _, _ = phase_cross_correlation(second, first, normalization=None)  # type: ignore[no-untyped-call]
+    found, _, _ = skimage.registration.phase_cross_correlation(second, first, normalization=None)  # type: ignore[no-untyped-call]
     step = tuple(int(value) for value in found)
     limits = [FARTHEST * length for length in first.shape]
     if not any(step) or any(abs(value) > limit for value, limit in zip(step, limits, strict=True)):
@@ -148,9 +147,9 @@ def project(before: np.ndarray, after: np.ndarray, pixels: np.ndarray, step: tup
     along = _flow(old, new)
     places = [rows + along[0], columns + along[1]]
     known = np.clip(signed_distance(inside), -1e3, 1e3)
-    level = ndimage.map_coordinates(known, places, order=1, mode="nearest")
+    level = scipy.ndimage.map_coordinates(known, places, order=1, mode="nearest")
     near = level > -RADIUS
-    carried = ndimage.map_coordinates(old, places, order=1, mode="nearest")
+    carried = scipy.ndimage.map_coordinates(old, places, order=1, mode="nearest")
     # The motion has bent distances: made anew, so that they can be weighed against others.
     return Projection(window, signed_distance(level > 0), correlation(carried[near], new[near]))
 
@@ -161,18 +160,18 @@ def _flow(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     if min(old.shape) < 2 * factor or old.std() == 0 or new.std() == 0:
         return np.zeros((2, *old.shape), np.float32)
     small = [_smaller(part, factor) for part in (new, old)]
-    found = np.asarray(optical_flow_ilk(small[0], small[1], radius=RADIUS, num_warp=WARPS))  # type: ignore[no-untyped-call]
+    found = np.asarray(skimage.registration.optical_flow_ilk(small[0], small[1], radius=RADIUS, num_warp=WARPS))  # type: ignore[no-untyped-call]
     if factor == 1:
         return found
     size = (1, *(length / each for length, each in zip(old.shape, small[0].shape, strict=True)))
-    larger: np.ndarray = ndimage.zoom(found, size, order=1, mode="nearest", grid_mode=True) * factor
+    larger: np.ndarray = scipy.ndimage.zoom(found, size, order=1, mode="nearest", grid_mode=True) * factor
     return larger
 
 
 def _smaller(plane: np.ndarray, factor: int) -> np.ndarray:
     if factor == 1:
         return plane
-    small: np.ndarray = downscale_local_mean(plane, (factor, factor))  # type: ignore[no-untyped-call]
+    small: np.ndarray = skimage.transform.downscale_local_mean(plane, (factor, factor))  # type: ignore[no-untyped-call]
     return small
 
 

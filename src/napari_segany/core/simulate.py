@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from napari_segany.core.masks import box_of
 from napari_segany.core.prompts import Box, Point
@@ -11,7 +11,7 @@ from napari_segany.core.prompts import Box, Point
 
 def inner_distance(mask: np.ndarray) -> np.ndarray:
     """(y, x) bool -> (y, x) float distance in pixels to the nearest pixel off the mask; beyond the picture is off."""
-    distance: np.ndarray = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    distance: np.ndarray = scipy.ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     return distance
 
 
@@ -84,8 +84,8 @@ def correction(truth: np.ndarray, found: np.ndarray) -> Point | None:
     if not wrong.any():
         return None
     # Missing and surplus pixels that touch are two regions: they need clicks of different signs.
-    missing, count = ndimage.label(truth & ~found)
-    surplus, _ = ndimage.label(found & ~truth)
+    missing, count = scipy.ndimage.label(truth & ~found)
+    surplus, _ = scipy.ndimage.label(found & ~truth)
     regions = np.where(surplus > 0, surplus + count, missing)
     largest = regions == np.bincount(regions[wrong]).argmax()
     point = centre_point(largest)

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from scipy.special import expit
+import scipy
 
 LOST, FILLED, SPLIT, MERGE, JUMP, DROP = "lost", "filled", "split", "merge", "area jump", "overlap drop"
 """Flags. A lost object has no mask; a filled one lay between two slices on which it was seen."""
@@ -103,12 +102,12 @@ FADING = 0.93
 def confidence(signs: Signs) -> float:
     """Expected IoU with the true mask, 0 to 1."""
     values = (1.0, signs.agreement, signs.match, abs(signs.growth), signs.unrest)
-    return float(expit(sum(weight * value for weight, value in zip(WEIGHTS, values, strict=True))))
+    return float(scipy.special.expit(sum(weight * value for weight, value in zip(WEIGHTS, values, strict=True))))
 
 
 def pieces(pixels: np.ndarray) -> int:
     """How many parts of about one size a mask (y, x) bool has."""
-    parts, _ = ndimage.label(pixels)
+    parts, _ = scipy.ndimage.label(pixels)
     sizes = np.bincount(parts.ravel())[1:]
     return int((sizes >= PIECE * sizes.max()).sum()) if sizes.size else 0
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from psygnal import Signal
-from scipy import ndimage
 
 from napari_segany.core.errors import InputError
 from napari_segany.layers import columns
@@ -277,7 +277,7 @@ class Objects:
         mask = np.zeros([int(axis.max() - low) + 1 for axis, low in zip(pixels, corner, strict=True)], bool)
         inside = tuple(axis - low for axis, low in zip(pixels, corner, strict=True))
         mask[inside] = True
-        pieces, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+        pieces, count = scipy.ndimage.label(mask, np.ones((3,) * mask.ndim))
         if count == 1:
             raise InputError(f"object {label} is in one piece already")
         piece = pieces[inside]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import skimage
 from napari.components import Dims
 from napari.layers import Image, Layer, Points, Shapes
-from skimage.draw import polygon2mask
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import MEASURED, LazyArray, Look, Stack
@@ -131,7 +131,7 @@ def _drawn(shapes: Shapes, index: int, image: Image, view: View) -> Box | list[P
         return Box(float(y0), float(x0), float(y1), float(x1))
     if kind in ("line", "path"):
         return _scribble(corners, _positive(shapes, index))
-    rough: np.ndarray = polygon2mask(
+    rough: np.ndarray = skimage.draw.polygon2mask(
         view.plane_shape(image_shape(image)), _ellipse(corners) if kind == "ellipse" else corners
     )
     return rough

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy
 from xxhash import xxh3_64_intdigest
 
 BLOCK_PIXELS = 2**18
@@ -57,7 +57,7 @@ def tally_block(block: np.ndarray, values: np.ndarray | None, place: Sequence[in
     """
     labels, numbers = _numbered(block)
     count = len(labels)
-    windows = ndimage.find_objects(numbers + 1, max_label=count)
+    windows = scipy.ndimage.find_objects(numbers + 1, max_label=count)
     pixels = np.bincount(numbers.ravel(), minlength=count)
     weights = np.zeros(count) if values is None else np.bincount(numbers.ravel(), values.ravel(), count)
     corners = np.array([[side.start, side.stop] for w in windows for side in w], np.int64).reshape(count, 2, 2)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import skimage
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_segany.core.errors import InputError
@@ -171,14 +172,11 @@ def write_outlines(pixels: np.ndarray, view: View, image: Image, shapes: Shapes)
     image, shapes : Image, Shapes
         What is prompted, and what is written into.
     """
-    # it brings scipy.signal and scipy.stats, for which nobody who opens the dock widget is to wait
-    from skimage.measure import approximate_polygon, find_contours
-
-    rings = [ring - 1 for ring in find_contours(np.pad(pixels, 1).astype(float), 0.5)]
+    rings = [ring - 1 for ring in skimage.measure.find_contours(np.pad(pixels, 1).astype(float), 0.5)]
     # skimage goes around what is high one way, around holes the other; an island in a hole comes after it
     rings.sort(key=lambda ring: -abs(_turn(ring)))
     for ring in rings:
-        corners = approximate_polygon(ring, OUTLINE_ERROR)[:-1]
+        corners = skimage.measure.approximate_polygon(ring, OUTLINE_ERROR)[:-1]
         if len(corners) > 2:
             shapes.feature_defaults = {SIGN: POSITIVE if _turn(ring) < 0 else NEGATIVE}
             shapes.add_polygons(_at(shapes, corners, view, image))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
-from skimage.segmentation import relabel_sequential
+import scipy
+import skimage
 
 from napari_segany.core.errors import InputError
 
@@ -142,7 +142,7 @@ class LabelledImage:
         planes = math.prod(self.labels.shape[:-2])
         for number, index in enumerate(np.ndindex(self.labels.shape[:-2])):
             plane, labels = numbered(self.labels[index])
-            for position, window in enumerate(ndimage.find_objects(plane)):
+            for position, window in enumerate(scipy.ndimage.find_objects(plane)):
                 about = self.known(int(labels[position]))
                 corner = (window[0].start, window[1].start)
                 self.report(number + position / len(labels), planes)
@@ -161,7 +161,7 @@ def numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     tuple of ndarray
         The numbers, of the labels' shape; and the label that belongs to each number, that of 1 first.
     """
-    dense, _, labels_of = relabel_sequential(labels)
+    dense, _, labels_of = skimage.segmentation.relabel_sequential(labels)
     return dense, np.asarray(labels_of[np.arange(1, int(dense.max()) + 1)])
 
 

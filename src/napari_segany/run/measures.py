@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import skimage
 
 from napari_segany.run.labelled import LabelledImage, numbered
 
@@ -50,11 +51,8 @@ def _columns(image: LabelledImage) -> list[str]:
 
 
 def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None) -> Iterator[list[Any]]:
-    # late, for it takes a tenth of a second to import, and the window only names the formats at first
-    from skimage.measure import regionprops_table
-
     dense, label_of = numbered(labels)
-    table = regionprops_table(
+    table = skimage.measure.regionprops_table(
         dense,
         intensity,
         properties=PROPERTIES + (INTENSITIES if intensity is not None else ()),

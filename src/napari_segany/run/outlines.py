@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 Polygon = list[np.ndarray]
 """Rings of (n, 2) int (y, x) corners, not closed by a repeated one: the outline, then that of each hole."""
@@ -34,7 +34,7 @@ def outline(mask: np.ndarray, corner: tuple[int, int] = (0, 0)) -> list[Polygon]
     list of Polygon
         One for each 4-connected piece; none for an empty mask.
     """
-    pieces, count = ndimage.label(mask)
+    pieces, count = scipy.ndimage.label(mask)
     rings = [(piece, ring) for piece, loop in _loops(pieces) for ring in _parted(loop)]
     polygons: list[Polygon] = [[] for _ in range(count)]
     located = _located([ring for _, ring in rings], pieces.shape[1] + 1, corner)

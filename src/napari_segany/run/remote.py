@@ -7,6 +7,7 @@ what it computes can be stopped at once.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import secrets
@@ -54,6 +55,8 @@ class Remote:
                 if self._process.stdin is not None:
                     self._process.stdin.write(key)
                     self._process.stdin.close()
+                # It starts for a second. What the window needs for the first object that is kept loads meanwhile.
+                importlib.import_module("scipy.ndimage")
                 self._line: Connection = _accepted(listener, self._process)
             except OSError as error:
                 self.close()

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import scipy
 import tifffile
-from scipy import ndimage
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.link import relabelled
@@ -52,7 +52,7 @@ def track_table(labels: np.ndarray) -> np.ndarray:
     rows = []
     for time, frame in enumerate(labels):
         there = _values(frame)
-        middles = ndimage.center_of_mass(frame > 0, frame, there)
+        middles = scipy.ndimage.center_of_mass(frame > 0, frame, there)
         rows += [(int(label), time, *map(float, middle)) for label, middle in zip(there, middles, strict=True)]
     table = np.array(sorted(rows), float)
     return table.reshape(len(rows), labels.ndim + 1)
