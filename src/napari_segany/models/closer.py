@@ -56,6 +56,9 @@ ROOMY = 110.0
 """Longest side, in window pixels, of objects that are larger than that in the plane and in the input frame."""
 MAGNIFICATION = 4.0
 """Window pixels per plane pixel, at most: there is nothing more to see."""
+AGAIN = 1.6
+"""A click's first answer may be far off; when the second has a size that differs by more, a third look is taken."""
+LOOKS = 2
 COARSE = 0.75
 """Frame pixels per plane pixel below which a click is not looked up in the overview, where small objects are dots."""
 OUTWARDS = 0.2
@@ -145,8 +148,14 @@ class CloserSegmenter(SamSegmenter):
         first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
         for i, (logits, scores) in first.items():
             guesses[i] = guess(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
-        windows = {i: window for i, box in guesses.items() if i not in named and (window := window_for(box, frame))}
-        looks = self._look(plane, frame, prompts, windows)
+        looks: dict[int, _Look] = {}
+        looking = [i for i in guesses if i not in named]
+        for _ in range(LOOKS):
+            windows = {i: window for i in looking if (window := window_for(guesses[i], frame)) is not None}
+            looks |= self._look(plane, frame, prompts, windows)
+            found = {i: guess(prompts[i], looks[i].box(counts[i])) for i in windows}
+            looking = [i for i in windows if _differ(guesses[i], found[i])]
+            guesses |= found
         wholes = self._named(embedding, [prompts[i] for i in named])
         answers = dict(zip(named, wholes, strict=True))
         return [
@@ -318,3 +327,10 @@ def window_for(box: Box | None, frame: Frame) -> Window | None:
     least = min(*frame.scale, 1.0, ROOMY / side)
     scale = max(min(WANTED / side, MAGNIFICATION), least)
     return Window(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), scale, SIDE)
+
+
+def _differ(before: Box | None, after: Box | None) -> bool:
+    if before is None or after is None:
+        return False
+    sides = [max(box.y1 - box.y0, box.x1 - box.x0) + 1 for box in (before, after)]
+    return max(sides) > AGAIN * min(sides)
