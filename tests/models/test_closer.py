@@ -168,7 +168,7 @@ def test_no_prompts_no_answers(segmenter, embedding):
 
 def test_what_is_nowhere_keeps_the_first_look(segmenter, model, embedding, discs, monkeypatch):
     monkeypatch.setattr(geometry, "frame_box", lambda logits, frame: None)
-    monkeypatch.setattr(closer, "settled", lambda logits, scores: (logits, scores))
+    monkeypatch.setattr(closer, "answered", lambda logits, scores: (logits, scores))
     nothing = Prompt(mask=np.zeros(SHAPE, bool))
     (closer_look,), (first_look,) = (
         kind.segment(embedding if kind is segmenter else plain(embedding), [nothing])
@@ -249,13 +249,13 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
 def test_the_surest_and_the_single_mask_lean_on_each_other():
     logits, scores = torch.randn(4, 8, 8), torch.tensor([0.99, 0.2, 0.9, 0.3])
     before = logits.clone()
-    answered, same = closer.settled(logits, scores)
+    shown, same = closer.answered(logits, scores)
     torch.testing.assert_close(logits, before)
     assert same is scores
     grown = logits[0] + closer.OUTWARDS
-    torch.testing.assert_close(answered[0], 0.75 * grown + 0.25 * logits[2])
-    torch.testing.assert_close(answered[2], (grown + logits[2]) / 2)
-    torch.testing.assert_close(answered[[1, 3]], logits[[1, 3]])
+    torch.testing.assert_close(shown[0], 0.75 * grown + 0.25 * logits[2])
+    torch.testing.assert_close(shown[2], (grown + logits[2]) / 2)
+    torch.testing.assert_close(shown[[1, 3]], logits[[1, 3]])
 
 
 def test_padding_the_plane_changes_no_small_object(segmenter, plane):

@@ -163,7 +163,7 @@ class CloserSegmenter(SamSegmenter):
             if i in answers
             else self._candidates(looks[i], frame, count, at_least)
             if i in looks
-            else self._masks(*good_first(*settled(*first[i]), count, at_least), frame)
+            else self._masks(*good_first(*answered(*first[i]), count, at_least), frame)
             for i, count in enumerate(counts)
         ]
 
@@ -268,7 +268,7 @@ class CloserSegmenter(SamSegmenter):
         return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
     def _candidates(self, look: _Look, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
-        logits, scores = good_first(*settled(look.logits, look.scores), candidates, at_least)
+        logits, scores = good_first(*answered(look.logits, look.scores), candidates, at_least)
         if not len(logits):
             return []
         pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
@@ -276,18 +276,18 @@ class CloserSegmenter(SamSegmenter):
         return masks_of(pixels, scores, low, stability)
 
 
-def settled(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Of what the decoder says to one prompt, (4, h, w) and (4,), what is answered.
+def answered(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """What is answered, from what the decoder says to one prompt: logits (4, h, w), and scores (4,), which stay.
 
     The single mask and the surest of the three are drawn from different tokens; a mean of the two is nearer to the
     truth, above all in pictures of kinds that the model never saw. The other two stay: what else may be meant.
     """
     surest = int(scores[1:].argmax()) + 1
-    pair = logits[0] + OUTWARDS, logits[surest]
-    answered = logits.clone()
-    for place, one, other, share in zip((0, surest), pair, pair[::-1], LEANING, strict=True):
-        answered[place] = (1 - share) * one + share * other
-    return answered, scores
+    single, other = logits[0] + OUTWARDS, logits[surest]
+    shown = logits.clone()
+    shown[0] = torch.lerp(single, other, LEANING[0])
+    shown[surest] = torch.lerp(other, single, LEANING[1])
+    return shown, scores
 
 
 def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:
