@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from napari import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QPoint
+from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_segany.core.segmenter import Segmenter
@@ -41,6 +41,22 @@ def own_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if not thread.name.startswith("Dummy-")}
 
 
+class Arrivals(QObject):
+    """Counts what comes from the X server, which takes its time where the machine is busy."""
+
+    RELEASES = (QEvent.Type.KeyRelease, QEvent.Type.MouseButtonRelease)
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self.count = 0
+        QApplication.instance().installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in self.RELEASES:
+            self.count += 1
+        return False
+
+
 class Hand:
     """Moves the mouse of the X server and presses its keys, by xdotool."""
 
@@ -50,10 +66,17 @@ class Hand:
         self.viewer, self.qtbot = viewer, qtbot
         self.window: QWidget = viewer.window._qt_window
         self.canvas: QWidget = viewer.window._qt_viewer.canvas.native
+        self.arrivals = Arrivals(self.window)
 
     def _do(self, *words: str) -> None:
         subprocess.run(["xdotool", *words], check=True, timeout=20)
         self.qtbot.wait(60)
+
+    def _do_and_see(self, *words: str) -> None:
+        """Do what ends with a key or a button let go, and wait until the program has seen it."""
+        before = self.arrivals.count
+        self._do(*words)
+        self.qtbot.waitUntil(lambda: self.arrivals.count > before)
 
     def _on_screen(self, y: float, x: float) -> tuple[str, str]:
         """Place on the screen of a place (y, x) in the displayed world."""
@@ -67,9 +90,9 @@ class Hand:
     def click(self, y: float, x: float, *held: str) -> None:
         """Click with the left button, keys held down."""
         self._do("mousemove", *self._on_screen(y, x))
-        self._do(*(word for key in held for word in ("keydown", key)), "click", "1")
+        self._do_and_see(*(word for key in held for word in ("keydown", key)), "click", "1")
         if held:
-            self._do(*(word for key in held for word in ("keyup", key)))
+            self._do_and_see(*(word for key in held for word in ("keyup", key)))
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Drag with the left button."""
@@ -77,7 +100,7 @@ class Hand:
         self._do("mousedown", "1")
         for share in (0.3, 0.7, 1.0):
             self._do("mousemove", *self._on_screen(*(a + share * (b - a) for a, b in zip(start, end, strict=True))))
-        self._do("mouseup", "1")
+        self._do_and_see("mouseup", "1")
 
     def move(self, y: float, x: float) -> None:
         """Move the mouse, in two steps as a hand does."""
@@ -87,7 +110,7 @@ class Hand:
     def press(self, key: str) -> None:
         """Press a key with the window in focus."""
         self._do("windowfocus", str(int(self.window.winId())))
-        self._do("key", key)
+        self._do_and_see("key", key)
 
 
 @pytest.fixture

@@ -203,3 +203,8 @@ def test_there_is_nothing_to_change_where_there_is_nothing(opened: Opened) -> No
     opened.hand.move(30, 40)
     opened.hand.press("u")
     assert "no object to change" in opened.text
+    opened.widget.binding.refresh()
+    assert "no object to change" in opened.text, "nobody can have read it yet"
+    opened.widget.prompt_box._several.setChecked(True)
+    opened.hand.press("u")
+    assert "one by one" in opened.text

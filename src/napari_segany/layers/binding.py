@@ -170,6 +170,14 @@ class Binding:
         inside = -0.5 < y < height - 0.5 and -0.5 < x < width - 0.5
         return (view, Point(y, x)) if inside else None
 
+    def label_under(self, position: Sequence[float]) -> tuple[View | None, int]:
+        """The plane that is looked at and the label of the object that is kept at a place in the world, 0 for none."""
+        place = self.place(position)
+        if place is None:
+            return None, 0
+        view, point = place
+        return view, self.output.label_at(view, round(point.y), round(point.x))
+
     def stack(self, view: View) -> tuple[Stack, int]:
         """The planes parallel to a view, and its number among them."""
         if view.axes not in self._stacks:
@@ -222,15 +230,10 @@ class Binding:
     def reopen(self, position: Sequence[float]) -> bool:
         """Change the object under a place in the world: what it was made from comes back, else its mask is refined.
 
-        Keeping it then replaces its pixels on this plane. False, and `problem` says why, where there is no object.
+        Keeping it then replaces its pixels on this plane. False where there is no object.
         """
-        place = self.place(position)
-        label = 0
-        if place is not None and not self.several:
-            view, point = place
-            label = self.output.label_at(view, round(point.y), round(point.x))
-        if place is None or self.labels is None or not label:
-            self.problem.emit("there is no object to change under the cursor")
+        view, label = self.label_under(position)
+        if view is None or not label:
             return False
         self.clear_prompts()
         said = self.keeping.open(view, label)

@@ -329,14 +329,14 @@ class SeganyWidget(QWidget):
         """Change the object under the cursor."""
         if self.binding is not None:
             self.hover.stop()
-            self.binding.reopen(self.viewer.cursor.position)
+            if self.binding.several:
+                self.status_box.warn("objects are changed one by one: untick 'Each click or box is an object'")
+            elif not self.binding.reopen(self.viewer.cursor.position):
+                self.status_box.warn("there is no object to change under the cursor")
 
     def delete_object(self) -> None:
         """Take the object under the cursor away."""
-        place = self.binding.place(self.viewer.cursor.position) if self.binding is not None else None
-        label = 0
-        if self.binding is not None and place is not None:
-            label = self.binding.output.label_at(place[0], round(place[1].y), round(place[1].x))
+        _, label = self.binding.label_under(self.viewer.cursor.position) if self.binding is not None else (None, 0)
         if label:
             self.hover.stop()
             self.objects_box.delete([label])
