@@ -22,9 +22,22 @@ class TestPreviewOfALargePlane:
     @pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
     def test_only_a_window_is_drawn_and_lies_where_the_mask_is(self, axes):
         preview, _ = self.shown(axes)
-        assert preview.layer.data.shape == (2500 - 2048, 1024)
+        assert preview.layer.data.shape == (1024, 1024)
         assert preview.layer.get_value((2 * 2105, 2 * 1510), world=True) == 7
         assert not preview.layer.get_value((2 * 2120, 2 * 1510), world=True)
+
+    def test_a_large_mask_has_a_larger_window(self):
+        preview, pixels = self.shown()
+        pixels[100:2400, 20:1500] = True
+        preview.show(View((0, 1), (0, 0)), pixels)
+        assert preview.layer.data.shape == (2500, 1536)
+        assert preview.layer.data.sum() == pixels.sum()
+
+    def test_another_window_shows_another_mask_and_nothing_of_the_first(self):
+        preview, pixels = self.shown()
+        preview.show(View((0, 1), (0, 0)), np.roll(pixels, -1500, axis=0), number=3)
+        assert preview.layer.get_value((2 * 605, 2 * 1510), world=True) == 3
+        assert preview.layer.data.sum() == 3 * pixels.sum()
 
     def test_who_paints_has_the_whole_plane(self):
         preview, pixels = self.shown()

@@ -46,6 +46,7 @@ class Discs:
 
     def __init__(self, radius: float = 30.0) -> None:
         self.radius = radius
+        self.score = 0.5
         self.windows = 0
 
     def __call__(self, features, points=None, boxes=None, masks=None):
@@ -54,7 +55,7 @@ class Discs:
         y, x = torch.meshgrid(along, along, indexing="ij")
         distance = ((x - middle[:, :1, None]) ** 2 + (y - middle[:, 1:, None]) ** 2).sqrt()
         self.windows += len(middle)
-        return (self.radius - distance)[:, None].expand(-1, 4, -1, -1), torch.full((len(middle), 4), 0.5)
+        return (self.radius - distance)[:, None].expand(-1, 4, -1, -1), torch.full((len(middle), 4), self.score)
 
 
 @pytest.fixture
@@ -76,7 +77,10 @@ class TestWindowFor:
 
     def test_it_is_never_magnified_more_than_makes_sense(self):
         frame = Frame((2000, 2000), 512)
-        assert window_for(Box(10, 10, 10, 10), frame).scale == MAGNIFICATION
+        assert window_for(Box(10, 10, 14, 10), frame).scale == MAGNIFICATION
+
+    def test_where_only_a_click_is_known_it_is_magnified_less(self):
+        assert window_for(Box(10, 10, 10, 10), Frame((2000, 2000), 512)).scale == closer.UNSEEN
 
     def test_it_is_never_smaller_than_at_first(self):
         frame = Frame((512, 512), 512)
@@ -199,9 +203,16 @@ def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedd
     # seen at a glance and closer, a disc of 70 plane pixels, then of 52
     segmenter.segment(embedding, [CLICK])
     assert discs.windows == 2
-    discs.windows, discs.radius = 0, 12.0
+    discs.windows, discs.radius = 0, 18.0
     segmenter.segment(embedding, [CLICK])
     assert discs.windows == 1 + closer.LOOKS
+
+
+@pytest.mark.parametrize(("radius", "score"), [(18.0, closer.NOTHING - 0.01), (-1.0, 0.9)])
+def test_where_nothing_is_no_third_look_is_taken(segmenter, embedding, discs, radius, score):
+    discs.radius, discs.score = radius, score
+    segmenter.segment(embedding, [CLICK])
+    assert discs.windows == closer.LOOKS
 
 
 @pytest.mark.parametrize(("radius", "whole"), [(30.0, 0), (126.0, 1)])
@@ -235,15 +246,20 @@ def test_a_glance_sees_what_the_overview_has_there(segmenter, embedding, monkeyp
     np.testing.assert_array_equal(seen["image_embed"], embedding.features["image_embed"][..., rows, columns])
 
 
-def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, monkeypatch):
+@pytest.mark.parametrize(("score", "clear"), [(0.9, True), (closer.SURE_OF_IT - 0.01, False)])
+def test_in_a_large_plane_what_is_unclear_is_looked_for_in_the_plane_itself(
+    segmenter, discs, monkeypatch, score, clear
+):
     seen = []
     encode = segmenter.model.encode_windows
     monkeypatch.setattr(segmenter.model, "encode_windows", lambda images: seen.append(images) or encode(images))
     plane = np.random.default_rng(1).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
+    discs.score = score
     segmenter.segment(segmenter.embed(plane), [Prompt((Point(500, 700),))])
-    window = Window((500, 700), 1.0, SIDE)
-    torch.testing.assert_close(seen[0], windows.window_image(plane, window), rtol=0, atol=1e-3)
-    assert len(seen) == 2
+    glance = windows.window_image(plane, Window((500, 700), 1.0, closer.GLANCE))
+    assert [image.shape for image in seen].count(glance.shape) == (not clear)
+    if not clear:
+        torch.testing.assert_close(seen[0], glance, rtol=0, atol=1e-3)
 
 
 def test_the_surest_and_the_single_mask_lean_on_each_other():

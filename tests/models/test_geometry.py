@@ -4,6 +4,7 @@ import torch
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.models import windows
 from napari_segany.models.geometry import SURELY_NOT, Frame, image_tensor, mask_logits, plane_masks, prompt_tensors
 from napari_segany.models.windows import (
     Window,
@@ -154,6 +155,13 @@ class TestWindowImage:
         image = window_image(np.full((700, 700, 3), 200, np.uint8), Window((350.2, 349.7), scale, SIDE))
         torch.testing.assert_close(image, torch.full_like(image, 200))
 
+    @pytest.mark.parametrize("scale", [0.13, 0.5, 1.3])
+    def test_sampled_in_strips_it_is_the_same(self, scale, monkeypatch):
+        plane, window = noise(500, 420), Window((200.3, 260.1), scale, SIDE)
+        seen = window_image(plane, window)
+        monkeypatch.setattr(windows, "STRIP", 100_000)
+        torch.testing.assert_close(seen, window_image(plane, window), rtol=0, atol=1e-3)
+
     def test_what_shrinks_is_averaged(self):
         plane = np.zeros((400, 400, 3), np.uint8)
         plane[::2] = 200
@@ -224,6 +232,21 @@ class TestPlaces:
         np.testing.assert_array_equal(found, disc(place, 5.3, shape))
         rough = window_logits(np.ones(shape, bool), window, Frame(shape, 256), LOW)
         assert window_masks(rough, window, shape)[0].any()
+
+    @pytest.mark.parametrize("scale", [0.3, 1.0, 2.7])
+    @pytest.mark.parametrize("centre", [(100, 120), (3.2, 230.9), (-9.0, 100)])
+    @pytest.mark.parametrize("cells", [(3, 9, 5, 6), (0, 32, 0, 2), (30, 32, 25, 32)])
+    def test_drawn_where_there_is_something_the_masks_are_those_of_the_whole_window(
+        self, scale, centre, cells, monkeypatch
+    ):
+        window, shape = Window(centre, scale, SIDE), (200, 240)
+        logits = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 32, 32)).astype(np.float32)) - 6
+        logits[:, cells[0] : cells[1], cells[2] : cells[3]] += 6
+        masks, stability = window_masks(logits, window, shape)
+        monkeypatch.setattr(windows, "_drawn", lambda seen, window, plane: window.region(plane))
+        whole, stability_of_whole = window_masks(logits, window, shape)
+        np.testing.assert_array_equal(masks, whole)
+        np.testing.assert_array_equal(stability, stability_of_whole)
 
     def test_nothing_is_found_beyond_the_window(self):
         window = Window((50, 60), 4.0, SIDE)

@@ -203,11 +203,21 @@ def write_prompt(prompt: Prompt, view: View, image: Image, points: Points | None
         shapes.add_rectangles(_at(shapes, corners, view, image))
 
 
-TILE = 1024
-"""What is previewed lies in windows of multiples of so many pixels: small enough to be drawn at once in any plane, and
-mostly the same window from one mask to the next."""
+ROOM = 1024
+"""Side in pixels of the window that is previewed where that is enough: it is drawn at once in any plane, and another
+mask in a window of the same size is half the work."""
+STEP = ROOM // 2
+"""Where windows begin, and what larger ones are multiples of."""
 HINT = 0.3
 """Opacity of what would be found under the cursor, half that of what was asked for."""
+
+
+def _span(first: float, last: float, length: int) -> slice:
+    """Pixels that are previewed along an axis of a plane, for a mask from the first to the last."""
+    start = int(first) // STEP * STEP
+    size = min(max(-(-int(last + 1 - start) // STEP) * STEP, ROOM), length)
+    start = min(start, length - size)
+    return slice(start, start + size)
 
 
 class Preview:
@@ -276,7 +286,11 @@ class Preview:
             self.layer.data[...] = block
             self._redraw()
             return
-        self.layer.data = block
+        if block.shape == self.layer.data.shape:
+            # to be drawn when it is where it belongs
+            self.layer.data[...] = block
+        else:
+            self.layer.data = block
         self.layer.affine = matrix
 
     def _room(self, labels: np.ndarray) -> tuple[slice, slice]:
@@ -284,12 +298,8 @@ class Preview:
         whole = slice(0, self._plane[0]), slice(0, self._plane[1])
         box = None if self.painting else box_of(labels)
         if box is None:
-            return whole if self.painting else (slice(0, min(TILE, whole[0].stop)), slice(0, min(TILE, whole[1].stop)))
-        spans = [
-            slice(int(low) // TILE * TILE, min(-(-int(high + 1) // TILE) * TILE, length))
-            for low, high, length in ((box.y0, box.y1, self._plane[0]), (box.x0, box.x1, self._plane[1]))
-        ]
-        return spans[0], spans[1]
+            return whole if self.painting else (_span(0, 0, self._plane[0]), _span(0, 0, self._plane[1]))
+        return _span(box.y0, box.y1, self._plane[0]), _span(box.x0, box.x1, self._plane[1])
 
     def _make_room(self) -> None:
         """Somebody is about to paint: anywhere."""

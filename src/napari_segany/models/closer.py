@@ -50,17 +50,28 @@ from napari_segany.models.windows import (
 
 SIDE = 256
 """Pixels of a window; most of the training was on crops of that size."""
+GLANCE = 192
+"""The same where an object is looked for in the plane: what does not fit into it is seen in the overview."""
 WANTED = 80.0
 """Longest side, in window pixels, that an object is magnified to."""
 ROOMY = 110.0
 """Longest side, in window pixels, of objects that are larger than that in the plane and in the input frame."""
 MAGNIFICATION = 4.0
 """Window pixels per plane pixel, at most: there is nothing more to see."""
+UNSEEN = 1.5
+"""The same where nothing was seen at a glance but a click was made: what is there may be small or large."""
 AGAIN = 1.6
-"""A click's first answer may be far off; when the second has a size that differs by more, a third look is taken."""
+"""A click's first answer may be far off; when the second asks for a magnification that differs by more, a third look
+is taken."""
 LOOKS = 2
+NOTHING = 0.3
+"""Predicted IoU below which there is nothing that a third look would show."""
 COARSE = 0.75
-"""Frame pixels per plane pixel below which a click is not looked up in the overview, where small objects are dots."""
+"""Frame pixels per plane pixel below which small objects are dots in the overview."""
+LARGE = 24.0
+"""Longest side, in frame pixels, from which on an object is believed to be what such an overview shows."""
+SURE_OF_IT = 0.5
+"""Predicted IoU from which on it is."""
 OUTWARDS = 0.2
 """Added to the logits of the single mask, which learned beside prompts for what is not there and came out too small."""
 LEANING = 0.25, 0.5
@@ -82,6 +93,21 @@ class _Look:
     def box(self, candidates: int) -> Box | None:
         """Around the mask that would be shown, in plane pixels."""
         return window_box(best_first(self.logits, self.scores, candidates)[0][0], self.window)
+
+    def score(self, candidates: int) -> float:
+        """Predicted IoU of that mask."""
+        return float(best_first(self.logits, self.scores, candidates)[1][0])
+
+    def cuts(self, box: Box | None, frame: Frame) -> bool:
+        """Whether what was found goes on beyond the window."""
+        return box is not None and self.window.cuts(box, frame.plane)
+
+    def is_clear(self, candidates: int, frame: Frame) -> bool:
+        """Whether this, of a coarse overview, shows enough to tell where the object is."""
+        box = self.box(candidates)
+        if box is None or self.cuts(box, frame) or self.score(candidates) < SURE_OF_IT:
+            return False
+        return max(box.y1 - box.y0, box.x1 - box.x0) * self.window.scale >= LARGE
 
 
 class CloserSegmenter(SamSegmenter):
@@ -154,7 +180,8 @@ class CloserSegmenter(SamSegmenter):
             windows = {i: window for i in looking if (window := window_for(guesses[i], frame)) is not None}
             looks |= self._look(plane, frame, prompts, windows)
             found = {i: guess(prompts[i], looks[i].box(counts[i])) for i in windows}
-            looking = [i for i in windows if _differ(guesses[i], found[i])]
+            seen = [i for i in windows if looks[i].score(counts[i]) >= NOTHING]
+            looking = [i for i in seen if _asks_again(found[i], windows[i], frame)]
             guesses |= found
         wholes = self._named(embedding, [prompts[i] for i in named])
         answers = dict(zip(named, wholes, strict=True))
@@ -207,28 +234,26 @@ class CloserSegmenter(SamSegmenter):
         prompts: Sequence[Prompt],
         counts: Sequence[int],
     ) -> dict[int, Box | None]:
-        """Where each object seems to be: said by its prompt, or seen at a glance."""
+        """Where each object seems to be: said by its prompt, or seen at a glance.
+
+        A glance is of the overview, and where that is too coarse for what it shows, of the plane itself.
+        """
         guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
-        looks = self._glance(plane, overview, frame, prompts, clicked) if clicked else {}
-        for i, look in looks.items():
+        glances = self._glance(overview, frame, prompts, clicked) if clicked else {}
+        if min(frame.scale) < COARSE:
+            vague = [i for i, look in glances.items() if not look.is_clear(counts[i], frame)]
+            windows = {i: Window(middle_of(prompts[i].points), 1.0, GLANCE) for i in vague}
+            glances |= self._look(plane, frame, prompts, windows)
+        for i, look in glances.items():
             box = look.box(counts[i])
-            cut = box is not None and look.window.cuts(box, frame.plane)
-            guesses[i] = None if cut else guess(prompts[i], box)
+            guesses[i] = None if look.cuts(box, frame) else guess(prompts[i], box)
         return guesses
 
     def _glance(
-        self,
-        plane: np.ndarray,
-        overview: ImageEmbedding,
-        frame: Frame,
-        prompts: Sequence[Prompt],
-        clicked: Sequence[int],
+        self, overview: ImageEmbedding, frame: Frame, prompts: Sequence[Prompt], clicked: Sequence[int]
     ) -> dict[int, _Look]:
-        """Answer clicks on what is around them: of the overview where that is fine enough, else of the plane itself."""
-        if min(frame.scale) < COARSE:
-            windows = {i: Window(middle_of(prompts[i].points), 1.0, SIDE) for i in clicked}
-            return self._look(plane, frame, prompts, windows)
+        """Answer clicks on what is around them in the overview."""
         looks: dict[int, _Look] = {}
         maps = self._maps(overview)
         for group in alike([prompts[i] for i in clicked]):
@@ -259,6 +284,7 @@ class CloserSegmenter(SamSegmenter):
     ) -> dict[int, _Look]:
         """Answers to prompts that are alike, each on a window and its features."""
         given = window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
+        features = {**features, "image_pe": self._position}
         text = self._tokens(prompts)
         if text is None or self.texts is None:
             logits, scores = self.model.decode_windows(features, given.points, given.boxes, given.masks)
@@ -325,12 +351,18 @@ def window_for(box: Box | None, frame: Frame) -> Window | None:
     side = max(box.y1 - box.y0, box.x1 - box.x0) + 1
     # A small plane is magnified to fill the frame; its objects are no larger for that.
     least = min(*frame.scale, 1.0, ROOMY / side)
-    scale = max(min(WANTED / side, MAGNIFICATION), least)
+    scale = max(min(WANTED / side, UNSEEN if _is_bare(box) else MAGNIFICATION), least)
     return Window(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), scale, SIDE)
 
 
-def _differ(before: Box | None, after: Box | None) -> bool:
-    if before is None or after is None:
+def _is_bare(box: Box) -> bool:
+    """Whether a guess is a single click and nothing else."""
+    return (box.y0, box.x0) == (box.y1, box.x1)
+
+
+def _asks_again(found: Box | None, window: Window, frame: Frame) -> bool:
+    """Whether what was found in a window is to be seen at another magnification; not where that is only the click."""
+    if found is None or _is_bare(found):
         return False
-    sides = [max(box.y1 - box.y0, box.x1 - box.x0) + 1 for box in (before, after)]
-    return max(sides) > AGAIN * min(sides)
+    scales = [seen.scale for seen in (window, window_for(found, frame)) if seen is not None]
+    return max(scales) > AGAIN * min(scales)

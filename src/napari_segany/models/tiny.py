@@ -203,7 +203,7 @@ class TinySam(Sam):
         Parameters
         ----------
         features : dict of str to Tensor
-            From :meth:`encode_windows`, of B windows.
+            From :meth:`encode_windows`, of B windows; with ``image_pe`` as in :meth:`Sam.decode`.
         points, boxes : tuple of Tensor, Tensor, optional
             As :meth:`Sam.decode` takes them, in pixels of the window.
         masks : Tensor, optional
@@ -230,7 +230,7 @@ class TinySam(Sam):
         )
         return self.mask_decoder(
             features["image_embed"],
-            self.prompt_encoder.dense_pe()[..., here, here],
+            self._position(features)[..., here, here],
             sparse,
             dense,
             (features["high_res_0"], features["high_res_1"]),

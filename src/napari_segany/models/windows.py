@@ -16,6 +16,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.models.geometry import (
     FINEST,
+    STEADY,
     SURE,
     SURELY_NOT,
     Frame,
@@ -25,6 +26,9 @@ from napari_segany.models.geometry import (
     given_logits,
     interpolated,
 )
+
+STRIP = 64
+"""Rows of a window that are sampled together where it is no smaller than its part of the plane; else fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,18 @@ def _sampled(values: np.ndarray, window: Window, steps: int) -> Tensor:
         _within(float(places[0]) - reach, float(places[-1]) + reach, length)
         for places, length in zip((rows, columns), values.shape[:2], strict=True)
     ]
-    seen = torch.tensor(np.ascontiguousarray(values[spans[0], spans[1]]), dtype=torch.float32)
-    return torch.einsum("hi,ijc,wj->chw", _weights(rows, spans[0], reach), seen, _weights(columns, spans[1], reach))
+    seen = values[spans[0], spans[1]]
+    # Each row is a mean of few: strip by strip, most of what a large part of a plane adds up to nothing is left out.
+    strips = [_rows_of(seen, weights) for weights in _weights(rows, spans[0], reach).split(max(int(STRIP / reach), 8))]
+    return torch.einsum("hjc,wj->chw", torch.cat(strips), _weights(columns, spans[1], reach))
+
+
+def _rows_of(values: np.ndarray, weights: Tensor) -> Tensor:
+    """Means of rows of (y, x, C) with weights (h, y): (h, x, C) float32."""
+    used = weights.any(dim=0).nonzero()
+    span = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
+    part = torch.tensor(np.ascontiguousarray(values[span]), dtype=torch.float32)
+    return torch.einsum("hi,ijc->hjc", weights[:, span], part)
 
 
 def _weights(places: Tensor, span: slice, reach: float) -> Tensor:
@@ -212,13 +226,26 @@ def window_masks(
     stability : ndarray
         (C,) float32, see :class:`~napari_segany.core.masks.Mask`.
     """
-    rows, columns = window.region(plane)
+    rows, columns = _drawn(logits > threshold - STEADY, window, plane)
     masks = np.zeros((len(logits), *plane), bool)
     if rows.start == rows.stop or columns.start == columns.stop:
         return masks, np.zeros(len(logits), np.float32)
     places = [torch.arange(span.start, span.stop, dtype=torch.float64) for span in (rows, columns)]
     masks[:, rows, columns], stability = drawn_masks(_at(logits, window, places[0], places[1]), threshold)
     return masks, stability
+
+
+def _drawn(seen: Tensor, window: Window, plane: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the plane that cells (C, h, w) of a window have any part in, when they are interpolated."""
+    box = window_box(seen.any(dim=0), window)
+    if box is None:
+        return slice(0, 0), slice(0, 0)
+    margin = 1 + window.side / window.scale / seen.shape[-1]
+    rows, columns = (
+        _within(max(low - margin, within.start), min(high + margin, within.stop - 1), within.stop)
+        for within, low, high in zip(window.region(plane), (box.y0, box.x0), (box.y1, box.x1), strict=True)
+    )
+    return rows, columns
 
 
 def frame_logits(logits: Tensor, window: Window, frame: Frame, size: tuple[int, int]) -> Tensor:

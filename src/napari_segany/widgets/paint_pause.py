@@ -9,7 +9,7 @@ from __future__ import annotations
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
-LONGEST_MS = 45
+LONGEST_MS = 100
 """Then the window draws itself without the answer."""
 
 

@@ -132,10 +132,12 @@ class Sam(nn.Module):
         finer = [features[name] for name in ("high_res_0", "high_res_1") if name in features]
         high_res = (finer[0], finer[1]) if finer else None
         image = features["image_embed"]
-        position = features.get("image_pe")
-        if position is None:
-            position = self.prompt_encoder.dense_pe().to(image.dtype)
-        return self.mask_decoder(image, position, sparse, dense, high_res, at_least=at_least)
+        return self.mask_decoder(image, self._position(features), sparse, dense, high_res, at_least=at_least)
+
+    def _position(self, features: dict[str, Tensor]) -> Tensor:
+        """Position encoding of the whole input frame, in the type of the features: theirs, or else a new one."""
+        known = features.get("image_pe")
+        return self.prompt_encoder.dense_pe().to(features["image_embed"].dtype) if known is None else known
 
 
 def build_sam(size: str | EncoderConfig) -> Sam:
