@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask, box_of
@@ -272,6 +273,53 @@ def test_the_surest_and_the_single_mask_lean_on_each_other():
     torch.testing.assert_close(shown[0], 0.75 * grown + 0.25 * logits[2])
     torch.testing.assert_close(shown[2], (grown + logits[2]) / 2)
     torch.testing.assert_close(shown[[1, 3]], logits[[1, 3]])
+
+
+class TestSpecks:
+    def logits(self) -> torch.Tensor:
+        logits = torch.full((2, 32, 32), -3.0)
+        logits[:, 4:14, 4:14] = logits[:, 20:22, 20:22] = logits[0, 28, 28] = 2.0
+        return logits
+
+    def test_they_are_left_out(self):
+        logits = self.logits()
+        shown = closer.without_specks(logits, torch.empty(0, 2, dtype=torch.long))
+        assert (shown > 0).sum(dim=(1, 2)).tolist() == [100, 100]
+        assert torch.equal(shown[:, :20], logits[:, :20])
+        assert (logits > 0).sum() == 209, "what was given stays as it is"
+
+    def test_what_was_clicked_is_none(self):
+        shown = closer.without_specks(self.logits(), torch.tensor([[21, 20], [5, 5], [0, 0]]))
+        assert (shown > 0).sum(dim=(1, 2)).tolist() == [104, 104]
+
+    def test_neither_is_what_is_not_much_smaller(self):
+        logits = self.logits()
+        logits[:, 20:24, 20:23] = 1.0
+        assert (closer.without_specks(logits, torch.empty(0, 2, dtype=torch.long)) > 0).sum() == 224
+
+    def test_nothing_stays_nothing(self):
+        logits = torch.full((1, 8, 8), -1.0)
+        assert torch.equal(closer.without_specks(logits, torch.empty(0, 2, dtype=torch.long)), logits)
+
+    def test_clicks_are_found_where_the_window_shows_them(self):
+        look = closer._Look(Window((50.0, 60.0), 2.0, SIDE), torch.zeros(4, 128, 128), torch.zeros(4))
+        points = (Point(50, 60), Point(53, 56), Point(50, 61, positive=False), Point(900, 60))
+        assert look.cells(Prompt(points)).tolist() == [[64, 64], [67, 60]]
+
+
+@pytest.mark.parametrize(
+    ("mask", "parts"), [(None, 1), (np.zeros((256, 256), np.float32), 1), (np.ones(SHAPE, bool), 2)]
+)
+def test_an_object_has_no_specks_unless_it_was_drawn_so(segmenter, embedding, discs, monkeypatch, mask, parts):
+    def spotted(*given, **named):
+        logits, scores = discs(*given, **named)
+        logits = logits.clone()
+        logits[..., 2:4, 2:4] = 5.0
+        return logits, scores
+
+    monkeypatch.setattr(segmenter.model, "decode_windows", spotted)
+    ((found,),) = segmenter.segment(embedding, [Prompt(box=SMALL, mask=mask)])
+    assert ndimage.label(found.pixels)[1] == parts
 
 
 def test_padding_the_plane_changes_no_small_object(segmenter, plane):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -77,6 +78,8 @@ OUTWARDS = 0.2
 LEANING = 0.25, 0.5
 """How much the single mask leans on the surest of the three, and that one on the single mask; chosen, as is
 ``OUTWARDS``, on images of train/dsb2018, of dev/epfl6 and dev/plant3d, and on synthetic ones."""
+SPECK = 0.1
+"""Share of an object's largest part below which another part of it is a speck."""
 NAMED_FROM = math.log(0.2 / 0.8)
 """Logit of the relevance from which on foreground belongs to what is named; chosen on images of train/."""
 PLANE = "plane"
@@ -97,6 +100,15 @@ class _Look:
     def score(self, candidates: int) -> float:
         """Predicted IoU of that mask."""
         return float(best_first(self.logits, self.scores, candidates)[1][0])
+
+    def cells(self, prompt: Prompt) -> Tensor:
+        """Rows and columns (N, 2) of the logits that the positive clicks lie in, those in the window."""
+        places = [(point.y, point.x) for point in prompt.points if point.positive]
+        if not places:
+            return torch.empty(0, 2, dtype=torch.long)
+        size = self.logits.shape[-1]
+        cells = ((self.window.xy(places).flip(1) + 0.5) * size / self.window.side).floor().long()
+        return cells[((cells >= 0) & (cells < size)).all(dim=1)]
 
     def cuts(self, box: Box | None, frame: Frame) -> bool:
         """Whether what was found goes on beyond the window."""
@@ -188,7 +200,7 @@ class CloserSegmenter(SamSegmenter):
         return [
             answers[i]
             if i in answers
-            else self._candidates(looks[i], frame, count, at_least)
+            else self._candidates(looks[i], prompts[i], frame, count, at_least)
             if i in looks
             else self._masks(*good_first(*answered(*first[i]), count, at_least), frame)
             for i, count in enumerate(counts)
@@ -293,10 +305,13 @@ class CloserSegmenter(SamSegmenter):
             logits, scores = model.decode_windows(features, given.points, given.boxes, given.masks, text)
         return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
-    def _candidates(self, look: _Look, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
+    def _candidates(self, look: _Look, prompt: Prompt, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
         logits, scores = good_first(*answered(look.logits, look.scores), candidates, at_least)
         if not len(logits):
             return []
+        # whoever drew a mask may have meant each part of it
+        if prompt.mask is None or prompt.mask.dtype.kind == "f":
+            logits = without_specks(logits, look.cells(prompt))
         pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
         low = frame_logits(logits, look.window, frame, self.model.mask_size)
         return masks_of(pixels, scores, low, stability)
@@ -314,6 +329,33 @@ def answered(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     shown[0] = torch.lerp(single, other, LEANING[0])
     shown[surest] = torch.lerp(other, single, LEANING[1])
     return shown, scores
+
+
+def without_specks(logits: Tensor, clicked: Tensor) -> Tensor:
+    """Masks without parts that are much smaller than the largest, but for those that were clicked.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (n, h, w); those above 0 belong to a mask.
+    clicked : Tensor
+        (N, 2) rows and columns that were clicked.
+
+    Returns
+    -------
+    Tensor
+        (n, h, w), with logits of surely nothing where the specks were.
+    """
+    kept = logits.clone()
+    for mask in kept:
+        parts, count = scipy.ndimage.label((mask > 0).cpu().numpy())
+        if count > 1:
+            sizes = np.bincount(parts.ravel())
+            sizes[0] = 0
+            specks = sizes < SPECK * sizes.max()
+            specks[[0, *parts[tuple(clicked.numpy().T)]]] = False
+            mask[torch.from_numpy(specks[parts])] = geometry.SURELY_NOT
+    return kept
 
 
 def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:
