@@ -95,11 +95,11 @@ def test_a_text_chooses_among_what_a_click_means():
         return Mask((y - 20) ** 2 + (x - 20) ** 2 <= radius**2, score, np.zeros((4, 4), np.float32), 1.0)
 
     meanings = [disc(5, 0.8), disc(10, 0.79), disc(18, 0.5)]
-    chosen = chosen_by(disc(11, 0.6), meanings)
+    chosen = chosen_by(disc(11, 0.9), meanings)
     assert [mask.pixels.sum() for mask in chosen] == [meanings[k].pixels.sum() for k in (1, 0, 2)]
-    assert chosen[0].score == pytest.approx((0.79 + 0.6) / 2)
-    unmoved = chosen_by(disc(0, 0.1), [disc(5, 0.8), disc(10, 0.79)])
-    assert unmoved[0].pixels.sum() == meanings[0].pixels.sum()
+    assert chosen[0].score == pytest.approx((0.79 + 0.9) / 2)
+    for unsure in (disc(11, 0.4), disc(0, 0.1)):
+        assert chosen_by(unsure, meanings)[0].pixels.sum() == meanings[0].pixels.sum()
 
 
 def test_what_follows_not_is_taken_away(texted, embedding):
