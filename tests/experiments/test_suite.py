@@ -48,6 +48,26 @@ def test_a_page_and_rows(sets: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert benches == {"clicks", "boxes", "prompts", "empty", "sizes", "everything", "stack", "link", "text"}
 
 
+@pytest.mark.parametrize(("commit", "again"), [("abc", False), ("other", True), ("abc-dirty", True)])
+def test_what_the_same_commit_measured_is_not_run_again(
+    sets: Path, monkeypatch: pytest.MonkeyPatch, commit: str, again: bool
+) -> None:
+    monkeypatch.setattr(suite, "SUITE", suite.SUITE[:2])
+    kept = sets / "kept"
+    kept.mkdir()
+    words = ["bench", "all", "--data", str(sets), "--page", str(sets / "page.md"), "--kept", str(kept)]
+    assert cli.main(words) == 0
+    files = sorted(kept.iterdir())
+    assert [file.name for file in files] == ["00-clicks-dsb2018.json", "01-boxes-dsb2018.json"]
+    rows = json.loads(files[0].read_text())
+    files[0].write_text(json.dumps([{**row, "commit": commit, "miou": 0.123} for row in rows]))
+    files[1].write_text("[{")
+    monkeypatch.setattr(suite, "commit", lambda: commit if commit.endswith("dirty") else "abc")
+    assert cli.main(words) == 0
+    assert ("0.123" in (sets / "page.md").read_text()) is not again
+    assert json.loads(files[1].read_text())[0]["bench"] == "boxes"
+
+
 def test_a_missing_set_is_said_before_anything_runs(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(sets / "epfl6")
     assert cli.main(["bench", "all", "--data", str(sets), "--page", str(sets / "page.md")]) == 2

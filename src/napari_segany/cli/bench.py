@@ -217,16 +217,20 @@ def bench_all(
     model: ModelOption = "tiny",
     json: JsonOption = None,
     device: DeviceOption = "auto",
+    kept: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the rows of each bench of a model: what the same commit left is not run again."),
+    ] = None,
 ) -> None:
     """Measure everything on all public sets and write a page of the figures."""
     from napari_segany.experiments import suite
     from napari_segany.experiments.bench import write_rows
 
-    for path in (page, json):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"there is no folder {path.parent}")
+    for folder in (page.parent, json and json.parent, kept):
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"there is no folder {folder}")
     results = []
-    for entry, rows in suite.run_suite(data, loader(model, device), show_images):
+    for entry, rows in suite.run_suite(data, loader(model, device), show_images, kept):
         typer.echo(f"{entry[0]} {entry[1]}: {len(rows)} rows", err=True)
         results.append((entry, rows))
         # after each: what is measured is kept, whatever happens later

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.experiments.bench import BenchConfig, rows_of
+from napari_segany.experiments.bench import BenchConfig, commit, rows_of, write_rows
 from napari_segany.experiments.instances import rows_of_everything
 from napari_segany.experiments.links import rows_of_links
 from napari_segany.experiments.scores import Row
@@ -68,7 +69,10 @@ def command_of(bench: str, folder: str, options: dict[str, Any], model: str) -> 
 
 
 def run_suite(
-    data: Path, load: Callable[[], Segmenter], progress: Callable[[int], None] | None = None
+    data: Path,
+    load: Callable[[], Segmenter],
+    progress: Callable[[int], None] | None = None,
+    kept: Path | None = None,
 ) -> Iterator[tuple[tuple[str, str, dict[str, Any]], list[Row]]]:
     """Run all benches, one after the other.
 
@@ -80,6 +84,9 @@ def run_suite(
         Makes the segmenter; called once.
     progress : callable, optional
         Called with the number of planes done of each bench.
+    kept : Path, optional
+        Folder that the rows of each bench are written to, a file each, by bench and set. What the same commit has
+        written there is not measured again; each model needs a folder of its own.
 
     Yields
     ------
@@ -89,17 +96,44 @@ def run_suite(
     Raises
     ------
     InputError
-        A set is missing; nothing has been run then.
+        A set is missing, and nothing has been run then; or rows cannot be written.
     """
     if missing := sorted({folder for _, folder, _ in SUITE if not (data / folder).is_dir()}):
         raise InputError(f"{data} lacks the folders {', '.join(missing)}")
     loaded = cache(load)
-    for entry in SUITE:
-        bench, folder, options = entry
-        if bench in _OWN:
-            yield entry, _OWN[bench](data / folder, loaded, progress=progress, **options)
-        else:
-            yield entry, rows_of(BenchConfig(bench, data / folder, **options), loaded, progress)
+    for number, entry in enumerate(SUITE):
+        file = None if kept is None else kept / f"{number:02}-{entry[0]}-{entry[1] or 'all'}.json"
+        rows = _rows_before(file)
+        if rows is None:
+            rows = _measured(entry, data, loaded, progress)
+            if file is not None:
+                write_rows(file, rows)
+        yield entry, rows
+
+
+def _measured(
+    entry: tuple[str, str, dict[str, Any]],
+    data: Path,
+    load: Callable[[], Segmenter],
+    progress: Callable[[int], None] | None,
+) -> list[Row]:
+    bench, folder, options = entry
+    if bench in _OWN:
+        return _OWN[bench](data / folder, load, progress=progress, **options)
+    return rows_of(BenchConfig(bench, data / folder, **options), load, progress)
+
+
+def _rows_before(file: Path | None) -> list[Row] | None:
+    """Rows that this very commit has measured before; None where there are none."""
+    if file is None or not file.is_file():
+        return None
+    try:
+        rows: list[Row] = json.loads(file.read_text())
+    except ValueError:
+        # it was stopped as it wrote
+        return None
+    now = commit()
+    return rows if rows and rows[0]["commit"] == now and not now.endswith("-dirty") else None
 
 
 def page(results: Sequence[tuple[tuple[str, str, dict[str, Any]], list[Row]]], model: str) -> str:
