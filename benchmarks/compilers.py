@@ -1,7 +1,7 @@
 """Whether other runtimes encode faster: torch.compile, OpenVINO and ONNX Runtime beside the model as it runs here.
 
-Each computes the same pictures in turns, on all cores or so many threads; `difference` is how far its features lie from ours in float32,
-as a share of their norm. Runtimes that are not installed are left out.
+Each computes the same pictures in turns, on all cores or so many threads; `difference` is how far its features lie from
+ours in float32, as a share of their norm. Runtimes that are not installed are left out.
 
 python benchmarks/compilers.py [--times 7] [--threads 1] [--vit-b]
 """
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_segany.models.loading import load_model
 from napari_segany.models.device import pick_dtype
+from napari_segany.models.loading import load_model
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.tiny import folded
 
@@ -89,7 +89,7 @@ def runtimes(make: Callable[[], nn.Module], example: torch.Tensor) -> Iterator[t
         try:
             run = build()
             run(example)
-        except Exception as error:
+        except (RuntimeError, ValueError, TypeError, ImportError) as error:
             print(json.dumps({"runtime": name, "failed": str(error).splitlines()[0][:120]}))
             continue
         yield name, run

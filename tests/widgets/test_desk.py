@@ -72,6 +72,14 @@ def test_the_key_shows_the_next_candidate_and_the_choice_is_kept(opened: Opened)
     assert not widget.candidate_box.isVisible(), "two clicks have one answer"
 
 
+def test_where_nothing_is_found_that_is_said(opened: Opened) -> None:
+    opened.widget.answers.segmenter.radius = float("nan")
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    assert "Nothing was found" in opened.text
+    assert "K keeps" not in opened.text
+
+
 def test_a_button_chooses_too(opened: Opened) -> None:
     opened.hand.click(30, 40)
     opened.wait_for_mask()

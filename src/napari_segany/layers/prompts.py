@@ -17,6 +17,8 @@ from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.write import data_to_world_matrix
 
 _BEFORE = ("adding", "removing", "changing")
+DOT = (9, 15)
+"""Pixels of the screen that a click is wide, at least and at most: seen in a large plane, not in the way close by."""
 COLOURS = {POSITIVE: "limegreen", NEGATIVE: "red"}
 
 
@@ -33,6 +35,7 @@ def prompt_points(image: Image) -> Points:
         border_color="white",
         symbol="disc",
         size=8,
+        canvas_size_limits=DOT,
         affine=data_to_world_matrix(image),
     )
 

@@ -381,8 +381,10 @@ class SeganyWidget(QWidget):
         mask = self.session.mask
         if mask is None:
             self.status_box.rest(READY)
+        elif size := np.count_nonzero(mask.pixels):
+            self.status_box.say(f"{size} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
         else:
-            self.status_box.say(f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
+            self.status_box.say("Nothing was found there. Click elsewhere, or draw a box.")
 
     def _warn(self, problem: str) -> None:
         """Say what is wrong with what is prompted; empty when nothing is any more."""
