@@ -308,7 +308,7 @@ class TestSpecks:
 
 
 @pytest.mark.parametrize(
-    ("mask", "parts"), [(None, 1), (np.zeros((256, 256), np.float32), 1), (np.ones(SHAPE, bool), 2)]
+    ("mask", "parts"), [(None, 1), (np.zeros((256, 256), np.float32), 2), (np.ones(SHAPE, bool), 2)]
 )
 def test_an_object_has_no_specks_unless_it_was_drawn_so(segmenter, embedding, discs, monkeypatch, mask, parts):
     def spotted(*given, **named):

@@ -309,8 +309,8 @@ class CloserSegmenter(SamSegmenter):
         logits, scores = good_first(*answered(look.logits, look.scores), candidates, at_least)
         if not len(logits):
             return []
-        # whoever drew a mask may have meant each part of it
-        if prompt.mask is None or prompt.mask.dtype.kind == "f":
+        # what is being mended, or was drawn, may be meant in each of its parts
+        if prompt.mask is None:
             logits = without_specks(logits, look.cells(prompt))
         pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
         low = frame_logits(logits, look.window, frame, self.model.mask_size)
