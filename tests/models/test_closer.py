@@ -247,20 +247,15 @@ def test_a_glance_sees_what_the_overview_has_there(segmenter, embedding, monkeyp
     np.testing.assert_array_equal(seen["image_embed"], embedding.features["image_embed"][..., rows, columns])
 
 
-@pytest.mark.parametrize(("score", "clear"), [(0.9, True), (closer.SURE_OF_IT - 0.01, False)])
-def test_in_a_large_plane_what_is_unclear_is_looked_for_in_the_plane_itself(
-    segmenter, discs, monkeypatch, score, clear
-):
+def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, monkeypatch):
     seen = []
     encode = segmenter.model.encode_windows
     monkeypatch.setattr(segmenter.model, "encode_windows", lambda images: seen.append(images) or encode(images))
     plane = np.random.default_rng(1).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
-    discs.score = score
     segmenter.segment(segmenter.embed(plane), [Prompt((Point(500, 700),))])
-    glance = windows.window_image(plane, Window((500, 700), 1.0, closer.GLANCE))
-    assert [image.shape for image in seen].count(glance.shape) == (not clear)
-    if not clear:
-        torch.testing.assert_close(seen[0], glance, rtol=0, atol=1e-3)
+    window = Window((500, 700), 1.0, SIDE)
+    torch.testing.assert_close(seen[0], windows.window_image(plane, window), rtol=0, atol=1e-3)
+    assert len(seen) == 2
 
 
 def test_the_surest_and_the_single_mask_lean_on_each_other():

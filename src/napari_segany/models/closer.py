@@ -51,8 +51,6 @@ from napari_segany.models.windows import (
 
 SIDE = 256
 """Pixels of a window; most of the training was on crops of that size."""
-GLANCE = 192
-"""The same where an object is looked for in the plane: what does not fit into it is seen in the overview."""
 WANTED = 80.0
 """Longest side, in window pixels, that an object is magnified to."""
 ROOMY = 110.0
@@ -68,11 +66,8 @@ LOOKS = 2
 NOTHING = 0.3
 """Predicted IoU below which there is nothing that a third look would show."""
 COARSE = 0.75
-"""Frame pixels per plane pixel below which small objects are dots in the overview."""
-LARGE = 24.0
-"""Longest side, in frame pixels, from which on an object is believed to be what such an overview shows."""
-SURE_OF_IT = 0.5
-"""Predicted IoU from which on it is."""
+"""Frame pixels per plane pixel below which a click is not looked up in the overview, where small objects are dots.
+Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
 OUTWARDS = 0.2
 """Added to the logits of the single mask, which learned beside prompts for what is not there and came out too small."""
 LEANING = 0.25, 0.5
@@ -109,17 +104,6 @@ class _Look:
         size = self.logits.shape[-1]
         cells = ((self.window.xy(places).flip(1) + 0.5) * size / self.window.side).floor().long()
         return cells[((cells >= 0) & (cells < size)).all(dim=1)]
-
-    def cuts(self, box: Box | None, frame: Frame) -> bool:
-        """Whether what was found goes on beyond the window."""
-        return box is not None and self.window.cuts(box, frame.plane)
-
-    def is_clear(self, candidates: int, frame: Frame) -> bool:
-        """Whether this, of a coarse overview, shows enough to tell where the object is."""
-        box = self.box(candidates)
-        if box is None or self.cuts(box, frame) or self.score(candidates) < SURE_OF_IT:
-            return False
-        return max(box.y1 - box.y0, box.x1 - box.x0) * self.window.scale >= LARGE
 
 
 class CloserSegmenter(SamSegmenter):
@@ -246,26 +230,28 @@ class CloserSegmenter(SamSegmenter):
         prompts: Sequence[Prompt],
         counts: Sequence[int],
     ) -> dict[int, Box | None]:
-        """Where each object seems to be: said by its prompt, or seen at a glance.
-
-        A glance is of the overview, and where that is too coarse for what it shows, of the plane itself.
-        """
+        """Where each object seems to be: said by its prompt, or seen at a glance."""
         guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
-        glances = self._glance(overview, frame, prompts, clicked) if clicked else {}
-        if min(frame.scale) < COARSE:
-            vague = [i for i, look in glances.items() if not look.is_clear(counts[i], frame)]
-            windows = {i: Window(middle_of(prompts[i].points), 1.0, GLANCE) for i in vague}
-            glances |= self._look(plane, frame, prompts, windows)
-        for i, look in glances.items():
+        looks = self._glance(plane, overview, frame, prompts, clicked) if clicked else {}
+        for i, look in looks.items():
             box = look.box(counts[i])
-            guesses[i] = None if look.cuts(box, frame) else guess(prompts[i], box)
+            cut = box is not None and look.window.cuts(box, frame.plane)
+            guesses[i] = None if cut else guess(prompts[i], box)
         return guesses
 
     def _glance(
-        self, overview: ImageEmbedding, frame: Frame, prompts: Sequence[Prompt], clicked: Sequence[int]
+        self,
+        plane: np.ndarray,
+        overview: ImageEmbedding,
+        frame: Frame,
+        prompts: Sequence[Prompt],
+        clicked: Sequence[int],
     ) -> dict[int, _Look]:
-        """Answer clicks on what is around them in the overview."""
+        """Answer clicks on what is around them: of the overview where that is fine enough, else of the plane itself."""
+        if min(frame.scale) < COARSE:
+            windows = {i: Window(middle_of(prompts[i].points), 1.0, SIDE) for i in clicked}
+            return self._look(plane, frame, prompts, windows)
         looks: dict[int, _Look] = {}
         maps = self._maps(overview)
         for group in alike([prompts[i] for i in clicked]):
