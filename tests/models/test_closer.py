@@ -1,4 +1,4 @@
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from napari_segany.models import closer, geometry, sam_segmenter, windows
 from napari_segany.models.closer import MAGNIFICATION, PLANE, ROOMY, SIDE, WANTED, CloserSegmenter, guess, window_for
 from napari_segany.models.geometry import Frame
 from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.sides import SIDES, seen_from
 from napari_segany.models.tiny import TinySam
 from napari_segany.models.windows import Window
 
@@ -186,7 +187,7 @@ def test_what_is_nowhere_keeps_the_first_look(segmenter, model, embedding, discs
 
 def plain(embedding):
     features = {name: array for name, array in embedding.features.items() if name != PLANE}
-    return dataclasses.replace(embedding, features=features)
+    return replace(embedding, features=features)
 
 
 @pytest.mark.parametrize("side", [9, 16, 31, 64, 99])
@@ -194,7 +195,7 @@ def test_a_closer_look_is_closer(segmenter, embedding, discs, side):
     box = Box(150, 250, 150 + side - 1, 250 + side - 1)
     (answer,) = segmenter.segment(embedding, [Prompt(box=box)])
     scale = window_for(box, Frame(SHAPE, 512)).scale
-    assert discs.windows == 1
+    assert discs.windows == len(SIDES)
     assert extent(answer[0]) == pytest.approx(2 * discs.radius / scale, abs=1.5)
     rows, columns = np.nonzero(answer[0].pixels)
     assert (rows.mean(), columns.mean()) == pytest.approx((150 + (side - 1) / 2, 250 + (side - 1) / 2), abs=0.5)
@@ -270,6 +271,50 @@ def test_the_surest_and_the_single_mask_lean_on_each_other():
     torch.testing.assert_close(shown[[1, 3]], logits[[1, 3]])
 
 
+class TestBoxes:
+    def test_what_only_a_box_tells_is_seen_from_all_sides(self, segmenter, embedding, monkeypatch):
+        seen = []
+        encode = segmenter.model.encode_windows
+        monkeypatch.setattr(segmenter.model, "encode_windows", lambda x: seen.append(x) or encode(x))
+        boxed = Prompt(box=SMALL)
+        for prompt in (replace(boxed, points=CLICK.points), replace(boxed, mask=np.ones(SHAPE, bool))):
+            segmenter.segment(embedding, [prompt])
+            assert len(seen) == 1
+            seen.clear()
+        segmenter.segment(embedding, [boxed])
+        assert [tuple(one.shape) for one in seen] == [(1, 3, SIDE, SIDE)] * len(SIDES)
+        assert all(torch.equal(seen_from(side, one), seen[0]) for side, one in zip(SIDES, seen, strict=True))
+
+    def test_each_side_answers_about_the_same_object(self, segmenter, monkeypatch):
+        # a model that finds what is bright
+        monkeypatch.setattr(segmenter.model, "encode_windows", lambda x: {"image": x[:, :1, ::2, ::2]})
+        monkeypatch.setattr(
+            segmenter.model,
+            "decode_windows",
+            lambda features, *_: (
+                (features["image"] - 128).expand(-1, 4, -1, -1),
+                torch.ones(len(features["image"]), 4),
+            ),
+        )
+        plane = np.zeros((*SHAPE, 3), np.uint8)
+        plane[100:121, 200:206] = plane[116:121, 200:231] = 255
+        mask = segmenter.segment(segmenter.embed(plane), [Prompt(box=SMALL)])[0][0].pixels
+        bright = plane[..., 0] > 0
+        assert (mask & bright).sum() > 0.9 * (mask | bright).sum()
+
+    def test_what_is_not_quite_sure_ends_at_the_box(self, segmenter, embedding, discs):
+        # a disc wider than the box by less than BEYOND in logits ends at it, a much wider one does not
+        window = window_for(SMALL, Frame(SHAPE, segmenter.model.image_size))
+        half = (SMALL.x1 - SMALL.x0 + 1) / 2 * window.scale
+        wide = []
+        for radius in (half + 0.5 * closer.BEYOND, half + 20):
+            discs.radius = radius - closer.OUTWARDS
+            found = box_of(segmenter.segment(embedding, [Prompt(box=SMALL)])[0][0].pixels)
+            wide.append(found.x1 - found.x0 + 1)
+        assert wide[0] <= SMALL.x1 - SMALL.x0 + 1
+        assert wide[1] > 1.2 * (SMALL.x1 - SMALL.x0 + 1)
+
+
 class TestSpecks:
     def logits(self) -> torch.Tensor:
         logits = torch.full((2, 32, 32), -3.0)
@@ -330,7 +375,7 @@ def test_read_only_features_are_taken(segmenter, embedding):
     frozen = {name: array.copy() for name, array in embedding.features.items()}
     for array in frozen.values():
         array.flags.writeable = False
-    segmenter.segment(dataclasses.replace(embedding, features=frozen), [Prompt(box=SMALL)])
+    segmenter.segment(replace(embedding, features=frozen), [Prompt(box=SMALL)])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1)])
