@@ -191,14 +191,14 @@ def given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
 
 def drawn_masks(logits: Tensor, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Masks (C, y, x) at a threshold, and how stable each is (C,)."""
-    inside = torch.empty_like(logits, dtype=torch.bool)
+    # numpy compares and counts pixels several times faster than torch does
+    values = logits.cpu().numpy()
+    inside = np.empty(values.shape, bool)
     sizes = []
     for offset in (STEADY, -STEADY):
-        drawn = torch.gt(logits, threshold + offset, out=inside).cpu().numpy()
-        # numpy counts pixels several times faster than torch does
+        drawn = np.greater(values, threshold + offset, out=inside)
         sizes.append(np.array([np.count_nonzero(mask) for mask in drawn], np.float32))
-    masks: np.ndarray = torch.gt(logits, threshold, out=inside).cpu().numpy()
-    return masks, sizes[0] / np.maximum(sizes[1], 1)
+    return np.greater(values, threshold, out=inside), sizes[0] / np.maximum(sizes[1], 1)
 
 
 def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -231,14 +231,36 @@ def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[n
         )
         if not (len(y) and len(x)):
             continue
-        part = one[None, None, rows, columns]
-        size = step * part.shape[-2], step * part.shape[-1]
-        part = F.interpolate(part, size, mode="bilinear", align_corners=False)[0, :, :height, :width]
+        part = enlarged(one[rows, columns], step)[None, :height, :width]
         if frame.resized != frame.plane:
             part = interpolated(part, y, x)
         drawn, steady = drawn_masks(part, threshold)
         masks[number, y_span, x_span], stability[number] = drawn[0], steady[0]
     return masks, stability
+
+
+def enlarged(logits: Tensor, times: int) -> Tensor:
+    """Logits (h, w) so many times larger, bilinear: (times h, times w), what ``F.interpolate`` makes in twice the time.
+
+    With a whole factor all rows between the same two are made by one of a few weights, and rows lie in one piece.
+    """
+    for _ in range(2):
+        # columns first, while there is little of them: to turn them to rows and back costs less than to make them apart
+        logits = _more_rows(logits.T.contiguous(), times)
+    return logits
+
+
+def _more_rows(values: Tensor, times: int) -> Tensor:
+    height, width = values.shape
+    padded = torch.cat([values[:1], values, values[-1:]])
+    made = values.new_empty(height, times, width)
+    for k in range(times):
+        place = (k + 0.5) / times + 0.5
+        first = int(place)
+        torch.lerp(
+            padded[first : first + height], padded[first + 1 : first + 1 + height], place - first, out=made[:, k]
+        )
+    return made.flatten(0, 1)
 
 
 def _part(seen: np.ndarray, step: int, resized: int, plane: int) -> tuple[slice, int, slice, Tensor]:
