@@ -240,27 +240,23 @@ def plane_masks(logits: Tensor, frame: Frame, threshold: float = 0.0) -> tuple[n
 
 
 def enlarged(logits: Tensor, times: int) -> Tensor:
-    """Logits (h, w) so many times larger, bilinear: (times h, times w), what ``F.interpolate`` makes in twice the time.
+    """Logits (h, w) so many times larger, bilinear: (times h, times w). ``F.interpolate`` takes longer for the same.
 
-    With a whole factor all rows between the same two are made by one of a few weights, and rows lie in one piece.
+    With a whole factor, all that lies between the same two is made with one of a few weights. Columns come first, while
+    there is little of them.
     """
-    for _ in range(2):
-        # columns first, while there is little of them: to turn them to rows and back costs less than to make them apart
-        logits = _more_rows(logits.T.contiguous(), times)
-    return logits
+    return _denser(_denser(logits, times, 1), times, 0)
 
 
-def _more_rows(values: Tensor, times: int) -> Tensor:
-    height, width = values.shape
-    padded = torch.cat([values[:1], values, values[-1:]])
-    made = values.new_empty(height, times, width)
+def _denser(values: Tensor, times: int, dim: int) -> Tensor:
+    length = values.shape[dim]
+    padded = torch.cat([values.narrow(dim, 0, 1), values, values.narrow(dim, length - 1, 1)], dim)
+    made = values.new_empty(*values.shape[: dim + 1], times, *values.shape[dim + 1 :])
     for k in range(times):
         place = (k + 0.5) / times + 0.5
-        first = int(place)
-        torch.lerp(
-            padded[first : first + height], padded[first + 1 : first + 1 + height], place - first, out=made[:, k]
-        )
-    return made.flatten(0, 1)
+        before, after = (padded.narrow(dim, int(place) + step, length) for step in (0, 1))
+        torch.lerp(before, after, place % 1, out=made.select(dim + 1, k))
+    return made.flatten(dim, dim + 1)
 
 
 def _part(seen: np.ndarray, step: int, resized: int, plane: int) -> tuple[slice, int, slice, Tensor]:
