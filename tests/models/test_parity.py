@@ -83,13 +83,14 @@ def ask(reference: segment_anything.SamPredictor, prompt: Prompt, candidates: in
     return masks[order], iou[order], low[order]
 
 
-def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * np.abs(theirs).max())
+def assert_close(ours: np.ndarray, theirs: np.ndarray, least: float = 0.0) -> None:
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * max(np.abs(theirs).max(), least))
 
 
 def assert_same_answer(answer, expected) -> None:
     masks, iou, low = expected
-    assert_close(np.array([mask.score for mask in answer]), iou)
+    # a lone predicted IoU may lie as near to zero as its rounding: what it is a sum of is of the order of 1
+    assert_close(np.array([mask.score for mask in answer]), iou, least=0.01)
     assert_close(np.array([mask.logits for mask in answer]), low)
     clear = np.abs(masks) > TOLERANCE * np.abs(low).max()
     assert clear.mean() > 0.9
