@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -32,12 +32,15 @@ from napari_segany.training.text import head_parts
 from napari_segany.training.text_head import Bank, HeadConfig, HeadTask, Speaker, make_bank
 
 PLAIN = {"noise": 0.0, "centring": False, "text_share": 0.0}
+CROPS = {**PLAIN, "prototypes": 0.6}
 RUNS = {
     "none": PLAIN,
     "noise": {**PLAIN, "noise": 0.7},
     "centring": {**PLAIN, "centring": True},
     "noise and centring": {"noise": 0.7, "centring": True, "text_share": 0.0},
     "noise, centring and text vectors": {"noise": 0.7, "centring": True, "text_share": 0.5},
+    "prototypes": CROPS,
+    "prototypes and memory": {**CROPS, "memory": 400},
     "text vectors alone": {**PLAIN, "text_share": 1.0, "centring": True},
 }
 LIMIT = 8
@@ -122,9 +125,15 @@ def main() -> None:
     )
     planes = list(seen(sam, given.data))
     print("| bridge | nucleus, dsb2018 | cell, usiigaci | presence |\n|---|---|---|---|", flush=True)
+    heads: dict[HeadConfig, TextPromptHead] = {}
     for name, change in RUNS.items():
         config = HeadConfig(whole=4, **change)
-        head = trained(sam, bank, paths, config, given.steps)
+        learned = replace(config, memory=0)
+        if learned not in heads:
+            heads[learned] = trained(sam, bank, paths, learned, given.steps)
+        head = heads[learned]
+        if config.memory:
+            head.remember(torch.from_numpy(bank.some(config.memory)))
         numbers = figures(Texts(lambda: clip, head, torch.nn.Identity(), torch.device("cpu")), planes)
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in numbers)} |", flush=True)
 

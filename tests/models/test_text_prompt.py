@@ -44,6 +44,17 @@ def test_each_kind_of_vector_has_its_mean_taken_off(head):
     torch.testing.assert_close(head.centred(shared + 0.5).norm(dim=1), torch.ones(4))
 
 
+def test_a_text_is_asked_by_the_crops_that_it_is_nearest_to(head):
+    crops, text = torch.nn.functional.one_hot(torch.tensor([0, 0, 3]), 32).float(), torch.zeros(1, 32)
+    text[0, :4] = torch.tensor([1.0, 0.2, 0.0, 0.1])
+    plain = head.centred(text)
+    head.remember(5 * crops)
+    torch.testing.assert_close(head.centred(text), head.centred(crops[:1], image=True))
+    assert not torch.allclose(plain, head.centred(text))
+    # crops themselves are asked as they are
+    torch.testing.assert_close(head.centred(text, image=True), torch.nn.functional.normalize(text, dim=-1))
+
+
 def test_padding_says_nothing_of_presence(head):
     vectors, image = head.centred(torch.randn(2, 32)), torch.randn(1, 16, 8, 8)
     valid = VALID.clone()

@@ -183,8 +183,11 @@ def test_combined_masks_of_other_sizes():
     assert not combined(fine, coarse, meant=False).pixels.any()
 
 
-def test_head_and_decoder_of_a_file(tmp_path, small_sam):
+@pytest.mark.parametrize("crops", [0, 3])
+def test_head_and_decoder_of_a_file(tmp_path, small_sam, crops):
     texts = texts_for(small_sam)
+    if crops:
+        texts.head.remember(torch.randn(crops, 32))
     state = {f"head.{k}": v for k, v in texts.head.state_dict().items()}
     state |= {f"decoder.{k}": v for k, v in texts.decoder.state_dict().items()}
     about = {"vector_dim": 32, "embed_dim": small_sam.prompt_encoder.embed_dim, "tokens": 2, "clip": "tiny-text"}
@@ -192,6 +195,8 @@ def test_head_and_decoder_of_a_file(tmp_path, small_sam):
     save_file({k: v.contiguous() for k, v in state.items()}, path, metadata={"text": json.dumps(about)})
     loaded = load_texts(copy.deepcopy(small_sam.mask_decoder), path, torch.device("cpu"))
     torch.testing.assert_close(loaded.decoder.state_dict(), texts.decoder.state_dict())
+    torch.testing.assert_close(loaded.head.state_dict(), texts.head.state_dict())
+    assert len(loaded.head.memory) == crops
     with pytest.raises(ModelError, match="holds no text prompts for this model"):
         load_texts(TinySam().mask_decoder, path, torch.device("cpu"))
     save_file({"head.kind": torch.zeros(1)}, path)

@@ -213,6 +213,19 @@ class TestHead:
             # of nothing but background there is no crop
             assert batch["image"].any()
 
+    def test_prototypes_are_means_of_crops_of_the_name(self, views, bank):
+        speaker = Speaker(views, bank, HeadConfig(text_share=0.0, prototypes=1.0), 2.0)
+        rng = np.random.default_rng(0)
+        rows = next(iter(bank.images.values()))
+        name = next(iter(bank.images))
+        for _ in range(5):
+            vector, image = speaker._vector(name, rows, rng)
+            assert image
+            assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+            # a mean of several lies in what they span, and is seldom one of them
+            assert np.linalg.lstsq(rows.T, vector, rcond=None)[1].sum() < 1e-6
+            assert np.abs(rows - vector).max(axis=1).min() > 1e-3
+
     def test_noise_is_for_vectors_of_crops(self, sam, bank):
         vectors = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
         image = torch.tensor([True, False])
@@ -254,12 +267,15 @@ class TestHead:
         monkeypatch.setattr(text, "load_clip", lambda *_: clip)
         config = tmp_path / "head.toml"
         table = 'trains = "head"\nsynthetic = 4\n[sources]\nsynthetic = [2, 2]\n'
-        table += "[task]\nwhole = 1\nclose = 1\nfound_steps = 1\n"
+        table += "[task]\nwhole = 1\nclose = 1\nfound_steps = 1\nprototypes = 0.5\nmemory = 2\n"
         for steps in (1, 2):
             config.write_text(f"{table}[loop]\nsteps = {steps}\nsave_every = 1\nlog_every = 1\nworkers = 0\n")
             path = text.train_text(config, tmp_path, tmp_path / "out", torch.device("cpu"))
         assert [json.loads(line)["step"] for line in (tmp_path / "out/log.jsonl").read_text().splitlines()] == [1, 2]
-        assert load_texts(TinySam().mask_decoder, path, torch.device("cpu")).head.tokens == 2
+        head = load_texts(TinySam().mask_decoder, path, torch.device("cpu")).head
+        assert head.tokens == 2
+        # what is remembered is as long as the vectors, and there is some of each name of which there are crops
+        assert len(head.memory) >= 2
 
     def test_every_name_is_asked_for_on_whole_pictures(self, sam, views, bank):
         config = HeadConfig(found_steps=5)

@@ -10,6 +10,8 @@ KEY_DIM = 64
 """Width in which texts and places of a picture are compared."""
 CERTAIN = 8.0
 """Logits of a rough mask, at most."""
+SHARPNESS = 50.0
+"""How much nearer crops count more, where a text is asked for by crops: times their cosine with it."""
 SCENE_SHARE = 0.5
 """What the kind of picture has to say of the presence, beside what is seen; chosen with a look at dev/."""
 
@@ -17,8 +19,9 @@ SCENE_SHARE = 0.5
 class TextPromptHead(nn.Module):
     """What stands between a CLIP and the prompt path of a SAM (Kirillov et al. 2023, section 7.5).
 
-    Texts and image crops have vectors that lie apart (the modality gap): each kind has its mean, which is taken off
-    when it is known.
+    Texts and image crops have vectors that lie apart (the modality gap). Each kind has its mean, which is taken off
+    when it is known; and a head that learned from crops alone may remember some, and take of them those that a text is
+    nearest to in its place.
 
     Parameters
     ----------
@@ -34,6 +37,7 @@ class TextPromptHead(nn.Module):
 
     text_mean: Tensor
     image_mean: Tensor
+    memory: Tensor
     scene_mean: Tensor
     scene_scale: Tensor
 
@@ -42,6 +46,7 @@ class TextPromptHead(nn.Module):
         self.tokens = tokens
         self.register_buffer("text_mean", torch.zeros(vector_dim))
         self.register_buffer("image_mean", torch.zeros(vector_dim))
+        self.register_buffer("memory", torch.zeros(0, vector_dim), persistent=False)
         self.norm = nn.LayerNorm(vector_dim)
         self.hidden = nn.Linear(vector_dim, width)
         self.out = nn.Linear(width, tokens * embed_dim)
@@ -66,7 +71,18 @@ class TextPromptHead(nn.Module):
 
     def centred(self, vectors: Tensor, *, image: bool = False) -> Tensor:
         """Vectors (B, d) of texts, or of image crops, without the mean of their kind, of length 1."""
+        if not image and len(self.memory):
+            vectors, image = self._recalled(vectors), True
         return F.normalize(vectors - (self.image_mean if image else self.text_mean), dim=-1)
+
+    def remember(self, crops: Tensor) -> None:
+        """Ask for a text by those of vectors (n, d) of crops that it is nearest to; they are kept with the weights."""
+        self.register_buffer("memory", F.normalize(crops, dim=-1).to(self.text_mean))
+
+    def _recalled(self, texts: Tensor) -> Tensor:
+        """For vectors (B, d) of texts a mean of the crops that they are nearest to, of length 1."""
+        nearness = F.normalize(texts, dim=-1) @ self.memory.T
+        return F.normalize((SHARPNESS * nearness).softmax(-1) @ self.memory, dim=-1)
 
     def inner(self, vectors: Tensor) -> Tensor:
         """Centred vectors (..., d) as everything here takes them, (..., width)."""

@@ -168,7 +168,10 @@ def load_texts(decoder: nn.Module, path: Path, device: torch.device) -> Texts:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("text", "{}"))
         head = TextPromptHead(int(about["vector_dim"]), int(about["embed_dim"]), int(about["tokens"]))
-        head.load_state_dict(_part(state, HEAD))
+        weights = _part(state, HEAD)
+        if "memory" in weights:
+            head.remember(weights["memory"])
+        head.load_state_dict(weights)
         decoder.load_state_dict(_part(state, DECODER))
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]

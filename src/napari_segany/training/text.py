@@ -139,6 +139,8 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     loop.run(lambda step: speaker.batches(seed, step))
     head = loop.average.get_submodule("head")
     if isinstance(head, TextPromptHead):
+        if config.memory:
+            head.remember(torch.from_numpy(bank.some(config.memory)))
         learn_scenes(head, speaker.paths["whole"], bank, seed, config.text_share)
     about = {
         "vector_dim": len(bank.means[0]),

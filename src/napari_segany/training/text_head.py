@@ -44,6 +44,10 @@ class HeadConfig:
         Whether the mean of each kind of vectors is taken off.
     text_share : float
         How often the vector is that of the name's text, not of an image crop.
+    prototypes : float
+        How often a vector of an image crop is the mean of several of its name.
+    memory : int
+        Crops of each name that the head remembers, to be asked by them instead of by texts; 0 for texts.
     tokens : int
         Prompt tokens of a text.
     drop : float
@@ -60,6 +64,8 @@ class HeadConfig:
     noise: float = 0.7
     centring: bool = True
     text_share: float = 0.5
+    prototypes: float = 0.0
+    memory: int = 0
     tokens: int = 2
     drop: float = 0.4
     absent: float = 0.35
@@ -92,6 +98,11 @@ class Bank:
         names = [name for name in self.texts if name in self.images]
         text = np.mean([self.texts[name][0] for name in names], axis=0)
         return text, np.mean([self.images[name].mean(0) for name in names], axis=0)
+
+    def some(self, count: int) -> np.ndarray:
+        """At most `count` vectors of crops of each name, (n, d)."""
+        rng = np.random.default_rng(0)
+        return np.concatenate([rows[rng.permutation(len(rows))[:count]] for rows in self.images.values()])
 
     @property
     def spread(self) -> np.ndarray:
@@ -240,6 +251,8 @@ class Speaker:
         if pool is None or rng.random() < self.config.text_share:
             rows = self.bank.texts[name]
             return rows[0 if rng.random() < 0.5 else rng.integers(len(rows))], False
+        if self.config.prototypes and rng.random() < self.config.prototypes:
+            return _prototype(pool, rng), True
         rows = own if len(own) and rng.random() < 0.6 else pool
         return rows[rng.integers(len(rows))], True
 
@@ -268,6 +281,12 @@ class Speaker:
         absent = self._absent(view, rng) if rng.random() < self.config.absent / 2 else None
         vector, image = self._vector(absent or name, own[i : i + 1] if not absent else own[:0], rng)
         return _Said(k, BOTH, vector, image, xy, np.zeros_like(mask) if absent else mask)
+
+
+def _prototype(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mean (d,) of a few of vectors (n, d), or of many, of length 1."""
+    mean: np.ndarray = rows[rng.integers(len(rows), size=int(2 ** rng.uniform(1, 6)))].mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-6)
 
 
 def _is(own: str, name: str) -> bool:
