@@ -8,7 +8,7 @@ from scipy import ndimage
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.models import closer, geometry, sam_segmenter, windows
+from napari_segany.models import closer, geometry, sam_segmenter, shown, windows
 from napari_segany.models.closer import MAGNIFICATION, PLANE, ROOMY, SIDE, WANTED, CloserSegmenter, guess, window_for
 from napari_segany.models.geometry import Frame
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -259,16 +259,10 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
     assert len(seen) == 2
 
 
-def test_the_surest_and_the_single_mask_lean_on_each_other():
-    logits, scores = torch.randn(4, 8, 8), torch.tensor([0.99, 0.2, 0.9, 0.3])
-    before = logits.clone()
-    shown, same = closer.answered(logits, scores)
-    torch.testing.assert_close(logits, before)
-    assert same is scores
-    grown = logits[0] + closer.OUTWARDS
-    torch.testing.assert_close(shown[0], 0.75 * grown + 0.25 * logits[2])
-    torch.testing.assert_close(shown[2], (grown + logits[2]) / 2)
-    torch.testing.assert_close(shown[[1, 3]], logits[[1, 3]])
+def test_clicks_are_found_where_the_window_shows_them():
+    look = closer._Look(Window((50.0, 60.0), 2.0, SIDE), torch.zeros(4, 128, 128), torch.zeros(4))
+    points = (Point(50, 60), Point(53, 56), Point(50, 61, positive=False), Point(900, 60))
+    assert look.cells(Prompt(points)).tolist() == [[64, 64], [67, 60]]
 
 
 class TestBoxes:
@@ -307,44 +301,12 @@ class TestBoxes:
         window = window_for(SMALL, Frame(SHAPE, segmenter.model.image_size))
         half = (SMALL.x1 - SMALL.x0 + 1) / 2 * window.scale
         wide = []
-        for radius in (half + 0.5 * closer.BEYOND, half + 20):
-            discs.radius = radius - closer.OUTWARDS
+        for radius in (half + 0.5 * shown.BEYOND, half + 20):
+            discs.radius = radius - shown.OUTWARDS
             found = box_of(segmenter.segment(embedding, [Prompt(box=SMALL)])[0][0].pixels)
             wide.append(found.x1 - found.x0 + 1)
         assert wide[0] <= SMALL.x1 - SMALL.x0 + 1
         assert wide[1] > 1.2 * (SMALL.x1 - SMALL.x0 + 1)
-
-
-class TestSpecks:
-    def logits(self) -> torch.Tensor:
-        logits = torch.full((2, 32, 32), -3.0)
-        logits[:, 4:14, 4:14] = logits[:, 20:22, 20:22] = logits[0, 28, 28] = 2.0
-        return logits
-
-    def test_they_are_left_out(self):
-        logits = self.logits()
-        shown = closer.without_specks(logits, torch.empty(0, 2, dtype=torch.long))
-        assert (shown > 0).sum(dim=(1, 2)).tolist() == [100, 100]
-        assert torch.equal(shown[:, :20], logits[:, :20])
-        assert (logits > 0).sum() == 209, "what was given stays as it is"
-
-    def test_what_was_clicked_is_none(self):
-        shown = closer.without_specks(self.logits(), torch.tensor([[21, 20], [5, 5], [0, 0]]))
-        assert (shown > 0).sum(dim=(1, 2)).tolist() == [104, 104]
-
-    def test_neither_is_what_is_not_much_smaller(self):
-        logits = self.logits()
-        logits[:, 20:24, 20:23] = 1.0
-        assert (closer.without_specks(logits, torch.empty(0, 2, dtype=torch.long)) > 0).sum() == 224
-
-    def test_nothing_stays_nothing(self):
-        logits = torch.full((1, 8, 8), -1.0)
-        assert torch.equal(closer.without_specks(logits, torch.empty(0, 2, dtype=torch.long)), logits)
-
-    def test_clicks_are_found_where_the_window_shows_them(self):
-        look = closer._Look(Window((50.0, 60.0), 2.0, SIDE), torch.zeros(4, 128, 128), torch.zeros(4))
-        points = (Point(50, 60), Point(53, 56), Point(50, 61, positive=False), Point(900, 60))
-        assert look.cells(Prompt(points)).tolist() == [[64, 64], [67, 60]]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,11 +35,11 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted,
 )
+from napari_segany.models.shown import answered, within, without_specks
 from napari_segany.models.sides import SIDES, Side, boxes_from, seen_from
 from napari_segany.models.tiny import STRIDE, TinySam, folded
 from napari_segany.models.windows import (
     Window,
-    beyond,
     corner_around,
     frame_logits,
     middle_of,
@@ -70,16 +69,6 @@ NOTHING = 0.3
 COARSE = 0.75
 """Frame pixels per plane pixel below which a click is not looked up in the overview, where small objects are dots.
 Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
-OUTWARDS = 0.2
-"""Added to the logits of the single mask, which learned beside prompts for what is not there and came out too small."""
-LEANING = 0.25, 0.5
-"""How much the single mask leans on the surest of the three, and that one on the single mask; chosen, as is
-``OUTWARDS``, on images of train/dsb2018, of dev/epfl6 and dev/plant3d, and on synthetic ones."""
-BEYOND = 0.75
-"""Taken from the logits beyond a box, where the model must be surer: people draw boxes around things. Chosen on images
-of train/ and dev/; more makes exact and roomy boxes still better, and those that cut into their object worse."""
-SPECK = 0.1
-"""Share of an object's largest part below which another part of it is a speck."""
 NAMED_FROM = math.log(0.2 / 0.8)
 """Logit of the relevance from which on foreground belongs to what is named; chosen on images of train/."""
 PLANE = "plane"
@@ -317,7 +306,7 @@ class CloserSegmenter(SamSegmenter):
         if not len(logits):
             return []
         if prompt.box is not None and only_box(prompt):
-            logits = logits - BEYOND * beyond(prompt.box, look.window, logits.shape[-1]).to(logits.device)
+            logits = within(prompt.box, logits, look.window)
         # what is being mended, or was drawn, may be meant in each of its parts
         if prompt.mask is None:
             logits = without_specks(logits, look.cells(prompt))
@@ -341,47 +330,6 @@ def _mean(looks: Sequence[dict[int, _Look]]) -> dict[int, _Look]:
 def only_box(prompt: Prompt) -> bool:
     """Whether a box is all that tells where the object is."""
     return prompt.box is not None and not prompt.points and prompt.mask is None
-
-
-def answered(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """What is answered, from what the decoder says to one prompt: logits (4, h, w), and scores (4,), which stay.
-
-    The single mask and the surest of the three are drawn from different tokens; a mean of the two is nearer to the
-    truth, above all in pictures of kinds that the model never saw. The other two stay: what else may be meant.
-    """
-    surest = int(scores[1:].argmax()) + 1
-    single, other = logits[0] + OUTWARDS, logits[surest]
-    shown = logits.clone()
-    shown[0] = torch.lerp(single, other, LEANING[0])
-    shown[surest] = torch.lerp(other, single, LEANING[1])
-    return shown, scores
-
-
-def without_specks(logits: Tensor, clicked: Tensor) -> Tensor:
-    """Masks without parts that are much smaller than the largest, but for those that were clicked.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (n, h, w); those above 0 belong to a mask.
-    clicked : Tensor
-        (N, 2) rows and columns that were clicked.
-
-    Returns
-    -------
-    Tensor
-        (n, h, w), with logits of surely nothing where the specks were.
-    """
-    kept = logits.clone()
-    for mask in kept:
-        parts, count = scipy.ndimage.label((mask > 0).cpu().numpy())
-        if count > 1:
-            sizes = np.bincount(parts.ravel())
-            sizes[0] = 0
-            specks = sizes < SPECK * sizes.max()
-            specks[[0, *parts[tuple(clicked.numpy().T)]]] = False
-            mask[torch.from_numpy(specks[parts])] = geometry.SURELY_NOT
-    return kept
 
 
 def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:

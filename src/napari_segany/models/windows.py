@@ -296,15 +296,6 @@ def _at(logits: Tensor, window: Window, rows: Tensor, columns: Tensor) -> Tensor
     return interpolated(logits, axes[0], axes[1]).masked_fill(beyond.to(logits.device), SURELY_NOT)
 
 
-def beyond(box: Box, window: Window, size: int) -> Tensor:
-    """Which of `size` x `size` cells of a window have their middle in no pixel of a box, bool."""
-    rows, columns = (
-        (places < low - 0.5) | (places > high + 0.5)
-        for places, low, high in zip(window.places(size), (box.y0, box.x0), (box.y1, box.x1), strict=True)
-    )
-    return rows[:, None] | columns
-
-
 def window_box(logits: Tensor, window: Window) -> Box | None:
     """Box in plane pixels around what is found in logits (h, w) of a window; None when that is nothing."""
     reach = window.side / 2 / window.scale
