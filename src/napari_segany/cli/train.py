@@ -14,18 +14,22 @@ from napari_segany.core.errors import InputError
 train = new_app(help="Train a model.")
 
 
+SourcesOption = Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")]
+
+RunOption = Annotated[
+    Path, typer.Option("--out", help="Where checkpoint, log and weights go; a checkpoint there is resumed.")
+]
+
+
 @train.command()
 def sam(
     config: Annotated[str, typer.Argument(help="TOML file, or `tiny` for the one that the embedded model came from.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")],
-    out: Annotated[Path, typer.Option(help="Where checkpoint, log and weights go; a checkpoint there is resumed.")],
+    data: SourcesOption,
+    out: RunOption,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a model by simulated clicks and boxes."""
-    path = _config(config)
-    if not data.is_dir():
-        raise InputError(f"there is no folder {data}")
-    _check_folder(out)
+    path = _checked(config, data, out)
     from napari_segany.models.device import pick_device
     from napari_segany.training.sam import train_sam
 
@@ -35,19 +39,24 @@ def sam(
 @train.command("text")
 def train_text(
     config: Annotated[str, typer.Argument(help="TOML file, `tiny-text-towers` or `tiny-text`.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")],
-    out: Annotated[Path, typer.Option(help="Where checkpoint, log and weights go; a checkpoint there is resumed.")],
+    data: SourcesOption,
+    out: RunOption,
     device: DeviceOption = "auto",
 ) -> None:
     """Train what texts need: towers that compare texts with objects, or the head that makes prompts of texts."""
-    path = _config(config)
-    if not data.is_dir():
-        raise InputError(f"there is no folder {data}")
-    _check_folder(out)
+    path = _checked(config, data, out)
     from napari_segany.models.device import pick_device
     from napari_segany.training.text import train_text
 
     typer.echo(f"wrote {train_text(path, data, out, pick_device(device))}")
+
+
+def _checked(config: str, data: Path, out: Path) -> Path:
+    """The file of a configuration; refused when there are no data, or no place for what is made of them."""
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}")
+    _check_folder(out)
+    return _config(config)
 
 
 def _config(name: str) -> Path:
