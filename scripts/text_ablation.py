@@ -1,9 +1,9 @@
 """What bridges the gap between vectors of image crops and of texts: the head trained with each, asked by text.
 
-python scripts/text_ablation.py --data "$SEGANY_DATA/dev" --views RUN/views --steps 400
+python scripts/text_ablation.py --data "$SEGANY_DATA/dev" --views RUN/views --steps 200
 
 RUN is the folder of ``napari-segany train text tiny-text``, which keeps embeddings and vectors. Only what the head says
-by itself is trained and measured, the map of relevance and the presence: no decoder, so that a run takes a minute.
+by itself is trained and measured, the map of relevance and the presence: no decoder, so that a run takes a few minutes.
 """
 
 from __future__ import annotations

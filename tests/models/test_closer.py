@@ -48,6 +48,7 @@ class Discs:
 
     def __init__(self, radius: float = 30.0) -> None:
         self.radius = radius
+        self.slope = 1.0
         self.score = 0.5
         self.windows = 0
 
@@ -57,7 +58,9 @@ class Discs:
         y, x = torch.meshgrid(along, along, indexing="ij")
         distance = ((x - middle[:, :1, None]) ** 2 + (y - middle[:, 1:, None]) ** 2).sqrt()
         self.windows += len(middle)
-        return (self.radius - distance)[:, None].expand(-1, 4, -1, -1), torch.full((len(middle), 4), self.score)
+        return self.slope * (self.radius - distance)[:, None].expand(-1, 4, -1, -1), torch.full(
+            (len(middle), 4), self.score
+        )
 
 
 @pytest.fixture
@@ -296,17 +299,22 @@ class TestBoxes:
         bright = plane[..., 0] > 0
         assert (mask & bright).sum() > 0.9 * (mask | bright).sum()
 
-    def test_what_is_not_quite_sure_ends_at_the_box(self, segmenter, embedding, discs):
-        # a disc wider than the box by less than BEYOND in logits ends at it, a much wider one does not
-        window = window_for(SMALL, Frame(SHAPE, segmenter.model.image_size))
-        half = (SMALL.x1 - SMALL.x0 + 1) / 2 * window.scale
-        wide = []
-        for radius in (half + 0.5 * shown.BEYOND, half + 20):
-            discs.radius = radius - shown.OUTWARDS
-            found = box_of(segmenter.segment(embedding, [Prompt(box=SMALL)])[0][0].pixels)
-            wide.append(found.x1 - found.x0 + 1)
-        assert wide[0] <= SMALL.x1 - SMALL.x0 + 1
-        assert wide[1] > 1.2 * (SMALL.x1 - SMALL.x0 + 1)
+    def test_what_is_not_quite_sure_ends_at_the_box(self, segmenter, embedding, discs, monkeypatch):
+        # logits that fall slowly, 0.05 a pixel: without BEYOND the disc goes on for pixels beyond the box
+        box = Box(100, 200, 279, 379)
+        window = window_for(box, Frame(SHAPE, segmenter.model.image_size))
+        discs.slope = 0.05
+
+        def reaches(beyond: float) -> float:
+            discs.radius = 90 * window.scale + beyond
+            found = box_of(segmenter.segment(embedding, [Prompt(box=box)])[0][0].pixels)
+            return found.x1 - box.x1
+
+        # a cell of the logits is almost three pixels of the plane
+        assert reaches(8) < 3
+        assert reaches(40) > 20
+        monkeypatch.setattr(shown, "BEYOND", 0.0)
+        assert reaches(8) > 10
 
 
 @pytest.mark.parametrize(

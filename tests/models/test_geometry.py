@@ -5,7 +5,15 @@ import torch
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.models import windows
-from napari_segany.models.geometry import SURELY_NOT, Frame, image_tensor, mask_logits, plane_masks, prompt_tensors
+from napari_segany.models.geometry import (
+    SURELY_NOT,
+    Frame,
+    enlarged,
+    image_tensor,
+    mask_logits,
+    plane_masks,
+    prompt_tensors,
+)
 from napari_segany.models.windows import (
     Window,
     corner_around,
@@ -332,3 +340,11 @@ def test_a_window_cuts_nothing_where_the_plane_ends():
 def test_a_window_cuts_what_reaches_its_edge(box, cut):
     window = Window((200, 200), 1.0, 256)
     assert window.cuts(box, (600, 600)) is cut
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (7, 5)])
+def test_enlarged_is_what_torch_interpolates(times, shape):
+    logits = torch.randn(shape)
+    larger = torch.nn.functional.interpolate(logits[None, None], scale_factor=times, mode="bilinear")[0, 0]
+    torch.testing.assert_close(enlarged(logits, times), larger, rtol=0, atol=1e-5)
