@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_segany.models.sam.layers import LayerNorm2d
+from napari_segany.models.sam.layers import LayerNorm2d, linear
 
-SCORES, SCORES_OF_CARD = 2**20, 2**28
+SCORES, SCORES_OF_CARD = 2**21, 2**28
 """Attention scores that are worked on at a time: few enough to stay in a processor's cache until they are used; a
 graphics card wants many."""
 
@@ -80,7 +80,10 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        return self.lin2(F.gelu(self.lin1(x)))
+        hidden = linear(x, self.lin1.weight, self.lin1.bias)
+        # In place, as it is the largest that an encoder makes; its gradient would need what was there before.
+        hidden = F.gelu(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden)
+        return linear(hidden, self.lin2.weight, self.lin2.bias)
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
@@ -151,14 +154,16 @@ class Attention(nn.Module):
         folded = height + width <= depth
         if folded:
             q, k = torch.cat([q, rows, columns], dim=-1), torch.cat([k, self._places(k, size)], dim=-1)
+        # Turned once: a product would turn them anew for every block of scores.
+        k = k.transpose(1, 2).contiguous()
         attended = torch.empty_like(v)
         most = SCORES_OF_CARD if q.is_cuda else SCORES
         for some, part in score_blocks(len(q), height * width, most):
-            scores = q[some, part] @ k[some].transpose(1, 2)
-            if not folded:
-                grid = scores.unflatten(2, size)
-                grid += rows[some, part, :, None]
-                grid += columns[some, part, None, :]
+            if folded:
+                scores = q[some, part] @ k[some]
+            else:
+                positions = rows[some, part, :, None] + columns[some, part, None, :]
+                scores = positions.flatten(2).baddbmm_(q[some, part], k[some])
             attended[some, part] = scores.softmax(-1) @ v[some]
         return attended
 
@@ -172,9 +177,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, h, w, C)."""
         batch, height, width = x.shape[:3]
-        qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        qkv = linear(x, self.qkv.weight, self.qkv.bias).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
         attended = self.attend(qkv[0], qkv[1], qkv[2], (height, width)).unflatten(0, (batch, self.heads))
-        return self.proj(attended.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
+        attended = attended.transpose(1, 2).flatten(2).unflatten(1, (height, width))
+        return linear(attended, self.proj.weight, self.proj.bias)
 
 
 def to_windows(x: Tensor, window: int) -> Tensor:
@@ -254,7 +260,8 @@ class ImageEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, image_size, image_size), normalised and padded -> (B, out_channels, grid, grid)."""
-        x = self.patch_embed(x) + self.pos_embed
+        # A token's channels beside each other: else every norm would carry the whole grid from one order to the other.
+        x = (self.patch_embed(x) + self.pos_embed).contiguous()
         for block in self.blocks:
             x = block(x)
         return self.neck(x.permute(0, 3, 1, 2))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_segany.models.sam.layers import MLP, LayerNorm2d
+from napari_segany.models.sam.layers import MLP, LayerNorm2d, linear
 
 CELLS = 4096
 """Cells of images that are up-sampled together: what is made of more does not stay in a processor's cache."""
@@ -23,7 +23,7 @@ def _quartered(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
     bias = None if layer.bias is None else layer.bias.repeat(4)
-    return F.linear(x, weight, bias).unflatten(-1, (4, -1))
+    return linear(x, weight, bias).unflatten(-1, (4, -1))
 
 
 def _by_cell(fine: Tensor, times: int) -> Tensor:
