@@ -13,7 +13,7 @@ from napari_segany.models.closer import MAGNIFICATION, PLANE, ROOMY, SIDE, WANTE
 from napari_segany.models.geometry import Frame
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.sides import SIDES, seen_from
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.tiny import STRIDE, TinySam
 from napari_segany.models.windows import Window
 
 SHAPE = (400, 600)
@@ -54,7 +54,7 @@ class Discs:
 
     def __call__(self, features, points=None, boxes=None, masks=None):
         middle = points[0][:, 0] if points is not None else boxes.unflatten(1, (2, 2)).mean(dim=1)
-        along = torch.arange(SIDE // 2) * 2 + 0.5
+        along = torch.arange(features["image_embed"].shape[-1] * STRIDE // 2) * 2 + 0.5
         y, x = torch.meshgrid(along, along, indexing="ij")
         distance = ((x - middle[:, :1, None]) ** 2 + (y - middle[:, 1:, None]) ** 2).sqrt()
         self.windows += len(middle)
@@ -257,9 +257,48 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
     monkeypatch.setattr(segmenter.model, "encode_windows", lambda images: seen.append(images) or encode(images))
     plane = np.random.default_rng(1).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
     segmenter.segment(segmenter.embed(plane), [Prompt((Point(500, 700),))])
-    window = Window((500, 700), 1.0, SIDE)
+    window = Window((500, 700), 1.0, closer.GLANCE)
     torch.testing.assert_close(seen[0], windows.window_image(plane, window), rtol=0, atol=1e-3)
-    assert len(seen) == 2
+    assert [one.shape[-1] for one in seen] == [closer.GLANCE, SIDE]
+
+
+@pytest.mark.parametrize(
+    ("shape", "radius", "steps"),
+    [
+        # the plane itself, then the window of the object
+        ((900, 1300), 30.0, ["glance", "look"]),
+        # too large for a glance, but not for a part of the overview
+        ((900, 1300), 70.0, ["glance", "part", "look"]),
+        # too large for that as well
+        ((900, 1300), 140.0, ["glance", "part", "whole", "look"]),
+        # in an overview as coarse as this a second glance comes before it
+        ((700, 5200), 70.0, ["glance", "glance", "part", "look"]),
+    ],
+)
+def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch, shape, radius, steps):
+    taken = []
+
+    def noted(name, work):
+        return lambda *given: taken.append(name) or work(*given)
+
+    encode, kind = segmenter.model.encode_windows, {closer.GLANCE: "glance", SIDE: "look"}
+    monkeypatch.setattr(
+        segmenter.model, "encode_windows", lambda images: taken.append(kind[images.shape[-1]]) or encode(images)
+    )
+    monkeypatch.setattr(segmenter, "_parts_of_overview", noted("part", segmenter._parts_of_overview))
+    somewhere = torch.full((4, 256, 256), -1.0)
+    somewhere[:, 60:70, 120:130] = 1
+    monkeypatch.setattr(
+        segmenter,
+        "_answers",
+        lambda _, asked, frame: [taken.append("whole") or (somewhere, torch.ones(4)) for _ in asked],
+    )
+    discs.radius = radius
+    # what is found in the end needs no further look
+    monkeypatch.setattr(closer, "AGAIN", 1e9)
+    embedding = segmenter.embed(np.zeros((*shape, 3), np.uint8))
+    segmenter.segment(embedding, [Prompt((Point(shape[0] / 2, shape[1] / 2),))])
+    assert taken == steps
 
 
 def test_clicks_are_found_where_the_window_shows_them():

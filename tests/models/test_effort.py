@@ -17,6 +17,8 @@ from napari_segany.core.synthetic import synthetic_image
 from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.geometry import Frame, plane_masks
 from napari_segany.models.loading import load_model
+from napari_segany.models.sam.image_encoder import SCORES
+from napari_segany.models.sam.layers import linear
 from napari_segany.models.sam.mask_decoder import MaskDecoder
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -133,6 +135,51 @@ def test_what_stays_the_same_from_click_to_click_is_made_once(small_sam, monkeyp
     segmenter.segment(embedding, [CLICK])
     assert segmenter._maps(embedding) is maps
     assert segmenter._maps(segmenter.embed(np.ones((64, 64, 3), np.uint8))) is not maps
+
+
+def test_what_stays_the_same_from_click_to_click_in_a_window_is_made_once_too():
+    segmenter = CloserSegmenter(load_model("tiny"), "tiny")
+    embedding = segmenter.embed(np.zeros((64, 64, 3), np.uint8))
+    segmenter.segment(embedding, [CLICK])
+    _, maps = segmenter._last
+    segmenter.segment(embedding, [CLICK])
+    assert segmenter._last[1] is maps
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_linear_layer_is_the_same_as_a_convolution(dtype, biased):
+    x, layer = torch.randn(2, 5, 7, 24).to(dtype), torch.nn.Linear(24, 40, bias=biased).to(dtype)
+    expected = layer(x).detach()
+    with torch.inference_mode():
+        made = linear(x, layer.weight, layer.bias)
+    torch.testing.assert_close(made, expected)
+    # what is learned from goes the plain way, and so do its gradients
+    linear(x, layer.weight, layer.bias).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_tokens_of_a_picture_keep_one_order(vit_b, monkeypatch):
+    strides = []
+    norm = torch.nn.LayerNorm.forward
+    monkeypatch.setattr(
+        torch.nn.LayerNorm, "forward", lambda self, x: strides.append(x.is_contiguous()) or norm(self, x)
+    )
+    with torch.inference_mode():
+        vit_b.encode(torch.empty(1, 3, 1024, 1024, device="meta"))
+    assert strides == [True] * 24
+
+
+def test_scores_are_added_to_where_their_positions_were_written():
+    """Nothing as large as scores is made but positions, and what the softmax makes of both."""
+    attention = build_sam("vit_b").image_encoder.blocks[2].attn
+    q = torch.randn(1, 64 * 64, 64)
+    with Sizes() as sizes, torch.inference_mode():
+        attention.attend(q, q, q, (64, 64))
+    blocks = 64**4 // SCORES
+    storages = [size for size in sizes.made if size == SCORES]
+    # the sum of rows and columns, its flat view, the product that is added to it in place, the softmax
+    assert len(storages) == 4 * blocks
 
 
 class TestReducedPrecision:

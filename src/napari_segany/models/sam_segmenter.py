@@ -68,7 +68,7 @@ class SamSegmenter:
         self.model = self._ready(model.to(self.device, torch.float32).eval().requires_grad_(False))
         self._decoding = next(self.model.mask_decoder.parameters()).dtype
         # Clicks come one after the other on the same picture.
-        self._last: tuple[ImageEmbedding, dict[str, Tensor]] | None = None
+        self._last: tuple[np.ndarray, dict[str, Tensor]] | None = None
         self._position = self.model.prompt_encoder.dense_pe().to(self._decoding)
         if texts is not None:
             texts.decoder.to(self._decoding)
@@ -172,12 +172,13 @@ class SamSegmenter:
 
     def _maps(self, embedding: ImageEmbedding) -> dict[str, Tensor]:
         """Features (1, C, h, w), with the channels last in memory: a CPU decodes others at half the speed."""
-        if self._last is not None and self._last[0] is embedding:
+        known = embedding.features["image_embed"]
+        if self._last is not None and self._last[0] is known:
             return self._last[1]
         last = {name: np.ascontiguousarray(np.moveaxis(array, 1, -1)) for name, array in embedding.features.items()}
         maps = {name: torch.tensor(array) for name, array in last.items()}
         ready = {name: values.to(self.device, self._decoding).movedim(-1, 1) for name, values in maps.items()}
-        self._last = embedding, ready
+        self._last = known, ready
         return ready
 
     def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> None:

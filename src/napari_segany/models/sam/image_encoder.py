@@ -177,7 +177,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, h, w, C)."""
         batch, height, width = x.shape[:3]
-        qkv = linear(x, self.qkv.weight, self.qkv.bias).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        qkv = linear(x, self.qkv.weight, self.qkv.bias).flatten(1, 2).unflatten(2, (3, self.heads, -1))
+        qkv = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2)
         attended = self.attend(qkv[0], qkv[1], qkv[2], (height, width)).unflatten(0, (batch, self.heads))
         attended = attended.transpose(1, 2).flatten(2).unflatten(1, (height, width))
         return linear(attended, self.proj.weight, self.proj.bias)
