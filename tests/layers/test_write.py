@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Image
 
 from napari_segany.core.views import View
-from napari_segany.layers.write import Preview
+from napari_segany.layers.write import ROOM, Preview
 
 
 class TestPreviewOfALargePlane:
@@ -22,7 +22,7 @@ class TestPreviewOfALargePlane:
     @pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
     def test_only_a_window_is_drawn_and_lies_where_the_mask_is(self, axes):
         preview, _ = self.shown(axes)
-        assert preview.layer.data.shape == (1024, 1024)
+        assert preview.layer.data.shape == (ROOM, ROOM)
         assert preview.layer.get_value((2 * 2105, 2 * 1510), world=True) == 7
         assert not preview.layer.get_value((2 * 2120, 2 * 1510), world=True)
 
@@ -49,5 +49,5 @@ class TestPreviewOfALargePlane:
     def test_nothing_is_a_small_window(self):
         preview, pixels = self.shown()
         preview.show(View((0, 1), (0, 0)), np.zeros_like(pixels))
-        assert preview.layer.data.shape == (1024, 1024)
+        assert preview.layer.data.shape == (ROOM, ROOM)
         assert not preview.layer.data.any()

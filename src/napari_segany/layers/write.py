@@ -203,7 +203,7 @@ def write_prompt(prompt: Prompt, view: View, image: Image, points: Points | None
         shapes.add_rectangles(_at(shapes, corners, view, image))
 
 
-ROOM = 1024
+ROOM = 512
 """Side in pixels of the window that is previewed where that is enough: it is drawn at once in any plane, and another
 mask in a window of the same size is half the work."""
 STEP = ROOM // 2

@@ -30,10 +30,6 @@ from napari_segany.models.geometry import (
 STRIP = 64
 """Rows of a window that are sampled together where it is no smaller than its part of the plane; else fewer."""
 
-SAMPLES = 3
-"""Pixels to each side that tell enough of a place where a window is far coarser than the plane: those between are left
-out of larger means."""
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -117,10 +113,6 @@ def window_image(plane: np.ndarray, window: Window) -> Tensor:
     Tensor
         (1, 3, side, side) float32 from 0 to 255, bilinear, antialiased where it shrinks.
     """
-    every = max(int(1 / window.scale / SAMPLES), 1)
-    if every > 1:
-        y, x = window.centre
-        plane, window = plane[::every, ::every], Window((y / every, x / every), window.scale * every, window.side)
     return _sampled(plane, window, window.side)[None]
 
 
