@@ -268,11 +268,11 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
         # the plane itself, then the window of the object
         ((900, 1300), 30.0, ["glance", "look"]),
         # too large for a glance, but not for a part of the overview
-        ((900, 1300), 70.0, ["glance", "part", "look"]),
+        ((900, 1300), 80.0, ["glance", "part", "look"]),
         # too large for that as well
         ((900, 1300), 140.0, ["glance", "part", "whole", "look"]),
         # in an overview as coarse as this a second glance comes before it
-        ((700, 5200), 70.0, ["glance", "glance", "part", "look"]),
+        ((700, 5200), 80.0, ["glance", "glance", "part", "look"]),
     ],
 )
 def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch, shape, radius, steps):
@@ -299,6 +299,20 @@ def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch,
     embedding = segmenter.embed(np.zeros((*shape, 3), np.uint8))
     segmenter.segment(embedding, [Prompt((Point(shape[0] / 2, shape[1] / 2),))])
     assert taken == steps
+
+
+@pytest.mark.parametrize(("radius", "looks"), [(29.0, 2), (32.0, 1), (40.0, 1), (51.0, 1), (75.0, 2)])
+def test_what_the_overview_shows_as_large_as_it_should_be_is_not_looked_at_again(
+    segmenter, embedding, discs, radius, looks
+):
+    discs.radius = radius
+    mask = segmenter.segment(embedding, [CLICK])[0][0]
+    assert discs.windows == looks
+    if looks == 1:
+        # drawn where it was seen, and as large as it was seen there
+        box = box_of(mask.pixels)
+        assert ((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2) == pytest.approx((100, 300), abs=2)
+        assert extent(mask) == pytest.approx(2 * radius / min(Frame(SHAPE, 512).scale), rel=0.05)
 
 
 def test_clicks_are_found_where_the_window_shows_them():

@@ -203,10 +203,10 @@ def write_prompt(prompt: Prompt, view: View, image: Image, points: Points | None
         shapes.add_rectangles(_at(shapes, corners, view, image))
 
 
-ROOM = 512
+ROOM = 768
 """Side in pixels of the window that is previewed where that is enough: it is drawn at once in any plane, and another
 mask in a window of the same size is half the work."""
-STEP = ROOM // 2
+STEP = ROOM // 3
 """Where windows begin, and what larger ones are multiples of."""
 HINT = 0.3
 """Opacity of what would be found under the cursor, half that of what was asked for."""

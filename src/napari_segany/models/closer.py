@@ -63,6 +63,8 @@ UNSEEN = 1.5
 AGAIN = 1.6
 """A click's first answer may be far off; when the second asks for a magnification that differs by more, a third look
 is taken."""
+ENOUGH = 1.3
+"""When what was seen in the overview differs by no more from what it would be looked at with, that is the answer."""
 LOOKS = 2
 NOTHING = 0.3
 """Predicted IoU below which there is nothing that a third look would show."""
@@ -164,14 +166,13 @@ class CloserSegmenter(SamSegmenter):
         plane = features.pop(PLANE)
         counts = [wanted(prompt, candidates) for prompt in prompts]
         overview = ImageEmbedding(features, embedding.shape, embedding.model)
-        guesses = self._guesses(plane, overview, frame, prompts, counts)
+        guesses, looks = self._guesses(plane, overview, frame, prompts, counts)
         named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
         unknown = [i for i, box in guesses.items() if window_for(box, frame) is None and i not in named]
         first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
         for i, (logits, scores) in first.items():
             guesses[i] = guess(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
-        looks: dict[int, _Look] = {}
-        looking = [i for i in guesses if i not in named]
+        looking = [i for i in guesses if i not in named and i not in looks]
         for _ in range(LOOKS):
             windows = {i: window for i in looking if (window := window_for(guesses[i], frame)) is not None}
             looks |= self._look(plane, frame, prompts, windows)
@@ -229,8 +230,8 @@ class CloserSegmenter(SamSegmenter):
         frame: Frame,
         prompts: Sequence[Prompt],
         counts: Sequence[int],
-    ) -> dict[int, Box | None]:
-        """Where each object seems to be: said by its prompt, or seen at a glance."""
+    ) -> tuple[dict[int, Box | None], dict[int, _Look]]:
+        """Where each object seems to be: said by its prompt, or seen at a glance; and what was seen well enough."""
         guesses = {i: said(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
         for scale in (scale for scale, coarse in GLANCES if min(frame.scale) < coarse):
@@ -239,7 +240,8 @@ class CloserSegmenter(SamSegmenter):
             guesses |= found
             clicked = [i for i in clicked if i not in found]
         looks = self._parts_of_overview(overview, frame, prompts, clicked) if clicked else {}
-        return guesses | _seen_whole(looks, frame, prompts, counts)
+        guesses |= _seen_whole(looks, frame, prompts, counts)
+        return guesses, {i: look for i, look in looks.items() if _suits(guesses[i], look.window, frame)}
 
     def _parts_of_overview(
         self,
@@ -393,7 +395,15 @@ def _is_bare(box: Box) -> bool:
 
 def _asks_again(found: Box | None, window: Window, frame: Frame) -> bool:
     """Whether what was found in a window is to be seen at another magnification; not where that is only the click."""
-    if found is None or _is_bare(found):
-        return False
+    return found is not None and not _is_bare(found) and _apart(found, window, frame) > AGAIN
+
+
+def _suits(found: Box | None, window: Window, frame: Frame) -> bool:
+    """Whether what was found in a window of the overview was seen there as well as it can be."""
+    return found is not None and not _is_bare(found) and _apart(found, window, frame) <= ENOUGH
+
+
+def _apart(found: Box, window: Window, frame: Frame) -> float:
+    """How many times larger or smaller what was found in a window would be in the one that suits it."""
     scales = [seen.scale for seen in (window, window_for(found, frame)) if seen is not None]
-    return max(scales) > AGAIN * min(scales)
+    return max(scales) / min(scales)
