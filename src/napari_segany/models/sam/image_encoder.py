@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_segany.models.sam.layers import LayerNorm2d, linear
+from napari_segany.models.sam.layers import LayerNorm2d, gelu, linear
 
 SCORES, SCORES_OF_CARD = 2**21, 2**28
 """Attention scores that are worked on at a time: few enough to stay in a processor's cache until they are used; a
@@ -80,9 +80,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        hidden = linear(x, self.lin1.weight, self.lin1.bias)
-        # In place, as it is the largest that an encoder makes; its gradient would need what was there before.
-        hidden = F.gelu(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden)
+        hidden = gelu(linear(x, self.lin1.weight, self.lin1.bias))
         return linear(hidden, self.lin2.weight, self.lin2.bias)
 
 

@@ -23,6 +23,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.conv2d(row_of_pixels, weight[:, :, None, None], bias).permute(0, 2, 3, 1).view(*x.shape[:-1], -1)
 
 
+def gelu(x: Tensor) -> Tensor:
+    """GELU; in place where nothing is learned, as a gradient needs what was there before."""
+    return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
+
+
 class LayerNorm2d(nn.Module):
     """Layer norm over the channels of a (B, C, h, w) map, one pixel at a time."""
 

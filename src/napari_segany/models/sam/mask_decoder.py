@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_segany.models.sam.layers import MLP, LayerNorm2d, linear
+from napari_segany.models.sam.layers import MLP, LayerNorm2d, gelu, linear
 
 CELLS = 4096
 """Cells of images that are up-sampled together: what is made of more does not stay in a processor's cache."""
@@ -93,15 +93,15 @@ class MaskDecoder(nn.Module):
 
     def _upscale(self, image: Tensor, high_res: tuple[Tensor, Tensor] | None) -> Tensor:
         """(B, h * w, C) -> (B, h * w * 16, C // 8), the sixteen pixels of a cell beside each other."""
-        up_1, norm, act_1, up_2, act_2 = cast(_Upscaling, tuple(self.output_upscaling))
+        up_1, norm, _, up_2, _ = cast(_Upscaling, tuple(self.output_upscaling))
         double = _quartered(up_1, image)
         if high_res is not None:
             double = double + _by_cell(high_res[1], 1)
-        double = act_1(F.layer_norm(double, norm.weight.shape, norm.weight, norm.bias, norm.eps))
+        double = gelu(F.layer_norm(double, norm.weight.shape, norm.weight, norm.bias, norm.eps))
         fourfold = _quartered(up_2, double)
         if high_res is not None:
             fourfold = fourfold + _by_cell(high_res[0], 2)
-        return act_2(fourfold).flatten(1, 3)
+        return gelu(fourfold).flatten(1, 3)
 
     def forward(
         self,
