@@ -315,6 +315,13 @@ def test_what_the_overview_shows_as_large_as_it_should_be_is_not_looked_at_again
         assert extent(mask) == pytest.approx(2 * radius / min(Frame(SHAPE, 512).scale), rel=0.05)
 
 
+def test_what_is_magnified_to_fill_the_overview_is_looked_at_again(segmenter, discs):
+    discs.radius = 40.0
+    embedding = segmenter.embed(np.zeros((200, 300, 3), np.uint8))
+    segmenter.segment(embedding, [CLICK])
+    assert discs.windows == 2
+
+
 def test_clicks_are_found_where_the_window_shows_them():
     look = closer._Look(Window((50.0, 60.0), 2.0, SIDE), torch.zeros(4, 128, 128), torch.zeros(4))
     points = (Point(50, 60), Point(53, 56), Point(50, 61, positive=False), Point(900, 60))
