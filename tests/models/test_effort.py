@@ -159,6 +159,13 @@ def test_a_linear_layer_is_the_same_as_a_convolution(dtype, biased):
     assert layer.weight.grad is not None
 
 
+def test_without_onednn_linear_layers_are_no_convolutions(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *_: pytest.fail("a convolution"))
+    with torch.inference_mode():
+        assert linear(torch.ones(2, 3), torch.ones(4, 3), None).tolist() == [[3.0] * 4] * 2
+
+
 def test_tokens_of_a_picture_keep_one_order(vit_b, monkeypatch):
     strides = []
     norm = torch.nn.LayerNorm.forward
