@@ -70,8 +70,8 @@ LOOKS = 2
 NOTHING = 0.3
 """Predicted IoU below which there is nothing that a third look would show."""
 COARSE = 0.75
-"""Frame pixels per plane pixel below which a click is not first looked up in the overview, where small objects are dots.
-Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
+"""Frame pixels per plane pixel below which a click is not looked up in the overview at first, where small objects are
+dots. Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
 GLANCE = 128
 """Pixels of the windows that clicks are looked up in before that. They tell only where to look, and take half the time;
 larger ones were no better on dev/usiigaci and dev/epfl6."""
