@@ -28,7 +28,7 @@ WHOLE = (slice(0, 60), slice(0, 80))
 
 def square(y: int, x: int, side: int, score: float = 0.9) -> Candidate:
     window = (slice(y, y + side), slice(x, x + side))
-    return Candidate(window, np.ones((side, side), bool), score, 1.0, Prompt((Point(y, x),)), WHOLE)
+    return Candidate.of(window, np.ones((side, side), bool), score, 1.0, Prompt((Point(y, x),)), WHOLE)
 
 
 def test_every_point_of_the_grid_is_asked_in_batches() -> None:
@@ -129,16 +129,30 @@ def test_small_holes_are_filled_and_small_islands_taken_away() -> None:
     mask[5, 5] = False
     mask[18, 18] = True
     region = (slice(0, 20), slice(0, 20))
-    tidy = tidied(Candidate((slice(30, 50), slice(7, 27)), mask, 0.9, 1.0, Prompt(), region), 4)
+    tidy = tidied(Candidate.of((slice(30, 50), slice(7, 27)), mask, 0.9, 1.0, Prompt(), region), 4)
     assert tidy.window == (slice(32, 44), slice(9, 21))
     assert tidy.mask.all()
-    lone = Candidate(region, np.eye(20, dtype=bool)[:1], 0.9, 1.0, Prompt(), region)
+    lone = Candidate.of((slice(0, 1), slice(0, 20)), np.eye(20, dtype=bool)[:1], 0.9, 1.0, Prompt(), region)
     assert tidied(lone, 100).area == 1
+
+
+def test_a_pixel_of_a_candidate_is_a_bit() -> None:
+    mask = np.random.default_rng(0).random((37, 53)) < 0.4
+    one = Candidate.of((slice(5, 42), slice(7, 60)), mask, 0.9, 1.0, Prompt(), WHOLE)
+    assert one.bits.nbytes <= mask.size / 8 + 1
+    assert one.mask.dtype == bool
+    np.testing.assert_array_equal(one.mask, mask)
+    assert one.area == mask.sum()
+    other = one.redrawn(one.window, ~mask)
+    assert other.area == (~mask).sum()
+    assert (other.score, other.prompt, other.crop) == (one.score, one.prompt, one.crop)
 
 
 def test_tidy_masks_pass_the_filters_again() -> None:
     ragged = square(10, 10, 10, 0.95)
-    ragged.mask[4, 4] = False
+    pierced = ragged.mask
+    pierced[4, 4] = False
+    ragged = ragged.redrawn(ragged.window, pierced)
     twin = square(10, 10, 10, 0.9)
     (found,) = kept([ragged, twin], Filters(tidy=4, box_overlap=0.5), (60, 80))
     assert found.mask.all()

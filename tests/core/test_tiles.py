@@ -172,7 +172,7 @@ def test_pieces_that_do_not_agree_stay_apart_and_duplicates_go() -> None:
 
     def piece(rows: slice, columns: slice, crop: Region, score: float = 0.9) -> Candidate:
         mask = np.ones((rows.stop - rows.start, columns.stop - columns.start), bool)
-        return Candidate((rows, columns), mask, score, 1.0, Prompt((Point(1, 1),)), crop)
+        return Candidate.of((rows, columns), mask, score, 1.0, Prompt((Point(1, 1),)), crop)
 
     shape = (100, 160)
     one, other = piece(slice(10, 20), slice(30, 100), left), piece(slice(10, 20), slice(60, 130), right, 0.8)

@@ -185,5 +185,5 @@ def test_small_holes_and_islands_go_as_in_the_reference() -> None:
         theirs, _ = segment_anything.utils.amg.remove_small_regions(mask, size, "holes")
         theirs, _ = segment_anything.utils.amg.remove_small_regions(theirs, size, "islands")
         region = (slice(0, 40), slice(0, 50))
-        ours = tidied(Candidate(region, mask, 1.0, 1.0, Prompt(), region), size)
+        ours = tidied(Candidate.of(region, mask, 1.0, 1.0, Prompt(), region), size)
         assert np.array_equal(our_masks([ours], mask.shape)[0], theirs)

@@ -7,7 +7,7 @@ generator of ``segment-anything`` 1.0, and so are the masks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Protocol, runtime_checkable
 
@@ -59,14 +59,18 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A mask that may be an object, kept as the part of the plane that it fills.
+    """A mask that may be an object, kept as the part of the plane that it fills; made by :meth:`of`.
+
+    A grid finds thousands of them before any is dropped, each as large as the plane at worst: so a pixel is a bit.
 
     Parameters
     ----------
     window : tuple of slice
         Rows and columns of its bounding box.
-    mask : ndarray
-        bool, of the window's shape.
+    bits : ndarray
+        (n,) uint8, the pixels of the window row by row, eight in each.
+    area : int
+        Pixels of the mask.
     score, stability : float
         Predicted IoU, and how little the mask depends on its threshold, see :class:`~napari_segany.core.masks.Mask`.
     prompt : Prompt
@@ -76,16 +80,29 @@ class Candidate:
     """
 
     window: Region
-    mask: np.ndarray
+    bits: np.ndarray
+    area: int
     score: float
     stability: float
     prompt: Prompt
     crop: Region
 
+    @classmethod
+    def of(
+        cls, window: Region, mask: np.ndarray, score: float, stability: float, prompt: Prompt, crop: Region
+    ) -> Candidate:
+        """A mask, bool of the window's shape, as a candidate."""
+        return cls(window, np.packbits(mask), int(np.count_nonzero(mask)), score, stability, prompt, crop)
+
+    def redrawn(self, window: Region, mask: np.ndarray) -> Candidate:
+        """The same with another mask, bool of its window's shape."""
+        return Candidate.of(window, mask, self.score, self.stability, self.prompt, self.crop)
+
     @property
-    def area(self) -> int:
-        """Pixels of the mask."""
-        return int(np.count_nonzero(self.mask))
+    def mask(self) -> np.ndarray:
+        """The mask, bool of the window's shape, made anew each time."""
+        height, width = (span.stop - span.start for span in self.window)
+        return np.unpackbits(self.bits, count=height * width).reshape(height, width).view(bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +288,7 @@ def _candidate(mask: Mask, prompt: Prompt, region: Region) -> Candidate | None:
         return None
     rows, columns = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
     window = tuple(slice(s.start + r.start, s.stop + r.start) for s, r in zip((rows, columns), region, strict=True))
-    return Candidate(
-        (window[0], window[1]), mask.pixels[rows, columns].copy(), mask.score, mask.stability, prompt, region
-    )
+    return Candidate.of((window[0], window[1]), mask.pixels[rows, columns], mask.score, mask.stability, prompt, region)
 
 
 def _cut(one: Candidate, shape: tuple[int, int]) -> bool:
@@ -366,16 +381,16 @@ def suppressed(windows: Sequence[Region], scores: Sequence[float], overlap: floa
 
 def tidied(one: Candidate, area: int) -> Candidate:
     """The candidate with holes and islands of fewer than `area` pixels filled and taken away; the largest stays."""
-    mask = _without_small(one.mask, area, holes=True)
-    mask = _without_small(mask, area, holes=False)
+    before = one.mask
+    mask = _without_small(_without_small(before, area, holes=True), area, holes=False)
     box = box_of(mask)
-    if mask is one.mask or box is None:
+    if mask is before or box is None:
         return one
     inner = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
     rows, columns = (
         slice(span.start + part.start, span.start + part.stop) for span, part in zip(one.window, inner, strict=True)
     )
-    return replace(one, window=(rows, columns), mask=mask[inner])
+    return one.redrawn((rows, columns), mask[inner])
 
 
 def _without_small(mask: np.ndarray, area: int, *, holes: bool) -> np.ndarray:
@@ -419,11 +434,11 @@ def painted(
     objects: list[Candidate] = []
     areas = [0]
     for one in candidates:
-        here = labels[one.window]
-        shared = np.bincount(here[one.mask], minlength=len(areas))[1:]
+        here, mask = labels[one.window], one.mask
+        shared = np.bincount(here[mask], minlength=len(areas))[1:]
         if (shared > overlap * np.minimum(one.area, areas[1:])).any():
             continue
-        free = one.mask & (here == 0)
+        free = mask & (here == 0)
         if free.any():
             objects.append(one)
             areas.append(one.area)

@@ -280,7 +280,7 @@ def _union(parts: Sequence[Candidate]) -> Candidate:
             for span, whole in zip(one.window, (rows, columns), strict=True)
         )
         mask[inner] |= one.mask
-    return replace(largest, window=(rows, columns), mask=mask)
+    return largest.redrawn((rows, columns), mask)
 
 
 def _overlap(first: Region, second: Region) -> Region | None:

@@ -123,7 +123,7 @@ def _objects(segmenter: Segmenter, here: Plane, ask: Ask) -> tuple[np.ndarray, S
     plane, taken = here.plane, here.taken
     batches = everything(segmenter, plane, embedding=here.embedding, text=ask.text)
     candidates = [one for _, batch in batches for one in batch]
-    free = [one for one in candidates if 2 * np.count_nonzero(one.mask & taken[one.window]) <= one.mask.sum()]
+    free = [one for one in candidates if 2 * np.count_nonzero(one.mask & taken[one.window]) <= one.area]
     if ask.text:
         filters = ask.filters or text_filters(segmenter)
         named = settled(plane, free, phrases_of(segmenter, ask.text), filters, ask.overlap)
