@@ -65,7 +65,7 @@ AGAIN = 1.6
 is taken."""
 ENOUGH = 1.3
 """When the magnification of the overview differs by no more from the one that suits what was seen there, that is the
-answer. Not in planes that are magnified to fill it: on plants in small ones clicks would lose .04."""
+answer. Not in planes that are magnified to fill it: on plants in small ones clicks would lose .05."""
 LOOKS = 2
 NOTHING = 0.3
 """Predicted IoU below which there is nothing that a third look would show."""
