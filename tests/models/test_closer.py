@@ -263,19 +263,21 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
 
 
 @pytest.mark.parametrize(
-    ("shape", "radius", "steps"),
+    ("shape", "radius", "score", "steps"),
     [
         # the plane itself, then the window of the object
-        ((900, 1300), 30.0, ["glance", "look"]),
+        ((900, 1300), 30.0, 0.5, ["glance", "look"]),
+        # so little is a glance worth that it may be noise within something larger
+        ((900, 1300), 30.0, closer.NOTHING - 0.01, ["glance", "part", "look"]),
         # too large for a glance, but not for a part of the overview
-        ((900, 1300), 80.0, ["glance", "part", "look"]),
+        ((900, 1300), 80.0, 0.5, ["glance", "part", "look"]),
         # too large for that as well
-        ((900, 1300), 140.0, ["glance", "part", "whole", "look"]),
+        ((900, 1300), 140.0, 0.5, ["glance", "part", "whole", "look"]),
         # in an overview as coarse as this a second glance comes before it
-        ((700, 5200), 80.0, ["glance", "glance", "part", "look"]),
+        ((700, 5200), 80.0, 0.5, ["glance", "glance", "part", "look"]),
     ],
 )
-def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch, shape, radius, steps):
+def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch, shape, radius, score, steps):
     taken = []
 
     def noted(name, work):
@@ -293,12 +295,29 @@ def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch,
         "_answers",
         lambda _, asked, frame: [taken.append("whole") or (somewhere, torch.ones(4)) for _ in asked],
     )
-    discs.radius = radius
+    discs.radius, discs.score = radius, score
     # what is found in the end needs no further look
     monkeypatch.setattr(closer, "AGAIN", 1e9)
     embedding = segmenter.embed(np.zeros((*shape, 3), np.uint8))
     segmenter.segment(embedding, [Prompt((Point(shape[0] / 2, shape[1] / 2),))])
     assert taken == steps
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_glance_that_is_unsure_gives_way_to_an_overview_that_is_not(segmenter, discs, monkeypatch, sure):
+    glance, frame = closer.GLANCE // STRIDE, Frame((900, 1300), 512)
+
+    def decode(features, *given):
+        at_a_glance = features["image_embed"].shape[-1] == glance
+        discs.radius, discs.score = (8.0, 0.2) if at_a_glance else (90.0, 0.9 if sure else 0.25)
+        return Discs.__call__(discs, features, *given)
+
+    monkeypatch.setattr(segmenter.model, "decode_windows", decode)
+    seen = []
+    image = closer.window_image
+    monkeypatch.setattr(closer, "window_image", lambda plane, window: seen.append(window) or image(plane, window))
+    segmenter.segment(segmenter.embed(np.zeros((*frame.plane, 3), np.uint8)), [Prompt((Point(500, 700),))])
+    assert seen[1].scale == pytest.approx(ROOMY / 180 * min(frame.scale) if sure else MAGNIFICATION, rel=0.05)
 
 
 @pytest.mark.parametrize(("radius", "looks"), [(29.0, 2), (32.0, 1), (40.0, 1), (51.0, 1), (75.0, 2)])

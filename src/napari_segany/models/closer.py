@@ -68,7 +68,8 @@ ENOUGH = 1.3
 answer. Not in planes that are magnified to fill it: on plants in small ones clicks would lose .05."""
 LOOKS = 2
 NOTHING = 0.3
-"""Predicted IoU below which there is nothing that a third look would show."""
+"""Predicted IoU below which there is nothing that a third look would show. A glance at the inside of something large
+and noisy finds specks that are worth no more."""
 COARSE = 0.75
 """Frame pixels per plane pixel below which a click is not looked up in the overview at first, where small objects are
 dots. Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
@@ -237,10 +238,11 @@ class CloserSegmenter(SamSegmenter):
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
         for scale in (scale for scale, coarse in GLANCES if min(frame.scale) < coarse):
             windows = {i: Window(middle_of(prompts[i].points), scale, GLANCE) for i in clicked}
-            found = _seen_whole(self._look(plane, frame, prompts, windows), frame, prompts, counts)
-            guesses |= found
-            clicked = [i for i in clicked if i not in found]
+            looks = self._look(plane, frame, prompts, windows)
+            guesses |= _seen_whole(looks, frame, prompts, counts)
+            clicked = [i for i in clicked if guesses[i] is None or looks[i].score(counts[i]) < NOTHING]
         looks = self._parts_of_overview(overview, frame, prompts, clicked) if clicked else {}
+        looks = {i: look for i, look in looks.items() if guesses[i] is None or look.score(counts[i]) >= NOTHING}
         guesses |= _seen_whole(looks, frame, prompts, counts)
         return guesses, {i: look for i, look in looks.items() if _suits(guesses[i], look.window, frame)}
 
