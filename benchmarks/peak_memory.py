@@ -28,7 +28,7 @@ def measure(case: str, side: int) -> dict[str, object]:
     from napari_segany.core.everything import Filters, Grid, everything, kept
     from napari_segany.core.segmenter import ImageEmbedding
     from napari_segany.experiments.rivals import SegmentAnything
-    from napari_segany.experiments.speed import random_vit_b
+    from napari_segany.experiments.untrained import random_vit_b
     from napari_segany.models.sam_segmenter import SamSegmenter
 
     model = random_vit_b()

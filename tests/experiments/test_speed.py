@@ -9,7 +9,9 @@ import torch
 
 from napari_segany.cli import main
 from napari_segany.core.errors import InputError
-from napari_segany.experiments import rivals, speed
+from napari_segany.core.everything import Candidate
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.experiments import rivals, speed, untrained
 from napari_segany.models.sam.image_encoder import EncoderConfig
 from napari_segany.models.sam.model import build_sam
 from tests.models.test_parity import reference_like
@@ -20,8 +22,10 @@ SMALL = EncoderConfig(width=48, depth=2, heads=2, global_blocks=(1,), image_size
 @pytest.fixture
 def small(monkeypatch):
     """A model and a picture that take no time, and the reference in the same size."""
-    for name, value in (("SIDE", 256), ("MANY", 4), ("RATE_SIDE", 64), ("build_sam", lambda _: build_sam(SMALL))):
+    for name, value in (("SIDE", 256), ("MANY", 4), ("RATE_SIDE", 64)):
         monkeypatch.setattr(speed, name, value)
+    for module in (speed, untrained):
+        monkeypatch.setattr(module, "build_sam", lambda _: build_sam(SMALL))
     # Scores of random weights are so near to each other that fewer digits put another mask first.
     monkeypatch.setattr(speed, "pick_dtype", lambda *_: torch.float32)
     weights = build_sam(SMALL).state_dict()
@@ -39,6 +43,28 @@ def test_rows_tell_who_is_faster_and_that_both_say_the_same():
         assert row["floor_ms"] > 0
     assert found["embed_fp32"]["same"] < 1e-4
     assert found["click"]["same"] > 0.9
+    assert found["everything"]["same"] == 1.0
+
+
+def test_found_masks_are_compared_with_their_best_match():
+    shape = (20, 30)
+
+    def candidate(rows, columns):
+        mask = np.ones((rows.stop - rows.start, columns.stop - columns.start), bool)
+        return Candidate.of((rows, columns), mask, 1.0, 1.0, Prompt((Point(0, 0),)), (slice(0, 20), slice(0, 30)))
+
+    def drawn(rows, columns):
+        mask = np.zeros(shape, bool)
+        mask[rows, columns] = True
+        return mask
+
+    first, second = (slice(0, 4), slice(0, 5)), (slice(10, 14), slice(10, 20))
+    half = (slice(10, 14), slice(10, 15))
+    assert speed._same_found(shape, [candidate(*second), candidate(*first)], [drawn(*first), drawn(*second)]) == 1.0
+    assert speed._same_found(shape, [candidate(*first)], [drawn(*first), drawn(*half)]) == pytest.approx(2 / 3)
+    assert speed._same_found(shape, [candidate(*half)], [drawn(*second)]) == 0.5
+    assert speed._same_found(shape, [], []) == 1.0
+    assert speed._same_found(shape, [], [drawn(*first)]) == 0.0
 
 
 @pytest.mark.usefixtures("small")

@@ -19,7 +19,7 @@ from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 
-BATCH = 64
+BATCH = 32
 """Prompts that are answered between two looks at whether to go on."""
 CROP_OVERLAP = 512 / 1500
 """Share of the shorter side by which crops of the first layer overlap."""

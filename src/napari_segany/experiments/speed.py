@@ -1,8 +1,8 @@
 """``napari-segany bench speed``: how fast we are, beside others in the same run.
 
 Ours and theirs take turns on the same picture and the same clicks, so that what else the machine does slows both. The
-weights of ViT-B are random, and those of segment-anything are the same; the clock does not mind. What random weights
-draw fills the picture, which is the most that masks can cost.
+weights of ViT-B are those of :mod:`napari_segany.experiments.untrained`, and segment-anything has the same; the clock
+does not mind.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,6 +27,7 @@ from napari_segany.core.synthetic import synthetic_image
 from napari_segany.experiments.bench import commit
 from napari_segany.experiments.rivals import Rival, SegmentAnything, installed
 from napari_segany.experiments.scores import Row
+from napari_segany.experiments.untrained import random_vit_b
 from napari_segany.models.device import pick_dtype
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.sam.model import Sam, build_sam
@@ -133,7 +135,8 @@ def rows_of_speed(*, quick: bool = False) -> list[Row]:
         ``what``; ``ours_ms`` and ``rival_ms``, medians, each with its ``_spread`` (largest less smallest, over the
         median); ``rival``; ``ratio``, theirs over ours; ``floor_ms``, the operations of ours over the rate at which
         this machine multiplies matrices of that type; ``same``, for encoding the distance of the two embeddings over
-        the norm of theirs, else the mean IoU of the masks; ``dtype``, ``threads`` and ``commit``.
+        the norm of theirs, else the mean IoU of the masks, automatic ones with their best match; ``dtype``,
+        ``threads`` and ``commit``.
 
     Raises
     ------
@@ -148,19 +151,6 @@ def rows_of_speed(*, quick: bool = False) -> list[Row]:
     rates = {dtype: matrix_rate(dtype) for dtype in {torch.float32, scene.usual.dtype}}
     common = {"threads": torch.get_num_threads(), "commit": commit()}
     return [{**row, **common} for case in _cases(scene, rivals, effort) for row in _rows(case, rates)]
-
-
-def random_vit_b() -> Sam:
-    """ViT-B with random weights, all of which matter, and predicted IoUs around what the paper's filters let pass."""
-    torch.manual_seed(0)
-    model = build_sam("vit_b").eval()
-    with torch.no_grad():
-        for name, weights in model.named_parameters():
-            if "rel_pos" in name or "pos_embed" in name:
-                weights.normal_(0, 0.02)
-        # So that about half of all masks are good enough to be drawn, as with weights that were trained.
-        dict(model.named_parameters())["mask_decoder.iou_prediction_head.layers.2.bias"].add_(Filters().score)
-    return model
 
 
 def _scene() -> _Scene:
@@ -178,7 +168,8 @@ def _cases(scene: _Scene, rivals: Sequence[Rival], effort: Effort) -> Iterator[_
         yield from _prompts(scene, rival, effort)
         if isinstance(rival, SegmentAnything):
             asked = scene.ours("everything", partial(_all_masks, scene, effort.grid), effort)
-            yield _Case(asked, rival.name, partial(rival.everything, scene.plane, effort.grid), 1)
+            theirs = partial(rival.everything, scene.plane, effort.grid)
+            yield _Case(asked, rival.name, theirs, 1, partial(_same_found, scene.plane.shape[:2]))
     tiny = load_segmenter("tiny", "cpu")
     work = partial(tiny.embed, np.ascontiguousarray(scene.plane[: SIDE // 2, : SIDE // 2]))
     ours = _Ours("tiny_embed", work, scene.usual.dtype, operations(work))
@@ -227,6 +218,29 @@ def _distance(ours: ImageEmbedding, theirs: np.ndarray) -> float:
 
 def _agreement(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
     return float(np.mean([iou(one, other) for one, other in zip(ours, theirs, strict=True)]))
+
+
+def _same_found(shape: tuple[int, int], ours: Sequence[Candidate], theirs: Sequence[np.ndarray]) -> float:
+    """Mean of the best IoU that each mask of either side reaches with one of the other's."""
+    found = []
+    for one in ours:
+        mask = np.zeros(shape, bool)
+        mask[one.window] = one.mask
+        found.append(np.flatnonzero(mask))
+    known = [np.flatnonzero(mask) for mask in theirs]
+    if not (found and known):
+        return float(not found and not known)
+    a, b = (_as_rows(pixels, shape) for pixels in (found, known))
+    shared = (a @ b.T).toarray()
+    overlap = shared / (np.array([len(one) for one in found])[:, None] + [len(one) for one in known] - shared)
+    return float(np.concatenate([overlap.max(axis=0), overlap.max(axis=1)]).mean())
+
+
+def _as_rows(pixels: Sequence[np.ndarray], shape: tuple[int, int]) -> scipy.sparse.csr_array:
+    """A row for each mask, given as places in a flat plane, with ones there."""
+    ends = np.cumsum([0, *map(len, pixels)])
+    ones = np.ones(ends[-1], np.int32)
+    return scipy.sparse.csr_array((ones, np.concatenate(pixels), ends), shape=(len(pixels), shape[0] * shape[1]))
 
 
 def matrix_rate(dtype: torch.dtype, side: int = RATE_SIDE) -> float:

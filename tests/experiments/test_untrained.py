@@ -1,0 +1,41 @@
+"""Weights that nobody trained draw masks like those of a model that was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_segany.core.everything import Filters
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.synthetic import synthetic_image
+from napari_segany.experiments.untrained import random_vit_b
+from napari_segany.models.sam_segmenter import SamSegmenter
+
+CLICKS = [Point(500, 500), Point(100, 200), Point(900, 700), Point(300, 800)]
+
+
+@pytest.fixture(scope="module")
+def found():
+    # in float32, which is the same on every machine
+    segmenter = SamSegmenter(random_vit_b(), "vit_b")
+    picture = synthetic_image(np.random.default_rng(0), (1024, 1024), kind="fluorescence", radius=40).image
+    with torch.inference_mode():
+        return segmenter.segment(segmenter.embed(picture), [Prompt((click,)) for click in CLICKS])
+
+
+def test_each_click_is_answered_by_a_blob_around_it(found):
+    for click, masks in zip(CLICKS, found, strict=True):
+        for mask in masks:
+            assert mask.pixels[int(click.y), int(click.x)]
+            assert 50**2 < np.count_nonzero(mask.pixels) < 150**2
+            near = mask.pixels[int(click.y) - 100 : int(click.y) + 100, int(click.x) - 100 : int(click.x) + 100]
+            assert np.count_nonzero(near) > 0.95 * np.count_nonzero(mask.pixels)
+
+
+def test_some_masks_pass_the_filters_and_some_do_not(found):
+    filters = Filters()
+    passed = [
+        mask.score > filters.score and mask.stability >= filters.stability - 0.01 for masks in found for mask in masks
+    ]
+    assert 0 < sum(passed) < len(passed)
