@@ -35,10 +35,10 @@ def test_every_point_of_the_grid_is_asked_in_batches() -> None:
     segmenter = FakeSegmenter(radius=4)
     steps = list(everything(segmenter, PLANE, Grid(9)))
     asked = [prompt.points[0] for batch in segmenter.asked for prompt in batch]
-    assert [len(batch) for batch in segmenter.asked] == [64, 17]
+    assert [len(batch) for batch in segmenter.asked] == [32, 32, 17]
     assert asked == grid_points((60, 80), 9)
     assert (asked[0].y, asked[0].x) == pytest.approx((60 / 18, 80 / 18))
-    assert [done for done, _ in steps] == [64 / 81, 1.0]
+    assert [done for done, _ in steps] == [32 / 81, 64 / 81, 1.0]
     assert sum(len(found) for _, found in steps) == 3 * 81
 
 
