@@ -51,3 +51,36 @@ class TestPreviewOfALargePlane:
         preview.show(View((0, 1), (0, 0)), np.zeros_like(pixels))
         assert preview.layer.data.shape == (ROOM, ROOM)
         assert not preview.layer.data.any()
+
+    def test_a_mask_in_the_same_window_moves_nothing(self):
+        preview, pixels = self.shown()
+        moved = []
+        preview.layer.events.affine.connect(moved.append)
+        shifted = np.roll(pixels, -60, axis=0)
+        preview.show(View((0, 1), (0, 0)), shifted)
+        assert not moved
+        assert preview.layer.get_value((2 * 2045, 2 * 1510), world=True) == 1
+        assert preview.layer.data.sum() == pixels.sum()
+
+    @pytest.mark.parametrize("place", [(1000.0, 1200.0), (0.0, 0.0), (2499.4, 2999.4), (1279.5, 1535.9)])
+    def test_it_lies_where_a_mask_is_expected_before_it_is_there(self, place):
+        preview, pixels = self.shown()
+        view = View((0, 1), (0, 0))
+        preview.clear()
+        preview.expect(view, pixels.shape, place)
+        assert not preview.layer.data.any()
+        moved = []
+        preview.layer.events.affine.connect(moved.append)
+        mask = np.zeros_like(pixels)
+        row, column = (min(round(at), length - 1) for at, length in zip(place, pixels.shape, strict=True))
+        mask[max(row - 200, 0) : row + 200, max(column - 200, 0) : column + 200] = True
+        preview.expect(view, pixels.shape, place)
+        preview.show(view, mask, number=5)
+        assert not moved
+        assert preview.layer.get_value((2 * row, 2 * column), world=True) == 5
+        assert preview.layer.data.sum() == 5 * mask.sum()
+
+    def test_what_is_shown_does_not_give_way_to_what_is_expected(self):
+        preview, pixels = self.shown()
+        preview.expect(View((0, 1), (0, 0)), pixels.shape, (10, 10))
+        assert preview.layer.get_value((2 * 2105, 2 * 1510), world=True) == 7

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points, Shapes
 from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QHelpEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_segany.core.prompts import Point
 from napari_segany.widgets.actions import ACTIONS
-from tests.fakes import KnowingSegmenter
+from tests.fakes import FakeSegmenter, KnowingSegmenter
 from tests.widgets.conftest import Hand, Opened
 
 
@@ -88,6 +91,32 @@ def test_a_button_chooses_too(opened: Opened) -> None:
     assert preview(opened).astype(bool).sum() > 300
     opened.hand.press("k")
     assert (opened.widget.binding.labels.data > 0).sum() > 300
+
+
+def test_a_button_tells_of_its_mask_when_the_mouse_rests_on_it(opened: Opened) -> None:
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    for number, mask in enumerate(opened.widget.session.result.masks):
+        button = opened.widget.candidate_box._group.button(number)
+        middle = button.rect().center()
+        QApplication.sendEvent(button, QHelpEvent(QEvent.Type.ToolTip, middle, button.mapToGlobal(middle)))
+        assert button.toolTip().startswith(f"{mask.pixels.sum()} pixels, predicted IoU {mask.score:.2f}")
+
+
+def test_in_a_large_plane_the_preview_waits_where_the_answer_will_be(hand: Hand) -> None:
+    opened = Opened(hand, np.zeros((3000, 3000), np.uint8), FakeSegmenter(radius=40))
+    opened.hand.press("h")  # a hint would have moved it already
+    opened.hand.click(400, 300)
+    opened.wait_for_mask()
+    opened.hand.press("q")
+    layer, session, moved = opened.widget.binding.preview.layer, opened.widget.session, []
+    note = layer.events.affine.connect(lambda event: moved.append(session.result is None))
+    opened.hand.click(2500, 2600)
+    opened.wait_for_mask()
+    layer.events.affine.disconnect(note)
+    assert moved == [True], "moved once, before the answer"
+    assert preview(opened).sum() > 40**2
+    opened.close()
 
 
 def test_everything_is_found_filtered_without_the_model_and_kept_in_one_step(knowing: Opened) -> None:

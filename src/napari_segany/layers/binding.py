@@ -25,7 +25,7 @@ from napari_segany.layers.recorder import Recorder
 from napari_segany.session.events import Did
 from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
-from napari_segany.session.session import Session
+from napari_segany.session.session import SegmentRequest, Session
 
 _MOVES = ("scale", "translate", "rotate", "shear", "affine")
 
@@ -415,6 +415,13 @@ class Binding:
             self.preview.clear()
         else:
             self.preview.show(result.request.plane, self.session.mask.pixels, number=self.session.label)
+
+    def expect(self, request: SegmentRequest) -> None:
+        """Have the preview lie where the answer to a click will be, while it is being computed."""
+        points = request.prompt.points
+        if self.preview is not None and points:
+            plane = request.plane.plane_shape(read.image_shape(self.image))
+            self.preview.expect(request.plane, plane, (points[-1].y, points[-1].x))
 
     def show_labels(self, view: View, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, str]:
         """Preview labels (rows, columns) of a plane; where they have several names, by colours, which are returned."""

@@ -214,7 +214,7 @@ HINT = 0.3
 
 def _span(first: float, last: float, length: int) -> slice:
     """Pixels that are previewed along an axis of a plane, for a mask from the first to the last."""
-    start = int(first) // STEP * STEP
+    start = max(int(first) // STEP * STEP, 0)
     size = min(max(-(-int(last + 1 - start) // STEP) * STEP, ROOM), length)
     start = min(start, length - size)
     return slice(start, start + size)
@@ -270,10 +270,23 @@ class Preview:
         opacity = HINT if hint else 2 * HINT
         if self.layer.opacity != opacity:
             self.layer.opacity = opacity
-        self.view, self._plane = view, (labels.shape[0], labels.shape[1])
-        self._window = self._room(labels)
-        plane = labels[self._window] * np.int32(number)
-        plane = plane.astype(np.int32, copy=False)
+        window = self._room(view, labels)
+        plane = labels[window] * np.int32(number)
+        self._plane = labels.shape[0], labels.shape[1]
+        self._lay(view, window, plane.astype(np.int32, copy=False))
+
+    def expect(self, view: View, plane: tuple[int, int], place: tuple[float, float]) -> None:
+        """Lie around a place (y, x) of a plane, while nothing is shown: so a mask is drawn sooner once it is there."""
+        if self.painting or self.layer.data.any():
+            return
+        window = tuple(_span(at - STEP, at + STEP, length) for at, length in zip(place, plane, strict=True))
+        if view != self.view or window != self._window:
+            self._plane = plane
+            self._lay(view, (window[0], window[1]), np.zeros([span.stop - span.start for span in window], np.int32))
+
+    def _lay(self, view: View, window: tuple[slice, slice], plane: np.ndarray) -> None:
+        """Show int32 labels of a window of a plane."""
+        self.view, self._window = view, window
         shape = [1] * len(view.position)
         shape[view.axes[0]], shape[view.axes[1]] = plane.shape
         block = (plane if view.axes[0] < view.axes[1] else plane.T).reshape(shape)
@@ -293,13 +306,18 @@ class Preview:
             self.layer.data = block
         self.layer.affine = matrix
 
-    def _room(self, labels: np.ndarray) -> tuple[slice, slice]:
-        """The window that labels of a plane are shown in."""
-        whole = slice(0, self._plane[0]), slice(0, self._plane[1])
-        box = None if self.painting else box_of(labels)
-        if box is None:
-            return whole if self.painting else (_span(0, 0, self._plane[0]), _span(0, 0, self._plane[1]))
-        return _span(box.y0, box.y1, self._plane[0]), _span(box.x0, box.x1, self._plane[1])
+    def _room(self, view: View, labels: np.ndarray) -> tuple[slice, slice]:
+        """The window that labels (rows, columns) of a plane are shown in: the one that there is, if it suits them."""
+        if self.painting:
+            return slice(0, labels.shape[0]), slice(0, labels.shape[1])
+        box = box_of(labels)
+        reach = ((box.y0, box.y1), (box.x0, box.x1)) if box is not None else ((0, 0), (0, 0))
+        rows, columns = (_span(*ends, length) for ends, length in zip(reach, labels.shape[:2], strict=True))
+        suits = view == self.view and all(
+            old.stop - old.start == new.stop - new.start and old.start <= first and last < old.stop
+            for old, new, (first, last) in zip(self._window, (rows, columns), reach, strict=True)
+        )
+        return self._window if suits else (rows, columns)
 
     def _make_room(self) -> None:
         """Somebody is about to paint: anywhere."""

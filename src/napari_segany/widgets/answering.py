@@ -160,6 +160,7 @@ class Answering(QObject):
             self._pause.begin()
         work = partial(self._answers.answer, stack, number, request)
         self._jobs.run(work, done=self._accept, failed=self.failed.emit, instead_of="answer")
+        self._binding.expect(request)
 
     def _accept(self, result: SegmentResult) -> None:
         self._session.accept(result)

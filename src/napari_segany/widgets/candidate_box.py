@@ -5,10 +5,39 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QEvent, Signal
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QPushButton, QWidget
 
+from napari_segany.core.masks import Mask
 from napari_segany.session.session import Session
+
+
+class CandidateButton(QPushButton):
+    """A button for a mask; its pixels are counted when somebody asks for them, which takes a while in large planes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setCheckable(True)
+        self._mask: Mask | None = None
+
+    def stand_for(self, mask: Mask | None) -> None:
+        """Stand for a mask; for none, it is hidden."""
+        self._mask = mask
+        self.setVisible(mask is not None)
+        if mask is not None:
+            self.setText(f"{mask.score:.2f}")
+
+    def event(self, event: QEvent) -> bool:
+        """See Qt: what a tooltip says is made when it is to be shown."""
+        if event.type() == QEvent.Type.ToolTip and self._mask is not None:
+            self.setToolTip(about(self._mask))
+        return bool(super().event(event))
+
+
+def about(mask: Mask) -> str:
+    """What there is to know of a candidate."""
+    stable = "" if math.isnan(mask.stability) else f", stability {mask.stability:.2f}"
+    return f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {mask.score:.2f}{stable}"
 
 
 class CandidateBox(QWidget):
@@ -28,9 +57,8 @@ class CandidateBox(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("Which of these?  (J: the next)"), 0, 0, 1, 3)
         self._group = QButtonGroup(self)
-        for number in range(3):
-            button = QPushButton()
-            button.setCheckable(True)
+        self._buttons = [CandidateButton() for _ in range(3)]
+        for number, button in enumerate(self._buttons):
             self._group.addButton(button, number)
             layout.addWidget(button, 1, number)
         self._group.idClicked.connect(self.chosen)
@@ -40,11 +68,6 @@ class CandidateBox(QWidget):
         """Offer the masks of the answer that is shown."""
         masks = session.result.masks if session.result is not None else ()
         self.setVisible(len(masks) > 1)
-        for number, button in enumerate(self._group.buttons()):
-            button.setVisible(number < len(masks))
-            if number < len(masks):
-                mask = masks[number]
-                stable = "" if math.isnan(mask.stability) else f", stability {mask.stability:.2f}"
-                button.setText(f"{mask.score:.2f}")
-                button.setToolTip(f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {mask.score:.2f}{stable}")
-                button.setChecked(number == session.choice)
+        for number, button in enumerate(self._buttons):
+            button.stand_for(masks[number] if number < len(masks) else None)
+            button.setChecked(number == session.choice)
