@@ -41,7 +41,8 @@ def _crop(array: np.ndarray) -> Crop:
 
 
 def _whole(crop: Crop) -> np.ndarray:
-    array = np.full(crop.shape, crop.fill, crop.part.dtype)
+    # Zeros cost nothing until somebody looks at them: of masks that is the one that is shown.
+    array = np.full(crop.shape, crop.fill, crop.part.dtype) if crop.fill else np.zeros(crop.shape, crop.part.dtype)
     y, x = crop.corner
     height, width = crop.part.shape
     array[y : y + height, x : x + width] = crop.part
