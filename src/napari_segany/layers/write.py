@@ -207,16 +207,15 @@ ROOM = 768
 """Side in pixels of the window that is previewed where that is enough: it is drawn at once in any plane, and another
 mask in a window of the same size is half the work."""
 STEP = ROOM // 3
-"""Where windows begin, and what larger ones are multiples of."""
+"""What the sides of larger windows are multiples of."""
 HINT = 0.3
 """Opacity of what would be found under the cursor, half that of what was asked for."""
 
 
 def _span(first: float, last: float, length: int) -> slice:
-    """Pixels that are previewed along an axis of a plane, for a mask from the first to the last."""
-    start = max(int(first) // STEP * STEP, 0)
-    size = min(max(-(-int(last + 1 - start) // STEP) * STEP, ROOM), length)
-    start = min(start, length - size)
+    """Pixels that are previewed along an axis of a plane, for a mask from the first to the last: it is in the middle."""
+    size = min(max(-(-int(last + 1 - first) // STEP) * STEP, ROOM), length)
+    start = min(max(int(first + last + 1 - size) // 2, 0), length - size)
     return slice(start, start + size)
 
 
@@ -279,7 +278,7 @@ class Preview:
         """Lie around a place (y, x) of a plane, while nothing is shown: so a mask is drawn sooner once it is there."""
         if self.painting or self.layer.data.any():
             return
-        window = tuple(_span(at - STEP, at + STEP, length) for at, length in zip(place, plane, strict=True))
+        window = tuple(_span(at, at, length) for at, length in zip(place, plane, strict=True))
         if view != self.view or window != self._window:
             self._plane = plane
             self._lay(view, (window[0], window[1]), np.zeros([span.stop - span.start for span in window], np.int32))
