@@ -8,6 +8,7 @@ from scipy import ndimage
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import closer, geometry, sam_segmenter, shown, windows
 from napari_segany.models.closer import MAGNIFICATION, PLANE, ROOMY, SIDE, WANTED, CloserSegmenter, guess, window_for
 from napari_segany.models.geometry import Frame
@@ -129,6 +130,21 @@ def test_the_embedding_holds_the_plane(segmenter, model, plane, embedding):
     plain = SamSegmenter(model, "tiny").embed(plane)
     assert embedding.features.keys() == plain.features.keys() | {PLANE}
     assert (embedding.shape, embedding.model) == (SHAPE, "tiny")
+
+
+@pytest.mark.parametrize("shape", [(400, 600), (900, 1300)])
+def test_of_a_gray_plane_one_channel_is_kept_and_says_the_same(segmenter, shape):
+    plane = np.random.default_rng(2).integers(0, 256, (*shape, 1), dtype=np.uint8).repeat(3, axis=2)
+    embedding = segmenter.embed(plane)
+    assert embedding.features[PLANE].shape == (*shape, 1)
+    whole = ImageEmbedding({**embedding.features, PLANE: plane}, embedding.shape, embedding.model)
+    prompts = [CLICK, Prompt(box=SMALL)]
+    for one, other in zip(*(segmenter.segment(held, prompts) for held in (embedding, whole)), strict=True):
+        for mask, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(mask.pixels, same.pixels)
+            np.testing.assert_allclose(mask.logits, same.logits, atol=1e-3)
+    seeds, same = ([seed.points for seed in segmenter.seeds(held)] for held in (embedding, whole))
+    assert seeds == same
 
 
 @pytest.mark.parametrize("candidates", [None, 1, 3])

@@ -113,7 +113,8 @@ class _Look:
 class CloserSegmenter(SamSegmenter):
     """Answers prompts with the embedded model, looking closer at what is small.
 
-    Parameters are those of :class:`SamSegmenter`; the model is a :class:`TinySam`. Its embeddings hold the plane too.
+    Parameters are those of :class:`SamSegmenter`; the model is a :class:`TinySam`. Its embeddings hold the plane too:
+    (y, x, 3), or (y, x, 1) where it is gray, which is looked at in a third of the time.
     """
 
     model: TinySam
@@ -130,7 +131,9 @@ class CloserSegmenter(SamSegmenter):
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
         """Encode a plane; see :meth:`SamSegmenter.embed`."""
         embedding = super().embed(plane)
-        return ImageEmbedding({**embedding.features, PLANE: plane.copy()}, embedding.shape, embedding.model)
+        gray = plane[..., :1]
+        kept = gray if (plane == gray).all() else plane
+        return ImageEmbedding({**embedding.features, PLANE: kept.copy()}, embedding.shape, embedding.model)
 
     @torch.inference_mode()
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:

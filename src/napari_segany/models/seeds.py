@@ -35,7 +35,7 @@ def dense_of_frame(model: TinySam, maps: dict[str, Tensor], frame: Frame) -> np.
 
 
 def dense_of_tiles(model: TinySam, plane: np.ndarray, device: torch.device) -> np.ndarray:
-    """Dense heads of a plane (y, x, 3) at its own resolution, tile by tile: (5, y / 4, x / 4) float32."""
+    """Dense heads of a plane (y, x, 3 or 1) at its own resolution, tile by tile: (5, y / 4, x / 4) float32."""
     height, width = plane.shape[:2]
     rows, columns = (max(-(-length // 32) * 32, TILE) for length in (height, width))
     whole = np.zeros((len(DENSE_CHANNELS), rows // DENSE_STRIDE, columns // DENSE_STRIDE), np.float32)

@@ -104,7 +104,7 @@ def window_image(plane: np.ndarray, window: Window) -> Tensor:
     Parameters
     ----------
     plane : ndarray
-        (y, x, 3) uint8.
+        (y, x, 3) uint8, or (y, x, 1) where all three are alike.
     window : Window
         Which part; what lies beyond the plane is black.
 
@@ -113,7 +113,7 @@ def window_image(plane: np.ndarray, window: Window) -> Tensor:
     Tensor
         (1, 3, side, side) float32 from 0 to 255, bilinear, antialiased where it shrinks.
     """
-    return _sampled(plane, window, window.side)[None]
+    return _sampled(plane, window, window.side).expand(3, -1, -1)[None]
 
 
 def _sampled(values: np.ndarray, window: Window, steps: int) -> Tensor:
