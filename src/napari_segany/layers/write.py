@@ -213,7 +213,7 @@ HINT = 0.3
 
 
 def _span(first: float, last: float, length: int) -> slice:
-    """Pixels that are previewed along an axis of a plane, for a mask from the first to the last: it is in the middle."""
+    """Pixels that are previewed along an axis of a plane, for a mask from the first to the last, around its middle."""
     size = min(max(-(-int(last + 1 - first) // STEP) * STEP, ROOM), length)
     start = min(max(int(first + last + 1 - size) // 2, 0), length - size)
     return slice(start, start + size)
