@@ -80,6 +80,14 @@ class TestPreviewOfALargePlane:
         assert preview.layer.get_value((2 * row, 2 * column), world=True) == 5
         assert preview.layer.data.sum() == 5 * mask.sum()
 
+    def test_where_nothing_is_found_it_stays(self):
+        preview, pixels = self.shown()
+        moved = []
+        preview.layer.events.affine.connect(moved.append)
+        preview.show(View((0, 1), (0, 0)), np.zeros_like(pixels))
+        assert not moved
+        assert not preview.layer.data.any()
+
     def test_what_is_shown_does_not_give_way_to_what_is_expected(self):
         preview, pixels = self.shown()
         preview.expect(View((0, 1), (0, 0)), pixels.shape, (10, 10))

@@ -310,7 +310,9 @@ class Preview:
         if self.painting:
             return slice(0, labels.shape[0]), slice(0, labels.shape[1])
         box = box_of(labels)
-        reach = ((box.y0, box.y1), (box.x0, box.x1)) if box is not None else ((0, 0), (0, 0))
+        # where nothing is, it is as well shown where the window lies already
+        nowhere = tuple((span.start, span.start) for span in self._window)
+        reach = ((box.y0, box.y1), (box.x0, box.x1)) if box is not None else nowhere
         rows, columns = (_span(*ends, length) for ends, length in zip(reach, labels.shape[:2], strict=True))
         suits = view == self.view and all(
             old.stop - old.start == new.stop - new.start and old.start <= first and last < old.stop
