@@ -114,7 +114,7 @@ class CloserSegmenter(SamSegmenter):
     """Answers prompts with the embedded model, looking closer at what is small.
 
     Parameters are those of :class:`SamSegmenter`; the model is a :class:`TinySam`. Its embeddings hold the plane too:
-    (y, x, 3), or (y, x, 1) where it is gray, which is looked at in a third of the time.
+    (y, x, 3), or (y, x, 1) where it is gray, which is looked at in half the time.
     """
 
     model: TinySam
