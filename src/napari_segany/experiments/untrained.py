@@ -23,7 +23,7 @@ MARKED = 16.0
 MARK = 0.1
 """How much of it each head tells a cell that attends to the click alone."""
 SLOPE = 20.0
-"""How steep the edges of masks are: so steep that half of them are stable."""
+"""How steep the edges of masks are: so steep that some are stable, and some are not."""
 SLIGHT = 0.1
 """What is left of the rest, of which masks are made too."""
 LEAST = 5.0

@@ -75,7 +75,8 @@ COARSE = 0.75
 dots. Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
 GLANCE = 128
 """Pixels of the windows that clicks are looked up in before that. They tell only where to look, and take half the time;
-larger ones were no better on dev/usiigaci and dev/epfl6."""
+larger ones were no better for clicks on dev/usiigaci and dev/epfl6. What is found in dev/usiigaci_movie without a click
+is better with 256."""
 GLANCES = ((1.0, COARSE), (0.3, 0.1))
 """Their pixels per plane pixel, each with the frame pixels per plane pixel below which it is worth its time. What does
 not fit into them is looked up in the overview after all."""
