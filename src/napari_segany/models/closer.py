@@ -175,7 +175,7 @@ class CloserSegmenter(SamSegmenter):
         guesses, looks = self._guesses(plane, overview, frame, prompts, counts)
         named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
         unknown = [i for i, box in guesses.items() if window_for(box, frame) is None and i not in named]
-        first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame), strict=True))
+        first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame, 4), strict=True))
         for i, (logits, scores) in first.items():
             guesses[i] = guess(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
         looking = [i for i in guesses if i not in named and i not in looks]

@@ -18,6 +18,7 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.words import Phrase
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
+from napari_segany.models.sam.mask_decoder import CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.texts import Found, Texts
 
@@ -153,20 +154,24 @@ class SamSegmenter:
     ) -> list[list[Mask]]:
         """The same for prompts whose texts, where they have one, are a single known name each."""
         frame = Frame(embedding.shape, self.model.image_size)
-        answers = self._answers(embedding, prompts, frame, at_least)
-        return [
-            self._masks(*good_first(logits, scores, wanted(prompt, candidates), at_least), frame)
-            for prompt, (logits, scores) in zip(prompts, answers, strict=True)
-        ]
+        answers = self._answers(embedding, prompts, frame, candidates, at_least)
+        return [self._masks(*good_first(*answer, 4, at_least), frame) for answer in answers]
 
     def _answers(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], frame: Frame, at_least: float = -math.inf
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        frame: Frame,
+        candidates: int | None,
+        at_least: float = -math.inf,
     ) -> list[tuple[Tensor, Tensor]]:
-        """For each prompt all four logits (4, h, w) of the frame, where they are good enough, and their IoU (4,)."""
+        """For each prompt the wanted logits (n, h, w) of the frame, where they are good enough, and their IoU (n,)."""
         features = self._maps(embedding)
         answers: dict[int, tuple[Tensor, Tensor]] = {}
         for group in alike(prompts, max(NUMBERS // features["image_embed"].numel(), 1)):
-            logits, iou = self._decode(features, [prompts[index] for index in group], frame, at_least)
+            chosen = [prompts[index] for index in group]
+            choice = Choice(wanted(chosen[0], candidates), at_least)
+            logits, iou = self._decode(features, chosen, frame, choice)
             answers |= {index: (logits[row], iou[row]) for row, index in enumerate(group)}
         return [answers[index] for index in range(len(prompts))]
 
@@ -192,9 +197,9 @@ class SamSegmenter:
             self.known_texts()
 
     def _decode(
-        self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame, at_least: float
+        self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame, choice: Choice
     ) -> tuple[Tensor, Tensor]:
-        """Prompts that are alike -> logits (B, 4, h, w) and predicted IoU (B, 4)."""
+        """Prompts that are alike -> logits (B, M, h, w) and predicted IoU (B, M)."""
         given = prompt_tensors(prompts, frame, self.model.mask_size).to(self.device)
         text = self._tokens(prompts)
         masks = given.masks
@@ -204,8 +209,7 @@ class SamSegmenter:
             masks = self.texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
         model = self._model(text)
         features = {**features, "image_pe": self._position}
-        logits, iou = model.decode(features, given.points, given.boxes, masks, text, at_least=at_least)
-        return logits.float(), iou
+        return model.decode(features, given.points, given.boxes, masks, text, choice)
 
     def _cells(self, frame: Frame, image_embed: Tensor) -> tuple[int, int]:
         """Rows and columns of an image embedding that are picture and not padding."""
@@ -347,8 +351,8 @@ def wanted(prompt: Prompt, candidates: int | None) -> int:
 
 
 def best_first(logits: Tensor, scores: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
-    """Of the four answers to one prompt, (4, h, w) and (4,), the single one or the three, most confident first."""
-    kept = slice(0, 1) if candidates == 1 else slice(1, None)
+    """Of the answers to one prompt, (4, h, w) and (4,), the single one, the three or all, most confident first."""
+    kept = CANDIDATES[candidates]
     order = torch.argsort(scores[kept], descending=True, stable=True)
     return logits[kept][order], scores[kept][order]
 
@@ -372,10 +376,12 @@ def masks_of(pixels: np.ndarray, scores: Tensor, logits: Tensor, stability: np.n
 def alike(prompts: Sequence[Prompt], most: int = BATCH) -> list[list[int]]:
     """Indices of prompts that can be decoded together, at most `most` and ``BATCH`` at a time.
 
-    A padding token takes part in attention and changes the answer, so only prompts with the same tokens share a batch.
+    A padding token takes part in attention and changes the answer, so only prompts with the same tokens share a batch;
+    and only those of which as many masks are wanted.
     """
-    kinds: dict[tuple[int, bool, bool, bool], list[int]] = defaultdict(list)
+    kinds: dict[tuple[int | bool, ...], list[int]] = defaultdict(list)
     for index, prompt in enumerate(prompts):
-        kinds[len(prompt.points), prompt.box is None, prompt.mask is None, not prompt.text.strip()].append(index)
+        given = (prompt.box is None, prompt.mask is None, not prompt.text.strip())
+        kinds[len(prompt.points), prompt.ambiguous, *given].append(index)
     most = min(most, BATCH)
     return [group[start : start + most] for group in kinds.values() for start in range(0, len(group), most)]

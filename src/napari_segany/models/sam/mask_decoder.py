@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from napari_segany.models.sam.layers import MLP, LayerNorm2d, gelu, linear
 
+CANDIDATES = {1: slice(0, 1), 3: slice(1, None), 4: slice(None)}
+"""Of four masks the one for clear prompts, the three for ambiguous ones, or all."""
 CELLS = 4096
 """Cells of images that are up-sampled together: what is made of more does not stay in a processor's cache."""
 
@@ -47,6 +50,24 @@ def _of(maps: Tensor, part: slice, batch: int) -> Tensor:
     """Of maps (1 or B, ...) those of a part of the batch."""
     return maps[part] if len(maps) == batch else maps
 
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which masks of a decoder are wanted; no others are computed.
+
+    Parameters
+    ----------
+    candidates : {1, 3, 4}
+        How many: the one for clear prompts, the three for ambiguous ones, or all in this order.
+    at_least : float
+        Where no predicted IoU of a prompt reaches it, its masks are not drawn, which takes a third of the time.
+    """
+
+    candidates: int = 4
+    at_least: float = -math.inf
+
+
+ALL = Choice()
 
 _Upscaling = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.GELU, nn.ConvTranspose2d, nn.GELU]
 
@@ -112,8 +133,7 @@ class MaskDecoder(nn.Module):
         sparse: Tensor,
         dense: Tensor,
         high_res: tuple[Tensor, Tensor] | None = None,
-        *,
-        at_least: float = -math.inf,
+        choice: Choice = ALL,
     ) -> tuple[Tensor, Tensor]:
         """Decode a batch of B prompts.
 
@@ -129,33 +149,36 @@ class MaskDecoder(nn.Module):
             (B, C, h, w) from mask prompts, or (1, C, 1, 1).
         high_res : tuple of Tensor, optional
             (1 or B, C // 8, 4h, 4w) and (1 or B, C // 4, 2h, 2w) finer features, where the model has them.
-        at_least : float
-            Where no predicted IoU of a prompt reaches it, its masks are not drawn, which takes a third of the time.
+        choice : Choice
+            Which M of the masks are wanted.
 
         Returns
         -------
         masks : Tensor
-            (B, 4, 4h, 4w) float32 logits: index 0 for clear prompts, 1 to 3 for an ambiguous one; 0 where nothing is
-            drawn.
+            (B, M, 4h, 4w) float32 logits; 0 where nothing is drawn.
         iou : Tensor
-            (B, 4) predicted IoU of each.
+            (B, M) predicted IoU of each.
         """
+        chosen = CANDIDATES[choice.candidates]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse], dim=1).to(image_embeddings.dtype)
         image = image_embeddings + dense.to(image_embeddings.dtype)
         size = image.shape[-2], image.shape[-1]
-        tokens, image = self.transformer(image, image_pe, tokens)
-        iou = self.iou_prediction_head(tokens[:, 0]).float()
-        kernels = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        good = (iou >= at_least).any(dim=1)
+        # The first token says how good the masks are, each of the next what one of them is.
+        masks = range(1, 1 + self.num_mask_tokens)[chosen]
+        tokens, image = self.transformer(image, image_pe, tokens, [0, *masks])
+        iou = self.iou_prediction_head(tokens[:, 0])[:, chosen].float()
+        mlps = self.output_hypernetworks_mlps[chosen]
+        kernels = torch.stack([mlp(token) for mlp, token in zip(mlps, tokens[:, 1:].unbind(1), strict=True)], dim=1)
+        good = (iou >= choice.at_least).any(dim=1)
         return _by_row(self._draw(image, kernels, high_res, good), size), iou
 
     def _draw(self, image: Tensor, kernels: Tensor, high_res: tuple[Tensor, Tensor] | None, good: Tensor) -> Tensor:
-        """Image (B, h * w, C) and kernels (B, 4, C // 8) -> (B, h * w * 16, 4), zero where not `good` (B,)."""
+        """Image (B, h * w, C) and kernels (B, M, C // 8) -> (B, h * w * 16, M), zero where not `good` (B,)."""
         batch, cells, _ = image.shape
         if self.training:
             return self._upscale(image, high_res) @ kernels.transpose(1, 2)
-        drawn = kernels.new_zeros(batch, 16 * cells, self.num_mask_tokens)
+        drawn = kernels.new_zeros(batch, 16 * cells, kernels.shape[1])
         some = max(CELLS // cells, 1)
         for part in (slice(start, start + some) for start in range(0, batch, some)):
             if good[part].any():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Self
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
 from napari_segany.models.sam.image_encoder import EncoderConfig, ImageEncoder
-from napari_segany.models.sam.mask_decoder import MaskDecoder
+from napari_segany.models.sam.mask_decoder import ALL, Choice, MaskDecoder
 from napari_segany.models.sam.prompt_encoder import PromptEncoder
 from napari_segany.models.sam.tiny_vit import TinyViT
 from napari_segany.models.sam.transformer import TwoWayTransformer
@@ -100,8 +99,7 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         text: Tensor | None = None,
-        *,
-        at_least: float = -math.inf,
+        choice: Choice = ALL,
     ) -> tuple[Tensor, Tensor]:
         """Answer B prompts on one picture.
 
@@ -118,21 +116,21 @@ class Sam(nn.Module):
             (B, 1, 4 grid, 4 grid) logits.
         text : Tensor, optional
             (B, T, C) tokens.
-        at_least : float
-            The masks of a prompt none of whose predicted IoUs reaches it are not drawn, and all zero.
+        choice : Choice
+            Which M of the four masks are wanted; those of prompts that are not good enough for it are all zero.
 
         Returns
         -------
         masks : Tensor
-            (B, 4, 4 grid, 4 grid) logits; index 0 for a clear prompt, 1 to 3 for an ambiguous one.
+            (B, M, 4 grid, 4 grid) logits.
         iou : Tensor
-            (B, 4) predicted IoU of each.
+            (B, M) predicted IoU of each.
         """
         sparse, dense = self.prompt_encoder(points, boxes, masks, text)
         finer = [features[name] for name in ("high_res_0", "high_res_1") if name in features]
         high_res = (finer[0], finer[1]) if finer else None
         image = features["image_embed"]
-        return self.mask_decoder(image, self._position(features), sparse, dense, high_res, at_least=at_least)
+        return self.mask_decoder(image, self._position(features), sparse, dense, high_res, choice)
 
     def _position(self, features: dict[str, Tensor]) -> Tensor:
         """Position encoding of the whole input frame, in the type of the features: theirs, or else a new one."""

@@ -10,6 +10,8 @@ the image is made but the image itself, and prompts that see the same image shar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,15 +91,20 @@ class TokenToImageAttention(Attention):
 class ImageToTokenAttention(Attention):
     """Attention of the image to tokens."""
 
-    def added(self, image: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Image (1 or B, hw, C), the same with its positions, tokens (B, N, C) twice -> image plus what it saw."""
+    def added(self, image: Tensor, q: Tensor, k: Tensor, v: Tensor, *, over: bool = False) -> Tensor:
+        """Image (1 or B, hw, C), the same with its positions, tokens (B, N, C) twice -> image plus what it saw.
+
+        With `over` the sum is written over the image, which has to be of B then.
+        """
         k = self._split(self.k_proj(k)) * self.head_scale
         always = k @ self.q_proj.bias.view(self.num_heads, -1, 1)
-        weights = (_against(self._through(k, self.q_proj), q) + always).softmax(2).flatten(1, 2)
+        weights = (_against(self._through(k, self.q_proj), q) + always).softmax(2).flatten(1, 2).transpose(1, 2)
         told = self._split(self.v_proj(v)) @ self.out_proj.weight.T.unflatten(0, (self.num_heads, -1))
         # The weights of each head sum to one: so the bias comes in once.
         told = (told + self.out_proj.bias / self.num_heads).flatten(1, 2)
-        return torch.baddbmm(image.to(told.dtype).expand(len(told), -1, -1), weights.transpose(1, 2), told)
+        if over:
+            return image.baddbmm_(weights, told)
+        return torch.baddbmm(image.to(told.dtype).expand(len(told), -1, -1), weights, told)
 
 
 class TokenMLP(nn.Module):
@@ -143,7 +150,10 @@ class TwoWayAttentionBlock(nn.Module):
         image_keys = image + image_pe
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image_keys, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        return tokens, self.norm4(self.cross_attn_image_to_token.added(image, image_keys, tokens + token_pe, tokens))
+        # What the block before has made is read by nobody else, but where something is learned from it.
+        over = not self.first and torch.is_inference_mode_enabled()
+        seen = self.cross_attn_image_to_token.added(image, image_keys, tokens + token_pe, tokens, over=over)
+        return tokens, self.norm4(seen)
 
 
 class TwoWayTransformer(nn.Module):
@@ -171,7 +181,9 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = TokenToImageAttention(embedding_dim, num_heads, downsample_rate)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
-    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, image_pe: Tensor, tokens: Tensor, read: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run the transformer.
 
         Parameters
@@ -182,11 +194,13 @@ class TwoWayTransformer(nn.Module):
             (1 or B, C, h, w) position encoding of the image's grid.
         tokens : Tensor
             (B, N, C) output tokens followed by prompt tokens.
+        read : sequence of int, optional
+            Those of the N that are read afterwards, all without it: no other needs the last look.
 
         Returns
         -------
         tokens : Tensor
-            (B, N, C).
+            (B, N, C), or the R that are read, (B, R, C).
         image : Tensor
             (B, h * w, C).
         """
@@ -195,5 +209,7 @@ class TwoWayTransformer(nn.Module):
         token_pe = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_pe, image_pe)
+        if read is not None:
+            tokens, token_pe = tokens[:, read], token_pe[:, read]
         looked = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
         return self.norm_final_attn(tokens + looked), image
