@@ -11,10 +11,14 @@ the image is made but the image itself, and prompts that see the same image shar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+STRIP = 2**22
+"""Bytes of a strip of images: what is made of more is out of a processor's cache before it is used again."""
 
 
 class Attention(nn.Module):
@@ -64,6 +68,18 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
+def _strips(image: Tensor, batch: int) -> list[slice]:
+    """Places of an image (1 or B, hw, C) that are dealt with one after the other, where `batch` images are made.
+
+    All together where something is learned, which is kept for the way back anyhow, and on other devices than CPUs.
+    """
+    places = image.shape[1]
+    if torch.is_grad_enabled() or image.device.type != "cpu":
+        return [slice(0, places)]
+    some = max(STRIP // (batch * image.shape[2] * image.element_size()), 1)
+    return [slice(start, start + some) for start in range(0, places, some)]
+
+
 def _against(vectors: Tensor, image: Tensor) -> Tensor:
     """Products of vectors (B, heads, N, C) with an image (1 or B, hw, C): (B, heads, N, hw)."""
     own = vectors.reshape(len(image), -1, vectors.shape[-1])
@@ -77,33 +93,41 @@ def _against(vectors: Tensor, image: Tensor) -> Tensor:
 class TokenToImageAttention(Attention):
     """Attention of tokens to the image."""
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """(B, N, C), image (1 or B, hw, C) with its positions, and without -> (B, N, C)."""
+    def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+        """(B, N, C), image (1 or B, hw, C) and its encoding -> (B, N, C)."""
         batch, count, width = q.shape
         # What the keys' bias adds to the scores of a token is the same everywhere, and means nothing to a softmax.
         asked = self._through(self._split(self.q_proj(q)) * self.head_scale, self.k_proj)
-        weights = _against(asked, k).softmax(-1)
-        seen = (weights.view(len(v), -1, v.shape[1]) @ v).view(batch, self.num_heads, count, width)
+        strips = _strips(image, len(image))
+        weights = torch.cat([_against(asked, image[:, part] + image_pe[:, part]) for part in strips], -1).softmax(-1)
+        seen = (weights.view(len(image), -1, image.shape[1]) @ image).view(batch, self.num_heads, count, width)
         seen = seen @ self.v_proj.weight.unflatten(0, (self.num_heads, -1)).transpose(1, 2)
         return self.out_proj(seen.transpose(1, 2).flatten(2) + self.v_proj.bias)
+
+
+class Spoken(NamedTuple):
+    """What tokens have for the image: to meet (B, heads, N, C), beside it (B, heads, N, 1), to add (B, heads N, C)."""
+
+    asked: Tensor
+    always: Tensor
+    told: Tensor
 
 
 class ImageToTokenAttention(Attention):
     """Attention of the image to tokens."""
 
-    def added(self, image: Tensor, q: Tensor, k: Tensor, v: Tensor, *, over: bool = False) -> Tensor:
-        """Image (1 or B, hw, C), the same with its positions, tokens (B, N, C) twice -> image plus what it saw.
-
-        With `over` the sum is written over the image, which has to be of B then.
-        """
+    def spoken(self, k: Tensor, v: Tensor) -> Spoken:
+        """Tokens (B, N, C) with their encoding and without -> what each place of an image meets."""
         k = self._split(self.k_proj(k)) * self.head_scale
-        always = k @ self.q_proj.bias.view(self.num_heads, -1, 1)
-        weights = (_against(self._through(k, self.q_proj), q) + always).softmax(2).flatten(1, 2).transpose(1, 2)
         told = self._split(self.v_proj(v)) @ self.out_proj.weight.T.unflatten(0, (self.num_heads, -1))
         # The weights of each head sum to one: so the bias comes in once.
         told = (told + self.out_proj.bias / self.num_heads).flatten(1, 2)
-        if over:
-            return image.baddbmm_(weights, told)
+        return Spoken(self._through(k, self.q_proj), k @ self.q_proj.bias.view(self.num_heads, -1, 1), told)
+
+    def added(self, image: Tensor, image_pe: Tensor, spoken: Spoken) -> Tensor:
+        """Image (1 or B, hw, C) or a strip of it, and its encoding -> image plus what it saw, (B, hw, C)."""
+        asked, always, told = spoken
+        weights = (_against(asked, image + image_pe) + always).softmax(2).flatten(1, 2).transpose(1, 2)
         return torch.baddbmm(image.to(told.dtype).expand(len(told), -1, -1), weights, told)
 
 
@@ -147,13 +171,21 @@ class TwoWayAttentionBlock(nn.Module):
             tokens = tokens + self.self_attn(q, q, tokens)
         tokens = self.norm1(tokens)
 
-        image_keys = image + image_pe
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image_keys, image))
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image, image_pe))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        # What the block before has made is read by nobody else, but where something is learned from it.
-        over = not self.first and torch.is_inference_mode_enabled()
-        seen = self.cross_attn_image_to_token.added(image, image_keys, tokens + token_pe, tokens, over=over)
-        return tokens, self.norm4(seen)
+        return tokens, self._updated(image, image_pe, self.cross_attn_image_to_token.spoken(tokens + token_pe, tokens))
+
+    def _updated(self, image: Tensor, image_pe: Tensor, spoken: Spoken) -> Tensor:
+        """Image (1 or B, hw, C) and its encoding -> image (B, hw, C) that has seen the tokens."""
+        added, batch = self.cross_attn_image_to_token.added, len(spoken.told)
+        strips = _strips(image, batch)
+        if len(strips) == 1:
+            return self.norm4(added(image, image_pe, spoken))
+        # What the block before has made is read by nobody else.
+        updated = spoken.told.new_empty(batch, *image.shape[1:]) if self.first else image
+        for part in strips:
+            updated[:, part] = self.norm4(added(image[:, part], image_pe[:, part], spoken))
+        return updated
 
 
 class TwoWayTransformer(nn.Module):
@@ -211,5 +243,5 @@ class TwoWayTransformer(nn.Module):
             tokens, image = layer(tokens, image, token_pe, image_pe)
         if read is not None:
             tokens, token_pe = tokens[:, read], token_pe[:, read]
-        looked = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        looked = self.final_attn_token_to_image(tokens + token_pe, image, image_pe)
         return self.norm_final_attn(tokens + looked), image
