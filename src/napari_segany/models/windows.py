@@ -292,8 +292,12 @@ def _at(logits: Tensor, window: Window, rows: Tensor, columns: Tensor) -> Tensor
         (places - middle) * window.scale / window.side * 2
         for places, middle in zip((rows, columns), window.centre, strict=True)
     ]
-    beyond = (axes[0].abs() > 1)[:, None] | (axes[1].abs() > 1)
-    return interpolated(logits, axes[0], axes[1]).masked_fill(beyond.to(logits.device), SURELY_NOT)
+    found = interpolated(logits, axes[0], axes[1])
+    for axis, places in enumerate(axes, start=1):
+        # mostly there are none, or a few at the border
+        beyond = (places.abs() > 1).nonzero().flatten()
+        found.index_fill_(axis, beyond.to(found.device), SURELY_NOT)
+    return found
 
 
 def window_box(logits: Tensor, window: Window) -> Box | None:
