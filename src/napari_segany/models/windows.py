@@ -119,18 +119,21 @@ def window_image(plane: np.ndarray, window: Window) -> Tensor:
 def _sampled(values: np.ndarray, window: Window, steps: int) -> Tensor:
     """A plane, (y, x, C), at `steps` x `steps` places of a window: (C, steps, steps) float32, zero beyond the plane."""
     reach = max(1.0, window.side / window.scale / steps)
-    rows, columns = window.places(steps)
-    spans = [
-        _within(float(places[0]) - reach, float(places[-1]) + reach, length)
-        for places, length in zip((rows, columns), values.shape[:2], strict=True)
+    axes = [
+        (places, _within(float(places[0]) - reach, float(places[-1]) + reach, length))
+        for places, length in zip(window.places(steps), values.shape[:2], strict=True)
     ]
-    seen = values[spans[0], spans[1]]
+    sampled: np.ndarray | Tensor = values[axes[0][1], axes[1][1]]
     # Each row is a mean of few: strip by strip, most of what a large part of a plane adds up to nothing is left out.
-    strips = [_rows_of(seen, weights) for weights in _weights(rows, spans[0], reach).split(max(int(STRIP / reach), 8))]
-    return torch.einsum("hjc,wj->chw", torch.cat(strips), _weights(columns, spans[1], reach))
+    some = max(int(STRIP / reach), 8)
+    for places, span in axes:
+        strips = [_rows_of(sampled, weights) for weights in _weights(places, span, reach).split(some)]
+        # training multiplies in a shorter type
+        sampled = torch.cat(strips).float().transpose(0, 1)
+    return torch.as_tensor(sampled).permute(2, 0, 1)
 
 
-def _rows_of(values: np.ndarray, weights: Tensor) -> Tensor:
+def _rows_of(values: np.ndarray | Tensor, weights: Tensor) -> Tensor:
     """Means of rows of (y, x, C) with weights (h, y): (h, x, C) float32."""
     used = weights.any(dim=0).nonzero()
     span = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
@@ -143,11 +146,15 @@ def _weights(places: Tensor, span: slice, reach: float) -> Tensor:
 
     It is normalised over all pixels, in or beyond the plane, so that what is seen depends on the window only.
     """
+    # Only the few pixels around each place are looked at: most of what is returned is zero.
     offsets = torch.arange(-int(np.ceil(reach)), int(np.ceil(reach)) + 2)
     around = places.floor()[:, None] + offsets
-    whole = (reach - (around - places[:, None]).abs()).clamp_min(0).sum(dim=1, keepdim=True)
-    pixels = torch.arange(span.start, span.stop)
-    return ((reach - (pixels - places[:, None]).abs()).clamp_min(0) / whole).float()
+    heights = (reach - (around - places[:, None]).abs()).clamp_min(0)
+    length = span.stop - span.start
+    column = around.long() - span.start
+    column = torch.where((column >= 0) & (column < length), column, length)
+    weights = torch.zeros(len(places), length + 1)
+    return weights.scatter_(1, column, (heights / heights.sum(dim=1, keepdim=True)).float())[:, :length]
 
 
 def _within(low: float, high: float, length: int) -> slice:
