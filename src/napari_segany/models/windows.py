@@ -119,26 +119,27 @@ def window_image(plane: np.ndarray, window: Window) -> Tensor:
 def _sampled(values: np.ndarray, window: Window, steps: int) -> Tensor:
     """A plane, (y, x, C), at `steps` x `steps` places of a window: (C, steps, steps) float32, zero beyond the plane."""
     reach = max(1.0, window.side / window.scale / steps)
-    axes = [
-        (places, _within(float(places[0]) - reach, float(places[-1]) + reach, length))
-        for places, length in zip(window.places(steps), values.shape[:2], strict=True)
-    ]
-    sampled: np.ndarray | Tensor = values[axes[0][1], axes[1][1]]
+    rows, columns = window.places(steps)
+    seen = _near(columns, reach, values.shape[1])
     # Each row is a mean of few: strip by strip, most of what a large part of a plane adds up to nothing is left out.
-    some = max(int(STRIP / reach), 8)
-    for places, span in axes:
-        strips = [_rows_of(sampled, weights) for weights in _weights(places, span, reach).split(some)]
-        # training multiplies in a shorter type
-        sampled = torch.cat(strips).float().transpose(0, 1)
-    return torch.as_tensor(sampled).permute(2, 0, 1)
+    some = max(int(STRIP / reach), 24)
+    means = torch.cat([_rows_at(strip, reach, values[:, seen]) for strip in rows.split(some)])
+    # training multiplies in a shorter type
+    turned = means.float().transpose(0, 1).numpy()
+    strips = (columns - seen.start).split(some)
+    return torch.cat([_rows_at(strip, reach, turned) for strip in strips]).permute(2, 1, 0)
 
 
-def _rows_of(values: np.ndarray | Tensor, weights: Tensor) -> Tensor:
-    """Means of rows of (y, x, C) with weights (h, y): (h, x, C) float32."""
-    used = weights.any(dim=0).nonzero()
-    span = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
+def _rows_at(places: Tensor, reach: float, values: np.ndarray) -> Tensor:
+    """Means of the rows of (y, x, C) around each place: (places, x, C) float32."""
+    span = _near(places, reach, len(values))
     part = torch.tensor(np.ascontiguousarray(values[span]), dtype=torch.float32)
-    return torch.einsum("hi,ijc->hjc", weights[:, span], part)
+    return torch.einsum("hi,ijc->hjc", _weights(places, span, reach), part)
+
+
+def _near(places: Tensor, reach: float, length: int) -> slice:
+    """Pixels of so many that contribute to places, which are in order."""
+    return _within(float(places[0]) - reach, float(places[-1]) + reach, length)
 
 
 def _weights(places: Tensor, span: slice, reach: float) -> Tensor:
@@ -146,15 +147,11 @@ def _weights(places: Tensor, span: slice, reach: float) -> Tensor:
 
     It is normalised over all pixels, in or beyond the plane, so that what is seen depends on the window only.
     """
-    # Only the few pixels around each place are looked at: most of what is returned is zero.
     offsets = torch.arange(-int(np.ceil(reach)), int(np.ceil(reach)) + 2)
     around = places.floor()[:, None] + offsets
-    heights = (reach - (around - places[:, None]).abs()).clamp_min(0)
-    length = span.stop - span.start
-    column = around.long() - span.start
-    column = torch.where((column >= 0) & (column < length), column, length)
-    weights = torch.zeros(len(places), length + 1)
-    return weights.scatter_(1, column, (heights / heights.sum(dim=1, keepdim=True)).float())[:, :length]
+    whole = (reach - (around - places[:, None]).abs()).clamp_min(0).sum(dim=1, keepdim=True)
+    pixels = torch.arange(span.start, span.stop)
+    return ((reach - (pixels - places[:, None]).abs()).clamp_min(0) / whole).float()
 
 
 def _within(low: float, high: float, length: int) -> slice:
