@@ -28,7 +28,7 @@ from napari_segany.models.geometry import (
 )
 
 STRIP = 64
-"""Rows of a window that are sampled together where it is no smaller than its part of the plane; else fewer."""
+"""Places that are sampled together where a window is no smaller than its part of the plane; else fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +120,21 @@ def _sampled(values: np.ndarray, window: Window, steps: int) -> Tensor:
     """A plane, (y, x, C), at `steps` x `steps` places of a window: (C, steps, steps) float32, zero beyond the plane."""
     reach = max(1.0, window.side / window.scale / steps)
     rows, columns = window.places(steps)
-    seen = _near(columns, reach, values.shape[1])
-    # Each row is a mean of few: strip by strip, most of what a large part of a plane adds up to nothing is left out.
-    some = max(int(STRIP / reach), 24)
-    means = torch.cat([_rows_at(strip, reach, values[:, seen]) for strip in rows.split(some)])
-    # training multiplies in a shorter type
-    turned = means.float().transpose(0, 1).numpy()
-    strips = (columns - seen.start).split(some)
-    return torch.cat([_rows_at(strip, reach, turned) for strip in strips]).permute(2, 1, 0)
-
-
-def _rows_at(places: Tensor, reach: float, values: np.ndarray) -> Tensor:
-    """Means of the rows of (y, x, C) around each place: (places, x, C) float32."""
-    span = _near(places, reach, len(values))
-    part = torch.tensor(np.ascontiguousarray(values[span]), dtype=torch.float32)
-    return torch.einsum("hi,ijc->hjc", _weights(places, span, reach), part)
+    seen, depth = _near(columns, reach, values.shape[1]), values.shape[2]
+    # Each place is a mean of few: strip by strip, most of what a large part of a plane adds up to nothing is left out.
+    some = max(int(STRIP / reach), 16)
+    strips = []
+    for places in rows.split(some):
+        span = _near(places, reach, values.shape[0])
+        part = torch.from_numpy(values[span, seen].astype(np.float32)).flatten(1)
+        strips.append(_weights(places, span, reach) @ part)
+    across, strips = torch.cat(strips), []
+    for places in (columns - seen.start).split(some):
+        span = _near(places, reach, seen.stop - seen.start)
+        # the channels of a pixel stay beside each other, which saves moving them all
+        weights = torch.kron(_weights(places, span, reach), torch.eye(depth)).T
+        strips.append(across[:, depth * span.start : depth * span.stop] @ weights)
+    return torch.cat(strips, dim=1).unflatten(1, (steps, depth)).permute(2, 0, 1)
 
 
 def _near(places: Tensor, reach: float, length: int) -> slice:
