@@ -23,6 +23,7 @@ from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import geometry, seeds
 from napari_segany.models.geometry import Frame
+from napari_segany.models.sam.mask_decoder import ALL
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import (
     PRESENT,
@@ -176,7 +177,8 @@ class CloserSegmenter(SamSegmenter):
         guesses, looks = self._guesses(plane, overview, frame, prompts, counts)
         named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
         unknown = [i for i, box in guesses.items() if window_for(box, frame) is None and i not in named]
-        first = dict(zip(unknown, self._answers(overview, [prompts[i] for i in unknown], frame, 4), strict=True))
+        whole = self._answers(overview, [prompts[i] for i in unknown], frame, ALL.candidates)
+        first = dict(zip(unknown, whole, strict=True))
         for i, (logits, scores) in first.items():
             guesses[i] = guess(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
         looking = [i for i in guesses if i not in named and i not in looks]

@@ -18,7 +18,7 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.words import Phrase
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
-from napari_segany.models.sam.mask_decoder import CANDIDATES, Choice
+from napari_segany.models.sam.mask_decoder import ALL, CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.texts import Found, Texts
 
@@ -155,7 +155,7 @@ class SamSegmenter:
         """The same for prompts whose texts, where they have one, are a single known name each."""
         frame = Frame(embedding.shape, self.model.image_size)
         answers = self._answers(embedding, prompts, frame, candidates, at_least)
-        return [self._masks(*good_first(*answer, 4, at_least), frame) for answer in answers]
+        return [self._masks(*good_first(*answer, ALL.candidates, at_least), frame) for answer in answers]
 
     def _answers(
         self,

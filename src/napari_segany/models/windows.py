@@ -123,22 +123,27 @@ def _sampled(values: np.ndarray, window: Window, steps: int) -> Tensor:
     seen, depth = _near(columns, reach, values.shape[1]), values.shape[2]
     # Each place is a mean of few: strip by strip, most of what a large part of a plane adds up to nothing is left out.
     some = max(int(STRIP / reach), 16)
-    strips = []
-    for places in rows.split(some):
-        span = _near(places, reach, values.shape[0])
-        part = torch.from_numpy(values[span, seen].astype(np.float32)).flatten(1)
-        strips.append(_weights(places, span, reach) @ part)
-    across, strips = torch.cat(strips), []
-    for places in (columns - seen.start).split(some):
-        span = _near(places, reach, seen.stop - seen.start)
-        # the channels of a pixel stay beside each other, which saves moving them all
-        weights = torch.kron(_weights(places, span, reach), torch.eye(depth)).T
-        strips.append(across[:, depth * span.start : depth * span.stop] @ weights)
-    return torch.cat(strips, dim=1).unflatten(1, (steps, depth)).permute(2, 0, 1)
+    down = torch.cat([_down(values[:, seen], places, reach) for places in rows.split(some)])
+    along = [_along(down, places, reach, depth) for places in (columns - seen.start).split(some)]
+    return torch.cat(along, dim=1).unflatten(1, (steps, depth)).permute(2, 0, 1)
+
+
+def _down(values: np.ndarray, places: Tensor, reach: float) -> Tensor:
+    """Means of the columns of (y, x, C) around places, which are in order: (places, x * C) float32."""
+    span = _near(places, reach, len(values))
+    return _weights(places, span, reach) @ torch.from_numpy(values[span].astype(np.float32)).flatten(1)
+
+
+def _along(rows: Tensor, places: Tensor, reach: float, depth: int) -> Tensor:
+    """Means of rows (h, x * depth) around places, which are in order: (h, places * depth)."""
+    span = _near(places, reach, rows.shape[1] // depth)
+    # The channels of a pixel stay beside each other: to move them would take longer than to multiply with zeros.
+    weights = torch.kron(_weights(places, span, reach), torch.eye(depth))
+    return rows[:, depth * span.start : depth * span.stop] @ weights.T
 
 
 def _near(places: Tensor, reach: float, length: int) -> slice:
-    """Pixels of so many that contribute to places, which are in order."""
+    """Which of the pixels 0 to `length` have a part in places, which are in order."""
     return _within(float(places[0]) - reach, float(places[-1]) + reach, length)
 
 
