@@ -52,8 +52,7 @@ from napari_segany.models.windows import (
 )
 
 SIDE = 256
-"""Pixels of a window; most of the training was on crops of that size. With 192 clicks take two thirds of the time and
-lose .002 on nuclei and cells, but .044 on dev/plant3d, where an object is known by its neighbours."""
+"""Pixels of a window; most of the training was on crops of that size. With 192 clicks on dev/plant3d lose .044."""
 WANTED = 80.0
 """Longest side, in window pixels, that an object is magnified to."""
 ROOMY = 110.0
