@@ -16,5 +16,5 @@ def samples() -> list[Sample]:
 
 @pytest.fixture(scope="session")
 def dataset(samples) -> CropDataset:
-    config = BatchConfig(crops=2, masks=3, size=64, frame=512)
+    config = BatchConfig(crops=2, masks=3, sizes={64: 1.0}, frame=512)
     return CropDataset({"made": samples}, {"made": 1.0}, config, seed=1)

@@ -20,6 +20,21 @@ def test_a_stream_goes_on_where_it_is_told(dataset):
     assert torch.equal(next(all_of_them)["image"], next(later)["image"])
 
 
+def test_all_crops_of_a_step_are_of_one_size(samples):
+    config = BatchConfig(crops=3, masks=2, sizes={64: 0.7, 96: 0.3})
+    dataset = CropDataset({"made": samples}, {"made": 1.0}, config, 1)
+    steps = stream(dataset, 0, workers=0)
+    found = [next(steps) for _ in range(20)]
+    for batch in found:
+        side = batch["image"].shape[-1]
+        assert batch["masks"].shape == (3, 2, side, side)
+        assert batch["dense"].shape[-1] == side / 4
+        assert (batch["shift"] <= config.frame - side).all()
+    sides = [batch["image"].shape[-1] for batch in found]
+    assert 9 <= sides.count(64) <= 18
+    assert sides.count(64) + sides.count(96) == 20
+
+
 def test_prompts_belong_to_their_masks(dataset):
     points = boxes = empties = 0
     for index in range(40):

@@ -34,7 +34,7 @@ together_steps = 2
 [[phases]]
 crops = 2
 masks = 2
-size = 64
+sizes = {{ 64 = 1.0 }}
 """
 
 

@@ -14,6 +14,8 @@ MIN_PIXELS = 16
 """Objects count from this size on."""
 CLOSE_SIDE = 95.0
 """Longest side, in pixels of the crop, of the object that a closer look is for: the middle of what is seen."""
+CLOSE_SHARE = 0.45
+"""The same in small crops, as a share of their side: what is around an object tells what it is."""
 
 Random = np.random.Generator
 
@@ -53,7 +55,8 @@ def _close_view(sample: Sample, rng: Random, size: int) -> tuple[np.ndarray, flo
     if box is None:
         return None
     longest = max(box.y1 - box.y0, box.x1 - box.x0) + 1
-    scale = float(np.clip(CLOSE_SIDE / longest * np.exp(rng.normal(0, 0.38)), 0.2, 4.0))
+    wanted = min(CLOSE_SIDE, CLOSE_SHARE * size)
+    scale = float(np.clip(wanted / longest * np.exp(rng.normal(0, 0.38)), 0.2, 4.0))
     centre = np.array([box.y0 + box.y1, box.x0 + box.x1]) / 2
     # A box lies in the middle of its window; what only a click hints at may lie anywhere.
     reach = 0.35 * size / scale if rng.random() < 0.4 else 0.04 * size / scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ class BatchConfig:
         Pictures per step.
     masks : int
         Objects per picture.
-    size : int
-        Side of a crop in pixels.
+    sizes : dict of int to float
+        Sides of a crop in pixels, and the share of steps whose crops are that large; multiples of 32.
     frame : int
         Side of the model's input frame in pixels.
     box_share, empty_share : float
@@ -43,7 +43,7 @@ class BatchConfig:
 
     crops: int = 8
     masks: int = 6
-    size: int = 256
+    sizes: dict[int, float] = field(default_factory=lambda: {256: 1.0})
     frame: int = 512
     box_share: float = 0.4
     empty_share: float = 0.08
@@ -129,11 +129,12 @@ class CropDataset(Dataset):
         source = rng.choice(len(self.sources), p=self.weights)
         sample = self.sources[source][rng.choice(len(self.sources[source]), p=self.chances[source])]
         config = self.config
+        size = self._size(index // config.crops)
         close = bool(rng.random() < config.close_share)
-        image, levels = crop(sample, rng, config.size, config.frame, close=close)
+        image, levels = crop(sample, rng, size, config.frame, close=close)
         masks, xy, kinds = self._prompts(levels, sample.complete, rng)
         dense_known = sample.complete and len(levels) == 1
-        shift = rng.integers(0, (config.frame - config.size) // 8 + 1, 2) * 8
+        shift = rng.integers(0, (config.frame - size) // 8 + 1, 2) * 8
         return {
             "image": torch.from_numpy(relight(image, rng)).permute(2, 0, 1),
             "masks": torch.from_numpy(masks),
@@ -143,6 +144,12 @@ class CropDataset(Dataset):
             "dense_known": torch.tensor(float(dense_known)),
             "shift": torch.from_numpy(shift),
         }
+
+    def _size(self, step: int) -> int:
+        """Side of all crops of a step, which are to fit into one tensor."""
+        sizes, shares = (np.array(list(each)) for each in (self.config.sizes.keys(), self.config.sizes.values()))
+        # chance of its own, so that crops of one size are those they were before there were others
+        return int(np.random.default_rng((self.seed, step, len(sizes))).choice(sizes, p=shares / shares.sum()))
 
     def _prompts(
         self, levels: list[np.ndarray], complete: bool, rng: np.random.Generator
@@ -160,7 +167,7 @@ class CropDataset(Dataset):
         if complete:
             distance = inner_distance(np.max(levels, axis=0) == 0)
         room = bool((distance > 4).any())
-        masks = np.zeros((config.masks, config.size, config.size), bool)
+        masks = np.zeros((config.masks, *levels[0].shape), bool)
         xy, kinds = np.zeros((config.masks, 2, 2), np.float32), np.full((config.masks, 2), -1)
         for slot in range(config.masks):
             if room and (not objects or rng.random() < config.empty_share):

@@ -62,6 +62,13 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
     return kind(**values)
 
 
+def _numbered(table: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table whose setting `name`, where it is there, has numbers for names, which TOML has as text."""
+    if name not in table:
+        return table
+    return {**table, name: {int(number): float(share) for number, share in table[name].items()}}
+
+
 def read_config(path: Path) -> TrainConfig:
     """Read a TOML file.
 
@@ -79,12 +86,9 @@ def read_config(path: Path) -> TrainConfig:
         raw = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"cannot read the training configuration {path}: {error}") from error
-    task = dict(raw.get("task", {}))
-    if "rounds" in task:
-        task["rounds"] = {int(number): float(share) for number, share in task["rounds"].items()}
     phases = []
     for phase in raw.get("phases", [{}]):
-        batch = {key: value for key, value in phase.items() if key != "from_step"}
+        batch = _numbered({key: value for key, value in phase.items() if key != "from_step"}, "sizes")
         phases.append((int(phase.get("from_step", 0)), build(BatchConfig, batch, "phases")))
     if not raw.get("sources"):
         raise InputError(f"{path} names no [sources]")
@@ -95,7 +99,7 @@ def read_config(path: Path) -> TrainConfig:
         start=str(raw.get("start", "")),
         compile=bool(raw.get("compile", False)),
         loop=build(LoopConfig, raw.get("loop", {}), "loop"),
-        task=build(TaskConfig, task, "task"),
+        task=build(TaskConfig, _numbered(raw.get("task", {}), "rounds"), "task"),
         phases=tuple(sorted(phases, key=lambda phase: phase[0])),
     )
 
