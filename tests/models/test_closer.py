@@ -226,7 +226,7 @@ def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedd
     # seen at a glance and closer, a disc of 70 plane pixels, then of 52
     segmenter.segment(embedding, [CLICK])
     assert discs.windows == 2
-    discs.windows, discs.radius = 0, 18.0
+    discs.windows, discs.radius = 0, 22.0
     segmenter.segment(embedding, [CLICK])
     assert discs.windows == 1 + closer.LOOKS
 
@@ -360,7 +360,7 @@ def test_what_is_magnified_to_fill_the_overview_is_looked_at_again(segmenter, di
 
 
 def test_clicks_are_found_where_the_window_shows_them():
-    look = closer._Look(Window((50.0, 60.0), 2.0, SIDE), torch.zeros(4, 128, 128), torch.zeros(4))
+    look = closer._Look(Window((50.0, 60.0), 2.0, 256), torch.zeros(4, 128, 128), torch.zeros(4))
     points = (Point(50, 60), Point(53, 56), Point(50, 61, positive=False), Point(900, 60))
     assert look.cells(Prompt(points)).tolist() == [[64, 64], [67, 60]]
 
