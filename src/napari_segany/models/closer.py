@@ -59,8 +59,8 @@ WANTED = 80.0
 ROOMY = 110.0
 """Longest side, in window pixels, of objects that are larger than that in the plane and in the input frame."""
 MAGNIFICATION = 3.0
-"""Window pixels per plane pixel, at most. There is nothing more to see, and less around it: with 4 clicks on dev/plant3d
-lose .02; with 2.5 those on dev/dsb2018 lose .003."""
+"""Window pixels per plane pixel, at most. With more there is nothing more to see, and less around it: with 4 clicks on
+dev/plant3d lose .02; with 2.5 those on dev/dsb2018 lose .003."""
 UNSEEN = 1.5
 """The same where nothing was seen at a glance but a click was made: what is there may be small or large."""
 AGAIN = 1.6
