@@ -222,6 +222,25 @@ def test_a_closer_look_is_closer(segmenter, embedding, discs, side):
     assert (rows.mean(), columns.mean()) == pytest.approx((150 + (side - 1) / 2, 250 + (side - 1) / 2), abs=0.5)
 
 
+@pytest.mark.parametrize(
+    ("more", "scale"),
+    [
+        ({}, closer.OF_A_CLICK),
+        ({"points": (*CLICK.points, Point(101, 301))}, MAGNIFICATION),
+        ({"box": Box(96, 296, 104, 304)}, MAGNIFICATION),
+        ({"mask": np.pad(np.ones((9, 9), bool), ((96, 295), (296, 295)))}, MAGNIFICATION),
+    ],
+    ids=["alone", "two", "box", "mask"],
+)
+def test_what_only_a_click_tells_of_is_magnified_less(segmenter, embedding, discs, monkeypatch, more, scale):
+    discs.radius = 5.0
+    seen = []
+    image = closer.window_image
+    monkeypatch.setattr(closer, "window_image", lambda plane, window: seen.append(window) or image(plane, window))
+    segmenter.segment(embedding, [replace(CLICK, **more)])
+    assert seen[-1].scale == scale
+
+
 def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedding, discs):
     # seen at a glance and closer, a disc of 70 plane pixels, then of 52
     segmenter.segment(embedding, [CLICK])
@@ -335,7 +354,7 @@ def test_a_glance_that_is_unsure_gives_way_to_an_overview_that_is_not(segmenter,
     image = closer.window_image
     monkeypatch.setattr(closer, "window_image", lambda plane, window: seen.append(window) or image(plane, window))
     segmenter.segment(segmenter.embed(np.zeros((*frame.plane, 3), np.uint8)), [Prompt((Point(500, 700),))])
-    assert seen[1].scale == pytest.approx(ROOMY / 180 * min(frame.scale) if sure else MAGNIFICATION, rel=0.05)
+    assert seen[1].scale == pytest.approx(ROOMY / 180 * min(frame.scale) if sure else closer.OF_A_CLICK, rel=0.05)
 
 
 @pytest.mark.parametrize(("radius", "looks"), [(29.0, 2), (32.0, 1), (40.0, 1), (51.0, 1), (75.0, 2)])
