@@ -85,6 +85,11 @@ class TestWindowFor:
         frame = Frame((2000, 2000), 512)
         assert window_for(Box(10, 10, 14, 10), frame).scale == MAGNIFICATION
 
+    @pytest.mark.parametrize(("side", "scale"), [(5, MAGNIFICATION), (10, 3.6), (16, closer.OF_A_CLICK), (40, 2.0)])
+    def test_what_a_click_tells_of_is_magnified_less_unless_it_is_a_dot(self, side, scale):
+        box = Box(10, 10, 9 + side, 12)
+        assert window_for(box, Frame((2000, 2000), 512), clicked=True).scale == scale
+
     def test_where_only_a_click_is_known_it_is_magnified_less(self):
         assert window_for(Box(10, 10, 10, 10), Frame((2000, 2000), 512)).scale == closer.UNSEEN
 
@@ -223,22 +228,22 @@ def test_a_closer_look_is_closer(segmenter, embedding, discs, side):
 
 
 @pytest.mark.parametrize(
-    ("more", "scale"),
+    "more",
     [
-        ({}, closer.OF_A_CLICK),
-        ({"points": (*CLICK.points, Point(101, 301))}, MAGNIFICATION),
-        ({"box": Box(96, 296, 104, 304)}, MAGNIFICATION),
-        ({"mask": np.pad(np.ones((9, 9), bool), ((96, 295), (296, 295)))}, MAGNIFICATION),
+        {},
+        {"points": (*CLICK.points, Point(101, 301))},
+        {"box": Box(93, 293, 107, 307)},
+        {"mask": np.pad(np.ones((15, 15), bool), ((93, 292), (293, 292)))},
     ],
     ids=["alone", "two", "box", "mask"],
 )
-def test_what_only_a_click_tells_of_is_magnified_less(segmenter, embedding, discs, monkeypatch, more, scale):
-    discs.radius = 5.0
+def test_what_only_a_click_tells_of_is_magnified_less(segmenter, embedding, discs, monkeypatch, more):
+    discs.radius = 20.0
     seen = []
     image = closer.window_image
     monkeypatch.setattr(closer, "window_image", lambda plane, window: seen.append(window) or image(plane, window))
     segmenter.segment(embedding, [replace(CLICK, **more)])
-    assert seen[-1].scale == scale
+    assert (seen[-1].scale > closer.OF_A_CLICK) == bool(more)
 
 
 def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedding, discs):
