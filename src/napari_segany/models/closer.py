@@ -52,8 +52,8 @@ from napari_segany.models.windows import (
 )
 
 SIDE = 224
-"""Pixels of a window. With 256, which most of the training was on, clicks on dev/ are no better and take a quarter more
-of the encoder; with 192 those on dev/plant3d lose .027."""
+"""Pixels of a window. With 256, which most of the training was on, clicks on dev/ are as good and take a tenth longer;
+with 192 those on dev/plant3d lose .03."""
 WANTED = 80.0
 """Longest side, in window pixels, that an object is magnified to."""
 ROOMY = 110.0
@@ -65,7 +65,7 @@ OF_A_CLICK = 3.0
 on dev/plant3d lose .04. Where more is told, small nuclei would lose .01 with it."""
 DOT = 36.0
 """Longest side, in window pixels, up to which what a single click tells of is magnified by more than that all the same:
-without it the smallest nuclei lose .01; with 60 clicks on dev/plant3d lose .03."""
+without it those at half the magnification lose .005; with 60 clicks on dev/plant3d lose .02."""
 UNSEEN = 1.5
 """The same where nothing was seen at a glance but a click was made: what is there may be small or large."""
 AGAIN = 1.6
