@@ -14,10 +14,11 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.core.words import TERMS, Vocabulary
 from napari_segany.models.clip import Clip, build_towers, load_clip, short_tokenizer
+from napari_segany.models.closer import SIDE
 from napari_segany.models.loading import load_model
 from napari_segany.models.text_prompt import TextPromptHead
 from napari_segany.models.texts import load_texts
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.tiny import STRIDE, TinySam
 from napari_segany.training import scenes, text, text_views, towers
 from napari_segany.training.named import ATTRIBUTE_NAMES, BACKGROUND, NAMES, Named, load_named, packed
 from napari_segany.training.text_head import BOTH, CLICK, TEXT, Bank, HeadConfig, HeadTask, Speaker, make_bank
@@ -173,7 +174,7 @@ class TestViews:
         whole, close = (text_views.load_view(next(p for p in views if f"-{k}-" in p.stem)) for k in ("whole", "close"))
         assert whole.features["image_embed"].shape == (128, 64, 64)
         assert whole.levels.shape[1:] == sam.mask_size
-        assert close.features["image_embed"].shape == (128, 32, 32)
+        assert close.features["image_embed"].shape == (128, SIDE // STRIDE, SIDE // STRIDE)
         assert close.close
         assert not whole.close
         assert BACKGROUND in whole.present
