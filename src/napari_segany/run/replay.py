@@ -231,9 +231,9 @@ def _image(job: ReplayJob, found: Recovered) -> ImageFile:
     image = read_image(path)
     with reading(path):
         content = content_of(image.array)
-    if content != header.image:
+    if not content.is_same_as(found.journal.image):
         what = f"{header.image.dtype} of shape {header.image.shape}"
-        raise InputError(f"{path} is not the image of this session, which is {what}, SHA-256 {header.image.hash[:16]}…")
+        raise InputError(f"{path} is not the image of this session, which is {what}, SHA-256 {header.image.name}…")
     return image
 
 

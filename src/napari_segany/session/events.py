@@ -9,7 +9,19 @@ from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.session.history import Marks, Patch, Step
 
-ACTS = ("accepted", "chosen", "discarded", "repeated", "undone", "redone", "new image", "resumed", "closed")
+ACTS = (
+    "accepted",
+    "chosen",
+    "discarded",
+    "repeated",
+    "undone",
+    "redone",
+    "new image",
+    "resumed",
+    "closed",
+    "saved",
+    "dismissed",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +38,13 @@ class Did:
 
     what: str
     value: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The hash of all values of a large image, once it is known; see ``Content`` in ``session.content``."""
+
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +83,5 @@ class LayerBase:
     marks: Marks = ()
 
 
-Event = Said | Did | Model | LayerBase | Step | Look
+Event = Said | Did | Model | LayerBase | Step | Look | Fingerprint
 """A Look says how the image is looked at from here on."""
