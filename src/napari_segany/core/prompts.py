@@ -73,9 +73,9 @@ class Box:
                 object.__setattr__(self, high, first)
 
     def within(self, shape: tuple[int, ...]) -> Box | None:
-        """The part of the box that lies on a plane of `shape` (y, x), whose pixels reach half a pixel beyond their centres.
+        """The part of the box that lies on a plane of `shape` (y, x); None where there is none.
 
-        None where there is no such part.
+        Pixels reach half a pixel beyond their centres.
         """
         lows = [min(max(low, -0.5), length - 0.5) for low, length in zip((self.y0, self.x0), shape, strict=True)]
         highs = [min(max(high, -0.5), length - 0.5) for high, length in zip((self.y1, self.x1), shape, strict=True)]
@@ -133,8 +133,7 @@ class Prompt:
         Raises
         ------
         InputError
-            When the prompt is empty or only says what the object is not, or when a point, the whole box or its only part
-            lies outside the plane.
+            When the prompt is empty or all of its points are negative, or a point or the whole box lies outside.
         """
         if not self:
             raise InputError("an empty prompt: give at least a point, a box, a mask or a text")

@@ -29,6 +29,7 @@ from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.verdicts import Calibration
 from napari_segany.core.words import Phrase
 from napari_segany.run.answers import MODEL
 from napari_segany.run.parcels import unpacked
@@ -224,6 +225,7 @@ class RemoteSegmenter:
     def __init__(self, remote: Remote, name: str, device: str, source: str = "") -> None:
         self.name, self.device = name, device
         self.restarted: Callable[[], None] | None = None
+        self.calibration: Calibration | None = None
         self._remote, self._source = remote, source or name
         self._closed = False
         # An embedding stays where it was made; it is sent there again only if it had to make room.
@@ -354,12 +356,14 @@ def starting(name: str = MODEL) -> Callable[..., Segmenter]:
 
 def _loaded(remote: Remote, source: str, progress: Progress | None = None) -> Segmenter:
     try:
-        loaded, device, filters = remote.wait(progress)
+        loaded, device, filters, calibration = remote.wait(progress)
     except Exception:
         remote.close()
         raise
     if filters is None:
-        return RemoteSegmenter(remote, loaded, device, source)
-    segmenter = RemoteSeeding(remote, loaded, device, source)
-    segmenter.filters = filters
+        segmenter = RemoteSegmenter(remote, loaded, device, source)
+    else:
+        segmenter = RemoteSeeding(remote, loaded, device, source)
+        segmenter.filters = filters
+    segmenter.calibration = calibration
     return segmenter
