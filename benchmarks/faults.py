@@ -81,7 +81,7 @@ def limited(row: Row, example: object) -> Iterator[None]:
         row.example = row.example or f"{example!r} hangs"[:200]
     except Exception as error:  # noqa: BLE001 - this is what is looked for
         row.tracebacks += 1
-        row.example = row.example or f"{example!r}: {type(error).__name__} {error}"[:200]
+        row.example = row.example or f"{type(error).__name__} {error}: {example!r}"[:200]
     finally:
         signal.alarm(0)
 

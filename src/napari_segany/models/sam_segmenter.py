@@ -196,7 +196,7 @@ class SamSegmenter:
             raise InputError(f"segment needs a list of Prompt for prompts, got {type(prompts).__name__}")
         if embedding.model != self.name:
             raise InputError(f"this embedding was made by {embedding.model!r}, not by {self.name!r}")
-        if candidates not in (None, 1, 3):
+        if candidates is not None and not (isinstance(candidates, int) and candidates in (1, 3)):
             raise InputError(f"candidates must be 1, 3 or None, got {candidates!r}")
         if any(prompt.text.strip() for prompt in prompts):
             self.known_texts()
