@@ -215,7 +215,8 @@ def sheet_of(job: SegmentJob, ready: Prepared) -> Sheet:
     """The labels that a job is to paint."""
     shape = ready.stack.shape + ready.stack.plane_shape
     highest = max(one.label for one in ready.placed)
-    return Sheet(job.labels, shape, ready.axes, ready.image.label_scale, highest, job.overwrite)
+    placed = ready.image.label_calibration
+    return Sheet(job.labels, shape, ready.axes, placed.scale, highest, job.overwrite, placed)
 
 
 def _paint(planes: FilePlanes, placed: Sequence[PlacedPrompt], segmenter: Segmenter, canvas: Canvas) -> dict[int, int]:
