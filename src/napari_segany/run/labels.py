@@ -52,9 +52,7 @@ def read_labels(path: str | Path) -> np.ndarray:
     return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
 
 
-def check_output(
-    path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path | None] = ()
-) -> Path:
+def check_output(path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path | None] = ()) -> Path:
     """Say before the work starts whether :func:`write_labels` could write to a path.
 
     Parameters
@@ -278,7 +276,7 @@ def _resolution(steps: Mapping[str, float], times: float = 1.0) -> tuple[float, 
 def _imagej(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dict[str, Any]:
     about: dict[str, Any] = {"axes": axes.upper(), "unit": "um" if units["x"] and units["y"] else "pixel"}
     about |= {"spacing": steps["z"]} if "z" in axes else {}
-    return about | ({"finterval": steps["t"]} if "t" in axes else {})
+    return about | ({"finterval": steps["t"]} if "t" in axes and (units["t"] or steps["t"] != 1) else {})
 
 
 def _ome(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dict[str, Any]:

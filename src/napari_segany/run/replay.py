@@ -17,6 +17,7 @@ from napari_segany.run.answers import Answers
 from napari_segany.run.images import ImageFile, read_image, reading
 from napari_segany.run.keeping import model_of
 from napari_segany.run.labels import check_axes, check_output, write_labels
+from napari_segany.run.outputs import check_apart
 from napari_segany.run.remote import load_remote
 from napari_segany.session.content import content_of
 from napari_segany.session.events import Did, Event, Model, Said
@@ -188,6 +189,7 @@ def replay_file(job: ReplayJob, load: Callable[[str], Segmenter] = load_remote) 
         raise InputError(f"no object was kept in the session {job.session}")
     _check_models(found.journal)
     image = _image(job, found)
+    check_apart(job.labels, (job.session, job.image or found.journal.header.path or None))
     axes = check_axes(job.labels, found.labels.ndim, _letters(image, found.labels.ndim))
     state = replayed(found.journal, image.array, load)
     labels = state.labels[state.current["labels"]]

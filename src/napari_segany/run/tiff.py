@@ -93,15 +93,23 @@ def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageS
         When there is less than the file says.
     """
     if tiff.is_ome and (where := _metadata_elsewhere(tiff.ome_metadata or "")):
-        raise InputError(f"cannot read {path}: it is one part of an image that {where} describes, not an image on its own")
+        raise InputError(
+            f"cannot read {path}: it is one part of an image that {where} describes, not an image on its own"
+        )
     if any(page is None for page in series.pages):
-        raise InputError(f"cannot read {path}: planes are missing; they lie in files that are not there, or the file was cut off")
+        raise InputError(
+            f"cannot read {path}: planes are missing; they lie in files that are not there, or the file was cut off"
+        )
     if tiff.is_imagej:
         said, there = _imagej_planes(tiff.imagej_metadata or {}), series.size // max(series.keyframe.size, 1)
         if said > there:
-            raise InputError(f"cannot read {path}: planes are missing, {there} of {said} are there; the file was cut off")
+            raise InputError(
+                f"cannot read {path}: planes are missing, {there} of {said} are there; the file was cut off"
+            )
     if _goes_on(tiff):
-        raise InputError(f"cannot read {path}: pages are missing, {len(tiff.pages)} are there; the file was cut off or is damaged")
+        raise InputError(
+            f"cannot read {path}: pages are missing, {len(tiff.pages)} are there; the file was cut off or is damaged"
+        )
     if series.dataoffset is not None:
         whole = series.dataoffset + series.nbytes <= series.parent.filehandle.size
     else:
@@ -215,7 +223,9 @@ def _from_cmyk(values: np.ndarray, highest: int, axis: int) -> np.ndarray:
 def _from_ycbcr(values: np.ndarray, page: Any, axis: int) -> np.ndarray:
     """RGB of YCbCr, as in section 21 of TIFF 6.0; the colours are at the end."""
     red, green, blue = _fractions(page.tags.valueof("YCbCrCoefficients"), _LUMA)
-    black, white, _, middle, _, far = _fractions(page.tags.valueof("ReferenceBlackWhite"), (0, 255, 128, 255, 128, 255))[:6]
+    black, white, _, middle, _, far = _fractions(
+        page.tags.valueof("ReferenceBlackWhite"), (0, 255, 128, 255, 128, 255)
+    )[:6]
     y, cb, cr = (np.take(values, k, axis).astype(np.float32) for k in range(3))
     y = (y - black) * 255 / max(white - black, 1)
     # half the range of values carries colour differences
