@@ -1,4 +1,4 @@
-"""What may be written where: never over an input, and never over a folder that holds what this program did not write."""
+"""What may be written where: never over an input, and never over a folder that holds what is not our own."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def identity(path: Path) -> Identity | None:
 def _chain(path: Path) -> set[Identity]:
     """The folders that a path lies in, both as it is written and where links lead."""
     real = Path(os.path.realpath(path))
-    above = [*path.absolute().parents, *Path(os.path.abspath(path)).parents, *real.parents]
+    above = [*path.absolute().parents, *real.parents]
     return {name for folder in dict.fromkeys(above) if (name := identity(folder)) is not None}
 
 
@@ -202,7 +202,7 @@ def is_own_ctc(folder: Path) -> bool:
     """
     if not folder.is_dir():
         return False
-    names = [name for name in os.listdir(folder) if not _dropped(name)]
+    names = [entry.name for entry in folder.iterdir() if not _dropped(entry.name)]
     masks = sorted(name for name in names if name.endswith(".tif"))
     if not masks or "res_track.txt" not in names or not all(_CTC_NAME.fullmatch(name) for name in names):
         return False
@@ -221,6 +221,15 @@ def is_own_tiff(path: Path, *, before: bool = False) -> bool:
             deflated = page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
             return before and said == "tifffile.py" and plain and deflated
     except Exception:  # noqa: BLE001  whatever is wrong with it, it is not known to be ours
+        return False
+
+
+def is_own_tracks(path: Path) -> bool:
+    """Whether a table has the columns of the tracks that this program writes."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline(100).strip() in ("track_id,t,y,x", "track_id,t,z,y,x")
+    except OSError:
         return False
 
 

@@ -1,7 +1,7 @@
-"""Temporary files beside the results: label images made plane by plane, and what is moved to its place when it is whole.
+"""Temporary files next to the results: label images made plane by plane, and what is moved to its place when whole.
 
-Each lies in a folder ``.segany.xxxxxxxx`` that its process holds a lock in. A process that is killed loses its locks, so
-the next one that writes to the same place finds what was left behind, and only that.
+Each lies in a folder ``.segany.xxxxxxxx`` that its process holds a lock in. A process that is killed loses its locks,
+so the next one that writes to the same place finds what was left behind, and only that.
 """
 
 from __future__ import annotations

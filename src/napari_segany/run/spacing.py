@@ -83,6 +83,19 @@ class Calibration:
         return units.pop() if len(units) == 1 else ""
 
 
+SHORT = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "picometer": "pm", "angstrom": "Å", "meter": "m"}
+"""How units of length are written in tables."""
+
+
+def unit_shown(calibration: Calibration, axes: str | None) -> str:
+    """How the unit along the axes of space is written in a table: "pixel" where pixels are counted."""
+    axes = axes or "q" * (len(calibration.scale) - 2) + "yx"
+    unit = calibration.unit_of_space(axes)
+    if unit:
+        return SHORT.get(unit, unit)
+    return "unit" if any(abs(step) != 1 for step in calibration.scale[-2:]) else "pixel"
+
+
 def unit_word(unit: str, axis: str) -> str:
     """OME-Zarr's word for a unit that is written as "µm", "nm", "s" and so on; "" where it is none that is known."""
     if unit in (_TIMES if axis == "t" else _LENGTHS):

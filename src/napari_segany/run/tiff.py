@@ -166,7 +166,7 @@ def _values(series: tifffile.TiffPageSeries, memory: int, *, changed: bool) -> n
     return out
 
 
-def _recolour(path: Path, page: Any, axes: str) -> Recolour | None:  # noqa: PLR0911  a way for each interpretation
+def _recolour(path: Path, page: Any, axes: str) -> Recolour | None:
     """What makes colours and gray values of the stored numbers; None where they are that already."""
     kind, codes = page.photometric, tifffile.PHOTOMETRIC
     highest = 2**page.bitspersample - 1
