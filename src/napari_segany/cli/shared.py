@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,6 +49,13 @@ def loader(model: str, device: str) -> Callable[[], Segmenter]:
         return load_segmenter(model, device, progress=show_download)
 
     return load
+
+
+def files_of(*names: str) -> tuple[Path, ...]:
+    """Of models and the like those that are files or folders, which no output may replace."""
+    with contextlib.suppress(OSError, ValueError):
+        return tuple(path for name in names if name and (path := Path(name).expanduser()).exists())
+    return ()
 
 
 def show_download(done: int, total: int | None) -> None:

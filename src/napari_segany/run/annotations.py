@@ -160,4 +160,6 @@ def _plane_name(name: str, position: dict[str, int]) -> str:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, allow_nan=False, ensure_ascii=False), encoding="utf-8")
+    # A name that is no Unicode keeps its odd bytes as escapes, from which Python gets the same name back.
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

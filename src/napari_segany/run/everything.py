@@ -183,7 +183,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether this program wrote a file or folder; of what version 0.1.0 wrote, the names and what lies next to it tell."""
+    """Whether this program wrote a file or folder; names and neighbours tell it of what version 0.1.0 wrote."""
     if path.is_dir():
         return is_own_zarr(path)
     if path.suffix.lower() not in LABEL_TIFF:
@@ -199,8 +199,10 @@ def _folder_of(source: Path) -> Path:
 
 
 def _check_folder(job: EverythingJob, images: Mapping[Path, str]) -> None:
-    """Refuse a folder for the results that is an image or lies in one, is the folder of the images, or holds an input
-    under the name of a result.
+    """Refuse a folder for the results in which an input would be lost or changed.
+
+    That is an image or a folder within one, the folder of the images, and one in which an input has the name of a
+    result.
 
     Raises
     ------
@@ -240,16 +242,21 @@ def _exists(path: Path) -> bool:
 
 
 def _check_results(stem: Path, *, known: bool) -> None:
-    """Refuse to replace files that this program did not write; `known` when the folder held its results before.
+    """Refuse to replace files that this program did not write; `known` when the folder held results before.
+
+    Those of version 0.1.0 have no mark, and are recognised in such a folder only.
 
     Raises
     ------
     InputError
         When there is such a file.
     """
-    if known:
-        return
-    ours = {"_labels.tif": is_own_tiff, "_masks.json": is_own_coco, "_tracks.csv": is_own_tracks, "_ctc": is_own_ctc}
+    ours: Mapping[str, Callable[[Path], bool]] = {
+        "_labels.tif": partial(is_own_tiff, before=known),
+        "_masks.json": partial(is_own_coco, before=known),
+        "_tracks.csv": is_own_tracks,
+        "_ctc": is_own_ctc,
+    }
     for ending, is_ours in ours.items():
         place = stem.with_name(f"{stem.name}{ending}")
         if place.exists() and not is_ours(place):

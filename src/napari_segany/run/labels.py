@@ -283,9 +283,9 @@ def _ome(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dic
     about: dict[str, Any] = {"axes": axes.upper()}
     for axis in axes:
         name = {"t": "TimeIncrement", "z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX"}.get(axis)
-        if name is not None:
+        if name is not None and (units[axis] or steps[axis] != 1):
             about[name] = steps[axis]
-            about[f"{name}Unit"] = ("s" if axis == "t" else "µm") if units[axis] else "pixel"
+            about[f"{name}Unit"] = "s" if axis == "t" else "µm" if units[axis] else "pixel"
     return about
 
 

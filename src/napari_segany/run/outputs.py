@@ -233,10 +233,12 @@ def is_own_tracks(path: Path) -> bool:
         return False
 
 
-def is_own_coco(path: Path) -> bool:
-    """Whether a COCO file says that this program wrote it."""
+def is_own_coco(path: Path, *, before: bool = False) -> bool:
+    """Whether a COCO file says that this program wrote it; `before`: or it begins as those of version 0.1.0 do."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            return f'"contributor": "{MARK}"' in file.read(4096)
+            begin = file.read(4096)
+            known = before and re.match(r'\{"info": \{"description": "[^"]*"\}, "images": \[', begin)
+            return f'"contributor": "{MARK}"' in begin or bool(known)
     except OSError:
         return False
