@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Ended as ended:
             return 128 + ended.signal
         except BrokenPipeError:
-            return 0
+            return 128 + 13
         except OSError as error:
             # names that the system does not take, folders that vanished, disks that are full
             return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))

@@ -53,9 +53,14 @@ def loader(model: str, device: str) -> Callable[[], Segmenter]:
 
 def files_of(*names: str) -> tuple[Path, ...]:
     """Of models and the like those that are files or folders, which no output may replace."""
-    with contextlib.suppress(OSError, ValueError):
-        return tuple(path for name in names if name and (path := Path(name).expanduser()).exists())
-    return ()
+    found = []
+    for name in filter(None, names):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            path = Path(name).expanduser()
+            # (a folder that happens to be called like a model is none of them)
+            if path.is_file() or (path / "open_clip_config.json").is_file():
+                found.append(path)
+    return tuple(found)
 
 
 def show_download(done: int, total: int | None) -> None:

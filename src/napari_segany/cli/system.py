@@ -13,7 +13,7 @@ ENDING = ("SIGTERM", "SIGHUP")
 """Signals by which queues, time limits and closed terminals end a run."""
 
 
-class Ended(BaseException):  # noqa: N818  no error: as KeyboardInterrupt, it passes all that handles errors
+class Ended(BaseException):
     """The system asks this process to end.
 
     Parameters

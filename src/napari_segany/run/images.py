@@ -132,6 +132,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except _READER_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, OSError | ValueError | RuntimeError):
+            reason = f"it is damaged, or of an unusual kind ({reason})"
         raise InputError(f"cannot read {path}: {reason}") from error
 
 
