@@ -14,7 +14,7 @@ import typer
 from napari_segany.cli.bench import bench
 from napari_segany.cli.models import models
 from napari_segany.cli.segmenting import segment
-from napari_segany.cli.shared import ModelOption, new_app, show_download, show_images
+from napari_segany.cli.shared import ModelOption, ShownProgress, new_app, show_download
 from napari_segany.cli.system import Ended, ended_by_signals, writable_names
 from napari_segany.cli.train import train
 from napari_segany.core.errors import SeganyError
@@ -123,7 +123,7 @@ def embed(
     folder = embeddings_folder()
     if image.is_dir():
         check_apart(folder / "embeddings", [image], "the embeddings")
-    report = embed_file(image, lambda: load_remote(model, show_download), show_images)
+    report = embed_file(image, lambda: load_remote(model, show_download), ShownProgress())
     typer.echo(f"encoded {report.planes} planes, {report.bytes / 1e6:.0f} MB, in {folder}")
 
 

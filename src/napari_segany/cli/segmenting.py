@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_segany.cli.shared import DeviceOption, ModelOption, files_of, loader, show_images
+from napari_segany.cli.shared import DeviceOption, ModelOption, ShownProgress, files_of, loader
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -217,7 +217,9 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
     from napari_segany.run.segment import segment_file
 
     if propagate:
-        followed = propagate_file(job, load, progress=show_images, encoder=None if cluster is None else cluster.encoder)
+        followed = propagate_file(
+            job, load, progress=ShownProgress(), encoder=None if cluster is None else cluster.encoder
+        )
         for z, label in followed.doubtful[:DOUBTFUL]:
             verdict = followed.verdicts[z, label]
             why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"

@@ -307,6 +307,8 @@ def replacing(path: Path) -> Iterator[Path]:
         new, old = folder / f"new{_ending(path)}", folder / REPLACED
         try:
             yield new
+            if path.is_dir() and not new.is_dir():
+                raise InputError(f"cannot write {path}: it is a folder")
             if path.is_dir():
                 # a folder cannot be replaced in one step; the old one goes out of the way first
                 path.rename(old)
