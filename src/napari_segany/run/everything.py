@@ -24,13 +24,13 @@ from napari_segany.run.labels import TIFF as LABEL_TIFF
 from napari_segany.run.labels import replacing
 from napari_segany.run.ome_zarr import is_zarr
 from napari_segany.run.outputs import (
-    check_apart,
     identity,
     is_own_coco,
     is_own_ctc,
     is_own_tiff,
     is_own_tracks,
     is_own_zarr,
+    named,
 )
 from napari_segany.run.scratch import scratch
 from napari_segany.run.spacing import unit_shown
@@ -137,8 +137,10 @@ def segment_everything(
     ModelError
         From `load`.
     """
-    images = _images(job.source)
-    _check_folder(job, images)
+    with named(job.source):
+        images = _images(job.source)
+    with named(job.out):
+        _check_folder(job, images)
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
     filters = _filters(segmenter, job.changes, job.text)
@@ -211,13 +213,11 @@ def _check_folder(job: EverythingJob, images: Mapping[Path, str]) -> None:
     """
     if _exists(job.out) and not job.out.is_dir():
         raise InputError(f"{job.out} is not a folder")
-    if is_zarr(job.out):
-        raise InputError(f"{job.out} is a zarr, and not a folder for results")
+    for place in (job.out, *job.out.absolute().parents, *job.out.resolve().parents):
+        if is_zarr(place):
+            raise InputError(f"{job.out} is or lies in the zarr {place}, which is no place for the folder of results")
     if job.source.is_dir() and identity(job.out) is not None and identity(job.out) == identity(job.source):
         raise InputError(f"{job.out} is the folder of the images themselves; choose another one for the results")
-    for image in images:
-        if image.is_dir():
-            check_apart(job.out / SETTINGS, [image], "the results")
     given = {identity(path): path for path in (*images, *job.inputs)}
     given.pop(None, None)
     for name in images.values():
@@ -235,10 +235,8 @@ def _exists(path: Path) -> bool:
     InputError
         When the system takes no such name.
     """
-    try:
+    with named(path):
         return path.exists()
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _check_results(stem: Path, *, known: bool) -> None:

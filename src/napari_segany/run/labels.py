@@ -14,7 +14,7 @@ import tifffile
 from napari_segany.core.errors import InputError
 from napari_segany.run import ome_zarr
 from napari_segany.run.images import read_image, reading
-from napari_segany.run.outputs import MARK, check_apart, check_replaceable
+from napari_segany.run.outputs import MARK, check_apart, check_replaceable, named
 from napari_segany.run.scratch import REPLACED, temporary_folder
 from napari_segany.run.spacing import CALIBRATION, Calibration
 
@@ -71,14 +71,15 @@ def check_output(path: str | Path, *, overwrite: bool = False, inputs: Iterable[
         would be lost.
     """
     path = Path(path)
-    if path.suffix.lower() not in (*TIFF, *ZARR) and not owner_of(path):
-        raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")
-    if not owner_of(path) or path.exists():
-        check_place(path, overwrite=overwrite)
-    if path.is_dir() and not ome_zarr.is_zarr(path):
-        raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
-    check_apart(path, inputs)
-    check_replaceable(path)
+    with named(path):
+        if path.suffix.lower() not in (*TIFF, *ZARR) and not owner_of(path):
+            raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")
+        if not owner_of(path) or path.exists():
+            check_place(path, overwrite=overwrite)
+        if path.is_dir() and not ome_zarr.is_zarr(path):
+            raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
+        check_apart(path, inputs)
+        check_replaceable(path)
     return path
 
 
@@ -90,9 +91,11 @@ def check_place(path: Path, *, overwrite: bool) -> None:
     InputError
         When it is otherwise.
     """
-    if not path.parent.is_dir():
+    with named(path):
+        there, folder = path.exists(), path.parent.is_dir()
+    if not folder:
         raise InputError(f"there is no folder {path.parent}")
-    if path.exists() and not overwrite:
+    if there and not overwrite:
         raise InputError(f"{path} exists, and it was not asked to overwrite it")
 
 

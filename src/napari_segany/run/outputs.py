@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ _CTC_NAME = re.compile(r"mask\d{3,}\.tif|res_track\.txt")
 _MULTISCALE_KEYS = {"version", "name", "axes", "datasets"}
 _ATTRIBUTES = {"multiscales", "image-label", f"{MARK} highest label"}
 
+LONGEST_SHOWN = 120
 Identity = tuple[int, int]
 
 
@@ -63,6 +65,16 @@ def check_apart(output: str | Path, inputs: Iterable[str | Path | None], what: s
                 raise InputError(f"{what} would replace {output}, which holds {given}, from which they are made")
             if name in places and not (part == given and _among_labels(output, given)):
                 raise InputError(f"{what} would be written into {given}, from which they are made")
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Turn what the system says of a name that it does not take into an :class:`InputError`."""
+    try:
+        yield
+    except OSError as error:
+        shown = str(path) if len(str(path)) < LONGEST_SHOWN else f"{str(path)[:LONGEST_SHOWN]}…"
+        raise InputError(f"{shown}: {error.strerror or error}") from error
 
 
 def identity(path: Path) -> Identity | None:
@@ -179,7 +191,7 @@ def _as_before(attributes: dict[str, object], group: object) -> bool:
 
 
 def _holds_only(folder: Path, levels: list[str]) -> bool:
-    for entry in os.scandir(folder):
+    for entry in list(os.scandir(folder)):
         if _dropped(entry.name) or (entry.is_file() and _GROUP_NAME.fullmatch(entry.name)):
             continue
         if entry.name not in levels or entry.is_symlink():

@@ -19,6 +19,7 @@ from napari_segany.run.clicks import PlacedPrompt, read_prompts
 from napari_segany.run.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.run.labels import check_axes, check_output
 from napari_segany.run.ome_zarr import is_zarr
+from napari_segany.run.outputs import named
 
 MAX_LABEL = 2**32 - 1
 Place = int | tuple[int, ...]
@@ -178,7 +179,8 @@ def _letters(image: ImageFile) -> str | None:
 
 def _check_paths(job: SegmentJob) -> None:
     # (a folder that is no image is refused as such)
-    image = None if job.image.is_dir() and not is_zarr(job.image) else job.image
+    with named(job.image):
+        image = None if job.image.is_dir() and not is_zarr(job.image) else job.image
     check_output(job.labels, overwrite=job.overwrite, inputs=(image, job.table, *job.inputs))
 
 

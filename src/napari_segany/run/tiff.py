@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -110,6 +110,9 @@ def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageS
         raise InputError(
             f"cannot read {path}: pages are missing, {len(tiff.pages)} are there; the file was cut off or is damaged"
         )
+    size = tiff.filehandle.size
+    if any(tag.valueoffset + tag.valuebytecount > size for tag in tiff.pages.first.tags):
+        raise InputError(f"cannot read {path}: a part of its description is missing; the file was cut off")
     if series.dataoffset is not None:
         whole = series.dataoffset + series.nbytes <= series.parent.filehandle.size
     else:
@@ -182,7 +185,9 @@ def _recolour(path: Path, page: Any, axes: str) -> Recolour | None:
     if kind == codes.YCBCR and page.compression not in _DECODED:
         if page.samplesperpixel != 3 or page.dtype != np.uint8:
             raise InputError(f"{path} is a picture in YCbCr that is not of three times eight bits")
-        return lambda values: _from_ycbcr(values, page, axes.index("s"))
+        luma = _fractions(page.tags.valueof("YCbCrCoefficients"), _LUMA)
+        ends = _fractions(page.tags.valueof("ReferenceBlackWhite"), (0, 255, 128, 255, 128, 255))
+        return lambda values: _from_ycbcr(values, luma, ends, axes.index("s"))
     if kind in (codes.CIELAB, codes.ICCLAB, codes.ITULAB):
         raise InputError(f"{path} is a picture in {kind.name}, which is not turned into RGB here")
     return None
@@ -220,12 +225,10 @@ def _from_cmyk(values: np.ndarray, highest: int, axis: int) -> np.ndarray:
     return np.moveaxis(colours, -1, axis)
 
 
-def _from_ycbcr(values: np.ndarray, page: Any, axis: int) -> np.ndarray:
+def _from_ycbcr(values: np.ndarray, luma: Sequence[float], ends: Sequence[float], axis: int) -> np.ndarray:
     """RGB of YCbCr, as in section 21 of TIFF 6.0; the colours are at the end."""
-    red, green, blue = _fractions(page.tags.valueof("YCbCrCoefficients"), _LUMA)
-    black, white, _, middle, _, far = _fractions(
-        page.tags.valueof("ReferenceBlackWhite"), (0, 255, 128, 255, 128, 255)
-    )[:6]
+    red, green, blue = luma
+    black, white, _, middle, _, far = ends
     y, cb, cr = (np.take(values, k, axis).astype(np.float32) for k in range(3))
     y = (y - black) * 255 / max(white - black, 1)
     # half the range of values carries colour differences
