@@ -21,6 +21,7 @@ from napari_segany.layers.keeping import Keeping
 from napari_segany.layers.marks import write_marks
 from napari_segany.layers.output import Output
 from napari_segany.layers.prompts import PromptLayers
+from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.recorder import Recorder
 from napari_segany.session.events import Did
 from napari_segany.session.history import Step
@@ -69,6 +70,7 @@ class Binding:
     listed = Signal(View, list)
 
     def __init__(self, viewer: ViewerModel, session: Session, image: Image, labels: Labels | None = None) -> None:
+        viewer, image, labels = unwrapped(viewer), unwrapped(image), unwrapped(labels)
         self.viewer, self.session, self.image = viewer, session, image
         self.recorder = Recorder(viewer, session)
         self.prompts = PromptLayers(viewer, image)
@@ -136,6 +138,7 @@ class Binding:
         InputError
             When the layer does not fit the image; then nothing changes.
         """
+        labels = unwrapped(labels)
         self.output.choose(labels)
         if labels is not None:
             self._watch(labels)

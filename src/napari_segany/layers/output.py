@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_segany.core.errors import InputError
 from napari_segany.core.views import View
 from napari_segany.layers import write
+from napari_segany.layers.proxies import unwrapped
 
 Pixels = tuple[np.ndarray, ...]
 """Index of single pixels in the whole array, an integer array for each axis."""
@@ -38,7 +39,7 @@ class Output:
     made = Signal(Labels)
 
     def __init__(self, viewer: ViewerModel, image: Image) -> None:
-        self._viewer, self._image = viewer, image
+        self._viewer, self._image = unwrapped(viewer), unwrapped(image)
         self.labels: Labels | None = None
         self.overwrite = False
         self._own: Labels | None = None
@@ -51,6 +52,7 @@ class Output:
         InputError
             When the layer does not fit the image; then nothing changes.
         """
+        labels = unwrapped(labels)
         if labels is not None:
             write.check_labels(labels, self._image)
         self.labels = labels

@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
+from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.write import data_to_world_matrix
 
@@ -78,7 +79,7 @@ class PromptLayers:
     adopted = Signal(object)
 
     def __init__(self, viewer: ViewerModel, image: Image) -> None:
-        self._viewer, self._image = viewer, image
+        self._viewer, self._image = unwrapped(viewer), unwrapped(image)
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self._own: list[Points | Shapes] = []
@@ -98,6 +99,7 @@ class PromptLayers:
 
     def adopt(self, layer: Points | Shapes) -> None:
         """Read prompts from a layer from now on, instead of the one of its kind before."""
+        layer = unwrapped(layer)
         kind = "points" if isinstance(layer, Points) else "shapes"
         self._let_go(getattr(self, kind))
         if SIGN not in layer.features:
