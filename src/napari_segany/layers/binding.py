@@ -23,6 +23,7 @@ from napari_segany.layers.output import Output
 from napari_segany.layers.prompts import PromptLayers
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.recorder import Recorder
+from napari_segany.layers.removal import put_to_rest, remove_layer
 from napari_segany.session.events import Did
 from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
@@ -90,6 +91,8 @@ class Binding:
         self._connect(viewer.dims.events.current_step, self._look)
         self._connect(viewer.dims.events.order, self._look)
         self._connect(viewer.dims.events.ndisplay, self._look)
+        for event in (viewer.layers.events.inserting, viewer.layers.events.removing):
+            self._connect(event, self._rest)
         self._connect(viewer.layers.events.removed, self._forget)
         self._connect(image.events.data, self._renew)
         for move in _MOVES:
@@ -285,6 +288,7 @@ class Binding:
 
     def close(self) -> None:
         """Disconnect everything; take the preview and empty prompt layers away and leave the rest to the user."""
+        self._rest()
         for event, callback in self._connections:
             event.disconnect(callback)
         self._connections.clear()
@@ -295,8 +299,7 @@ class Binding:
         self.prompts.close()
         if self.preview is not None:
             self.preview.layer.events.paint.disconnect(self._brushed)
-            if self.preview.layer in self.viewer.layers:
-                self.viewer.layers.remove(self.preview.layer)
+            remove_layer(self.viewer, self.preview.layer)
 
     def _connect(self, event: Any, callback: Callable[..., None]) -> None:
         event.connect(callback)
@@ -395,6 +398,12 @@ class Binding:
         self.prompts.follow()
         self.output.follow()
         self._show()
+
+    def _rest(self, event: Any = None) -> None:
+        """A layer is about to come or to go: nothing is to be painted into then."""
+        for layer in (self.viewer.layers.selection.active, None if self.preview is None else self.preview.layer):
+            if isinstance(layer, Labels):
+                put_to_rest(layer)
 
     def _forget(self, event: Any) -> None:
         """A layer was removed from the viewer; prompts that were on it are withdrawn."""

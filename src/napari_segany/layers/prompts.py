@@ -15,6 +15,7 @@ from napari_segany.core.views import View
 from napari_segany.layers import read, write
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
+from napari_segany.layers.removal import remove_layer
 from napari_segany.layers.write import data_to_world_matrix
 
 _BEFORE = ("adding", "removing", "changing")
@@ -167,8 +168,8 @@ class PromptLayers:
         for layer in self.layers:
             self._let_go(layer)
         for layer in self._own:
-            if not len(layer.data) and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            if not len(layer.data):
+                remove_layer(self._viewer, layer)
 
 
 def _remove(layer: Points | Shapes, indices: Iterable[int]) -> None:
