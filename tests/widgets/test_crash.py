@@ -60,7 +60,7 @@ widget.keep()
 }
 
 
-@pytest.mark.parametrize(("way", "erase"), [*((way, False) for way in WAYS), ("renamed", True), ("another image", True)])
+@pytest.mark.parametrize(("way", "erase"), [*((way, False) for way in WAYS), ("renamed", True)])
 def test_layers_come_and_go_while_the_brush_is_in_use(way: str, erase: bool) -> None:
     code = START.format(erase=erase) + WAYS[way] + END
     done = subprocess.run(

@@ -29,7 +29,7 @@ from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import SegmentRequest, Session
 
-_MOVES = ("scale", "translate", "rotate", "shear", "affine")
+_MOVES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 class Binding:
@@ -271,8 +271,10 @@ class Binding:
         view = self.shown
         if self.preview is None or view is None:
             return
-        if self.preview.view != view:
-            self.preview.show(view, np.zeros(view.plane_shape(read.image_shape(self.image)), np.int32))
+        kind = write.holding(self.session.label)
+        if self.preview.view != view or self.preview.layer.data.dtype.itemsize < kind.itemsize:
+            nothing = np.zeros(view.plane_shape(read.image_shape(self.image)), bool)
+            self.preview.show(view, nothing, number=self.session.label)
         self.preview.layer.selected_label = self.session.label
         self.preview.layer.mode = "erase" if erase else "paint"
         self.viewer.layers.selection.active = self.preview.layer
@@ -306,8 +308,8 @@ class Binding:
         self._connections.append((event, callback))
 
     def _said(self) -> None:
-        if not self.recorder.held:
-            self.recorder.note(Step("prompt", choice=(self.session.choice, 0)))
+        # napari tells of one click several times
+        if not self.recorder.held and self.recorder.note(Step("prompt", choice=(self.session.choice, 0))):
             self.refresh()
 
     def resume(self, found: Recovered) -> None:
@@ -397,6 +399,8 @@ class Binding:
         """The image was moved: so are the layers that were made for it, and the clicks stay on their pixels."""
         self.prompts.follow()
         self.output.follow()
+        if self.preview is not None:
+            self.preview.follow()
         self._show()
 
     def _rest(self, event: Any = None) -> None:

@@ -90,8 +90,18 @@ class Output:
 
     @property
     def next_label(self) -> int:
-        """The first label that no pixel has."""
-        return 1 if self.labels is None else write.free_label(self.labels, None, 1)
+        """The first label that no pixel has; the last one of its type where none is left, of which K tells."""
+        if self.labels is None:
+            return 1
+        try:
+            return write.free_label(self.labels, None, 1)
+        except InputError:
+            return self.last_label
+
+    @property
+    def last_label(self) -> int:
+        """The highest label that the type of the layer can hold."""
+        return int(np.iinfo(np.int32 if self.labels is None else self.labels.data.dtype).max)
 
     def label_at(self, view: View, row: int, column: int) -> int:
         """The label of a pixel of a plane; 0 for none."""
@@ -150,5 +160,5 @@ class Output:
             raise InputError("nothing was kept: other labels cover all that was found")
         first = write.free_label(labels, view, wanted, count=count)
         rows, columns = np.nonzero(fresh)
-        values = (fresh[rows, columns] + first - 1).astype(labels.data.dtype)
+        values = write.numbered(fresh[rows, columns], first).astype(labels.data.dtype)
         return view.indices(rows, columns), values, found[rows, columns]

@@ -14,9 +14,8 @@ from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
 from napari_segany.layers.proxies import unwrapped
-from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
+from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, lying_on
 from napari_segany.layers.removal import remove_layer
-from napari_segany.layers.write import data_to_world_matrix
 
 _BEFORE = ("adding", "removing", "changing")
 DOT = (9, 15)
@@ -38,7 +37,7 @@ def prompt_points(image: Image) -> Points:
         symbol="disc",
         size=8,
         canvas_size_limits=DOT,
-        affine=data_to_world_matrix(image),
+        **lying_on(image),
     )
 
 
@@ -52,7 +51,7 @@ def prompt_shapes(image: Image) -> Shapes:
         edge_color="gold",
         face_color="transparent",
         edge_width=2,
-        affine=data_to_world_matrix(image),
+        **lying_on(image),
     )
 
 
@@ -133,15 +132,16 @@ class PromptLayers:
     def follow(self) -> None:
         """The image was moved: the layers that were made for it go with it, and clicks stay on their pixels."""
         for layer in self._own:
-            layer.affine = data_to_world_matrix(self._image)
+            for name, value in lying_on(self._image).items():
+                setattr(layer, name, value)
 
     def read(self, view: View) -> Prompt:
         """What is said of one object on a plane."""
-        return read.read_prompt(self.points, self.shapes, self._image, view)
+        return read.read_prompt(self.points, self.shapes, self._image, view, self._viewer.dims)
 
     def read_all(self, view: View) -> list[Prompt]:
         """What is said on a plane when everything stands for an object of its own."""
-        return read.read_prompts(self.points, self.shapes, self._image, view)
+        return read.read_prompts(self.points, self.shapes, self._image, view, self._viewer.dims)
 
     def write(self, prompt: Prompt, view: View) -> None:
         """Put the clicks and the box of a prompt on a plane."""
@@ -152,16 +152,16 @@ class PromptLayers:
         self.ensure()
         if self.shapes is None:
             return
-        here = read.shapes_here(self.shapes, self._image, view)
+        here = read.shapes_here(self.shapes, self._image, view, self._viewer.dims)
         _remove(self.shapes, [i for i in here if self.shapes.shape_type[i] in ("polygon", "ellipse")])
         write.write_outlines(pixels, view, self._image, self.shapes)
 
     def clear(self, view: View) -> None:
         """Take the clicks and shapes of a plane away."""
         if self.points is not None:
-            _remove(self.points, read.points_here(self.points, self._image, view))
+            _remove(self.points, read.points_here(self.points, self._image, view, self._viewer.dims))
         if self.shapes is not None:
-            _remove(self.shapes, read.shapes_here(self.shapes, self._image, view))
+            _remove(self.shapes, read.shapes_here(self.shapes, self._image, view, self._viewer.dims))
 
     def close(self) -> None:
         """Listen no more, and take the layers away that were made here and in which nothing is."""
