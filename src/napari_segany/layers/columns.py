@@ -92,9 +92,9 @@ def read_rows(features: Any) -> tuple[dict[int, About], Any]:
     features : DataFrame
         With a column ``index`` of labels; without, the row's number is the label, as napari has it.
     """
-    index = features[INDEX] if INDEX in features else range(len(features))
-    rows = features.set_axis([int(label) for label in index], axis=0)
-    rows = rows[~rows.index.duplicated()]
+    named = ~nameless_rows(features)
+    index = features[INDEX][named] if INDEX in features else range(len(features))
+    rows = features[named].set_axis([_label(label) for label in index], axis=0)
     words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in (*_KNOWN, CONFIDENCE)}
     known = {
         int(label): About(_text(name), _number(score), _text(how), _noted(_text(flags)), confidence=_number(sure))
@@ -105,6 +105,23 @@ def read_rows(features: Any) -> tuple[dict[int, About], Any]:
     ours |= {CONFIDENCE} if written_here else set()
     said = {label: a for label, a in known.items() if a.name or a.how or a.flags or not math.isnan(a.score)}
     return said, rows[[name for name in rows if name not in ours]]
+
+
+def nameless_rows(features: Any) -> np.ndarray:
+    """(rows,) bool, which rows of a layer's features name no label, or one that a row above names."""
+    labels = [_label(value) for value in features[INDEX]] if INDEX in features else list(range(len(features)))
+    firsts = {label: row for row, label in reversed(list(enumerate(labels))) if label is not None}
+    named = np.zeros(len(labels), bool)
+    named[list(firsts.values())] = True
+    return ~named
+
+
+def _label(value: Any) -> int | None:
+    """The label that a cell names: a whole number, however it is written; None where it is none."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    number = _number(value)
+    return int(number) if math.isfinite(number) and number == int(number) else None
 
 
 def known_columns(known: Sequence[About]) -> dict[str, np.ndarray]:
@@ -144,6 +161,15 @@ def counted_columns(labels: Labels, total: Tally, rows: np.ndarray, *, intensity
     if labels.ndim > 2:
         columns["slices"] = np.append(total.slices, 0)[rows]
     return columns
+
+
+def below(table: Any, rows: Any) -> Any:
+    """A table with more rows below, which may lack some of its columns; no value of theirs changes."""
+    import pandas as pd  # type: ignore[import-untyped]
+
+    lacking = [None] * len(rows)
+    joined = {name: [*table[name].tolist(), *(rows[name].tolist() if name in rows else lacking)] for name in table}
+    return pd.DataFrame(joined).astype({INDEX: object, LABEL: object})
 
 
 def flags_column(known: Sequence[About], total: Tally, rows: np.ndarray, plane: tuple[int, int]) -> np.ndarray:

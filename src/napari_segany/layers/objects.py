@@ -23,6 +23,7 @@ from napari_segany.layers import columns
 from napari_segany.layers.columns import About
 from napari_segany.layers.keeping import Steps
 from napari_segany.layers.tally import Counter, Tally, add_up
+from napari_segany.layers.write import can_be_written, free_label, set_pixels
 from napari_segany.session.history import Step
 
 
@@ -121,7 +122,9 @@ class Objects:
         """Take over what the features say: names and so on, and the columns that are not ours."""
         if self._writing:
             return
-        known, self._theirs = columns.read_rows(self.labels.features)
+        features = self.labels.features
+        self._nameless = features[columns.nameless_rows(features)]
+        known, self._theirs = columns.read_rows(features)
         self._names = {}
         for label, about in known.items():
             self._about[label] = replace(about, pixels=self.about(label).pixels)
@@ -163,7 +166,9 @@ class Objects:
         if columns.LABEL not in features:
             return features.iloc[:0]
         there = features[columns.LABEL].isin(self.present)
-        return features[there].drop(columns=columns.INDEX).set_index(columns.LABEL)
+        rows = features[there].drop(columns=columns.INDEX)
+        # a row that names no label makes the column one of other values
+        return rows.set_index(rows[columns.LABEL].astype(self.total.labels.dtype)).drop(columns=columns.LABEL)
 
     def update(self) -> None:
         """Count what changed and write the features, all at once."""
@@ -218,9 +223,12 @@ class Objects:
         self._names = {label: about.name for label, about in zip(labels, known, strict=True)}
         theirs = self._theirs.reindex(labels)
         order = [*ours, *(name for name in theirs if name not in ours)]
+        table = theirs.assign(**ours)[order]
+        if len(self._nameless):
+            table = columns.below(table, self._nameless)
         self._writing = True
         try:
-            self.labels.features = theirs.assign(**ours)[order]
+            self.labels.features = table
         finally:
             self._writing = False
 
@@ -282,9 +290,8 @@ class Objects:
             raise InputError(f"object {label} is in one piece already")
         piece = pieces[inside]
         order = np.argsort(-np.bincount(piece)[1:], kind="stable")
-        names = [label, *range(max(self.present) + 1, max(self.present) + count)]
-        if names[-1] > np.iinfo(self.labels.data.dtype).max:
-            raise InputError(f"{self.labels.name!r} is {self.labels.data.dtype} and has no labels left for the pieces")
+        first = free_label(self.labels, None, 1, count=count - 1)
+        names = [label, *range(first, first + count - 1)]
         name_of = np.zeros(count + 1, self.labels.data.dtype)
         name_of[order + 1] = names
         for new in names[1:]:
@@ -314,7 +321,7 @@ class Objects:
 
     def _pixels(self, labels: list[int]) -> tuple[np.ndarray, ...]:
         """Indices of all pixels of objects."""
-        if self._counter is None or not self.labels.editable:
+        if self._counter is None or not can_be_written(self.labels):
             raise InputError(f"{self.labels.name!r} cannot be painted into")
         found = []
         for label, row in zip(labels, columns.rows_of(labels, self.total), strict=True):
@@ -326,5 +333,5 @@ class Objects:
     def _paint(self, pixels: tuple[np.ndarray, ...], value: Any, kind: str) -> None:
         """One step of undo, called `kind`."""
         with self._step(Step(kind)):
-            self.labels.data_setitem(pixels, value)
+            set_pixels(self.labels, pixels, value)
         self.update()

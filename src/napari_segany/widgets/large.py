@@ -14,6 +14,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_array, image_shape
 from napari_segany.layers.region import cut_out, is_too_large, labels_of_region, overview, region_shown
+from napari_segany.layers.removal import remove_layer
 from napari_segany.run.beside import LabelsBeside, place_beside
 from napari_segany.run.ome_zarr import Layout
 from napari_segany.session.content import sample_of
@@ -117,8 +118,7 @@ class LargeImages(QObject):
         self._viewer.add_layer(painted)
         self.opened.emit(self.region)
         for layer in () if before is None else (before.image, before.labels):
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            remove_layer(self._viewer, layer)
 
     def _write(self, layer: Labels, window: Window) -> None:
         region = self.region

@@ -18,6 +18,7 @@ from napari_segany.core.planes import LazyArray, Look
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.columns import About, said
+from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import image_array
 from napari_segany.layers.region import is_too_large
 from napari_segany.models.registry import list_models
@@ -70,7 +71,7 @@ class SeganyWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_remote_default) -> None:
         super().__init__()
         self._closed = False
-        self.viewer: ViewerModel = napari_viewer
+        self.viewer: ViewerModel = unwrapped(napari_viewer)
         self.session = Session()
         self.answers = Answers(load)
         self.keeper = Keeper(self.session, lambda: self.answers.name)
@@ -190,6 +191,7 @@ class SeganyWidget(QWidget):
             self.layer_box.image.value = active if active in images else images[-1]
 
     def _set_image(self, image: Image | None) -> None:
+        image = unwrapped(image)
         if self.binding is not None:
             if self.binding.image is image:
                 return
@@ -270,6 +272,7 @@ class SeganyWidget(QWidget):
         self._show_layers()
 
     def _set_labels(self, labels: Labels | None) -> None:
+        labels = unwrapped(labels)
         if self.binding is None or labels is self.binding.labels:
             return
         try:
@@ -280,11 +283,13 @@ class SeganyWidget(QWidget):
         self._bind_objects()
 
     def _set_points(self, points: Points | None) -> None:
+        points = unwrapped(points)
         if self.binding is not None and points is not None and points is not self.binding.points:
             self.binding.prompts.adopt(points)
             self.prompt_box.take("Points")
 
     def _set_shapes(self, shapes: Shapes | None) -> None:
+        shapes = unwrapped(shapes)
         if self.binding is not None and shapes is not None and shapes is not self.binding.shapes:
             self.binding.prompts.adopt(shapes)
 
