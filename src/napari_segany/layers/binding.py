@@ -312,10 +312,15 @@ class Binding:
         if not self.recorder.held and self.recorder.note(Step("prompt", choice=(self.session.choice, 0))):
             self.refresh()
 
-    def resume(self, found: Recovered) -> None:
+    def resume(self, found: Recovered, labels: Labels | None = None) -> None:
         """Put labels and prompts of an earlier session into layers, and take up its history.
 
-        Labels get a layer of their own, prompts those that were made for them; nothing may have been said yet.
+        Parameters
+        ----------
+        found : Recovered
+            The session; nothing may have been prompted yet in this one.
+        labels : Labels, optional
+            A layer that holds the same labels and is to be used; by default they get a layer of their own.
         """
         self.ensure_layers()
         current = found.state.current
@@ -327,7 +332,10 @@ class Binding:
                     write_marks(layer, tuple(m for m in found.marks(kind) if len(m.corners[0]) == layer.ndim))
                     self.recorder.watch(layer, current.get(kind))
             if found.labels is not None:
-                self.recorder.watch(self.output.make(found.labels), current["labels"])
+                if labels is None:
+                    labels = self.output.make(found.labels)
+                self.output.choose(labels)
+                self.recorder.watch(labels, current["labels"])
                 self.session.begin_at(self.output.next_label)
         self.set_look(found.state.look)
         self.refresh()

@@ -7,7 +7,7 @@ are; ours are written anew when pixels, scale or names change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -50,12 +50,15 @@ class Objects:
         Emitted without arguments when :meth:`update` or :meth:`sweep` may find something new.
     changed : Signal
         Emitted without arguments when the features were written.
+    described : Signal
+        Emitted with a label and its About when something else is known of an object.
     problem : str
         What is not measured, and why; empty when all is.
     """
 
     stale = Signal()
     changed = Signal()
+    described = Signal(int, About)
 
     def __init__(
         self, viewer: ViewerModel, labels: Labels, image: Image | None = None, step: Steps | None = None
@@ -134,11 +137,18 @@ class Objects:
         """Say what is known of an object that was just painted; what was known of its label before is forgotten."""
         self._about[label] = about
         self._last.pop(label, None)
+        self.described.emit(label, about)
+        self._restate()
+
+    def take_over(self, known: Mapping[int, About]) -> None:
+        """Say what is known of objects of an earlier session."""
+        self._about |= known
         self._restate()
 
     def remark(self, label: int, flags: str, confidence: float = math.nan) -> None:
         """Say what should be looked at in an object, and how sure it is where it is least sure."""
         self._about[label] = replace(self.about(label), flags=flags, confidence=confidence)
+        self.described.emit(label, self._about[label])
         self._restate()
 
     def about(self, label: int) -> About:
@@ -206,6 +216,7 @@ class Objects:
             for label, name in zip(features[columns.LABEL], features["name"], strict=True):
                 if isinstance(name, str) and name != self._names.get(label, name):
                     self._about[label] = replace(self.about(label), name=name)
+                    self.described.emit(label, self._about[label])
 
     def _write(self, total: Tally) -> None:
         # a row of the user's stays, though there be no such object
@@ -305,6 +316,7 @@ class Objects:
         if name == self.about(label).name:
             raise InputError(f"object {label} is called that already" if name else f"object {label} has no name")
         self._about[label] = replace(self.about(label), name=name)
+        self.described.emit(label, self._about[label])
         self._restate()
         self.update()
 

@@ -76,6 +76,36 @@ class KeptSession:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What there is of earlier sessions of an image.
+
+    Parameters
+    ----------
+    offered : Recovered, optional
+        See :func:`unfinished`.
+    latest : Recovered, optional
+        The latest session that holds anything, whether it is offered or not.
+    sessions : tuple of KeptSession
+        See :func:`kept_sessions`.
+    """
+
+    offered: Recovered | None = None
+    latest: Recovered | None = None
+    sessions: tuple[KeptSession, ...] = ()
+
+
+def earlier_sessions(array: LazyArray) -> Earlier:
+    """Look for earlier sessions of an image; all its values are read only where there are files of its sample."""
+    sampled = sample_of(array)
+    if not _files_of(sampled):
+        return Earlier()
+    content = content_of(array)
+    sessions = tuple(kept_sessions(content))
+    latest = recover(sessions[0].path, partial=True) if sessions else None
+    return Earlier(unfinished(content), latest, sessions)
+
+
 def unfinished(content: Content) -> Recovered | None:
     """The latest session of an image that is worth continuing; None when there is none.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import operator
 import os
 import sys
 import zlib
@@ -25,7 +26,7 @@ from napari_segany.core.planes import Look
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.session.content import Content
-from napari_segany.session.events import ACTS, Did, Event, Fingerprint, LayerBase, Model, Said
+from napari_segany.session.events import ACTS, Described, Did, Event, Fingerprint, LayerBase, Model, Said
 from napari_segany.session.history import FAST, Mark, Patch, Step, inflate, pack, unpack, whole_numbers
 
 FORMAT = 1
@@ -130,6 +131,8 @@ def encode(event: Event) -> dict[str, Any]:
         return {"do": "model", **asdict(event)}
     if isinstance(event, Fingerprint):
         return {"do": "fingerprint", **asdict(event)}
+    if isinstance(event, Described):
+        return {"do": "described", **asdict(event)}
     if isinstance(event, Look):
         return {"do": "look", **asdict(event)}
     if isinstance(event, LayerBase):
@@ -159,6 +162,8 @@ def decode(plain: Mapping[str, Any]) -> Event:
         return Model(plain["name"], plain["hash"])
     if kind == "fingerprint":
         return Fingerprint(str(plain["hash"]))
+    if kind == "described":
+        return _described(plain)
     if kind == "look":
         limits = None if plain["limits"] is None else (float(plain["limits"][0]), float(plain["limits"][1]))
         return Look(limits, plain["together"], tuple(plain["channels"]), plain["inverted"])
@@ -169,6 +174,13 @@ def decode(plain: Mapping[str, Any]) -> Event:
     if kind in ACTS:
         return Did(kind, plain["value"])
     raise NewerError(f"it holds {kind!r}")
+
+
+def _described(plain: Mapping[str, Any]) -> Described:
+    numbers = {name: None if plain[name] is None else float(plain[name]) for name in ("score", "confidence")}
+    words = {name: str(plain[name]) for name in ("name", "how", "flags", "class_name")}
+    pixels = None if plain["pixels"] is None else operator.index(plain["pixels"])
+    return Described(operator.index(plain["label"]), **words, **numbers, pixels=pixels)
 
 
 def _said(plain: Mapping[str, Any]) -> Said:

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import Look
-from napari_segany.session.events import Did, Event, LayerBase, Model, Said
+from napari_segany.session.events import Described, Did, Event, LayerBase, Model, Said
 from napari_segany.session.history import History, Marks, Step
 from napari_segany.session.journal import NOT_AS_WRITTEN, JournalFile, read_journal
 
@@ -39,6 +39,8 @@ class State:
         Whether labels were changed since they were saved or exported last.
     dismissed : bool
         Whether the user chose not to continue, and did not since.
+    described : dict of int to Described
+        What is known of the objects, by their labels.
     largest : int
         How many pixels label arrays have at most.
     """
@@ -49,6 +51,7 @@ class State:
         self.marks: dict[int, Marks] = {}
         self.current: dict[str, int] = {}
         self.history = History()
+        self.described: dict[int, Described] = {}
         self.choice = 0
         self.look = Look()
         self.finished = self.unsaved = self.dismissed = False
@@ -63,6 +66,8 @@ class State:
             self.add(event)
         elif isinstance(event, Look):
             self.look = event
+        elif isinstance(event, Described):
+            self.described[event.label] = event
         elif isinstance(event, Step):
             self.history.do(event)
             self._apply(event)
