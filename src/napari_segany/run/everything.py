@@ -30,6 +30,7 @@ from napari_segany.run.outputs import (
     is_own_tiff,
     is_own_tracks,
     is_own_zarr,
+    is_torn,
     named,
 )
 from napari_segany.run.scratch import scratch
@@ -242,7 +243,7 @@ def _exists(path: Path) -> bool:
 def _check_results(stem: Path, *, known: bool) -> None:
     """Refuse to replace files that this program did not write; `known` when the folder held results before.
 
-    Those of version 0.1.0 have no mark, and are recognised in such a folder only.
+    Those of version 0.1.0 have no mark, and are recognised in such a folder only, as are files that are torn.
 
     Raises
     ------
@@ -257,7 +258,7 @@ def _check_results(stem: Path, *, known: bool) -> None:
     }
     for ending, is_ours in ours.items():
         place = stem.with_name(f"{stem.name}{ending}")
-        if place.exists() and not is_ours(place):
+        if place.exists() and not is_ours(place) and not (known and is_torn(place)):
             raise InputError(f"{place} is there, and this program did not write it; choose another folder")
 
 

@@ -18,7 +18,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.planes import LazyArray, Stack
 from napari_segany.run import ome_zarr
 from napari_segany.run.spacing import Calibration
-from napari_segany.run.tiff import MEMORY_BYTES, read_tiff
+from napari_segany.run.tiff import DENSEST, MEMORY_BYTES, read_tiff
 
 TIFF = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -193,6 +193,8 @@ def _read_picture(path: Path) -> ImageFile:
         array = array[..., 0] if array.shape[-1:] == (2,) and array.ndim == 3 else array
         return ImageFile(array, "yxs"[: array.ndim], (1.0,) * array.ndim)
     with _opened(path, begin) as picture:
+        if picture.width * picture.height > DENSEST * path.stat().st_size:
+            raise InputError(f"cannot read {path}: it is damaged, and says that it has {picture.size} pixels")
         array = np.array(picture if picture.mode in PLAIN_MODES else picture.convert("RGB"))
     if picture.mode == "LA":
         array = array[..., 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -234,6 +235,20 @@ def is_own_tiff(path: Path, *, before: bool = False) -> bool:
             return before and said == "tifffile.py" and plain and deflated
     except Exception:  # noqa: BLE001  whatever is wrong with it, it is not known to be ours
         return False
+
+
+def is_torn(path: Path) -> bool:
+    """Whether a TIFF or JSON file is neither, but what a run may have left that was stopped in the middle."""
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".tif":
+            tifffile.TiffFile(path).close()
+        else:
+            return False
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return True
+    return False
 
 
 def is_own_tracks(path: Path) -> bool:

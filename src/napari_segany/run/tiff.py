@@ -18,6 +18,8 @@ from napari_segany.run.spacing import Calibration, calibration_of
 
 MEMORY_BYTES = 2**30
 """Images from here on are decoded to a temporary file on disk instead of memory, or mapped if that is possible."""
+DENSEST = 100_000
+"""Bytes of a page for each one in its file: no compression reaches it, and damaged files ask for all of the memory."""
 REDUCED, MASK = 1, 4
 """Bits of NewSubfileType."""
 _DECODED = {tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG}
@@ -111,6 +113,8 @@ def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageS
             f"cannot read {path}: pages are missing, {len(tiff.pages)} are there; the file was cut off or is damaged"
         )
     size = tiff.filehandle.size
+    if len(series.pages) == 1 and series.nbytes > DENSEST * size:
+        raise InputError(f"cannot read {path}: it is damaged, and says that it holds {series.nbytes} bytes")
     if any(tag.valueoffset + tag.valuebytecount > size for tag in tiff.pages.first.tags):
         raise InputError(f"cannot read {path}: a part of its description is missing; the file was cut off")
     if series.dataoffset is not None:
