@@ -1,9 +1,9 @@
-"""Fit the confidence of slices that nobody looked at: the numbers of ``core/verdicts.py``.
+"""Fit the confidence of slices that nobody looked at: the ``calibration`` of ``models/closer.py``.
 
 python scripts/confidence.py "$SEGANY_DATA/train/flyem"
 
-Objects of the set and of the sample stack of nuclei are followed from their true middle slice, none taken for lost,
-and what is seen of each mask is compared with its true IoU. Never give it a set that figures are reported of.
+Objects of the set and of the sample stack of nuclei are followed from their true middle slice and beyond their ends, none
+taken for lost, and what is seen of each mask is compared with its true IoU, which is 0 where the object is no more. Never give it a set that figures are reported of.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from napari_segany.experiments.stacks import wholes
 from napari_segany.run.answers import load_default
 from napari_segany.sample_data import nuclei_stack
 
-OBJECTS, REACH = 14, 12
+OBJECTS, REACH, BEYOND = 14, 12, 4
 OPEN = Gates(confidence=0.0, score=-1.0, smallest=1)
 
 
@@ -44,18 +44,20 @@ def volumes(folder: Path) -> Iterator[LabelledVolume]:
 
 
 def seen(segmenter: Segmenter, volume: LabelledVolume) -> tuple[np.ndarray, np.ndarray]:
-    """What is seen of each mask, (n, 5), and its true IoU, (n,)."""
+    """What is seen of each mask, (n, 6), and its true IoU, (n,)."""
     embed = lru_cache(None)(lambda z: segmenter.embed(volume.stack.plane(z)))
     rows, truth = [], []
     for one in wholes(volume.labels, OBJECTS):
         last = one.first + len(one.masks)
-        numbers = range(max(one.first, one.middle - REACH), min(last, one.middle + REACH + 1))
+        low, high = max(one.first - BEYOND, 0), min(last + BEYOND, len(volume.labels))
+        numbers = range(max(low, one.middle - REACH), min(high, one.middle + REACH + 1))
         known = {one.middle: {1: one.truth(one.middle)}}
         for z, masks, verdicts in propagate(segmenter, volume.stack, known, numbers, OPEN, embed):
             signs = verdicts[1].signs
             if 1 in masks and signs is not None:
-                rows.append((1.0, signs.agreement, signs.match, abs(signs.growth), signs.unrest))
-                truth.append(iou(masks[1].pixels, one.truth(z)))
+                rows.append(signs.features)
+                there = one.first <= z < last
+                truth.append(iou(masks[1].pixels, one.truth(z)) if there else 0.0)
     return np.array(rows), np.array(truth)
 
 
@@ -71,7 +73,7 @@ def main() -> None:
             total -= float((truth * np.log(sure) + (1 - truth) * np.log(1 - sure)).mean()) / len(parts)
         return total + 1e-3 * float((weights**2).sum())
 
-    weights = minimize(loss, np.zeros(5)).x
+    weights = minimize(loss, np.zeros(6)).x
     print("weights", np.round(weights, 2).tolist())
     for name, (values, truth) in parts.items():
         sure = expit(values @ weights)

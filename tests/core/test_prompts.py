@@ -56,3 +56,64 @@ def test_other_labels_are_left_alone_unless_asked():
     everything = np.ones((2, 2), bool)
     assert sorted(zip(*paintable(labels, everything), strict=True)) == [(0, 0), (1, 1)]
     assert len(paintable(labels, everything, overwrite=True)[0]) == 4
+
+
+@pytest.mark.parametrize("bad", [None, "3", [1.0], True, 1j, float("nan"), float("inf"), np.zeros(2)])
+@pytest.mark.parametrize(("make", "names"), [(Point, ("y", "x")), (Box, ("y0", "x0", "y1", "x1"))])
+def test_coordinates_that_are_no_numbers_are_named(make, names, bad):
+    for name in names:
+        with pytest.raises(InputError, match=rf"\b{name}\b"):
+            make(**{**dict.fromkeys(names, 1.0), name: bad})
+
+
+@pytest.mark.parametrize("good", [3, 3.5, np.float32(3), np.int64(3), np.uint8(3)])
+def test_any_number_is_a_coordinate(good):
+    assert Point(good, good).y == good
+    assert Box(good, good, good, good).x1 == good
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"points": Point(1, 1)}, "points"),
+        ({"points": ((1, 1),)}, "points"),
+        ({"points": 3}, "points"),
+        ({"box": (0, 0, 1, 1)}, "box"),
+        ({"text": 3}, "text"),
+        ({"text": None}, "text"),
+        ({"mask": [[True]]}, "mask"),
+    ],
+)
+def test_prompts_of_other_types_are_refused_by_name(given, name):
+    with pytest.raises(InputError, match=name):
+        Prompt(**given)
+
+
+@pytest.mark.parametrize("beyond", [0.5, 80, 1e3, 1e9, 1e300])
+def test_a_box_is_cut_to_its_plane(beyond):
+    prompt = Prompt(box=Box(-beyond, 10, 30, 40 + beyond)).on_plane((50, 40))
+    assert prompt.box == Box(-0.5, 10, 30, 39.5)
+    inside = Prompt(box=Box(1, 2, 3, 4))
+    assert inside.on_plane((50, 40)) is inside
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        (Prompt(), "empty prompt"),
+        (Prompt((Point(1, 1, positive=False), Point(2, 2, positive=False))), "all points are negative"),
+        (Prompt((Point(-1, 3),)), "outside the plane of 50 x 40"),
+        (Prompt((Point(3, 3), Point(3, 1e12))), "outside the plane"),
+        (Prompt(box=Box(60, 0, 70, 10)), "outside the plane"),
+        (Prompt(box=Box(0, -20, 10, -1)), "outside the plane"),
+    ],
+)
+def test_what_cannot_be_answered_on_a_plane(prompt, says):
+    with pytest.raises(InputError, match=says):
+        prompt.on_plane((50, 40))
+
+
+def test_negative_points_with_a_box_or_a_mask_can_be_answered():
+    off = (Point(1, 1, positive=False),)
+    for more in ({"box": Box(0, 0, 9, 9)}, {"mask": np.ones((50, 40), bool)}, {"text": "nucleus"}):
+        assert Prompt(off, **more).on_plane((50, 40)).points == off

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Prompt
-from napari_segany.core.propagate import propagate
+from napari_segany.core.propagate import gates_of, propagate
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.core.verdicts import FILLED, LOST, MERGE, SPLIT, Verdict
+from napari_segany.core.verdicts import FILLED, LOST, MERGE, SPLIT, Calibration, Signs, Verdict, plain_confidence
+from napari_segany.models.closer import CloserSegmenter
 
 SIDE = 96
 Disc = tuple[float, float, float]
@@ -109,6 +111,44 @@ def test_an_object_that_ends_is_lost_and_no_longer_asked_for() -> None:
     assert [z for z, found in masks.items() if found] == [2, 3, 0]
     assert {z for z, found in verdicts.items() if found[1].flags == (LOST,)} == {4, 5, 6}
     assert segmenter.embedded == 6
+
+
+@pytest.mark.parametrize("blank", ["black", "grey", "white", "noise"])
+@pytest.mark.parametrize("left", [1, 3])
+def test_an_object_ends_where_slices_are_blank(blank: str, left: int) -> None:
+    """A model that draws its box is no reason to go on."""
+
+    class Drawing(SeeingSegmenter):
+        def _mask(self, parts: np.ndarray, prompt: Prompt) -> Mask:
+            pixels = np.zeros(parts.shape, bool)
+            box = prompt.box
+            pixels[int(box.y0) : int(box.y1) + 1, int(box.x0) : int(box.x1) + 1] = True
+            return Mask(pixels, 1.0, np.zeros((4, 4), np.float32), 1.0)
+
+    stack, bright = drawn([[(40, 50, 12)]] * 9)
+    planes = np.stack([stack.plane(z) for z in range(9)])
+    middle = slice(4 - left, 5 + left) if left < 3 else slice(2, 7)
+    fill = {"black": 0, "grey": 90, "white": 255, "noise": np.random.default_rng(1).integers(0, 3, planes.shape)}
+    planes = np.where(np.isin(np.arange(9), range(9)[middle])[:, None, None, None], planes, fill[blank]).astype(
+        np.uint8
+    )
+    known = {4: {1: bright[4]}}
+    found = {z for z, masks, _ in propagate(Drawing(), Stack(planes, rgb=True), known) if 1 in masks}
+    assert found == set(range(9)[middle]) - {4}
+
+
+def test_the_calibration_is_that_of_the_model() -> None:
+    signs = Signs(agreement=0.8, score=0.9, match=0.64, growth=0.1, unrest=0.1, steps=3)
+    assert plain_confidence(signs) == pytest.approx(0.64)
+    assert gates_of(SeeingSegmenter()).calibration is None
+    calibrated = SeeingSegmenter()
+    calibrated.calibration = Calibration((0, 1, 0, 0, 0, 0))
+    assert gates_of(calibrated).calibration.confidence(signs) == pytest.approx(1 / (1 + math.exp(-0.8)))
+    assert all(
+        Calibration(CloserSegmenter.calibration.weights).confidence(replace(signs, steps=n + 1))
+        < CloserSegmenter.calibration.confidence(replace(signs, steps=n))
+        for n in range(1, 30)
+    ), "farther from what was given there is less to rely on"
 
 
 def test_a_gap_of_two_slices_is_filled_when_the_object_is_back() -> None:

@@ -124,3 +124,9 @@ def outcome(read, text: str) -> list[str]:
 def test_no_text_does_harm(text):
     for read in (TINY.phrases, open_phrases):
         assert all(0 < len(said) < 300 for said in outcome(read, text))
+
+
+def test_what_is_named_many_times_is_looked_for_once():
+    assert [one.name for one in TINY.phrases("; ".join(["nucleus", "nuclei"] * 20))] == ["nucleus"]
+    assert len(TINY.phrases("nucleus; small nucleus; nuclei")) == 2
+    assert len(open_phrases("; ".join(["a cell"] * 50))) == 1

@@ -131,7 +131,7 @@ def test_existing_labels_are_continued_and_wrong_ones_refused():
     with pytest.raises(InputError, match="shape"):
         desk.binding.set_labels(Labels(np.zeros((4, 5), int)))
     assert desk.binding.labels is labels
-    labels.data[0, 0] = 255
+    labels.data[:8, :32] = np.arange(256).reshape(8, 32)
     desk.click(30, 40)
     assert not desk.binding.keep()
     assert "no label left" in desk.problems[-1]

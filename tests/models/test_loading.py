@@ -2,17 +2,20 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from safetensors import safe_open
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models import loading
 from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.geometry import Frame, image_tensor
-from napari_segany.models.loading import architecture_of, load_segmenter
+from napari_segany.models.loading import architecture_of, load_segmenter, load_weights
 from napari_segany.models.registry import list_models
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.texts import text_file
 from napari_segany.models.tiny import TinySam
+from napari_segany.models.weights import load_state
 
 CLICK = Prompt((Point(8, 9),))
 
@@ -119,3 +122,88 @@ def test_unknown_names_files_devices_and_precisions_are_said(tmp_path):
         load_segmenter("tiny", precision="int4")
     with pytest.raises(InputError, match="device"):
         load_segmenter("tiny", device="abacus")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_weights("tiny")
+
+
+@pytest.mark.parametrize("name", ["mine.ckpt", "MINE.PTH", "mine", "mine.bin", "Mine.SafeTensors"])
+def test_a_file_in_the_current_folder_is_a_path(shipped, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    if name.lower().endswith("safetensors"):
+        safetensors.torch.save_file(shipped, name)
+    else:
+        torch.save(shipped, name)
+    assert load_segmenter(name, "cpu").name.lower().startswith("mine-")
+
+
+def test_a_name_is_no_file_that_is_called_like_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").write_bytes(b"mine")
+    (tmp_path / "vit_b_lm").mkdir()
+    assert load_segmenter("tiny", "cpu").name == "tiny"
+    for name in ("x" * 300, "~nobody-of-that-name/a.pt", "", "."):
+        with pytest.raises(ModelError):
+            load_segmenter(name, "cpu")
+    for wrong in (7, None, b"tiny", ["tiny"]):
+        with pytest.raises(InputError, match="model"):
+            load_segmenter(wrong, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda value: value.to(torch.int64), "int64"),
+        (lambda value: torch.full_like(value, torch.nan) if value.is_floating_point() else value, "no numbers"),
+    ],
+)
+def test_weights_that_compute_nothing_are_refused(shipped, tmp_path, change, line):
+    torch.save({name: change(value) for name, value in shipped.items()}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=line):
+        load_segmenter(tmp_path / "a.pt", "cpu")
+
+
+def test_a_weight_that_is_missing_is_named(shipped, tmp_path):
+    left = dict(list(shipped.items())[1:])
+    torch.save(left, tmp_path / "a.pt")
+    with pytest.raises(ModelError):
+        load_segmenter(tmp_path / "a.pt", "cpu")
+
+
+@pytest.mark.skipif(not text_file().is_file(), reason="this package has no text prompts")
+class TestTexts:
+    def test_they_stay_where_the_encoder_is_that_of_tiny(self, shipped, tmp_path):
+        decoder = {
+            k: v + 0.01 if k.startswith("mask_decoder") and v.is_floating_point() else v for k, v in shipped.items()
+        }
+        safetensors.torch.save_file(decoder, tmp_path / "decoder.safetensors")
+        torch.save({"model_state": shipped}, tmp_path / "same.pt")
+        for name in ("decoder.safetensors", "same.pt"):
+            assert load_segmenter(tmp_path / name, "cpu").texts is not None
+
+    def test_they_go_where_another_encoder_sees(self, shipped, tmp_path):
+        other = {
+            k: v * 1.5 if k.startswith("image_encoder") and v.is_floating_point() else v for k, v in shipped.items()
+        }
+        safetensors.torch.save_file(other, tmp_path / "other.safetensors")
+        assert load_segmenter(tmp_path / "other.safetensors", "cpu").texts is None
+
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_a_head_of_its_own_is_taken(self, shipped, tmp_path, alone):
+        with safe_open(text_file(), "pt") as file:
+            metadata = file.metadata()
+        head = load_state(text_file())
+        head = {name: value * 0.5 if name.startswith("decoder.") else value for name, value in head.items()}
+        safetensors.torch.save_file(head if alone else {**shipped, **head}, tmp_path / "a.safetensors", metadata)
+        segmenter = load_segmenter(tmp_path / "a.safetensors", "cpu")
+        name, value = next((k, v) for k, v in head.items() if k.startswith("decoder.") and v.numel() > 1)
+        own = segmenter.texts.decoder.state_dict()[name.removeprefix("decoder.")]
+        torch.testing.assert_close(own, value.float())
+
+    def test_a_head_that_does_not_fit_is_refused(self, shipped, tmp_path):
+        head = {"head.a": torch.ones(3), "decoder.b": torch.ones(3)}
+        safetensors.torch.save_file({**shipped, **head}, tmp_path / "a.safetensors")
+        with pytest.raises(ModelError, match="no text prompts"):
+            load_segmenter(tmp_path / "a.safetensors", "cpu")

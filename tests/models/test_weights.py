@@ -5,8 +5,11 @@ import io
 import os
 import pickle
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -14,7 +17,7 @@ import torch
 from napari_segany.core.errors import Cancelled, ModelError
 from napari_segany.models import registry
 from napari_segany.models.registry import find
-from napari_segany.models.weights import fetch, load_state
+from napari_segany.models.weights import check_usable, fetch, load_state
 
 GOOD = bytes(range(256)) * 4000
 STATE = {"image_encoder.a": torch.arange(6.0).reshape(2, 3), "mask_decoder.b": torch.ones(1)}
@@ -222,3 +225,115 @@ def test_a_file_without_weights_is_said(tmp_path, value):
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(ModelError, match="there is no checkpoint"):
         load_state(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"best_metric": np.float64(0.3)},
+        {"best_metric": np.float32(0.3), "epoch": np.int64(7), "done": np.bool_(True)},
+        {"history": np.arange(5.0), "names": np.array(["a", "b"]), "note": np.str_("x")},
+    ],
+)
+def test_numbers_of_numpy_beside_the_weights(tmp_path, extra):
+    torch.save({"model_state": {"a": torch.ones(2)}, **extra}, tmp_path / "best.pt")
+    assert set(load_state(tmp_path / "best.pt")) == {"a"}
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_numbers_of_any_numpy(tmp_path, module):
+    torch.save({"model_state": {"a": torch.ones(2)}, "best": np.float64(0.3)}, tmp_path / "new.pt")
+    with zipfile.ZipFile(tmp_path / "new.pt") as old, zipfile.ZipFile(tmp_path / "old.pt", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            for known in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
+                content = content.replace(b"c" + known + b"\n", b"c" + module.encode() + b"\n")
+            new.writestr(name, content)
+    assert set(load_state(tmp_path / "old.pt")) == {"a"}
+
+
+class Harmful:
+    """Would run something when it is loaded."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def __reduce__(self):
+        return self.what
+
+
+@pytest.mark.parametrize(
+    "what", [(os.system, ("true",)), (eval, ("1",)), (Path, ("a",)), (np.frombuffer, (b"1234",)), (np.load, ("a.npy",))]
+)
+def test_code_stays_refused(tmp_path, what):
+    torch.save({"model_state": {"a": torch.ones(2)}, "more": Harmful(what)}, tmp_path / "bad.pt")
+    with pytest.raises(ModelError, match="would run code") as error:
+        load_state(tmp_path / "bad.pt")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("deep.pt", b"\x80\x02" + b"(" * 100 + b"."),
+        ("nested.pt", b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
+        ("empty.pt", b""),
+        ("one.pt", b"\x80"),
+        ("text.pt", b"not weights at all"),
+        ("zip.pt", b"PK\x03\x04" + b"\x00" * 60),
+        ("empty.safetensors", b""),
+        ("length.safetensors", b"\xff" * 8 + b"{}"),
+        ("json.safetensors", (40).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[2],"data' + b" " * 9),
+        ("list.safetensors", (2).to_bytes(8, "little") + b"[]"),
+    ],
+)
+def test_files_that_are_no_checkpoints_are_one_line(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError) as error:
+        load_state(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_checkpoints_whose_bytes_changed_are_one_line_or_read(tmp_path, number):
+    rng = np.random.default_rng(number)
+    torch.save({"model_state": {"a": torch.ones(9), "b": torch.zeros(3, 3)}}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as old, zipfile.ZipFile(tmp_path / "b.pt", "w") as new:
+        for name in old.namelist():
+            content = bytearray(old.read(name))
+            if name.endswith("data.pkl"):
+                for place in rng.integers(0, len(content), 1 + number % 4):
+                    content[place] = rng.integers(0, 256)
+                content = content[: len(content) - number % 3 * 20]
+            new.writestr(name, bytes(content))
+    with contextlib.suppress(ModelError):
+        load_state(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda value: torch.full_like(value, torch.nan), "no numbers"),
+        (lambda value: torch.full_like(value, torch.inf), "no numbers"),
+        (lambda value: value.half().index_fill(0, torch.tensor(1), -torch.inf), "no numbers"),
+        (lambda value: value.to_sparse(), "sparse"),
+        (lambda value: value.to("meta"), "shapes"),
+        (lambda value: torch.complex(value, value), "no numbers"),
+        (lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8), "quantized"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_weights_with_which_nothing_can_be_computed(change, line):
+    with pytest.raises(ModelError, match=line):
+        check_usable({"good": torch.ones(3), "bad": change(torch.ones(3))}, Path("a.pt"))
+    check_usable({"good": torch.ones(3), "half": torch.ones(3).half(), "count": torch.tensor(3)}, Path("a.pt"))
+
+
+def test_a_file_is_known_by_what_it_holds(tmp_path):
+    for name in ("a.SAFETENSORS", "b.ckpt", "c"):
+        safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / name)
+        assert set(load_state(tmp_path / name)) == {"a"}
+    torch.save({"a": torch.ones(2)}, tmp_path / "d.CKPT")
+    assert set(load_state(tmp_path / "d.CKPT")) == {"a"}
+    with pytest.raises(ModelError, match="no checkpoint"):
+        load_state("x" * 300)

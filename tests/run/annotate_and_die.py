@@ -1,6 +1,6 @@
-"""Annotates in children that are killed at random moments; what each had acknowledged lies beside its journal.
+"""Annotate in children that are killed at random moments; what each had acknowledged lies next to its journal.
 
-Run as ``python -m tests.run.annotate_and_die FOLDER KILLS SEED``.
+Run as ``python -m tests.run.annotate_and_die FOLDER KILLS SEED``. Every fifth child ends in the middle of a record.
 """
 
 from __future__ import annotations
@@ -23,10 +23,29 @@ from napari_segany.session.session import Session
 from tests.layers.desk import Desk
 
 
-def annotate(desk: Desk, acknowledge: int, seed: int) -> None:
-    """Click, choose, keep and paint without end; after each, say on a file descriptor what there is by now."""
+def die_in_a_record(keeper: Keeper, share: float) -> None:
+    """Write a part of the next record, and end as the system ends a process."""
+    journal = keeper._journal
+    if journal is None:
+        return
+    file = journal._file
+
+    class Torn:
+        def write(self, data: bytes) -> int:
+            file.write(data[: int(share * len(data))])
+            os.kill(os.getpid(), signal.SIGKILL)
+            return 0
+
+    journal._file = Torn()
+
+
+def annotate(desk: Desk, keeper: Keeper, acknowledge: int, seed: int) -> None:
+    """Click, choose, keep and paint without end; after each, write on a file descriptor what there is by now."""
     chance = random.Random(seed)
+    last = chance.randrange(1, 8) if seed % 5 == 0 else -1
     for number in itertools.count():
+        if number == last:
+            die_in_a_record(keeper, chance.random())
         y, x = chance.uniform(5, 58), chance.uniform(5, 58)
         what = chance.choice(["click", "click", "click", "negative", "choose", "keep", "keep", "brush"])
         what = what if number else "click"
@@ -61,14 +80,17 @@ def main(folder: Path, kills: int, seed: int) -> None:
         handle = os.open(place / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         child = os.fork()
         if child == 0:
-            annotate(desk, handle, seed + number)
+            annotate(desk, keeper, handle, seed + number)
         wanted = chance.randrange(8)
-        while (place / "acknowledged").read_text().count("\n") < wanted:
+        ended = (0, 0)
+        while ended == (0, 0) and (place / "acknowledged").read_text().count("\n") < wanted:
             time.sleep(0.002)
+            ended = os.waitpid(child, os.WNOHANG)
         os.close(handle)
         time.sleep(chance.uniform(0, 0.03))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        if ended == (0, 0):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

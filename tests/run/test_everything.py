@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 from pycocotools.coco import COCO
 
 from napari_segany import cli
 from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Grid
-from napari_segany.core.prompts import Point
+from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models import loading
 from napari_segany.run.everything import EverythingJob, segment_everything
+from napari_segany.run.segment import SegmentJob, segment_file
 from tests.fakes import FakeSegmenter, KnowingSegmenter
 
 PLACES = [Point(15, 20), Point(40, 60)]
@@ -134,3 +138,90 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no image in the folder"):
         run(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_image_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    """Results of any command, and what systems leave, are not segmented."""
+    for image in sorted(folder.iterdir()):
+        if image.suffix != ".txt":
+            run(image, folder)
+    segment_file(SegmentJob(folder / "a.png", folder / "mine.tif", (Prompt((Point(9, 9),)),)), FakeSegmenter)
+    segment_file(SegmentJob(folder / "a.png", folder / "mine.zarr", (Prompt((Point(9, 9),)),)), FakeSegmenter)
+    for name in ("._a.png", "._b.tif", ".DS_Store", ".hidden.tif"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07")
+    (folder / "._c.zarr").mkdir()
+    for _ in range(2):
+        assert [name for name, _ in run(folder, tmp_path / "out")] == ["a.png", "b.tif"]
+    tifffile.imwrite(folder / "a_labels.tif", np.zeros((60, 80), np.uint16))  # as version 0.1.0 wrote it
+    assert [name for name, _ in run(folder, tmp_path / "other")] == ["a.png", "b.tif"]
+
+
+def test_a_folder_with_results_only_holds_no_image(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "out")
+    with pytest.raises(InputError, match="no image in the folder"):
+        run(tmp_path / "out", tmp_path / "again")
+
+
+@pytest.mark.parametrize(("name", "planes"), [("a.v2.tif", 1), ("a.png", 1), ("b.ome.tif", 2), ("c.zarr", 1)])
+def test_coco_names_the_file(tmp_path: Path, name: str, planes: int) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    shape = (60, 80) if planes == 1 else (planes, 60, 80)
+    if name.endswith(".zarr"):
+        zarr.create_array(source / name, shape=shape, dtype="u1")
+    elif name.endswith(".png"):
+        Image.fromarray(np.zeros(shape, np.uint8)).save(source / name)
+    else:
+        tifffile.imwrite(source / name, np.zeros(shape, np.uint8), photometric="minisblack")
+    run(source, tmp_path / "out")
+    stem = name.rpartition(".")[0]
+    found = json.loads((tmp_path / "out" / f"{stem}_masks.json").read_text())["images"]
+    if planes == 1:
+        assert [one["file_name"] for one in found] == [name]
+        assert (source / found[0]["file_name"]).exists()
+    else:
+        assert all(one["file_name"].startswith(stem) and one["file_name"].endswith(".tif") for one in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take only names of Unicode")
+def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    path = source / os.fsdecode(b"caf\xe9.tif")
+    tifffile.imwrite(source / "a.tif", np.zeros((60, 80), np.uint8))
+    (source / "a.tif").rename(path)
+    assert run(source, tmp_path / "out") == [(path.name, 2)]
+    masks = tmp_path / "out" / os.fsdecode(b"caf\xe9_masks.json")
+    (one,) = json.loads(masks.read_text(encoding="utf-8"))["images"]
+    assert one["file_name"] == path.name
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit", "shown", "area"),
+    [
+        ((-0.5, 0.5), "", "unit", 0.25),
+        ((0.5, 0.5), "micrometer", "µm", 0.25),
+        ((-500.0, 500.0), "nanometer", "µm", 0.25),
+        ((1.0, 1.0), "", "pixel", 1.0),
+        ((0.0, float("nan")), "", "pixel", 1.0),
+    ],
+)
+def test_tables_are_in_the_units_of_the_image(
+    tmp_path: Path, scale: tuple[float, float], unit: str, shown: str, area: float
+) -> None:
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    group.create_array("0", shape=(60, 80), dtype="u1")
+    axes = [{"name": axis, "type": "space"} | ({"unit": unit} if unit else {}) for axis in "yx"]
+    steps = [{"type": "scale", "scale": list(scale)}]
+    one = {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    group.attrs.update({"multiscales": [one]})
+    assert run(tmp_path / "a.zarr", tmp_path / "out") == [("a.zarr", 2)]
+    with (tmp_path / "out" / "a_objects.csv").open(encoding="utf-8") as file:
+        row = next(csv.DictReader(file))
+    assert float(row[f"area [{shown}^2]"]) == pytest.approx(area * int(row["pixels"]))
+
+
+def test_paths_that_the_system_does_not_take(folder: Path, tmp_path: Path) -> None:
+    for source, out in ((tmp_path / ("x" * 300), tmp_path / "out"), (folder, tmp_path / ("x" * 300))):
+        with pytest.raises(InputError, match="too long"):
+            run(source, out)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -12,7 +15,9 @@ from PIL import Image
 from skimage import io
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.planes import Stack
 from napari_segany.run.images import read_image
+from napari_segany.run.spacing import Calibration
 
 RNG = np.random.default_rng(0)
 
@@ -209,3 +214,124 @@ def test_wrong_ome_metadata(tmp_path: Path) -> None:
 def test_nuclei_of_the_public_set(data_dir: Path) -> None:
     for path in sorted((data_dir / "dev" / "dsb2018").rglob("*.png"))[:6]:
         assert len(read_image(path).stack()) == 1
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_pngs_of_16_bits_keep_them(tmp_path: Path, samples: int) -> None:
+    values = RNG.integers(0, 4096, (20, 30, samples)).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values.squeeze()))
+    image = read_image(tmp_path / "a.png")
+    assert image.array.dtype == np.uint16
+    np.testing.assert_array_equal(image.array, values[..., 0] if samples < 3 else values)
+    assert image.rgb == (samples > 2)
+
+
+@pytest.mark.parametrize("kind", ["a.png", "a.jpg", "a.bmp"])
+def test_pictures_as_large_as_mosaics(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("L", (180, 120), 9).save(tmp_path / kind)
+    assert read_image(tmp_path / kind).stack().plane_shape == (120, 180)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    ("axes", "turned"),
+    [
+        ("xy", "yx"),
+        ("xyz", "zyx"),
+        ("yxz", "zyx"),
+        ("xyc", "cyx"),
+        ("cxyz", "czyx"),
+        ("txyz", "tzyx"),
+        ("zxy", "zyx"),
+        ("xzy", "zyx"),
+        ("xyzct", "tczyx"),
+        ("yxc", "yxc"),
+        ("tczyx", "tczyx"),
+        ("qyx", "qyx"),
+    ],
+)
+def test_ome_zarr_in_any_order_of_axes(tmp_path: Path, axes: str, turned: str, version: str) -> None:
+    lengths = {"t": 2, "c": 3, "z": 4, "y": 16, "x": 24, "q": 5}
+    values = RNG.integers(0, 999, [lengths[axis] for axis in axes]).astype(np.uint16)
+    image = read_image(ome_zarr(tmp_path / "a.zarr", values, axes, version))
+    assert image.axes == turned
+    right = values.transpose([axes.index(axis) for axis in turned])
+    np.testing.assert_array_equal(image.array[...], right)
+    stack = image.stack()
+    assert stack.plane_shape == (16, 24)
+    assert np.prod(stack.shape, dtype=int) == np.prod([lengths[axis] for axis in turned if axis in "tzq"], dtype=int)
+    window = slice(3, 9), slice(5, 20)
+    plain = Stack(np.ascontiguousarray(right), channel_axis=image.channel_axis)
+    last = len(stack) - 1
+    np.testing.assert_array_equal(stack.plane(last), plain.plane(last))
+    np.testing.assert_array_equal(stack.part(last, window), plain.plane(last)[window])
+
+
+@pytest.mark.parametrize("axes", ["xx", "xz", "zy", "yyx", "zzyx"])
+def test_ome_zarr_without_rows_and_columns_is_refused(tmp_path: Path, axes: str) -> None:
+    values = np.zeros((16,) * len(axes), np.uint8)
+    with pytest.raises(InputError, match="not those of an image"):
+        read_image(ome_zarr(tmp_path / "a.zarr", values, axes, "0.4"))
+
+
+def test_ome_zarr_says_where_it_lies(tmp_path: Path) -> None:
+    path = ome_zarr(tmp_path / "a.zarr", np.zeros((3, 16, 24), np.uint8), "cyx", "0.4")
+    group = zarr.open_group(path, mode="r+")
+    image = group.attrs["multiscales"][0]
+    image["axes"] = [{"name": "wavelength", "type": "channel"}, *({"name": a, "unit": "nanometer"} for a in "yx")]
+    image["datasets"][0]["coordinateTransformations"] = [
+        {"type": "scale", "scale": [1.0, -5.0, 4.0]},
+        {"type": "translation", "translation": [0.0, 100.0, 50.0]},
+    ]
+    image["coordinateTransformations"] = [
+        {"type": "scale", "scale": [1.0, 2.0, 2.0]},
+        {"type": "translation", "translation": [0.0, 1.0, 2.0]},
+    ]
+    group.attrs.update({"multiscales": [image]})
+    found = read_image(path)
+    assert found.axes == "cyx"
+    assert found.label_calibration == Calibration((-10.0, 8.0), (201.0, 102.0), ("nanometer", "nanometer"))
+
+
+DAMAGE = {
+    "tile": lambda path: overwrite_tag(path, "TileWidth", 0),
+    "length": lambda path: overwrite_tag(path, "ImageLength", 0),
+    "bits": lambda path: overwrite_tag(path, "BitsPerSample", 0),
+    "compression": lambda path: overwrite_tag(path, "Compression", 34712),
+    "samples": lambda path: overwrite_tag(path, "SamplesPerPixel", 0),
+}
+
+
+def overwrite_tag(path: Path, name: str, value: int) -> None:
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[0].tags[name].overwrite(value)
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damaged_tiffs_are_one_line(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RNG.integers(0, 255, (40, 48), dtype=np.uint8), tile=(16, 16))
+    DAMAGE[what](path)
+    with pytest.raises(InputError) as error:
+        read_image(path).stack().plane(0)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", range(200))
+def test_bytes_that_changed_are_one_line_or_read(tmp_path: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    path = tmp_path / ("a.tif" if number % 2 else "a.png")
+    values = rng.integers(0, 255, (40, 48), dtype=np.uint8)
+    if number % 2:
+        tifffile.imwrite(path, values, tile=(16, 16), compression=[None, "zlib"][number // 2 % 2])
+    else:
+        Image.fromarray(values).save(path)
+    content = bytearray(path.read_bytes())
+    for place in rng.integers(0, min(len(content), 500), 3):
+        content[place] = rng.integers(0, 256)
+    path.write_bytes(content)
+    with contextlib.suppress(InputError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read_image(path).stack().plane(0)

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,8 @@ import pytest
 
 from napari_segany.core.errors import InputError
 from napari_segany.run import keeping
-from napari_segany.run.keeping import Keeper, model_of, sessions_folder, unfinished
+from napari_segany.run.keeping import Keeper, dismiss, kept_sessions, model_of, sessions_folder, unfinished
+from napari_segany.session import content as content_module
 from napari_segany.session.content import content_of
 from napari_segany.session.events import Did, Model
 from napari_segany.session.recovery import Recovered, recover
@@ -78,7 +80,11 @@ def test_a_session_that_was_not_ended_is_found_by_the_images_content():
     assert found.labels.dtype == np.uint8
     assert [mark.corners for mark in found.marks("points")] == [((20.0, 20.0),)]
     header = found.journal.header
-    assert (header.model, header.path, header.label_shape) == (Model("fake", "fake"), "image.tif", IMAGE.shape)
+    assert (header.model, header.path, header.label_shape) == (
+        Model("fake", "fake"),
+        str(Path("image.tif").absolute()),
+        IMAGE.shape,
+    )
 
 
 def test_damaged_and_empty_sessions_are_passed_over():
@@ -120,6 +126,7 @@ def test_a_resumed_session_goes_on_where_it_was_with_its_history():
     second.desk.binding.keep()
     third = recover(files()[0])
     assert third.labels.tobytes() == second.desk.labels.tobytes()
+    second.keeper.saved()
     second.keeper.close()
     assert len(files()) == 1
     assert unfinished(content_of(IMAGE)) is None
@@ -146,13 +153,160 @@ def test_a_full_disk_is_told_once_and_the_session_goes_on(monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     kept.desk.click(12, 10)
     assert kept.desk.binding.keep()
-    assert kept.problems == ["this session cannot be kept for later: No space left on device"]
+    assert kept.problems == ["this session is not kept for later until the disk takes it: No space left on device"]
     blocked = sessions_folder().parent / "a file"
     blocked.write_text("")
     monkeypatch.setenv(keeping.FOLDER, str(blocked / "below"))
     other = Kept()
     other.desk.click(10, 10)
     assert len(other.problems) == 1
+
+
+@pytest.mark.parametrize("part", [0, 1, 30, -1])
+def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(monkeypatch, part):
+    kept = Kept()
+    caught_up = []
+    kept.keeper.caught_up.connect(lambda: caught_up.append(True))
+    kept.desk.click(10, 10)
+    kept.desk.binding.keep()
+    file = kept.keeper._journal._file
+
+    class Full:
+        """A disk that takes a part of each record, which the system reports as no error."""
+
+        def write(self, data: bytes) -> int:
+            return file.write(data[:part])
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(file, name)
+
+    kept.keeper._journal._file = Full()
+    kept.desk.click(20, 20)
+    kept.desk.binding.keep()
+    assert len(kept.problems) == 1
+    recover(kept.keeper.path)
+    kept.keeper._journal._file = file
+    kept.desk.binding.labels.paint((3, 3), 5)
+    assert caught_up == [True]
+    kept.crash()
+    found = recover(files()[0])
+    assert found.labels.tobytes() == kept.desk.labels.tobytes()
+    assert found.journal.warning == ""
+
+
+def test_a_session_that_cannot_be_begun_is_begun_when_it_can(monkeypatch, tmp_path):
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv(keeping.FOLDER, str(tmp_path / "a file" / "below"))
+    kept = Kept()
+    kept.desk.click(10, 10)
+    kept.desk.binding.keep()
+    assert len(kept.problems) == 1
+    monkeypatch.setenv(keeping.FOLDER, str(tmp_path / "sessions"))
+    kept.desk.click(20, 20)
+    kept.crash()
+    assert recover(files()[0]).labels.tobytes() == kept.desk.labels.tobytes()
+
+
+def test_an_image_of_which_a_part_cannot_be_read_is_worked_on_and_its_session_told():
+    class Broken:
+        shape, dtype = (4, 24, 30), np.dtype(np.uint16)
+
+        def __getitem__(self, key):
+            raise OSError("truncated chunk")
+
+    kept = Kept()
+    kept.keeper.watch(Broken)
+    kept.desk.click(10, 10)
+    assert kept.desk.session.mask is not None
+    assert kept.problems == ["this session is not kept for later: a part of the image cannot be read (truncated chunk)"]
+
+
+def test_sessions_ended_with_unsaved_labels_are_offered_again_until_they_are_dismissed():
+    ended = Kept()
+    ended.desk.click(10, 10)
+    ended.desk.binding.keep()
+    ended.keeper.close()
+    saved = Kept()
+    saved.desk.click(10, 10)
+    saved.desk.binding.keep()
+    saved.keeper.saved()
+    saved.keeper.close()
+    content = content_of(IMAGE)
+    found = unfinished(content)
+    assert found.path == files()[0]
+    assert [one.saved for one in kept_sessions(content)] == [True, False]
+    assert [one.objects for one in kept_sessions(content)] == [1, 1]
+    dismiss(found)
+    assert unfinished(content) is None
+    assert [one.dismissed for one in kept_sessions(content)] == [False, True]
+    again = Kept()
+    again.keeper.resume(recover(files()[0]))
+    again.crash()
+    assert unfinished(content).path == files()[0]
+    assert len(kept_sessions(content, most=1)) == 1
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_of_a_damaged_session_what_stands_before_the_damage_is_offered(place):
+    kept = Kept()
+    for number in range(5):
+        kept.desk.click(3 + 4 * number, 10)
+        kept.desk.binding.keep()
+    kept.crash()
+    (path,) = files()
+    data = path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    number = int(place * len(lines))
+    start = len(b"".join(lines[:number]))
+    path.write_bytes(data[: start + 9] + bytes([data[start + 9] ^ 1]) + data[start + 10 :])
+    found = unfinished(content_of(IMAGE))
+    assert found.journal.whole == start
+    assert f"line {number + 1} of the session" in found.journal.warning
+    with pytest.raises(InputError, match=f"line {number + 1}"):
+        recover(path)
+    again = Kept()
+    again.keeper.resume(found)
+    again.desk.binding.resume(found)
+    again.desk.click(20, 20)
+    again.crash()
+    assert recover(path).prompts == found.prompts + 1
+    (beside,) = path.parent.glob("*.damaged")
+    assert beside.read_bytes().count(b"\n") == len(lines) - number
+
+
+def test_what_another_window_wrote_meanwhile_is_never_cut_off():
+    first = Kept()
+    first.desk.click(10, 10)
+    first.crash()
+    found = unfinished(content_of(IMAGE))
+    second = Kept()
+    second.keeper.resume(found)
+    second.desk.binding.resume(found)
+    second.desk.binding.keep()
+    second.crash()
+    size = files()[0].stat().st_size
+    third = Kept()
+    with pytest.raises(InputError, match="another window went on"):
+        third.keeper.resume(found)
+    assert files()[0].stat().st_size == size
+    assert unfinished(content_of(IMAGE)).objects == 1
+    assert files()[0].stat().st_size == size
+
+
+def test_a_large_image_is_known_by_all_its_values(monkeypatch):
+    monkeypatch.setattr(content_module, "WHOLE", 2**6)
+    monkeypatch.setattr(content_module, "BLOCK", 2)
+    kept = Kept()
+    kept.desk.click(10, 10)
+    while kept.keeper._fingerprint is not None and not kept.keeper._fingerprint.done:
+        time.sleep(0.01)
+    kept.desk.binding.keep()
+    kept.crash()
+    assert unfinished(content_of(IMAGE)) is not None
+    other = IMAGE.copy()
+    other[13, 7] += 1
+    assert content_of(other).name == content_of(IMAGE).name, "no block of the sample is there"
+    assert unfinished(content_of(other)) is None
 
 
 def test_models_are_named_by_the_hash_of_their_weights():

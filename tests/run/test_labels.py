@@ -14,6 +14,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.run import labels as files
 from napari_segany.run.images import read_image
 from napari_segany.run.labels import check_axes, check_output, read_labels, write_labels
+from napari_segany.run.spacing import Calibration
 
 
 @pytest.fixture
@@ -166,3 +167,95 @@ def test_what_is_no_label_image(tmp_path: Path, array: np.ndarray, line: str) ->
     tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric)
     with pytest.raises(InputError, match=line):
         read_labels(tmp_path / "a.tif")
+
+
+SPACINGS = [
+    ("yx", (0.5, 0.25), ("micrometer",) * 2, (0.5, 0.25)),
+    ("zyx", (2.0, 0.5, 0.25), ("micrometer",) * 3, (2.0, 0.5, 0.25)),
+    ("zyx", (2000.0, 500.0, 250.0), ("nanometer",) * 3, (2.0, 0.5, 0.25)),
+    ("tyx", (60.0, 0.5, 0.25), ("second", "micrometer", "micrometer"), (60.0, 0.5, 0.25)),
+    ("tzyx", (2.0, 3.0, -0.5, 0.25), ("minute", *("micrometer",) * 3), (120.0, 3.0, 0.5, 0.25)),
+    ("zyx", (2.0, 0.5, 0.25), (), (2.0, 0.5, 0.25)),
+    ("qyx", (1.0, 0.5, 0.25), ("", "micrometer", "micrometer"), (1.0, 0.5, 0.25)),
+]
+
+
+@pytest.mark.parametrize(("axes", "scale", "units", "metric"), SPACINGS)
+@pytest.mark.parametrize("highest", [9, 70_000])
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+@pytest.mark.parametrize("single", [False, True])
+def test_tiff_keeps_distances_units_and_axes(
+    tmp_path: Path,
+    axes: str,
+    scale: tuple[float, ...],
+    units: tuple[str, ...],
+    metric: tuple[float, ...],
+    highest: int,
+    name: str,
+    single: bool,
+) -> None:
+    if single and (len(axes) < 3 or name == "a.ome.tif"):
+        pytest.skip("OME leaves out axes of length 1")
+    labels = np.zeros((1 if single else 2, 3, 4, 5)[-len(axes) :] if len(axes) == 4 else (2, 4, 5)[-len(axes) :], int)
+    if single:
+        labels = labels[:1]
+    labels[..., 1, 2] = highest
+    path = write_labels(tmp_path / name, labels, axes=axes, calibration=Calibration(scale, (), units))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, labels)
+    assert image.axes == axes
+    assert image.scale == pytest.approx(metric)
+    with tifffile.TiffFile(path) as tiff:
+        if name == "a.tif" and highest == 9 and not single and axes != "qyx":
+            assert tiff.is_imagej
+            assert tiff.imagej_metadata["unit"] == ("um" if units else "pixel")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_labels_lie_where_their_image_lies(tmp_path: Path, version: str) -> None:
+    image = tmp_path / "i.zarr"
+    group = zarr.create_group(image, zarr_format=2 if version == "0.4" else 3)
+    group.create_array("0", shape=(2, 1500, 1100), dtype="u1")
+    placed = Calibration((2.0, -0.5, 0.25), (10.0, 100.0, -50.0), ("micrometer",) * 3)
+    path = write_labels(image / "labels" / "n", np.ones((2, 1500, 1100), np.uint16), axes="zyx", calibration=placed)
+    found = read_image(path)
+    assert (found.scale, found.translation, found.units) == (placed.scale, placed.translation, placed.units)
+    attributes = zarr.open_group(path, mode="r").attrs
+    one = attributes.get("ome", attributes)["multiscales"][0]
+    for level, dataset in enumerate(one["datasets"]):
+        scale, moved = dataset["coordinateTransformations"]
+        assert scale["scale"] == [2.0, -0.5 * 2**level, 0.25 * 2**level]
+        assert moved["translation"] == [10.0, 100.0, -50.0]
+    assert one["name"] == "n"
+
+
+@pytest.mark.parametrize("form", [2, 3])
+@pytest.mark.parametrize("where", ["", "plate", "labels"])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_consolidated_metadata_know_the_new_labels(tmp_path: Path, form: int, where: str) -> None:
+    root = tmp_path / "a.zarr"
+    outer = zarr.create_group(root, zarr_format=form)
+    image = root / "plate" if where == "plate" else root
+    group = outer.create_group("plate") if where == "plate" else outer
+    group.create_array("0", shape=(4, 5), dtype="u1")
+    if where == "labels":
+        write_labels(image / "labels" / "before", np.ones((4, 5), np.uint16))
+        zarr.consolidate_metadata(image / "labels", zarr_format=form)
+    zarr.consolidate_metadata(root, zarr_format=form)
+    for value in (1, 2):
+        write_labels(image / "labels" / "n", np.full((4, 5 + value), value, np.uint16), overwrite=True)
+        found = zarr.open_group(root, mode="r")
+        assert found[f"{'plate/' if where == 'plate' else ''}labels/n/0"].shape == (4, 5 + value)
+        assert "n" in set(zarr.open_group(image / "labels", mode="r").keys())
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 246 + ".tif", "細" * 83 + ".tif", "n" * 245 + ".zarr", "x." + "n" * 240 + ".tiff"]
+)
+def test_names_as_long_as_the_system_takes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for _ in range(2):
+        write_labels(path, np.ones((4, 5), np.uint16), overwrite=True)
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    with pytest.raises(InputError):
+        write_labels(tmp_path / ("n" * 300 + ".tif"), np.ones((4, 5), np.uint16))

@@ -85,3 +85,22 @@ def test_columns_are_those_of_the_rows(tmp_path: Path) -> None:
         assert len({len(row) for row in csv.reader(file)}) == 1
     for row in rows(tmp_path / "a.csv"):
         assert row["intensity_min"] == row["intensity_max"] == f"{float(row['label'])}"
+
+
+@pytest.mark.parametrize("unknown", [float("nan"), float("inf"), -float("inf"), np.float32("nan"), None])
+def test_what_is_not_known_is_empty(tmp_path: Path, unknown: float | None) -> None:
+    labels = np.eye(4, dtype=np.uint16)
+    objects = [LabelledObject(1, score=unknown, stability=unknown)]
+    intensity = np.full((4, 4), np.nan)
+    path = export_labels(labels, tmp_path / "a.csv", objects=objects, intensity=intensity)
+    (row,) = rows(path)
+    assert {row[name] for name in ("score", "stability", "intensity_mean", "intensity_min")} == {""}
+    assert row["pixels"] == "4"
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.geojson", "a.zip"])
+def test_other_formats_leave_out_what_is_not_known(tmp_path: Path, name: str) -> None:
+    nan = float("nan")
+    known = LabelledObject(1, score=nan, stability=nan, points=((nan, 1.0), (2.0, 2.0)))
+    content = export_labels(np.eye(4, dtype=np.uint16), tmp_path / name, objects=[known]).read_bytes()
+    assert b"nan" not in content.lower()

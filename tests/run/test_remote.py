@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +18,11 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.synthetic import synthetic_image
+from napari_segany.run import remote as remote_module
 from napari_segany.run.answers import load_default
 from napari_segany.run.parcels import packed, unpacked
 from napari_segany.run.remote import Remote, RemoteSegmenter, load_remote, load_remote_default, starting
+from napari_segany.run.worker import Worker
 
 PLANE = synthetic_image(np.random.default_rng(0), (200, 260), kind="fluorescence", radius=14).image
 
@@ -79,6 +85,76 @@ def test_a_process_that_died_says_so_in_one_line() -> None:
     assert not remote.alive
 
 
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_a_process_that_died_or_hangs_is_started_again_and_asked_once_more(
+    monkeypatch: pytest.MonkeyPatch, end: int
+) -> None:
+    monkeypatch.setattr(remote_module, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(remote_module, "HANG_SECONDS", 1.0)
+    segmenter = load_remote_default()
+    times: list[str] = []
+    segmenter.restarted = lambda: times.append("again")
+    try:
+        embedding = segmenter.embed(PLANE)
+        (first,) = segmenter.segment(embedding, [Prompt((Point(60, 80),))])
+        segmenter._remote._process.send_signal(end)
+        (again,) = segmenter.segment(embedding, [Prompt((Point(60, 80),))])
+        assert np.array_equal(first[0].pixels, again[0].pixels)
+        segmenter._remote._process.send_signal(end)
+        assert segmenter.embed(PLANE).shape == embedding.shape
+        assert times == ["again", "again"]
+    finally:
+        segmenter.close()
+    with pytest.raises(ModelError, match="has ended"):
+        segmenter.embed(PLANE)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "not enough memory to encode"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory to encode"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (ValueError("one line\nand another"), "ValueError one line"),
+    ],
+)
+def test_whatever_goes_wrong_there_is_one_line(error: Exception, says: str) -> None:
+    class Failing:
+        def embed(self, plane: np.ndarray) -> None:
+            raise error
+
+    class Line:
+        asked: ClassVar = [("embed", (1, None))]
+        answers: ClassVar[list] = []
+
+        def recv(self) -> object:
+            if not self.asked:
+                raise EOFError
+            return self.asked.pop()
+
+        def send(self, what: object) -> None:
+            self.answers.append(what)
+
+    Line.asked, Line.answers = [("embed", (1, None))], []
+    worker = Worker(Line())
+    worker._encoder = Failing()
+    worker.serve()
+    ((kind, answer),) = Line.answers
+    assert kind == "error"
+    assert isinstance(answer, ModelError)
+    assert says in str(answer)
+    assert "\n" not in str(answer)
+
+
+def test_a_temporary_folder_with_a_long_name_does_not_matter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 40)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    Remote().close()
+
+
 def test_the_process_ends_with_the_one_who_asks() -> None:
     remote = Remote()
     remote._line.close()
@@ -105,6 +181,9 @@ class _Line:
 
     def send(self, question: object) -> None:
         pass
+
+    def poll(self, seconds: float) -> bool:
+        return True
 
     def recv(self) -> tuple[str, object]:
         return self._news.pop(0)

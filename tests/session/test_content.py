@@ -1,8 +1,10 @@
 import dask.array as da
 import numpy as np
+import pytest
 
+from napari_segany.core.errors import Cancelled
 from napari_segany.session import content
-from napari_segany.session.content import content_of
+from napari_segany.session.content import content_of, sample_of
 
 
 class Watched:
@@ -33,18 +35,43 @@ def test_other_values_shapes_and_types_are_other_images():
     assert len({content_of(image).hash for image in images}) == 5
 
 
-def test_of_a_large_array_a_fixed_sample_is_read(monkeypatch):
+def test_of_a_large_array_a_fixed_sample_is_known_at_once(monkeypatch):
     monkeypatch.setattr(content, "WHOLE", 2**16)
     monkeypatch.setattr(content, "BLOCK", 16)
     values = np.random.default_rng(0).integers(0, 255, (30, 100, 120), np.uint8)
     watched = Watched(values)
-    known = content_of(watched)
+    known = sample_of(watched)
     assert watched.read == 32 * 16**2
-    assert content_of(values) == known
+    assert (known.hash, known.name) == ("", known.sample[:16])
+    assert sample_of(values) == known
     for place in ((0, 0, 0), (-1, -1, -1)):
         other = values.copy()
         other[place] += 1
-        assert content_of(other) != known
+        assert sample_of(other) != known
     picture = Watched(np.zeros((300, 300, 3), np.uint8))
-    content_of(picture)
+    sample_of(picture)
     assert picture.read == 32 * 16**2 * 3
+
+
+@pytest.mark.parametrize("shape", [(30, 100, 120), (5, 2, 400, 300), (900, 700), (300, 300, 3)])
+@pytest.mark.parametrize("read", [2**13, 2**17, 2**30])
+def test_any_value_of_a_large_array_counts(monkeypatch, shape, read):
+    monkeypatch.setattr(content, "WHOLE", 2**12)
+    monkeypatch.setattr(content, "READ", read)
+    rng = np.random.default_rng(0)
+    values = np.zeros(shape, np.uint16)
+    known = content_of(values)
+    assert content_of(da.from_array(values, chunks=50)) == known
+    for _ in range(5):
+        other = values.copy()
+        other[tuple(rng.integers(length) for length in shape)] = 1
+        assert content_of(other).hash != known.hash
+        assert not content_of(other).is_same_as(known)
+    # what is known only by its sample, as sessions of 0.1.0 are, is the same by that
+    assert sample_of(values).is_same_as(known)
+
+
+def test_hashing_can_be_cancelled(monkeypatch):
+    monkeypatch.setattr(content, "WHOLE", 2**10)
+    with pytest.raises(Cancelled):
+        content_of(np.zeros((64, 64), np.uint8), lambda: True)

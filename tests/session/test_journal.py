@@ -1,4 +1,6 @@
+import contextlib
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from napari_segany.core.views import View
 from napari_segany.session.content import content_of
 from napari_segany.session.events import Did, LayerBase, Model, Said
 from napari_segany.session.history import Mark, MarksPatch, Patch, Step
-from napari_segany.session.journal import Header, Journal, decode, encode, read_journal
+from napari_segany.session.journal import Header, Journal, _line, decode, encode, read_journal
 from napari_segany.session.recovery import recover
 
 IMAGE = np.zeros((20, 30, 3), np.uint8)
@@ -127,6 +129,48 @@ def test_a_line_that_is_missing_is_told(path):
     path.write_bytes(b"".join(lines[1:]))
     with pytest.raises(InputError, match=r"line 1 .* does not begin"):
         recover(path)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_newer_version_wrote_is_newer_and_not_damaged(path, first):
+    lines = path.read_bytes().splitlines(keepends=True)
+    header = json.loads(lines[0])
+    header.pop("crc")
+    lines[0 if first else 2] = _line({**header, "format": 2} if first else {"do": "dreamt"})
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(InputError, match="newer version of napari-segany") as caught:
+        read_journal(path)
+    assert "damaged" not in str(caught.value)
+    if not first:
+        assert len(read_journal(path, partial=True).events) == 1
+
+
+def _values() -> list[object]:
+    return ["8", "", None, -1, 1.5, 2**80, [], [[]], {}, True, "<i4", float("nan")]
+
+
+@pytest.mark.parametrize("number", range(1, 1 + len(EVENTS)))
+def test_wrong_values_in_a_record_raise_nothing_but_input_errors(path, number):
+    """Every value of a record with a right checksum, exchanged for others."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    plain = json.loads(lines[number])
+    plain.pop("crc")
+    for key in plain:
+        for value in _values():
+            changed = [*lines[:number], _line({**plain, key: value}), *lines[number + 1 :]]
+            path.write_bytes(b"".join(changed))
+            with contextlib.suppress(InputError):
+                recover(path)
+            recover(path, partial=True)
+
+
+def test_a_patch_never_unpacks_to_more_than_it_says(path):
+    bomb = zlib.compress(bytes(2**24), 9)
+    patch = Patch((0, 0), (2, 2), "<i4", bomb, bomb)
+    with pytest.raises(ValueError, match="16 bytes"):
+        patch.apply(np.zeros((4, 4), np.int32))
+    with pytest.raises(ValueError, match="beyond"):
+        painted((3, 4)).apply(np.zeros((2, 2), np.int32))
 
 
 def test_what_is_no_journal_is_refused(tmp_path):

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from napari import Viewer
+from napari._app_model import get_app_model
+from napari.plugins._npe2 import _register_manifest_actions
+from npe2 import PluginManager, PluginManifest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.widgets import commands
 from napari_segany.widgets.segany import SeganyWidget
 from tests.fakes import FakeSegmenter
 
@@ -126,15 +130,53 @@ def hand(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[Ha
     vars(hand).clear()
 
 
+DOORS = ("constructor", "plugin dock widget", "command palette")
+"""Ways in which the widget comes into a window; through all but the first it gets a proxy of the viewer."""
+
+
+def enter(viewer: Viewer, door: str, load: Callable[[], Segmenter] | None = None) -> SeganyWidget:
+    """Open the widget through one of ``DOORS``."""
+    if door == "constructor":
+        widget = SeganyWidget(viewer, **({} if load is None else {"load": load}))
+        viewer.window.add_dock_widget(widget, name="Segment Anything")
+        return widget
+    PluginManager.instance().discover()
+    before = SeganyWidget.__init__.__defaults__
+    SeganyWidget.__init__.__defaults__ = before if load is None else (load,)
+    try:
+        if door == "plugin dock widget":
+            return viewer.window.add_plugin_dock_widget("napari-segany")[1]
+        run_command("toggle_sign")
+        widget = commands.docked(viewer)
+        widget.toggle_sign()
+        return widget
+    finally:
+        SeganyWidget.__init__.__defaults__ = before
+
+
+def run_command(name: str) -> None:
+    """Run one of our commands as napari's command palette does."""
+    app = get_app_model()
+    if f"napari-segany.{name}" not in app.commands:
+        # the fixture of the window knows no plugin; napari registers them as this does
+        _register_manifest_actions(PluginManifest.from_distribution("napari-segany"))
+    app.commands.execute_command(f"napari-segany.{name}").result()
+
+
 class Opened:
     """A window with an image and the dock widget."""
 
-    def __init__(self, hand: Hand, image: np.ndarray, segmenter: Segmenter | None = None, **options: object) -> None:
+    def __init__(
+        self,
+        hand: Hand,
+        image: np.ndarray,
+        segmenter: Segmenter | None = None,
+        door: str = "constructor",
+        **options: object,
+    ) -> None:
         self.hand, self.viewer = hand, hand.viewer
         self.image = hand.viewer.add_image(image, **options)
-        load = {} if segmenter is None else {"load": lambda: segmenter}
-        self.widget = SeganyWidget(hand.viewer, **load)
-        hand.viewer.window.add_dock_widget(self.widget, name="Segment Anything")
+        self.widget = enter(hand.viewer, door, None if segmenter is None else lambda: segmenter)
         hand.qtbot.wait(300)
 
     def close(self) -> None:
@@ -155,5 +197,13 @@ class Opened:
 @pytest.fixture
 def opened(hand: Hand) -> Iterator[Opened]:
     opened = Opened(hand, np.zeros((60, 80), np.uint8), FakeSegmenter(radius=8))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=DOORS)
+def through(hand: Hand, request: pytest.FixtureRequest) -> Iterator[Opened]:
+    """The same as `opened`, through each of the doors."""
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), FakeSegmenter(radius=8), request.param)
     yield opened
     opened.close()

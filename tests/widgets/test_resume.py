@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from napari_segany.run.keeping import sessions_folder
+from napari_segany.run.keeping import KeptSession, sessions_folder
 from napari_segany.session.recovery import recover
+from napari_segany.widgets.resume_box import summary
+from napari_segany.widgets.segany import SeganyWidget
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -126,3 +131,85 @@ def test_drawn_shapes_are_one_step_each(hand):
         opened.hand.press("ctrl+z")
         assert len(shapes.data) == left
     opened.close()
+
+
+def _commit(opened: Opened, y: int, x: int) -> None:
+    opened.hand.click(y, x)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+
+
+def test_switching_images_keeps_labels_names_and_history(hand):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=5))
+    widget = opened.widget
+    _commit(opened, 30, 40)
+    _commit(opened, 12, 15)
+    labels = widget.binding.labels
+    widget.objects_box.objects.rename(1, "first")
+    other = hand.viewer.add_image(np.ones((60, 80), np.uint8))
+    widget.layer_box.image.value = other
+    hand.qtbot.wait(300)
+    assert widget.binding.labels is not labels
+    widget.layer_box.image.value = opened.image
+    hand.qtbot.waitUntil(lambda: widget.binding.labels is labels)
+    assert not widget.resume_box.isVisible()
+    assert widget.session.label == 3
+    assert widget.session.history.undo_name == "keep"
+    assert widget.objects_box.objects.about(1).name == "first"
+    assert widget.objects_box.objects.about(2).how == "1 click"
+    assert widget.binding.undo()
+    assert labels.data.max() == 1
+    _commit(opened, 50, 70)
+    assert sorted(np.unique(labels.data)) == [0, 1, 2]
+    opened.close()
+    assert len(list(sessions_folder().glob("*.jsonl"))) == 1
+
+
+def test_closing_the_dock_and_opening_it_again_continues_in_the_same_layer(hand):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=5))
+    _commit(opened, 30, 40)
+    labels = opened.widget.binding.labels
+    opened.widget.close_session()
+    opened.widget.jobs.join(30)
+    hand.viewer.window.remove_dock_widget(opened.widget)
+    widget = SeganyWidget(hand.viewer, load=lambda: FakeSegmenter(radius=5))
+    hand.viewer.window.add_dock_widget(widget, name="Segment Anything again")
+    hand.qtbot.waitUntil(lambda: widget.binding is not None and widget.binding.labels is labels)
+    assert widget.session.history.undo_name == "keep"
+    opened.widget = widget
+    _commit(opened, 12, 15)
+    assert labels.data.max() == 2
+    assert sum(layer._type_string == "labels" for layer in hand.viewer.layers) == 2, "labels and preview"
+    opened.close()
+
+
+def test_start_new_leaves_the_earlier_session_in_the_menu(hand, left_behind):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    box = opened.widget.resume_box
+    hand.qtbot.waitUntil(box.isVisible)
+    assert box.text.startswith("Unfinished session: 1 object, 1 open prompt, today ")
+    box.new.click()
+    assert not box.isVisible()
+    opened.close()
+    hand.viewer.layers.clear()
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    box = opened.widget.resume_box
+    hand.qtbot.waitUntil(box.isVisible)
+    assert not box.button.isVisible()
+    (action,) = box.older.menu().actions()
+    action.trigger()
+    hand.qtbot.waitUntil(lambda: opened.widget.binding.labels is not None)
+    np.testing.assert_array_equal(opened.widget.binding.labels.data, left_behind)
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("when", "says"),
+    [
+        (datetime(2026, 3, 9, 17, 40), "20 objects, today 17:40, not saved"),
+        (datetime(2026, 3, 8, 7, 5), "20 objects, yesterday 07:05, not saved"),
+        (datetime(2025, 3, 9, 17, 40), "20 objects, 2025-03-09 17:40, not saved"),
+    ],
+)
+def test_a_session_in_a_few_words(when, says):
+    assert summary(KeptSession(Path("a"), when, 20, 0, saved=False), datetime(2026, 3, 9, 18, 0)) == says

@@ -14,7 +14,8 @@ import typer
 from napari_segany.cli.bench import bench
 from napari_segany.cli.models import models
 from napari_segany.cli.segmenting import segment
-from napari_segany.cli.shared import ModelOption, new_app, show_download, show_images
+from napari_segany.cli.shared import ModelOption, ShownProgress, new_app, show_download
+from napari_segany.cli.system import Ended, ended_by_signals, writable_names
 from napari_segany.cli.train import train
 from napari_segany.core.errors import SeganyError
 
@@ -38,16 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 2 for bad input, after one line on stderr; 130 when interrupted.
+        Exit status: 0; 2 for bad input, after one line on stderr; 130 when interrupted, 143 and 129 when ended by
+        SIGTERM and SIGHUP. Nothing half done is left then.
     """
-    try:
-        status = app(arguments, prog_name="napari-segany", standalone_mode=False)
-    except SeganyError as error:
-        return _fail(str(error))
-    except _UsageErrors as error:
-        return _fail(getattr(error, "format_message", error.__str__)())
-    except (typer.Abort, KeyboardInterrupt):
-        return 130
+    with writable_names(), ended_by_signals():
+        try:
+            status = app(arguments, prog_name="napari-segany", standalone_mode=False)
+        except SeganyError as error:
+            return _fail(str(error))
+        except _UsageErrors as error:
+            return _fail(getattr(error, "format_message", error.__str__)())
+        except (typer.Abort, KeyboardInterrupt):
+            return 130
+        except Ended as ended:
+            return 128 + ended.signal
+        except BrokenPipeError:
+            return 128 + 13
+        except OSError as error:
+            # names that the system does not take, folders that vanished, disks that are full
+            return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     return status if isinstance(status, int) else 0
 
 
@@ -107,10 +117,14 @@ def embed(
     another folder, SEGANY_EMBEDDINGS_GB how many gigabytes are kept (4), the ones that were used last.
     """
     from napari_segany.run.encoding import embed_file, embeddings_folder
+    from napari_segany.run.outputs import check_apart
     from napari_segany.run.remote import load_remote
 
-    report = embed_file(image, lambda: load_remote(model, show_download), show_images)
-    typer.echo(f"encoded {report.planes} planes, {report.bytes / 1e6:.0f} MB, in {embeddings_folder()}")
+    folder = embeddings_folder()
+    if image.is_dir():
+        check_apart(folder / "embeddings", [image], "the embeddings")
+    report = embed_file(image, lambda: load_remote(model, show_download), ShownProgress())
+    typer.echo(f"encoded {report.planes} planes, {report.bytes / 1e6:.0f} MB, in {folder}")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +17,11 @@ from napari_segany.cli.shared import (
     LimitOption,
     ModelOption,
     PerImageOption,
+    ShownProgress,
+    files_of,
     loader,
     new_app,
-    show_images,
+    show_row,
     table,
 )
 from napari_segany.core.errors import InputError
@@ -125,7 +127,9 @@ def bench_everything(
     from napari_segany.experiments.instances import rows_of_everything
 
     chosen = tuple(method or ())
-    _show(json, lambda: rows_of_everything(data, loader(model, device), chosen, limit, show_images))
+    _show(
+        json, lambda: rows_of_everything(data, loader(model, device), chosen, limit, ShownProgress()), files_of(model)
+    )
 
 
 @bench.command("stack")
@@ -148,7 +152,7 @@ def bench_stack(  # noqa: PLR0913  each parameter is an option of the command li
     from napari_segany.experiments.stacks import rows_of_stacks
 
     load = loader(model, device)
-    _show(json, lambda: rows_of_stacks(data, load, limit, per_image, corrections, show_images))
+    _show(json, lambda: rows_of_stacks(data, load, limit, per_image, corrections, ShownProgress()), files_of(model))
 
 
 @bench.command("link")
@@ -164,7 +168,11 @@ def bench_link(  # noqa: PLR0913  each parameter is an option of the command lin
     """Measure how objects of slices or frames are linked: those that are given, and those that the model finds."""
     from napari_segany.experiments.links import rows_of_links
 
-    _show(json, lambda: rows_of_links(data, loader(model, device), limit, given_only, first, show_images))
+    _show(
+        json,
+        lambda: rows_of_links(data, loader(model, device), limit, given_only, first, ShownProgress()),
+        files_of(model),
+    )
 
 
 @bench.command("text")
@@ -185,14 +193,18 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
 
     Beside it automatic masks ranked by their crops, and Otsu's classes by name.
     """
-    from napari_segany.experiments.text import METHODS, attribute_rows, rows_of_text
+    from napari_segany.experiments.text import METHODS, measured_attributes, measured_text
 
     load = loader(model, device)
     if select:
         pairs = [(group, text) for group, _, text in (one.partition(":") for one in select)]
-        _show(json, lambda: attribute_rows(data, load, pairs, limit))
+        _show(json, lambda: measured_attributes(data, load, pairs, limit), files_of(model))
         return
-    _show(json, lambda: rows_of_text(data, load, only or (), tuple(method or METHODS), limit, show_images))
+    _show(
+        json,
+        lambda: measured_text(data, load, only or (), tuple(method or METHODS), limit, ShownProgress()),
+        files_of(model),
+    )
 
 
 @bench.command("speed")
@@ -205,9 +217,9 @@ def bench_speed(
     Medians in milliseconds, both taking turns in one run; `ratio` is theirs over ours. `floor_ms` is what the matrix
     products alone would take at the rate that this machine reaches.
     """
-    from napari_segany.experiments.speed import rows_of_speed
+    from napari_segany.experiments.speed import measured_speed
 
-    _show(json, lambda: rows_of_speed(quick=quick))
+    _show(json, lambda: measured_speed(quick=quick))
 
 
 @bench.command("all")
@@ -224,17 +236,19 @@ def bench_all(
 ) -> None:
     """Measure everything on all public sets and write a page of the figures."""
     from napari_segany.experiments import suite
-    from napari_segany.experiments.bench import write_rows
+    from napari_segany.experiments.bench import check_rows, write_rows
 
     for folder in (page.parent, json and json.parent, kept):
         if folder is not None and not folder.is_dir():
             raise InputError(f"there is no folder {folder}")
+    if json is not None:
+        check_rows(json, files_of(model))
     results = []
-    for entry, rows in suite.run_suite(data, loader(model, device), show_images, kept):
+    for entry, rows in suite.run_suite(data, loader(model, device), ShownProgress(), kept):
         typer.echo(f"{entry[0]} {entry[1]}: {len(rows)} rows", err=True)
         results.append((entry, rows))
         # after each: what is measured is kept, whatever happens later
-        page.write_text(suite.page(results, model))
+        page.write_text(suite.page(results, model), encoding="utf-8")
         if json is not None:
             write_rows(json, [row for _, each in results for row in each])
     typer.echo(f"wrote {page}")
@@ -243,20 +257,28 @@ def bench_all(
 def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
     from napari_segany.experiments.bench import BenchConfig, rows_of
 
-    _show(json, lambda: rows_of(BenchConfig(kind, data, **options), loader(model, device), show_images))
+    _show(
+        json,
+        lambda: rows_of(BenchConfig(kind, data, **options), loader(model, device), ShownProgress()),
+        files_of(model),
+    )
 
 
-def _show(json: Path | None, measure: Callable[[], list[dict[str, Any]]]) -> None:
-    """Measure, and show the rows as a table or write them."""
-    from napari_segany.experiments.bench import write_rows
+def _show(json: Path | None, measure: Callable[[], Iterable[dict[str, Any]]], inputs: Sequence[Path] = ()) -> None:
+    """Measure, and show the rows as a table; or write them, each as soon as it is there."""
+    from napari_segany.experiments.bench import check_rows, write_rows
 
-    if json is not None and not json.parent.is_dir():
-        raise InputError(f"there is no folder {json.parent}")
-    rows = measure()
+    if json is not None:
+        check_rows(json, inputs)
+    rows: list[dict[str, Any]] = []
+    for row in measure():
+        rows.append(row)
+        if json is not None:
+            write_rows(json, rows)
+        show_row(len(rows), row)
     if sys.stderr.isatty():
         typer.echo("", err=True)
     if json is not None:
-        write_rows(json, rows)
         typer.echo(f"wrote {json}: {len(rows)} rows")
         return
     columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_segany.cli.shared import DeviceOption, ModelOption, loader, show_images
+from napari_segany.cli.shared import DeviceOption, ModelOption, ShownProgress, files_of, loader
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +26,16 @@ DOUBTFUL = 5
 """Slices that are told of when objects were followed, the least sure first."""
 
 
+MOST_POINTS = 1024
+"""Of --grid, along each side: there are not more objects to be found on a plane."""
+
+
 GridOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="--everything: ask at N x N points. By default the model looks for objects itself, or at 32 x 32."
+        min=1,
+        max=MOST_POINTS,
+        help="--everything: ask at N x N points. By default the model looks for objects itself, or at 32 x 32.",
     ),
 ]
 
@@ -159,7 +165,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         used = {k: v for k, v in changes.items() if v is not None}
         if tracks and not link:
             raise InputError("--tracks are of what is linked: add --link")
-        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks}
+        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": files_of(model, clip)}
         with _cluster(dask, model, device) as cluster:
             _everything(image, labels, wanted, (grid, used), (loader(model, device), cluster))
         return
@@ -168,7 +174,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     from napari_segany.run.segment import SegmentJob
 
     prompts, planes = _said(point or (), box or (), plane, one_object)
-    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes)
+    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model))
     if dask and not propagate:
         raise InputError("--dask belongs to --everything, --text and --propagate")
     with _cluster(dask, model, device) as cluster:
@@ -211,7 +217,9 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
     from napari_segany.run.segment import segment_file
 
     if propagate:
-        followed = propagate_file(job, load, progress=show_images, encoder=None if cluster is None else cluster.encoder)
+        followed = propagate_file(
+            job, load, progress=ShownProgress(), encoder=None if cluster is None else cluster.encoder
+        )
         for z, label in followed.doubtful[:DOUBTFUL]:
             verdict = followed.verdicts[z, label]
             why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"

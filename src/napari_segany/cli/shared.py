@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,10 @@ import typer
 
 if TYPE_CHECKING:
     from napari_segany.core.segmenter import Segmenter
+
+
+PAUSE = 10.0
+"""Seconds between two lines that tell how far a command has come, where they are kept in a file."""
 
 
 def new_app(**options: Any) -> typer.Typer:
@@ -50,6 +56,18 @@ def loader(model: str, device: str) -> Callable[[], Segmenter]:
     return load
 
 
+def files_of(*names: str) -> tuple[Path, ...]:
+    """Of models and the like those that are files or folders, which no output may replace."""
+    found = []
+    for name in filter(None, names):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            path = Path(name).expanduser()
+            # (a folder that happens to be called like a model is none of them)
+            if path.is_file() or (path / "open_clip_config.json").is_file():
+                found.append(path)
+    return tuple(found)
+
+
 def show_download(done: int, total: int | None) -> None:
     """Say how much of a model has been downloaded, to whoever looks at a terminal."""
     if sys.stderr.isatty():
@@ -57,10 +75,26 @@ def show_download(done: int, total: int | None) -> None:
         typer.echo(f"\rdownloading {done / 1e6:.0f}{of} MB", err=True, nl=done == total)
 
 
-def show_images(done: int) -> None:
-    """Say how many images, planes or slices are done, to whoever looks at a terminal."""
+class ShownProgress:
+    """Says how many images, planes or slices are done: at once at a terminal, else a line every ``PAUSE`` seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """Tell of it, if it is time."""
+        if sys.stderr.isatty():
+            typer.echo(f"\r{done} images", err=True, nl=False)
+        elif time.monotonic() - self._last >= PAUSE:
+            self._last = time.monotonic()
+            typer.echo(f"{done} images", err=True)
+
+
+def show_row(number: int, row: Mapping[str, Any]) -> None:
+    """Say at a terminal what was measured last."""
     if sys.stderr.isatty():
-        typer.echo(f"\r{done} images", err=True, nl=False)
+        names = [str(row[key]) for key in ("set", "class", "what", "method", "model") if row.get(key)]
+        typer.echo(f"\rrow {number}: {' '.join(names)}", err=True)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

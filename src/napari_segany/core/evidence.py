@@ -45,11 +45,14 @@ class Past:
         See :class:`~napari_segany.core.verdicts.Signs`.
     bridged : bool
         Whether it was given on both sides.
+    steps : int
+        Slices from the nearest one on which it was given to the one that is looked at.
     """
 
     pixels: np.ndarray
     unrest: float = 0.0
     bridged: bool = False
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +151,7 @@ def _judged(one: Weighed, pixels: np.ndarray, gates: Gates, merging: bool) -> Se
     before = int((one.expected if past.bridged else past.pixels).sum())
     growth = math.log(max(int(pixels.sum()), 1) / max(before, 1))
     agreement = iou(one.own, one.expected) if one.own.any() else 0.0
-    signs = Signs(agreement, one.mask.score, one.match, growth, FADING * past.unrest + abs(growth))
+    signs = Signs(agreement, one.mask.score, one.match, growth, FADING * past.unrest + abs(growth), past.steps)
     verdict = judged(signs, pixels, past.pixels, gates, bridged=past.bridged)
     if merging and LOST not in verdict.flags:
         verdict = replace(verdict, flags=(*verdict.flags, MERGE))

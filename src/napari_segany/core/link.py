@@ -178,16 +178,17 @@ def _overlaps(before: _Slice, after: _Slice) -> np.ndarray:
 
 
 def relabelled(labels: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
-    """A slice with the numbers of the stack: (y, x) integers -> (y, x) uint32."""
+    """A slice with the numbers of the stack: (y, x) integers -> (y, x) uint32, or uint64 where numbers are larger."""
+    kind = np.uint32 if max(numbers.values(), default=0) < 2**32 else np.uint64
     if labels.max() <= labels.size:
-        table = np.zeros(int(labels.max()) + 1, np.uint32)
+        table = np.zeros(int(labels.max()) + 1, kind)
         for label, number in numbers.items():
             if label < len(table):
                 table[label] = number
         new_labels: np.ndarray = table[labels]
         return new_labels
     values, flat = np.unique(labels, return_inverse=True)
-    new = np.array([numbers.get(int(value), 0) for value in values], np.uint32)
+    new = np.array([numbers.get(int(value), 0) for value in values], kind)
     return new[flat].reshape(labels.shape)
 
 

@@ -19,7 +19,7 @@ class Mask:
     pixels : ndarray
         (y, x) bool, of the plane's shape.
     score : float
-        The IoU with the true mask that the model predicts, usually within 0..1.
+        The IoU with the true mask that the model predicts, 0..1.
     logits : ndarray
         (h, w) float32, low resolution, in the model's own frame; can be handed back as ``Prompt(mask=...)``. Those of
         small objects, which were looked at more closely, are twice as fine.

@@ -129,7 +129,8 @@ class Stack:
         limits: Limits | Sequence[Limits] | None = None,
         look: Look = MEASURED,
     ) -> None:
-        lazy: LazyArray = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)  # type: ignore[assignment]
+        _check_options(channel_axis, rgb, look)
+        lazy = _as_array(array)
         shape, dtype = tuple(int(length) for length in lazy.shape), np.dtype(lazy.dtype)
         if dtype.kind not in "buif":
             raise InputError(f"an image needs bool, integer or real floating-point values, got {dtype}")
@@ -218,6 +219,8 @@ class Stack:
 
     def index(self, number: int) -> tuple[int, ...]:
         """Position along the leading axes (``shape``) of a plane; () for a 2D image."""
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise InputError(f"number is a whole number, got {number!r}")
         if not 0 <= number < len(self):
             raise InputError(f"there is no plane {number}: the image has {len(self)} (0..{len(self) - 1})")
         return tuple(int(position) for position in np.unravel_index(number, self.shape)) if self.shape else ()
@@ -266,6 +269,26 @@ class Stack:
         return np.concatenate(parts)
 
 
+def _check_options(channel_axis: object, rgb: object, look: object) -> None:
+    """InputError, with the argument's name, for what is of another type."""
+    if channel_axis is not None and (isinstance(channel_axis, bool) or not isinstance(channel_axis, (int, np.integer))):
+        raise InputError(f"channel_axis is a whole number or None, got {channel_axis!r}")
+    if rgb is not None and not isinstance(rgb, (bool, np.bool_)):
+        raise InputError(f"rgb is True, False or None, got {rgb!r}")
+    if not isinstance(look, Look):
+        raise InputError(f"look is a Look, got {look!r}")
+
+
+def _as_array(array: LazyArray | ArrayLike) -> LazyArray:
+    if hasattr(array, "shape") and hasattr(array, "dtype"):
+        return array  # type: ignore[return-value]
+    try:
+        found: LazyArray = np.asarray(array)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"array cannot be seen as an array of numbers: {error}") from None
+    return found
+
+
 def _looks_rgb(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     if len(shape) < 3 or shape[-1] not in (3, 4):
         return False
@@ -302,7 +325,7 @@ def _taken(shape: tuple[int, ...], channel_axis: int | None, wanted: tuple[int, 
 def _given_limits(limits: ArrayLike, channels: int) -> tuple[Limits, ...]:
     try:
         pairs = np.broadcast_to(np.asarray(limits, dtype=float), (channels, 2))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"limits are one pair (low, high), or one for each of {channels} channels") from None
     if not np.isfinite(pairs).all() or (pairs[:, 0] > pairs[:, 1]).any():
         raise InputError(f"limits need finite values, the lower first, got {pairs.tolist()}")

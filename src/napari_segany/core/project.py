@@ -27,6 +27,8 @@ WIDEST = 256
 """Motion of larger windows is found in a smaller picture of them."""
 FARTHEST = 0.25
 """A stack that seems to drift by more of its side from slice to slice does not drift: something else happened."""
+BLANK = 0.05
+"""Share of the contrast of the slice before, up to which a window shows nothing. Objects that fade keep more of it."""
 BETTER = 0.05
 """By so much more must two slices agree after a shift, or they are left where they are."""
 
@@ -114,12 +116,18 @@ def shifted(plane: np.ndarray, step: tuple[int, ...]) -> np.ndarray:
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Of two arrays of one shape, -1 to 1; 1 where both are flat, 0 where one is."""
+    """Of two arrays of one shape, -1 to 1; 0 where one is flat, in which there is nothing to compare."""
     one, other = (values - values.mean() for values in (first, second))
     spread = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    if spread > 0:
-        return float((one * other).sum()) / spread
-    return float(not one.any() and not other.any())
+    return float((one * other).sum()) / spread if spread > 0 else 0.0
+
+
+def blank(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether nothing is left in `after` of what is seen in `before`, (y, x) float32 of one shape.
+
+    So it is in slices that padding, registration or a lost frame left black, or with noise alone.
+    """
+    return float(after.std()) <= BLANK * float(before.std())
 
 
 def project(before: np.ndarray, after: np.ndarray, pixels: np.ndarray, step: tuple[int, int] = (0, 0)) -> Projection:
@@ -143,6 +151,8 @@ def project(before: np.ndarray, after: np.ndarray, pixels: np.ndarray, step: tup
         return Projection((slice(0, 0), slice(0, 0)), np.zeros((0, 0)), 0.0)
     window = window_of(moved)
     old, new, inside = shifted(before, step)[window], after[window], moved[window]
+    if blank(old, new):
+        return Projection(window, np.full(inside.shape, -np.inf), 0.0)
     rows, columns = np.indices(inside.shape, dtype=np.float32)
     along = _flow(old, new)
     places = [rows + along[0], columns + along[1]]

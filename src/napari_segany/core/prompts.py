@@ -7,16 +7,24 @@ centre of the first pixel at (0, 0).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
 from napari_segany.core.errors import InputError
 
 
-def _finite(values: tuple[float, ...], what: str) -> None:
-    if not all(math.isfinite(value) for value in values):
-        raise InputError(f"{what} needs finite coordinates, got {values}")
+def _check_coordinates(owner: object, names: tuple[str, ...], what: str) -> None:
+    """InputError, with the argument's name, for what is no finite number."""
+    for name in names:
+        value = getattr(owner, name)
+        # bool is a number to Python, and never meant as a coordinate
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.number)):
+            raise InputError(f"{what} needs a number for {name}, got {value!r}")
+        if not math.isfinite(value):
+            raise InputError(f"{what} needs finite coordinates, got {name}={value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,9 @@ class Point:
     positive: bool = True
 
     def __post_init__(self) -> None:
-        _finite((self.y, self.x), "a point")
+        _check_coordinates(self, ("y", "x"), "a point")
+        if not isinstance(self.positive, (bool, np.bool_)):
+            raise InputError(f"a point needs True or False for positive, got {self.positive!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +65,22 @@ class Box:
     x1: float
 
     def __post_init__(self) -> None:
-        _finite((self.y0, self.x0, self.y1, self.x1), "a box")
+        _check_coordinates(self, ("y0", "x0", "y1", "x1"), "a box")
         for low, high in (("y0", "y1"), ("x0", "x1")):
             first, second = getattr(self, low), getattr(self, high)
             if first > second:
                 object.__setattr__(self, low, second)
                 object.__setattr__(self, high, first)
+
+    def within(self, shape: tuple[int, ...]) -> Box | None:
+        """The part of the box that lies on a plane of `shape` (y, x); None where there is none.
+
+        Pixels reach half a pixel beyond their centres.
+        """
+        lows = [min(max(low, -0.5), length - 0.5) for low, length in zip((self.y0, self.x0), shape, strict=True)]
+        highs = [min(max(high, -0.5), length - 0.5) for high, length in zip((self.y1, self.x1), shape, strict=True)]
+        outside = self.y1 < -0.5 or self.x1 < -0.5 or self.y0 > shape[0] - 0.5 or self.x0 > shape[1] - 0.5
+        return None if outside else Box(*lows, *highs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +106,18 @@ class Prompt:
     mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.points, Point) or not isinstance(self.points, Iterable):
+            raise InputError(f"a prompt needs a tuple of Point for points, got {self.points!r}")
         object.__setattr__(self, "points", tuple(self.points))
+        for point in self.points:
+            if not isinstance(point, Point):
+                raise InputError(f"a prompt needs a tuple of Point for points, got one with {point!r}")
+        if self.box is not None and not isinstance(self.box, Box):
+            raise InputError(f"a prompt needs a Box for box, got {self.box!r}")
+        if not isinstance(self.text, str):
+            raise InputError(f"a prompt needs a string for text, got {self.text!r}")
+        if self.mask is not None and not isinstance(self.mask, np.ndarray):
+            raise InputError(f"a prompt needs an array for mask, got {type(self.mask).__name__}")
         if self.mask is not None and (self.mask.ndim != 2 or self.mask.dtype.kind not in "bf"):
             raise InputError(
                 "a mask prompt is a 2D boolean mask of the plane or 2D floating-point logits, "
@@ -95,6 +126,32 @@ class Prompt:
 
     def __bool__(self) -> bool:
         return bool(self.points or self.text.strip()) or self.box is not None or self.mask is not None
+
+    def on_plane(self, shape: tuple[int, ...]) -> Prompt:
+        """The same prompt, its box cut to a plane of `shape` (y, x), as no pixel lies beyond.
+
+        Raises
+        ------
+        InputError
+            When the prompt is empty or all of its points are negative, or a point or the whole box lies outside.
+        """
+        if not self:
+            raise InputError("an empty prompt: give at least a point, a box, a mask or a text")
+        told = self.box is not None or self.mask is not None or self.text.strip()
+        if not told and not any(point.positive for point in self.points):
+            raise InputError("all points are negative: add a point on the object, a box, a mask or a text")
+        for point in self.points:
+            if not (-0.5 <= point.y <= shape[0] - 0.5 and -0.5 <= point.x <= shape[1] - 0.5):
+                raise InputError(
+                    f"the point ({point.y:g}, {point.x:g}) lies outside the plane of {shape[0]} x {shape[1]} pixels"
+                )
+        if self.box is None:
+            return self
+        box = self.box.within(shape)
+        if box is None:
+            corners = ", ".join(f"{value:g}" for value in (self.box.y0, self.box.x0, self.box.y1, self.box.x1))
+            raise InputError(f"the box ({corners}) lies outside the plane of {shape[0]} x {shape[1]} pixels")
+        return self if box == self.box else replace(self, box=box)
 
     def says_the_same(self, other: Prompt) -> bool:
         """Whether another prompt holds the same points, box, text and mask."""

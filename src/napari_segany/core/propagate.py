@@ -63,6 +63,11 @@ class _Track:
     unrest: float = 0.0
     seen: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
+    def steps(self, place: int) -> int:
+        """Slices from the nearest place on which the object was given."""
+        ends = [self.start] if self.target is None else [self.start, self.stop]
+        return min(abs(place - end) for end in ends)
+
     def arrives(self, place: int) -> bool:
         """Whether the place is where the object was given again."""
         return self.stop == place and self.target is not None
@@ -91,7 +96,7 @@ def propagate(
         Planes to go through, in the order in which they are neighbours; by default all. So time at one depth of a
         (t, z, y, x) stack is ``range(z, len(stack), depths)``.
     gates : Gates, optional
-        When an object is lost.
+        When an object is lost; by default with the calibration of the segmenter, if it has one.
     embed : callable, optional
         Plane number to its embedding, from a cache; by default each is made anew. A slice is encoded once for each
         direction in which objects cross it: once, where all start from the same slices.
@@ -120,8 +125,13 @@ def propagate(
     _check(known, order, stack)
     places = {plane: place for place, plane in enumerate(order)}
     given = {places[plane]: masks for plane, masks in known.items()}
-    walk = _Walk(segmenter, stack, order, given, gates or Gates(), embed)
+    walk = _Walk(segmenter, stack, order, given, gates or gates_of(segmenter), embed)
     return walk.both_ways()
+
+
+def gates_of(segmenter: Segmenter) -> Gates:
+    """The usual gates, with the calibration of a segmenter that has one."""
+    return Gates(calibration=getattr(segmenter, "calibration", None))
 
 
 def _check(known: Known, order: Sequence[int], stack: Planes) -> None:
@@ -251,7 +261,7 @@ class _Walk:
         found = {}
         for (one, seen), masks in zip(expected, answers, strict=True):
             answer = masks[0] if masks else None
-            past = Past(one.pixels, one.unrest, one.target is not None)
+            past = Past(one.pixels, one.unrest, one.target is not None, one.steps(place))
             found[one.label] = weighed(seen, answer, past)
         return settled(found, self._taken(place), self.gates)
 

@@ -16,34 +16,6 @@ PIECE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Gates:
-    """When an object is taken for lost, and what is worth a flag.
-
-    Parameters
-    ----------
-    confidence : float
-        Below it an object is not there, unless it was given on both sides.
-    score : float
-        Nor where the model predicts a lower IoU. Low, as ``tiny`` often predicts little of what it draws well.
-    gap : int
-        Slices that an object may be away before it has ended; they are filled when it is back.
-    overlap : float
-        IoU of the model's own mask with where the object was expected, below which that is flagged.
-    growth : float
-        Factor of area, up or down, from slice to slice that is flagged.
-    smallest : int
-        An object with fewer pixels is not there.
-    """
-
-    confidence: float = 0.35
-    score: float = 0.05
-    gap: int = 2
-    overlap: float = 0.5
-    growth: float = 1.6
-    smallest: int = 4
-
-
-@dataclass(frozen=True, slots=True)
 class Signs:
     """What is seen of how sure a mask is.
 
@@ -61,6 +33,8 @@ class Signs:
     unrest : float
         How much the area has changed lately: the sizes of all growths since a given slice, those long ago counting
         less and less.
+    steps : int
+        Slices from the nearest one on which the object was given.
     """
 
     agreement: float
@@ -68,6 +42,61 @@ class Signs:
     match: float
     growth: float
     unrest: float
+    steps: int = 1
+
+    @property
+    def features(self) -> tuple[float, ...]:
+        """What a :class:`Calibration` weighs."""
+        return 1.0, self.agreement, self.match, abs(self.growth), self.unrest, math.log1p(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How what is seen of a mask becomes the IoU that is expected of it, for one model.
+
+    Parameters
+    ----------
+    weights : tuple of float
+        Of the :attr:`Signs.features` in the logit of the confidence, from ``scripts/confidence.py``.
+    """
+
+    weights: tuple[float, ...]
+
+    def confidence(self, signs: Signs) -> float:
+        """Expected IoU with the true mask, 0 to 1."""
+        total = sum(weight * value for weight, value in zip(self.weights, signs.features, strict=True))
+        return float(scipy.special.expit(total))
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """When an object is taken for lost, and what is worth a flag.
+
+    Parameters
+    ----------
+    confidence : float
+        Below it an object is not there, unless it was given on both sides.
+    score : float
+        Nor where the model predicts a lower IoU. Low, as ``tiny`` often predicts little of what it draws well.
+    gap : int
+        Slices that an object may be away before it has ended; they are filled when it is back.
+    overlap : float
+        IoU of the model's own mask with where the object was expected, below which that is flagged.
+    growth : float
+        Factor of area, up or down, from slice to slice that is flagged.
+    smallest : int
+        An object with fewer pixels is not there.
+    calibration : Calibration, optional
+        That of the model; None where nothing was fitted to it.
+    """
+
+    confidence: float = 0.35
+    score: float = 0.05
+    gap: int = 2
+    overlap: float = 0.5
+    growth: float = 1.6
+    smallest: int = 4
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +118,13 @@ class Verdict:
     signs: Signs | None = None
 
 
-WEIGHTS = (-0.92, 1.87, 1.09, 2.26, -2.45)
-"""Of 1, agreement, match, |growth| and unrest in the logit of the confidence, from ``scripts/confidence.py``.
-
-Fitted to what ``tiny`` made of train/flyem and the sample stack of nuclei, both of one weight. The model's own score
-told nothing more there.
-"""
 FADING = 0.93
 """What is left of unrest from slice to slice."""
 
 
-def confidence(signs: Signs) -> float:
-    """Expected IoU with the true mask, 0 to 1."""
-    values = (1.0, signs.agreement, signs.match, abs(signs.growth), signs.unrest)
-    return float(scipy.special.expit(sum(weight * value for weight, value in zip(WEIGHTS, values, strict=True))))
+def plain_confidence(signs: Signs) -> float:
+    """What is expected of the mask of a model that nothing was fitted to: how far mask and expectation agree."""
+    return signs.agreement * min(max(signs.match, 0.0), 1.0) ** 0.5
 
 
 def pieces(pixels: np.ndarray) -> int:
@@ -114,7 +136,7 @@ def pieces(pixels: np.ndarray) -> int:
 
 def judged(signs: Signs, mask: np.ndarray, before: np.ndarray, gates: Gates, *, bridged: bool = False) -> Verdict:
     """The verdict on a mask (y, x) bool of an object that was the mask `before`; `bridged`: given on both sides."""
-    sure = confidence(signs)
+    sure = plain_confidence(signs) if gates.calibration is None else gates.calibration.confidence(signs)
     unsure = sure < gates.confidence and not bridged
     if unsure or signs.agreement == 0 or signs.score < gates.score or int(mask.sum()) < gates.smallest:
         return Verdict(sure, (LOST,), signs)

@@ -273,7 +273,7 @@ class Vocabulary:
         Returns
         -------
         list of Phrase
-            One for each part, in order; none for an empty text.
+            One for each part, in order, those that mean the same once; none for an empty text.
 
         Raises
         ------
@@ -293,10 +293,12 @@ class Vocabulary:
                 avoided, lacking = avoided + phrase.avoided, lacking + phrase.lacking
         if not wanted and (avoided or lacking):
             raise InputError("the text says only what is not meant; name what is, as in 'cells, not nuclei'")
-        return [
+        whole = (
             replace(one, avoided=one.avoided + avoided, lacking=one.lacking + lacking) if avoided or lacking else one
             for one in wanted
-        ]
+        )
+        # named twice, or by a synonym, it is looked for once
+        return list(dict.fromkeys(whole))
 
     def _phrase(self, part: str) -> Phrase:
         said: dict[str, list[str]] = {"name": [], "attribute": [], "modality": [], "avoided": [], "lacking": []}
@@ -363,7 +365,7 @@ def open_phrases(text: str) -> list[Phrase]:
         if not name:
             raise InputError(f"{part[:SHOWN]!r} does not say what is meant; add a name")
         phrases.append(Phrase(name, attributes, avoided=tuple(filter(None, (" ".join(_words(avoided)),)))))
-    return phrases
+    return list(dict.fromkeys(phrases))
 
 
 def sentences(name: str, plural: str = "", attributes: Sequence[str] = (), modality: str = "") -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -22,6 +22,8 @@ from napari_segany.experiments.clicks import boxed, clicked
 from napari_segany.experiments.datasets import LabelledPlane, Target, labelled_planes, targets
 from napari_segany.experiments.prompts import PROMPTS, prompted
 from napari_segany.experiments.scores import Row, Scores
+from napari_segany.run.labels import replacing
+from napari_segany.run.outputs import check_apart
 
 Key = tuple[tuple[str, str], ...]
 """What a row is of, beside set and bench: pairs of a column and its value, the model first."""
@@ -108,7 +110,7 @@ def rows_of(
             progress(done)
     if not measured:
         raise InputError(f"{config.data} holds no object that is large enough to count")
-    known: Row = {"bench": config.bench, "set": config.data.resolve().name}
+    known: Row = {"bench": config.bench, "set": set_name(config.data)}
     rows = []
     for key in dict.fromkeys(key for one in measured for key in one.results):
         device = str(getattr(segmenter, "device", "cpu")) if dict(key)["model"] == segmenter.name else "cpu"
@@ -238,15 +240,50 @@ def commit() -> str:
         return "unknown"
 
 
+def set_name(folder: Path) -> str:
+    """What a set is called: as the user calls it, and not as a folder that a link leads to."""
+    return folder.absolute().name or folder.resolve().name
+
+
+def check_rows(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Say before the work starts whether rows may be written to a file: it is new, or holds rows.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    inputs : iterable of Path
+        What is measured, which it must not replace.
+
+    Raises
+    ------
+    InputError
+        When it holds anything else, or its folder is missing.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}")
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder")
+    check_apart(path, [one for one in inputs if one.is_file()], "the rows")
+    if path.is_file() and path.stat().st_size and not _holds_rows(path):
+        raise InputError(f"{path} is there and holds no rows of a bench, so it is not replaced; take another name")
+
+
+def _holds_rows(path: Path) -> bool:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(rows, list) and all(isinstance(row, dict) and ("bench" in row or "what" in row) for row in rows)
+
+
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as a JSON list.
+    """Write rows as a JSON list, which is whole at any time.
 
     Raises
     ------
     InputError
         When the file cannot be written.
     """
-    try:
-        path.write_text(json.dumps(rows, indent=1) + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

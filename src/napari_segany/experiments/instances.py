@@ -13,7 +13,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Grid, Seeding, everything, filters_of, kept, painted
 from napari_segany.core.metrics import instance_scores
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.experiments.bench import commit
+from napari_segany.experiments.bench import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
 
@@ -93,7 +93,7 @@ def _rows(
         scores = np.array([one for one, _, _ in measured])
         yield {
             "bench": "everything",
-            "set": data.resolve().name,
+            "set": set_name(data),
             "model": segmenter.name,
             "device": str(getattr(segmenter, "device", "cpu")),
             "commit": commit(),

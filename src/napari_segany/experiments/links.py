@@ -15,7 +15,7 @@ from napari_segany.core.link import linked
 from napari_segany.core.metrics import instance_scores
 from napari_segany.core.planes import Stack
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.experiments.bench import commit
+from napari_segany.experiments.bench import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_volumes
 from napari_segany.experiments.scores import Row
 
@@ -77,7 +77,7 @@ def rows_of_links(
             progress(done)
     if not any(one[1] for each in found.values() for one in each):
         raise InputError(f"{data} holds no object on two neighbouring slices")
-    common = {"bench": "link", "set": data.resolve().name, "model": segmenter.name if segmenter else "none"}
+    common = {"bench": "link", "set": set_name(data), "model": segmenter.name if segmenter else "none"}
     common |= {"device": str(getattr(segmenter, "device", "cpu")), "commit": commit()}
     return [{**common, "labels": source, **_figures(each)} for source, each in found.items()]
 

@@ -143,6 +143,11 @@ def rows_of_speed(*, quick: bool = False) -> list[Row]:
     InputError
         None of the rivals is installed.
     """
+    return list(measured_speed(quick=quick))
+
+
+def measured_speed(*, quick: bool = False) -> Iterator[Row]:
+    """Yield the rows of :func:`rows_of_speed` one by one; parameters and errors are its own."""
     effort = QUICK if quick else Effort()
     scene = _scene()
     rivals = installed(scene.model)
@@ -150,7 +155,8 @@ def rows_of_speed(*, quick: bool = False) -> list[Row]:
         raise InputError("nothing to compare with: pip install segment-anything opencv-python-headless transformers")
     rates = {dtype: matrix_rate(dtype) for dtype in {torch.float32, scene.usual.dtype}}
     common = {"threads": torch.get_num_threads(), "commit": commit()}
-    return [{**row, **common} for case in _cases(scene, rivals, effort) for row in _rows(case, rates)]
+    for case in _cases(scene, rivals, effort):
+        yield from ({**row, **common} for row in _rows(case, rates))
 
 
 def _scene() -> _Scene:

@@ -20,7 +20,7 @@ from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.propagate import Known, propagate
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.simulate import centre_point
-from napari_segany.experiments.bench import commit
+from napari_segany.experiments.bench import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, LabelledVolume, labelled_volumes
 from napari_segany.experiments.scores import Row
 
@@ -285,7 +285,7 @@ def rows_of_stacks(
             progress(done)
     if not any(rows.values()):
         raise InputError(f"{data} holds no object on {LEAST_SLICES} slices")
-    common = {"bench": "stack", "set": data.resolve().name, "model": segmenter.name}
+    common = {"bench": "stack", "set": set_name(data), "model": segmenter.name}
     common |= {"device": str(getattr(segmenter, "device", "cpu")), "commit": commit()}
     return [
         {**common, "method": method, "first": first, **_means(rows[method, first])}

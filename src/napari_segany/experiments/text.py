@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -86,24 +87,35 @@ class _Tally:
     click: list[np.ndarray] = field(default_factory=list)
 
 
-def asked_planes(folder: Path) -> Iterator[Asked]:
+def asked_planes(folder: Path, name: str = "") -> Iterator[Asked]:
     """Planes of a set by its name; see ``TRUTH``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the set is.
+    name : str
+        What it is called; by default as the folder is.
 
     Raises
     ------
     InputError
         The folder is none of those that are known, or cannot be read.
     """
-    name = folder.resolve().name
+    name = name or folder.absolute().name
     if name not in TRUTH:
         raise InputError(f"nothing is known of what is on the pictures of {name}; known: {', '.join(TRUTH)}")
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    yield from _READERS.get(name, _one_name)(folder, TRUTH[name])
+    reader = _READERS.get(name) or partial(_one_name, what=_NAMED.get(name, ""))
+    yield from reader(folder, TRUTH[name])
 
 
-def _one_name(folder: Path, truth: Mapping[str, bool]) -> Iterator[Asked]:
-    what = {"dsb2018": "nucleus", "usiigaci": "cell"}.get(folder.resolve().name, "")
+_NAMED = {"dsb2018": "nucleus", "usiigaci": "cell"}
+"""What all objects of a set are."""
+
+
+def _one_name(folder: Path, truth: Mapping[str, bool], *, what: str) -> Iterator[Asked]:
     for one in labelled_planes(folder):
         yield Asked(one.name, one.plane, {what: one.labels} if what else {}, truth)
 
@@ -197,6 +209,18 @@ def rows_of_text(
     ModelError
         From `load`, or the model takes no text.
     """
+    return list(measured_text(data, load, sets, methods, limit, progress))
+
+
+def measured_text(
+    data: Path,
+    load: Callable[[], Segmenter],
+    sets: Sequence[str] = (),
+    methods: Sequence[str] = METHODS,
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Row]:
+    """Yield the rows of :func:`rows_of_text`, those of a set when it is done; parameters and errors are its own."""
     chosen = list(sets) or [name for name in TRUTH if (data / name).is_dir()]
     unknown = sorted((set(chosen) - set(TRUTH)) | (set(methods) - set(METHODS)))
     if unknown or not chosen:
@@ -204,20 +228,22 @@ def rows_of_text(
         raise InputError(f"cannot measure {wrong}; sets: {', '.join(TRUTH)}; methods: {', '.join(METHODS)}")
     segmenter = load()
     bench = _Bench(segmenter, tuple(methods))
-    done = 0
-    for name in chosen:
-        for one in islice(asked_planes(data / name), limit):
-            bench.take(name, one)
-            done += 1
-            if progress is not None:
-                progress(done)
     common = {
         "bench": "text",
         "model": segmenter.name,
         "device": str(getattr(segmenter, "device", "cpu")),
         "commit": commit(),
     }
-    return [{**common, **row} for row in bench.rows()]
+    done = 0
+    for name in chosen:
+        # (by the name that was given: the folder may be a link to one that is called otherwise)
+        for one in islice(asked_planes(data / name, name), limit):
+            bench.take(name, one)
+            done += 1
+            if progress is not None:
+                progress(done)
+        yield from ({**common, **row} for row in bench.rows_of_set(name))
+    yield from ({**common, **row} for row in bench.rows_of_all())
 
 
 class _Bench:
@@ -290,9 +316,11 @@ class _Bench:
         found = [one for _, batch in everything(self.segmenter, plane, embedding=embedding, text=text) for one in batch]
         return settled(plane, found, known, text_filters(self.segmenter)).labels, presence
 
-    def rows(self) -> Iterator[Row]:
-        """The figures, a row for each set, class and method, and one of all."""
+    def rows_of_set(self, name: str) -> Iterator[Row]:
+        """The figures of a set, a row for each class and method."""
         for (group, word, method), tally in self.tallies.items():
+            if group != name:
+                continue
             scores = np.array(tally.scores)
             absent = [s for (g, _, m), (_, no) in self.presence.items() if (g, m) == (group, method) for s in no]
             row: Row = {
@@ -306,6 +334,9 @@ class _Bench:
                 "images": len(tally.iou),
             }
             yield row | (_click_figures(tally) if tally.both else {})
+
+    def rows_of_all(self) -> Iterator[Row]:
+        """How surely what is absent is known to be, over all sets, a row for each method."""
         for method in self.methods:
             both: tuple[list[float], list[float]] = ([], [])
             for (_, _, m), lists in self.presence.items():
@@ -370,12 +401,18 @@ def attribute_rows(
         ``set``, ``text``, ``precision``, ``recall`` and ``f1`` of the objects that were found at an IoU of 0.5, over
         all planes; ``all_f1`` is that of the name without attributes against the same truth; ``n`` true objects.
     """
+    return list(measured_attributes(data, load, asked, limit))
+
+
+def measured_attributes(
+    data: Path, load: Callable[[], Segmenter], asked: Sequence[tuple[str, str]], limit: int | None = None
+) -> Iterator[Row]:
+    """Yield the rows of :func:`attribute_rows` one by one; parameters and errors are its own."""
     segmenter: Any = load()
-    rows = []
     for group, text in asked:
         phrase = segmenter.known_texts().phrases(text)[0]
         counts = np.zeros((2, 3), int)
-        for one in islice(asked_planes(data / group), limit):
+        for one in islice(asked_planes(data / group, group), limit):
             truth = one.labels[phrase.name]
             numbers, found = measured_labels(one.plane, truth)
             wanted = np.where(np.isin(truth, numbers[found.satisfying(phrase.attributes, phrase.lacking)]), truth, 0)
@@ -393,15 +430,12 @@ def attribute_rows(
             "precision": hit / max(ours, 1),
             "recall": hit / max(theirs, 1),
         }
-        rows.append(
-            {
-                **row,
-                "f1": 2 * hit / max(ours + theirs, 1),
-                "all_f1": 2 * bare[0] / max(bare[1] + bare[2], 1),
-                "n": int(theirs),
-            }
-        )
-    return rows
+        yield {
+            **row,
+            "f1": 2 * hit / max(ours + theirs, 1),
+            "all_f1": 2 * bare[0] / max(bare[1] + bare[2], 1),
+            "n": int(theirs),
+        }
 
 
 def _matches(found: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -21,13 +21,15 @@ from napari_segany.layers.keeping import Keeping
 from napari_segany.layers.marks import write_marks
 from napari_segany.layers.output import Output
 from napari_segany.layers.prompts import PromptLayers
+from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.recorder import Recorder
+from napari_segany.layers.removal import put_to_rest, remove_layer
 from napari_segany.session.events import Did
 from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import SegmentRequest, Session
 
-_MOVES = ("scale", "translate", "rotate", "shear", "affine")
+_MOVES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 class Binding:
@@ -69,6 +71,7 @@ class Binding:
     listed = Signal(View, list)
 
     def __init__(self, viewer: ViewerModel, session: Session, image: Image, labels: Labels | None = None) -> None:
+        viewer, image, labels = unwrapped(viewer), unwrapped(image), unwrapped(labels)
         self.viewer, self.session, self.image = viewer, session, image
         self.recorder = Recorder(viewer, session)
         self.prompts = PromptLayers(viewer, image)
@@ -88,6 +91,8 @@ class Binding:
         self._connect(viewer.dims.events.current_step, self._look)
         self._connect(viewer.dims.events.order, self._look)
         self._connect(viewer.dims.events.ndisplay, self._look)
+        for event in (viewer.layers.events.inserting, viewer.layers.events.removing):
+            self._connect(event, self._rest)
         self._connect(viewer.layers.events.removed, self._forget)
         self._connect(image.events.data, self._renew)
         for move in _MOVES:
@@ -136,6 +141,7 @@ class Binding:
         InputError
             When the layer does not fit the image; then nothing changes.
         """
+        labels = unwrapped(labels)
         self.output.choose(labels)
         if labels is not None:
             self._watch(labels)
@@ -265,8 +271,10 @@ class Binding:
         view = self.shown
         if self.preview is None or view is None:
             return
-        if self.preview.view != view:
-            self.preview.show(view, np.zeros(view.plane_shape(read.image_shape(self.image)), np.int32))
+        kind = write.holding(self.session.label)
+        if self.preview.view != view or self.preview.layer.data.dtype.itemsize < kind.itemsize:
+            nothing = np.zeros(view.plane_shape(read.image_shape(self.image)), bool)
+            self.preview.show(view, nothing, number=self.session.label)
         self.preview.layer.selected_label = self.session.label
         self.preview.layer.mode = "erase" if erase else "paint"
         self.viewer.layers.selection.active = self.preview.layer
@@ -282,6 +290,7 @@ class Binding:
 
     def close(self) -> None:
         """Disconnect everything; take the preview and empty prompt layers away and leave the rest to the user."""
+        self._rest()
         for event, callback in self._connections:
             event.disconnect(callback)
         self._connections.clear()
@@ -292,22 +301,26 @@ class Binding:
         self.prompts.close()
         if self.preview is not None:
             self.preview.layer.events.paint.disconnect(self._brushed)
-            if self.preview.layer in self.viewer.layers:
-                self.viewer.layers.remove(self.preview.layer)
+            remove_layer(self.viewer, self.preview.layer)
 
     def _connect(self, event: Any, callback: Callable[..., None]) -> None:
         event.connect(callback)
         self._connections.append((event, callback))
 
     def _said(self) -> None:
-        if not self.recorder.held:
-            self.recorder.note(Step("prompt", choice=(self.session.choice, 0)))
+        # napari tells of one click several times
+        if not self.recorder.held and self.recorder.note(Step("prompt", choice=(self.session.choice, 0))):
             self.refresh()
 
-    def resume(self, found: Recovered) -> None:
+    def resume(self, found: Recovered, labels: Labels | None = None) -> None:
         """Put labels and prompts of an earlier session into layers, and take up its history.
 
-        Labels get a layer of their own, prompts those that were made for them; nothing may have been said yet.
+        Parameters
+        ----------
+        found : Recovered
+            The session; nothing may have been prompted yet in this one.
+        labels : Labels, optional
+            A layer that holds the same labels and is to be used; by default they get a layer of their own.
         """
         self.ensure_layers()
         current = found.state.current
@@ -319,7 +332,10 @@ class Binding:
                     write_marks(layer, tuple(m for m in found.marks(kind) if len(m.corners[0]) == layer.ndim))
                     self.recorder.watch(layer, current.get(kind))
             if found.labels is not None:
-                self.recorder.watch(self.output.make(found.labels), current["labels"])
+                if labels is None:
+                    labels = self.output.make(found.labels)
+                self.output.choose(labels)
+                self.recorder.watch(labels, current["labels"])
                 self.session.begin_at(self.output.next_label)
         self.set_look(found.state.look)
         self.refresh()
@@ -391,7 +407,15 @@ class Binding:
         """The image was moved: so are the layers that were made for it, and the clicks stay on their pixels."""
         self.prompts.follow()
         self.output.follow()
+        if self.preview is not None:
+            self.preview.follow()
         self._show()
+
+    def _rest(self, event: Any = None) -> None:
+        """A layer is about to come or to go: nothing is to be painted into then."""
+        for layer in (self.viewer.layers.selection.active, None if self.preview is None else self.preview.layer):
+            if isinstance(layer, Labels):
+                put_to_rest(layer)
 
     def _forget(self, event: Any) -> None:
         """A layer was removed from the viewer; prompts that were on it are withdrawn."""

@@ -13,13 +13,14 @@ from napari.layers import Image, Labels
 
 from napari_segany.core.prompts import Prompt
 from napari_segany.layers.tally import Tally
+from napari_segany.session.events import Described
 
 INDEX, LABEL = "index", "label"
 """Columns that name the row's object: for napari, which wants it so called, and for people."""
 EDITED, AT_THE_EDGE = "edited", "at the edge"
 """Flags that follow from the pixels: other ones than when it was kept; touching the border of its plane."""
 _KNOWN = ("name", "score", "how", "flags")
-CONFIDENCE = "confidence"
+CONFIDENCE, CLASS = "confidence", "class_name"
 _COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
 
 
@@ -41,6 +42,8 @@ class About:
         How many it had when this was noted.
     confidence : float
         Expected IoU on the slice where it is least sure, of objects that were followed or found there; else NaN.
+    class_name : str
+        What kind of thing it is, as the text says that found it.
     """
 
     name: str = ""
@@ -49,6 +52,19 @@ class About:
     flags: str = ""
     pixels: int | None = None
     confidence: float = math.nan
+    class_name: str = ""
+
+
+def described(label: int, about: About) -> Described:
+    """What is known of an object, as an event of its session."""
+    score, confidence = (None if math.isnan(value) else value for value in (about.score, about.confidence))
+    return Described(label, about.name, score, about.how, about.flags, confidence, about.pixels, about.class_name)
+
+
+def about_of(event: Described) -> About:
+    """The inverse of :func:`described`."""
+    score, confidence = (math.nan if value is None else value for value in (event.score, event.confidence))
+    return About(event.name, score, event.how, event.flags, event.pixels, confidence, event.class_name)
 
 
 def physical(labels: Labels) -> tuple[tuple[float, ...], str, list[int]]:
@@ -92,27 +108,48 @@ def read_rows(features: Any) -> tuple[dict[int, About], Any]:
     features : DataFrame
         With a column ``index`` of labels; without, the row's number is the label, as napari has it.
     """
-    index = features[INDEX] if INDEX in features else range(len(features))
-    rows = features.set_axis([int(label) for label in index], axis=0)
-    rows = rows[~rows.index.duplicated()]
-    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in (*_KNOWN, CONFIDENCE)}
+    named = ~nameless_rows(features)
+    index = features[INDEX][named] if INDEX in features else range(len(features))
+    rows = features[named].set_axis([_label(label) for label in index], axis=0)
+    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in (*_KNOWN, CONFIDENCE, CLASS)}
     known = {
-        int(label): About(_text(name), _number(score), _text(how), _noted(_text(flags)), confidence=_number(sure))
-        for label, name, score, how, flags, sure in zip(rows.index, *words.values(), strict=True)
+        int(label): About(
+            _text(name), _number(score), _text(how), _noted(_text(flags)), None, _number(sure), _text(kind)
+        )
+        for label, name, score, how, flags, sure, kind in zip(rows.index, *words.values(), strict=True)
     }
     written_here = set(_KNOWN) <= set(rows)
     ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_KNOWN}
-    ours |= {CONFIDENCE} if written_here else set()
+    ours |= {CONFIDENCE, CLASS} if written_here else set()
     said = {label: a for label, a in known.items() if a.name or a.how or a.flags or not math.isnan(a.score)}
     return said, rows[[name for name in rows if name not in ours]]
 
 
+def nameless_rows(features: Any) -> np.ndarray:
+    """(rows,) bool, which rows of a layer's features name no label, or one that a row above names."""
+    labels = [_label(value) for value in features[INDEX]] if INDEX in features else list(range(len(features)))
+    firsts = {label: row for row, label in reversed(list(enumerate(labels))) if label is not None}
+    named = np.zeros(len(labels), bool)
+    named[list(firsts.values())] = True
+    return ~named
+
+
+def _label(value: Any) -> int | None:
+    """The label that a cell names: a whole number, however it is written; None where it is none."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    number = _number(value)
+    return int(number) if math.isfinite(number) and number == int(number) else None
+
+
 def known_columns(known: Sequence[About]) -> dict[str, np.ndarray]:
-    """Columns of what is known and comes first; confidence only where something was followed or found."""
+    """Columns of what is known and comes first; confidence and class only where some object has one."""
     columns = {
         "name": np.array([about.name for about in known], object),
         "score": np.array([about.score for about in known], float),
     }
+    if any(about.class_name for about in known):
+        columns[CLASS] = np.array([about.class_name for about in known], object)
     sure = np.array([about.confidence for about in known], float)
     return columns if np.isnan(sure).all() else {**columns, CONFIDENCE: sure}
 
@@ -144,6 +181,15 @@ def counted_columns(labels: Labels, total: Tally, rows: np.ndarray, *, intensity
     if labels.ndim > 2:
         columns["slices"] = np.append(total.slices, 0)[rows]
     return columns
+
+
+def below(table: Any, rows: Any) -> Any:
+    """A table with more rows below, which may lack some of its columns; no value of theirs changes."""
+    import pandas as pd  # type: ignore[import-untyped]
+
+    lacking = [None] * len(rows)
+    joined = {name: [*table[name].tolist(), *(rows[name].tolist() if name in rows else lacking)] for name in table}
+    return pd.DataFrame(joined).astype({INDEX: object, LABEL: object})
 
 
 def flags_column(known: Sequence[About], total: Tally, rows: np.ndarray, plane: tuple[int, int]) -> np.ndarray:

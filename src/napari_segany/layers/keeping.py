@@ -75,6 +75,8 @@ class Keeping:
         with self._step(Step("keep", label=label, overwrite=self._output.overwrite)):
             self._session.begin_at(label)
             self._session.commit()
+        if self._session.label > self._output.last_label:
+            self._session.begin_at(self._output.next_label)
 
     def paint(self, kept: Committed) -> None:
         """Paint an object that the session keeps."""
@@ -177,4 +179,4 @@ class Keeping:
 
     def _write(self, pixels: Pixels, values: Any) -> None:
         if self._output.labels is not None:
-            self._output.labels.data_setitem(pixels, values)
+            write.set_pixels(self._output.labels, pixels, values)

@@ -7,7 +7,7 @@ are; ours are written anew when pixels, scale or names change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,7 @@ from napari_segany.layers import columns
 from napari_segany.layers.columns import About
 from napari_segany.layers.keeping import Steps
 from napari_segany.layers.tally import Counter, Tally, add_up
+from napari_segany.layers.write import can_be_written, free_label, set_pixels
 from napari_segany.session.history import Step
 
 
@@ -49,12 +50,15 @@ class Objects:
         Emitted without arguments when :meth:`update` or :meth:`sweep` may find something new.
     changed : Signal
         Emitted without arguments when the features were written.
+    described : Signal
+        Emitted with a label and its About when something else is known of an object.
     problem : str
         What is not measured, and why; empty when all is.
     """
 
     stale = Signal()
     changed = Signal()
+    described = Signal(int, About)
 
     def __init__(
         self, viewer: ViewerModel, labels: Labels, image: Image | None = None, step: Steps | None = None
@@ -121,7 +125,9 @@ class Objects:
         """Take over what the features say: names and so on, and the columns that are not ours."""
         if self._writing:
             return
-        known, self._theirs = columns.read_rows(self.labels.features)
+        features = self.labels.features
+        self._nameless = features[columns.nameless_rows(features)]
+        known, self._theirs = columns.read_rows(features)
         self._names = {}
         for label, about in known.items():
             self._about[label] = replace(about, pixels=self.about(label).pixels)
@@ -131,11 +137,18 @@ class Objects:
         """Say what is known of an object that was just painted; what was known of its label before is forgotten."""
         self._about[label] = about
         self._last.pop(label, None)
+        self.described.emit(label, about)
+        self._restate()
+
+    def take_over(self, known: Mapping[int, About]) -> None:
+        """Say what is known of objects of an earlier session."""
+        self._about |= known
         self._restate()
 
     def remark(self, label: int, flags: str, confidence: float = math.nan) -> None:
         """Say what should be looked at in an object, and how sure it is where it is least sure."""
         self._about[label] = replace(self.about(label), flags=flags, confidence=confidence)
+        self.described.emit(label, self._about[label])
         self._restate()
 
     def about(self, label: int) -> About:
@@ -163,7 +176,9 @@ class Objects:
         if columns.LABEL not in features:
             return features.iloc[:0]
         there = features[columns.LABEL].isin(self.present)
-        return features[there].drop(columns=columns.INDEX).set_index(columns.LABEL)
+        rows = features[there].drop(columns=columns.INDEX)
+        # a row that names no label makes the column one of other values
+        return rows.set_index(rows[columns.LABEL].astype(self.total.labels.dtype)).drop(columns=columns.LABEL)
 
     def update(self) -> None:
         """Count what changed and write the features, all at once."""
@@ -201,6 +216,7 @@ class Objects:
             for label, name in zip(features[columns.LABEL], features["name"], strict=True):
                 if isinstance(name, str) and name != self._names.get(label, name):
                     self._about[label] = replace(self.about(label), name=name)
+                    self.described.emit(label, self._about[label])
 
     def _write(self, total: Tally) -> None:
         # a row of the user's stays, though there be no such object
@@ -218,9 +234,12 @@ class Objects:
         self._names = {label: about.name for label, about in zip(labels, known, strict=True)}
         theirs = self._theirs.reindex(labels)
         order = [*ours, *(name for name in theirs if name not in ours)]
+        table = theirs.assign(**ours)[order]
+        if len(self._nameless):
+            table = columns.below(table, self._nameless)
         self._writing = True
         try:
-            self.labels.features = theirs.assign(**ours)[order]
+            self.labels.features = table
         finally:
             self._writing = False
 
@@ -282,9 +301,8 @@ class Objects:
             raise InputError(f"object {label} is in one piece already")
         piece = pieces[inside]
         order = np.argsort(-np.bincount(piece)[1:], kind="stable")
-        names = [label, *range(max(self.present) + 1, max(self.present) + count)]
-        if names[-1] > np.iinfo(self.labels.data.dtype).max:
-            raise InputError(f"{self.labels.name!r} is {self.labels.data.dtype} and has no labels left for the pieces")
+        first = free_label(self.labels, None, 1, count=count - 1)
+        names = [label, *range(first, first + count - 1)]
         name_of = np.zeros(count + 1, self.labels.data.dtype)
         name_of[order + 1] = names
         for new in names[1:]:
@@ -298,6 +316,7 @@ class Objects:
         if name == self.about(label).name:
             raise InputError(f"object {label} is called that already" if name else f"object {label} has no name")
         self._about[label] = replace(self.about(label), name=name)
+        self.described.emit(label, self._about[label])
         self._restate()
         self.update()
 
@@ -314,7 +333,7 @@ class Objects:
 
     def _pixels(self, labels: list[int]) -> tuple[np.ndarray, ...]:
         """Indices of all pixels of objects."""
-        if self._counter is None or not self.labels.editable:
+        if self._counter is None or not can_be_written(self.labels):
             raise InputError(f"{self.labels.name!r} cannot be painted into")
         found = []
         for label, row in zip(labels, columns.rows_of(labels, self.total), strict=True):
@@ -326,5 +345,5 @@ class Objects:
     def _paint(self, pixels: tuple[np.ndarray, ...], value: Any, kind: str) -> None:
         """One step of undo, called `kind`."""
         with self._step(Step(kind)):
-            self.labels.data_setitem(pixels, value)
+            set_pixels(self.labels, pixels, value)
         self.update()

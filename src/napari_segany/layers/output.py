@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_segany.core.errors import InputError
 from napari_segany.core.views import View
 from napari_segany.layers import write
+from napari_segany.layers.proxies import unwrapped
 
 Pixels = tuple[np.ndarray, ...]
 """Index of single pixels in the whole array, an integer array for each axis."""
@@ -38,7 +39,7 @@ class Output:
     made = Signal(Labels)
 
     def __init__(self, viewer: ViewerModel, image: Image) -> None:
-        self._viewer, self._image = viewer, image
+        self._viewer, self._image = unwrapped(viewer), unwrapped(image)
         self.labels: Labels | None = None
         self.overwrite = False
         self._own: Labels | None = None
@@ -51,6 +52,7 @@ class Output:
         InputError
             When the layer does not fit the image; then nothing changes.
         """
+        labels = unwrapped(labels)
         if labels is not None:
             write.check_labels(labels, self._image)
         self.labels = labels
@@ -88,8 +90,18 @@ class Output:
 
     @property
     def next_label(self) -> int:
-        """The first label that no pixel has."""
-        return 1 if self.labels is None else write.free_label(self.labels, None, 1)
+        """The first label that no pixel has; the last one of its type where none is left, of which K tells."""
+        if self.labels is None:
+            return 1
+        try:
+            return write.free_label(self.labels, None, 1)
+        except InputError:
+            return self.last_label
+
+    @property
+    def last_label(self) -> int:
+        """The highest label that the type of the layer can hold."""
+        return int(np.iinfo(np.int32 if self.labels is None else self.labels.data.dtype).max)
 
     def label_at(self, view: View, row: int, column: int) -> int:
         """The label of a pixel of a plane; 0 for none."""
@@ -148,5 +160,5 @@ class Output:
             raise InputError("nothing was kept: other labels cover all that was found")
         first = write.free_label(labels, view, wanted, count=count)
         rows, columns = np.nonzero(fresh)
-        values = (fresh[rows, columns] + first - 1).astype(labels.data.dtype)
+        values = write.numbered(fresh[rows, columns], first).astype(labels.data.dtype)
         return view.indices(rows, columns), values, found[rows, columns]

@@ -13,8 +13,9 @@ from psygnal import Signal
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
-from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
-from napari_segany.layers.write import data_to_world_matrix
+from napari_segany.layers.proxies import unwrapped
+from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, lying_on
+from napari_segany.layers.removal import remove_layer
 
 _BEFORE = ("adding", "removing", "changing")
 DOT = (9, 15)
@@ -36,7 +37,7 @@ def prompt_points(image: Image) -> Points:
         symbol="disc",
         size=8,
         canvas_size_limits=DOT,
-        affine=data_to_world_matrix(image),
+        **lying_on(image),
     )
 
 
@@ -50,7 +51,7 @@ def prompt_shapes(image: Image) -> Shapes:
         edge_color="gold",
         face_color="transparent",
         edge_width=2,
-        affine=data_to_world_matrix(image),
+        **lying_on(image),
     )
 
 
@@ -78,7 +79,7 @@ class PromptLayers:
     adopted = Signal(object)
 
     def __init__(self, viewer: ViewerModel, image: Image) -> None:
-        self._viewer, self._image = viewer, image
+        self._viewer, self._image = unwrapped(viewer), unwrapped(image)
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self._own: list[Points | Shapes] = []
@@ -98,6 +99,7 @@ class PromptLayers:
 
     def adopt(self, layer: Points | Shapes) -> None:
         """Read prompts from a layer from now on, instead of the one of its kind before."""
+        layer = unwrapped(layer)
         kind = "points" if isinstance(layer, Points) else "shapes"
         self._let_go(getattr(self, kind))
         if SIGN not in layer.features:
@@ -130,15 +132,16 @@ class PromptLayers:
     def follow(self) -> None:
         """The image was moved: the layers that were made for it go with it, and clicks stay on their pixels."""
         for layer in self._own:
-            layer.affine = data_to_world_matrix(self._image)
+            for name, value in lying_on(self._image).items():
+                setattr(layer, name, value)
 
     def read(self, view: View) -> Prompt:
         """What is said of one object on a plane."""
-        return read.read_prompt(self.points, self.shapes, self._image, view)
+        return read.read_prompt(self.points, self.shapes, self._image, view, self._viewer.dims)
 
     def read_all(self, view: View) -> list[Prompt]:
         """What is said on a plane when everything stands for an object of its own."""
-        return read.read_prompts(self.points, self.shapes, self._image, view)
+        return read.read_prompts(self.points, self.shapes, self._image, view, self._viewer.dims)
 
     def write(self, prompt: Prompt, view: View) -> None:
         """Put the clicks and the box of a prompt on a plane."""
@@ -149,24 +152,24 @@ class PromptLayers:
         self.ensure()
         if self.shapes is None:
             return
-        here = read.shapes_here(self.shapes, self._image, view)
+        here = read.shapes_here(self.shapes, self._image, view, self._viewer.dims)
         _remove(self.shapes, [i for i in here if self.shapes.shape_type[i] in ("polygon", "ellipse")])
         write.write_outlines(pixels, view, self._image, self.shapes)
 
     def clear(self, view: View) -> None:
         """Take the clicks and shapes of a plane away."""
         if self.points is not None:
-            _remove(self.points, read.points_here(self.points, self._image, view))
+            _remove(self.points, read.points_here(self.points, self._image, view, self._viewer.dims))
         if self.shapes is not None:
-            _remove(self.shapes, read.shapes_here(self.shapes, self._image, view))
+            _remove(self.shapes, read.shapes_here(self.shapes, self._image, view, self._viewer.dims))
 
     def close(self) -> None:
         """Listen no more, and take the layers away that were made here and in which nothing is."""
         for layer in self.layers:
             self._let_go(layer)
         for layer in self._own:
-            if not len(layer.data) and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            if not len(layer.data):
+                remove_layer(self._viewer, layer)
 
 
 def _remove(layer: Points | Shapes, indices: Iterable[int]) -> None:

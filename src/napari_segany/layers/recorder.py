@@ -17,7 +17,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Points, Shapes
 from psygnal import Signal
 
-from napari_segany.layers.marks import read_marks, write_marks
+from napari_segany.layers.marks import MarksReader, write_marks
 from napari_segany.layers.mirror import Mirror, painted_window
 from napari_segany.session.events import LayerBase
 from napari_segany.session.history import Marks, MarksPatch, Step
@@ -54,6 +54,7 @@ class Recorder:
         self._viewer, self._session = viewer, session
         self._prompts: dict[int, Points | Shapes] = {}
         self._marks: dict[int, Marks] = {}
+        self._readers: dict[int, MarksReader] = {}
         self._mirrors: dict[int, Mirror] = {}
         self._next = 1
         self._connections: list[tuple[Any, Callable[..., None]]] = []
@@ -79,13 +80,17 @@ class Recorder:
             self._session.tell(self._mirrors[number].base(number))
         else:
             self._prompts[number] = layer
-            marks = self._marks.setdefault(number, read_marks(layer))
+            if number not in self._readers:
+                self._readers[number] = MarksReader(layer)
+                self._marks[number] = self._readers[number].read()
+            marks = self._marks[number]
             self._session.tell(LayerBase(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
 
     def begin_at(self, number: int) -> None:
         """Know no layer any more; those that are watched from here on get numbers from this one on."""
         self._prompts.clear()
         self._marks.clear()
+        self._readers.clear()
         self._mirrors.clear()
         self._next = number
 
@@ -193,8 +198,8 @@ class Recorder:
 
     def _moved(self) -> Iterator[tuple[int, MarksPatch]]:
         """What changed in prompt layers; the history knows it from here on."""
-        for number, layer in self._prompts.items():
-            before, self._marks[number] = self._marks[number], read_marks(layer)
+        for number, reader in self._readers.items():
+            before, self._marks[number] = self._marks[number], reader.read()
             stretch = MarksPatch.between(before, self._marks[number])
             if stretch is not None:
                 yield number, stretch
@@ -230,8 +235,8 @@ class Recorder:
             for number, stretch in step.marks:
                 if number in self._prompts:
                     layer = self._prompts[number]
-                    write_marks(layer, stretch.apply(self._marks[number]))
-                    self._marks[number] = read_marks(layer)
+                    write_marks(layer, stretch.apply(self._marks[number]), stretch)
+                    self._marks[number] = self._readers[number].read()
                     changed.append(layer)
                     self._go_to(layer, np.array((stretch.after or stretch.before)[-1].corners))
         return changed

@@ -11,8 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_segany.core.tiles import is_large
-from napari_segany.layers.read import image_array, image_shape
-from napari_segany.layers.write import data_to_world_matrix, placement
+from napari_segany.layers.read import data_to_world_matrix, image_array, image_shape
+from napari_segany.layers.write import placement
 from napari_segany.session.history import Window
 
 SIDE = 2048

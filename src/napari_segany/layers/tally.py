@@ -20,7 +20,7 @@ class Tally:
     Parameters
     ----------
     labels : ndarray
-        (n,) int64, without 0. In the sum of several blocks they are sorted.
+        (n,) int64, or uint64 where those of the array are, without 0. In the sum of several blocks they are sorted.
     pixels : ndarray
         (n,) int64, how many pixels each has.
     sums : ndarray
@@ -72,13 +72,14 @@ def tally_block(block: np.ndarray, values: np.ndarray | None, place: Sequence[in
 def _numbered(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels of a block, sorted, and for each pixel the number of its label from 0, without gaps."""
     low, high = int(block.min()), int(block.max())
+    kind = np.dtype(np.uint64 if block.dtype == np.uint64 else np.int64)
     if high - low > block.size:
         labels, numbers = np.unique(block, return_inverse=True)
-        return labels.astype(np.int64), numbers.reshape(block.shape)
+        return labels.astype(kind), numbers.reshape(block.shape)
     # sorting takes ten times as long, and is needed only where labels are far apart
-    offsets = np.subtract(block, low, dtype=np.int64, casting="unsafe")
+    offsets = np.subtract(block, kind.type(low), dtype=kind, casting="unsafe").astype(np.int64)
     there = np.bincount(offsets.ravel()) > 0
-    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[offsets]
+    return np.flatnonzero(there).astype(kind) + kind.type(low), (np.cumsum(there) - 1)[offsets]
 
 
 def add_up(parts: Sequence[Tally], ndim: int) -> Tally:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import skimage
 from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.settings import get_settings
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of, paintable
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers.colours import NameColours
-from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, image_shape
+from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, data_to_world_matrix, image_shape, lying_on
 
 OUTLINE_ERROR = 0.4
 """How far, in pixels, an outline may be from the pixels' edges: too little for any of them to change."""
+SEARCHED = 2**12
+"""How many labels are looked through at a time for free ones."""
 COUNTED_VOXELS = 2**27
 """Labels of larger arrays are not all read to find the highest."""
 
@@ -29,17 +33,6 @@ def placement(image: Image) -> dict[str, Any]:
         for name in ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
         if hasattr(image, name)
     }
-
-
-def data_to_world_matrix(layer: Layer) -> np.ndarray:
-    """(axes + 1, axes + 1) homogeneous matrix from a layer's pixels to the world."""
-    ndim = layer.ndim
-    origin = np.asarray(layer.data_to_world(np.zeros(ndim)), float)
-    matrix = np.eye(ndim + 1)
-    matrix[:ndim, ndim] = origin
-    for axis, unit in enumerate(np.eye(ndim)):
-        matrix[:ndim, axis] = np.asarray(layer.data_to_world(unit), float) - origin
-    return matrix
 
 
 def new_labels(image: Image, labels: np.ndarray | None = None) -> Labels:
@@ -67,25 +60,92 @@ def check_labels(labels: Labels, image: Image) -> None:
     """
     if labels.multiscale or not isinstance(labels.data, np.ndarray):
         raise InputError(f"{labels.name!r} is not an array in memory and cannot be painted into; choose another layer")
+    if not can_be_written(labels):
+        raise InputError(f"{labels.name!r} is read-only and cannot be painted into; choose another layer")
     if labels.data.shape != image_shape(image):
         raise InputError(
             f"{labels.name!r} has shape {labels.data.shape}, but {image.name!r} needs {image_shape(image)}"
         )
 
 
+def can_be_written(labels: Labels) -> bool:
+    """Whether the values of a layer are in memory and may be changed there."""
+    return isinstance(labels.data, np.ndarray) and bool(labels.data.flags.writeable) and bool(labels.editable)
+
+
 def free_label(labels: Labels, view: View | None, wanted: int, *, count: int = 1) -> int:
-    """The lowest label from `wanted` on that no pixel has yet, and `count` - 1 more after it.
+    """The label from `wanted` on that is above all that pixels have, with `count` - 1 more after it.
+
+    Where the type of the layer ends before that, as in masks of 0 and 255, the lowest that lie between others.
 
     Raises
     ------
     InputError
-        When the layer's type can hold no higher label.
+        When the layer has not so many free labels in a row.
     """
     values = labels.data if labels.data.size <= COUNTED_VOXELS or view is None else view.read(labels.data)
+    highest = int(np.iinfo(labels.data.dtype).max)
     label = max(wanted, int(values.max(initial=0)) + 1)
-    if label + count - 1 > np.iinfo(labels.data.dtype).max:
-        raise InputError(f"{labels.name!r} is {labels.data.dtype} and has no label left; make a new layer")
+    if label + count - 1 > highest:
+        label = _free_below(values, wanted, count, highest) or _free_below(values, 1, count, highest)
+    if not label:
+        left = "label" if count == 1 else f"row of {count} labels"
+        raise InputError(f"{labels.name!r} is {labels.data.dtype} and has no {left} left; make a new layer")
     return label
+
+
+def _free_below(values: np.ndarray, wanted: int, count: int, highest: int) -> int:
+    """The first label from `wanted` to `highest` that no value has, nor have `count` - 1 after it; 0 for none."""
+    start = max(wanted, 1)
+    while start + count - 1 <= highest:
+        stop = min(start + count + SEARCHED, highest + 1)
+        # a few at a time: nobody has to sort all values of a volume
+        used = np.unique(values[(values >= start) & (values <= stop - 1)]).tolist()
+        for before, after in pairwise([start - 1, *used, stop]):
+            if after - before > count:
+                return int(before) + 1
+        start = int(used[-1]) + 1
+    return 0
+
+
+def set_pixels(labels: Labels, pixels: tuple[np.ndarray, ...], values: Any) -> None:
+    """Write values to pixels of a layer, and have napari draw them and tell of them.
+
+    Parameters
+    ----------
+    labels : Labels
+        Checked by :func:`check_labels`.
+    pixels : tuple of ndarray
+        Index of single pixels, an integer array for each axis.
+    values : int or ndarray
+        One for all, or one for each.
+    """
+    new = np.broadcast_to(np.asarray(values, labels.data.dtype), pixels[0].shape)
+    changed = labels.data[pixels] != new
+    pixels, new = tuple(axis[changed] for axis in pixels), new[changed]
+    if not new.size:
+        return
+    if labels.visible and not get_settings().experimental.async_:
+        labels.data_setitem(pixels, new)
+        return
+    # what is not drawn yet has no slice of the right size and type, into which napari would write as well
+    before = labels.data[pixels]
+    labels.data[pixels] = new
+    labels.events.paint(value=[(pixels, before, new)])
+    labels.refresh()
+
+
+def numbered(found: np.ndarray, first: int) -> np.ndarray:
+    """Labels from 1 of objects that were found, (rows, columns) -> the same from `first` on; 0 stays."""
+    last = first + int(found.max(initial=0)) - 1
+    kind = holding(last)
+    return np.where(found > 0, found.astype(kind) + kind.type(first - 1), kind.type(0))
+
+
+def holding(label: int) -> np.dtype:
+    """The type in which a label is previewed."""
+    kinds = (np.int32, np.int64, np.uint64)
+    return np.dtype(next((kind for kind in kinds if label <= np.iinfo(kind).max), np.uint64))
 
 
 def free_pixels(labels: Labels, view: View, pixels: np.ndarray, *, overwrite: bool) -> tuple[np.ndarray, ...]:
@@ -247,7 +307,7 @@ class Preview:
             np.zeros((1,) * image.ndim, np.int32),
             name="segmentation preview",
             opacity=2 * HINT,
-            affine=data_to_world_matrix(image),
+            **lying_on(image),
         )
         self.colours = NameColours(self.layer)
         self.layer.events.mode.connect(self._make_room)
@@ -270,9 +330,10 @@ class Preview:
         if self.layer.opacity != opacity:
             self.layer.opacity = opacity
         window = self._room(view, labels)
-        plane = labels[window] * np.int32(number)
+        part = labels[window]
+        kind = holding(max(number, int(part.max(initial=0)) if number == 1 else 1))
         self._plane = labels.shape[0], labels.shape[1]
-        self._lay(view, window, plane.astype(np.int32, copy=False))
+        self._lay(view, window, part.astype(kind, copy=number == 1) if number == 1 else part * kind.type(number))
 
     def expect(self, view: View, plane: tuple[int, int], place: tuple[float, float]) -> None:
         """Lie around a place (y, x) of a plane, while nothing is shown: so a mask is drawn sooner once it is there."""
@@ -283,8 +344,14 @@ class Preview:
             self._plane = plane
             self._lay(view, (window[0], window[1]), np.zeros([span.stop - span.start for span in window], np.int32))
 
+    def follow(self) -> None:
+        """The image has other units or names of axes, and so has the preview."""
+        for name in ("units", "axis_labels"):
+            if hasattr(self._image, name):
+                setattr(self.layer, name, getattr(self._image, name))
+
     def _lay(self, view: View, window: tuple[slice, slice], plane: np.ndarray) -> None:
-        """Show int32 labels of a window of a plane."""
+        """Show labels of a window of a plane."""
         self.view, self._window = view, window
         shape = [1] * len(view.position)
         shape[view.axes[0]], shape[view.axes[1]] = plane.shape
@@ -294,11 +361,12 @@ class Preview:
         for axis, span in zip(view.axes, self._window, strict=True):
             start[axis] = span.start
         matrix[:, -1] = matrix @ start
-        if block.shape == self.layer.data.shape and np.array_equal(matrix, self.layer.affine.affine_matrix):
+        fits = (block.shape, block.dtype) == (self.layer.data.shape, self.layer.data.dtype)
+        if fits and np.array_equal(matrix, self.layer.affine.affine_matrix):
             self.layer.data[...] = block
             self._redraw()
             return
-        if block.shape == self.layer.data.shape:
+        if fits:
             # to be drawn when it is where it belongs
             self.layer.data[...] = block
         else:
@@ -323,7 +391,7 @@ class Preview:
     def _make_room(self) -> None:
         """Somebody is about to paint: anywhere."""
         if self.view is not None and self.painting:
-            labels = np.zeros(self._plane, np.int32)
+            labels = np.zeros(self._plane, self.layer.data.dtype)
             labels[self._window] = View(self.view.axes, (0,) * self.layer.ndim).read(self.layer.data)
             self.show(self.view, labels)
 

@@ -10,15 +10,15 @@ import pooch
 import torch
 from torch import Tensor
 
-from napari_segany.core.errors import ModelError
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.device import pick_device, pick_dtype
-from napari_segany.models.registry import find
+from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.texts import Texts, load_texts, text_file
+from napari_segany.models.texts import DECODER, HEAD, load_texts, text_file
 from napari_segany.models.tiny import TinySam
-from napari_segany.models.weights import Progress, fetch, load_state
+from napari_segany.models.weights import Progress, check_usable, fetch, is_file, load_state
 
 # Kept by some exporters; here they are constants of the model.
 _CONSTANTS = ("pixel_mean", "pixel_std")
@@ -56,16 +56,35 @@ def load_segmenter(
     place = pick_device(device)
     dtype = pick_dtype(precision, place)
     path, name, expected = _locate(model, progress)
-    sam = _read(path, expected)
-    if isinstance(sam, TinySam):
-        return CloserSegmenter(sam, name, place, dtype, _embedded_texts(place) if name == "tiny" else None)
-    return SamSegmenter(sam, name, place, dtype)
+    state = _weights(path)
+    own_texts = any(key.startswith(HEAD) for key in state)
+    # A file that ``train text`` wrote holds the head alone, which was trained beside `tiny` and goes with it.
+    sam = _read(find("tiny").path, "tiny") if own_texts and not _without_texts(state) else _built(state, path, expected)
+    if not isinstance(sam, TinySam):
+        return SamSegmenter(sam, name, place, dtype)
+    source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
+    # open_clip is imported when the first text is used
+    texts = load_texts(TinySam().mask_decoder, source, place) if source is not None and source.is_file() else None
+    return CloserSegmenter(sam, name, place, dtype, texts)
 
 
-def _embedded_texts(device: torch.device) -> Texts | None:
-    """The text prompts of the wheel; open_clip is imported when the first text is used."""
-    path = text_file()
-    return load_texts(TinySam().mask_decoder, path, device) if path.is_file() else None
+def _without_texts(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith((HEAD, DECODER))}
+
+
+def _sees_as_tiny(sam: TinySam) -> bool:
+    """Whether a model makes the embeddings of `tiny`, from which the text prompts of the wheel were learned.
+
+    So it is where only prompts and masks were trained further. Weights may have gone through half precision.
+    """
+    known = find("tiny").path
+    if not known.is_file():
+        return False
+    own, mine = _weights(known), sam.image_encoder.state_dict()
+    return all(
+        torch.allclose(value.float(), own[f"image_encoder.{name}"].float(), rtol=2**-9, atol=1e-6)
+        for name, value in mine.items()
+    )
 
 
 def load_model(model: str | Path) -> Sam:
@@ -81,15 +100,21 @@ def load_weights(model: str | Path) -> dict[str, Tensor]:
 
 def _weights(path: Path) -> dict[str, Tensor]:
     """What a file holds, without what is no part of a model here."""
-    return {
+    state = {
         key: value
         for key, value in load_state(path).items()
         if key not in _CONSTANTS and not key.startswith(_CLASSIFIER)
     }
+    check_usable(state, path)
+    return state
 
 
 def _read(path: Path, expected: str | None) -> Sam:
-    state = _weights(path)
+    return _built(_weights(path), path, expected)
+
+
+def _built(given: dict[str, Tensor], path: Path, expected: str | None) -> Sam:
+    state = _without_texts(given)
     architecture = architecture_of(state)
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
@@ -99,14 +124,26 @@ def _read(path: Path, expected: str | None) -> Sam:
 
 def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:
     """Path of the weights, name of the segmenter, and the architecture that the registry promises."""
-    path = Path(model).expanduser()
-    if isinstance(model, Path) or path.suffix in (".pt", ".pth", ".safetensors") or len(path.parts) > 1:
-        if not path.is_file():
+    if not isinstance(model, str | Path):
+        raise InputError(f"model is the name of one or the path of a checkpoint, got {model!r}")
+    path = _expanded(Path(model))
+    # A name of the registry is never a file that happens to be called like it.
+    named = isinstance(model, str) and any(spec.name == model for spec in list_models())
+    ending = path.suffix.lower() in (".pt", ".pth", ".safetensors")
+    if not named and (isinstance(model, Path) or ending or len(path.parts) > 1 or is_file(path)):
+        if not is_file(path):
             raise ModelError(f"there is no checkpoint {path}")
         # Embeddings are kept under this name: two files that share theirs must not share embeddings.
         return path, f"{path.stem}-{pooch.file_hash(str(path), 'xxh128')[:8]}", None
     spec = find(str(model))
     return fetch(spec, progress), spec.name, spec.architecture
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # the home of somebody unknown: a name that begins with ~ then
+        return path
 
 
 def _builders() -> dict[str, Callable[[], Sam]]:
@@ -151,5 +188,9 @@ def _filled(architecture: str, state: dict[str, Tensor], path: Path) -> Sam:
     if wanted != given:
         names = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
         raise ModelError(f"{path} looks like {architecture!r}, but {len(names)} weights do not fit, first {names[0]!r}")
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not state[name].is_floating_point():
+            kind = str(state[name].dtype).removeprefix("torch.")
+            raise ModelError(f"{path} holds weights of {kind}, first {name!r}, with which nothing can be computed")
     model.load_state_dict(state, assign=True)
     return model

@@ -97,6 +97,8 @@ class SamSegmenter:
         InputError
             The plane has another type or shape.
         """
+        if not isinstance(plane, np.ndarray):
+            raise InputError(f"embed needs an array for plane, got {type(plane).__name__}")
         if plane.dtype != np.uint8 or plane.ndim != 3 or plane.shape[2] != 3 or not plane.size:
             raise InputError(f"a plane is (y, x, 3) uint8, got {plane.dtype} of shape {plane.shape}")
         height, width, _ = plane.shape
@@ -143,7 +145,7 @@ class SamSegmenter:
         ModelError
             A prompt holds text, and the model takes none, or open_clip cannot be imported.
         """
-        self._check(embedding, prompts, candidates)
+        prompts = self._checked(embedding, prompts, candidates)
         if any(prompt.text.strip() for prompt in prompts):
             return texted(self, embedding, prompts, candidates, at_least)
         return self.segment_plain(embedding, prompts, candidates, at_least)
@@ -186,15 +188,19 @@ class SamSegmenter:
         self._last = known, ready
         return ready
 
-    def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> None:
+    def _checked(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> list[Prompt]:
+        """The prompts as they concern the plane; InputError for what cannot be answered."""
+        if not isinstance(embedding, ImageEmbedding):
+            raise InputError(f"segment needs an ImageEmbedding for embedding, got {type(embedding).__name__}")
+        if isinstance(prompts, Prompt) or not all(isinstance(prompt, Prompt) for prompt in prompts):
+            raise InputError(f"segment needs a list of Prompt for prompts, got {type(prompts).__name__}")
         if embedding.model != self.name:
             raise InputError(f"this embedding was made by {embedding.model!r}, not by {self.name!r}")
-        if candidates not in (None, 1, 3):
+        if candidates is not None and not (isinstance(candidates, int) and candidates in (1, 3)):
             raise InputError(f"candidates must be 1, 3 or None, got {candidates!r}")
-        if not all(prompts):
-            raise InputError("an empty prompt: give at least a point, a box, a mask or a text")
         if any(prompt.text.strip() for prompt in prompts):
             self.known_texts()
+        return [prompt.on_plane(embedding.shape) for prompt in prompts]
 
     def _decode(
         self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame, choice: Choice
@@ -368,7 +374,8 @@ def masks_of(pixels: np.ndarray, scores: Tensor, logits: Tensor, stability: np.n
     """One Mask for each of n: (n, y, x) bool, (n,), (n, h, w) and (n,)."""
     low = logits.float().cpu().numpy()
     return [
-        Mask(mask, float(score), one.copy(), float(steady))
+        # the head that predicts the IoU is a free number
+        Mask(mask, min(max(float(score), 0.0), 1.0), one.copy(), float(steady))
         for mask, score, one, steady in zip(pixels, scores, low, stability, strict=True)
     ]
 

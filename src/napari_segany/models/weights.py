@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
-from collections.abc import Callable
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pooch
 import safetensors.torch
 import torch
@@ -21,6 +27,11 @@ _CHUNK = 1 << 18
 # What training scripts put around a state dict, and in front of its names.
 _WRAPPERS = ("model_state", "model", "state_dict")
 _PREFIXES = ("module.", "sam.")
+# What damaged files were seen to raise from torch, its unpickler and safetensors.
+_DAMAGE = (
+    SafetensorError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, MemoryError, ImportError, struct.error, zipfile.BadZipFile, pickle.PickleError,
+)  # fmt: skip
 
 
 class _Reporter:
@@ -101,9 +112,9 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
         The file is missing, damaged, holds no weights, or would run code when loaded.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"there is no checkpoint {path}")
-    state: object = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state: object = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     for wrapper in _WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -117,6 +128,45 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+def check_usable(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that nothing can be computed with: an answer made of them would be no answer.
+
+    Raises
+    ------
+    ModelError
+        When one is not of finite numbers that lie in memory.
+    """
+    for name, value in state.items():
+        if value.is_meta:
+            raise ModelError(f"{path} holds only the shapes of its weights, first {name!r}: it was saved without them")
+        if value.layout != torch.strided or value.is_quantized:
+            raise ModelError(
+                f"{path} holds weights that are sparse or quantized, first {name!r}; save them as they were"
+            )
+        # (float32: not every operation knows types of eight bits)
+        if value.is_complex() or not bool(torch.isfinite(value.float()).all()):
+            raise ModelError(f"{path} holds weights that are no numbers (NaN or infinite), first {name!r}")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that the system does not take is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By the name, or else by the JSON that a file begins with after eight bytes of length."""
+    if path.suffix.lower() == ".safetensors":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return False
+
+
 def _plain(name: str) -> str:
     """A weight's name without what training scripts put in front."""
     while name.startswith(_PREFIXES):
@@ -127,16 +177,40 @@ def _plain(name: str) -> str:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{path} is not a complete safetensors file") from error
 
 
 def _read_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with _scalars_allowed(), warnings.catch_warnings():
+            # what torch thinks of old formats is of no use to who only reads one
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error):  # torch's word for a class or function that is no tensor
             raise ModelError(f"{path} holds more than weights: loading it would run code, so it is refused") from error
         raise ModelError(f"{path} is not a complete torch checkpoint") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{path} is not a complete torch checkpoint") from error
+
+
+def _scalars_allowed() -> contextlib.AbstractContextManager[Any]:
+    """Let torch read the numbers of numpy that trainers keep with their weights, such as a best metric.
+
+    They are data: a type and its bytes. Nothing else is let in, and no code is run.
+    """
+    safe_globals = getattr(torch.serialization, "safe_globals", None)
+    if safe_globals is None:  # before torch 2.5
+        return contextlib.nullcontext()
+    scalar = np.float64(0).__reduce__()[0]
+    rebuild, *_ = np.zeros(1).__reduce__()
+    kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?SU"}
+    # pickles of numpy before and after 2.0 name the same functions differently
+    named = [
+        (function, f"{module}.{function.__name__}")
+        for function in (scalar, rebuild)
+        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+    ]
+    context: contextlib.AbstractContextManager[Any] = safe_globals([*named, np.dtype, np.ndarray, *kinds])
+    return context

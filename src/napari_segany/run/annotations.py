@@ -12,6 +12,7 @@ import numpy as np
 from napari_segany.core.errors import InputError
 from napari_segany.run.labelled import LabelledImage, LabelledObject, Piece
 from napari_segany.run.outlines import outline
+from napari_segany.run.outputs import MARK
 from napari_segany.run.rle import to_rle
 
 CLASS = "object"
@@ -46,7 +47,7 @@ def write_coco(image: LabelledImage, path: Path) -> None:
         for number, piece in enumerate(pieces, start=1)
     ]
     categories = [{"id": number, "name": name, "supercategory": ""} for number, name in enumerate(classes, start=1)]
-    about = {"description": image.name}
+    about = {"description": image.name, "contributor": MARK}
     _write(path, {"info": about, "images": planes, "annotations": annotations, "categories": categories})
 
 
@@ -144,7 +145,7 @@ def _known(known: LabelledObject) -> dict[str, Any]:
 
 
 def _points(known: LabelledObject) -> list[list[float]]:
-    return [[float(x), float(y)] for y, x in known.points]
+    return [[float(x), float(y)] for y, x in known.points if math.isfinite(x) and math.isfinite(y)]
 
 
 def _number(value: float | None) -> float | None:
@@ -159,4 +160,6 @@ def _plane_name(name: str, position: dict[str, int]) -> str:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, allow_nan=False, ensure_ascii=False), encoding="utf-8")
+    # A name that is no Unicode keeps its odd bytes as escapes, from which Python gets the same name back.
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -42,19 +42,25 @@ class Answers:
         Makes the segmenter; called once, in the thread that first asks.
     cache : EmbeddingCache, optional
         Where embeddings are kept.
+
+    Attributes
+    ----------
+    restarted : callable or None
+        Called in the thread that asks when the process that computes had ended and was started again.
     """
 
     def __init__(self, load: Callable[[], Segmenter], cache: EmbeddingCache | None = None) -> None:
         self._load = load
         self._segmenter: Segmenter | None = None
         self.cache = cache or EmbeddingCache()
+        self.restarted: Callable[[], None] | None = None
         self._last: tuple[ImageEmbedding, Prompt, tuple[Mask, ...]] | None = None
 
     @property
     def segmenter(self) -> Segmenter:
         """The segmenter; loading it may take seconds the first time."""
         if self._segmenter is None:
-            self._segmenter = self._load()
+            self._segmenter = self._watched(self._load())
         return self._segmenter
 
     @property
@@ -69,9 +75,15 @@ class Answers:
 
     def use(self, load: Callable[[], Segmenter]) -> None:
         """Answer with another segmenter from now on; when it cannot be loaded, all stays as it was."""
-        segmenter = load()
+        segmenter = self._watched(load())
         self.close()
         self._segmenter = segmenter
+
+    def _watched(self, segmenter: Segmenter) -> Segmenter:
+        """The segmenter; where it is in a process of its own, `restarted` is told when that is started again."""
+        if hasattr(segmenter, "restarted"):
+            segmenter.restarted = lambda: self.restarted and self.restarted()
+        return segmenter
 
     def close(self) -> None:
         """Let go of the segmenter; one in a process of its own is ended."""

@@ -15,6 +15,7 @@ from napari_segany.core.masks import box_of, paintable
 from napari_segany.run import ome_zarr
 from napari_segany.run.labels import check_axes, check_output, is_zarr_place, open_labels, write_labels
 from napari_segany.run.scratch import scratch
+from napari_segany.run.spacing import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Sheet:
         The highest label.
     overwrite : bool
         Replace what is there.
+    calibration : Calibration, optional
+        In place of `scale`, where more is known.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class Sheet:
     scale: tuple[float, ...]
     highest: int
     overwrite: bool = False
+    calibration: Calibration | None = None
 
 
 class Canvas:
@@ -106,10 +110,12 @@ def canvas(sheet: Sheet) -> Iterator[Canvas]:
     path = check_output(sheet.path, overwrite=sheet.overwrite)
     axes = check_axes(path, len(sheet.shape), sheet.axes)
     if is_zarr_place(path):
-        dtype = np.uint16 if sheet.highest < 2**16 else np.uint32
-        with open_labels(path, ome_zarr.Layout(sheet.shape, np.dtype(dtype), axes, sheet.scale)) as array:
+        dtype = np.dtype(np.uint16 if sheet.highest < 2**16 else np.uint32)
+        layout = ome_zarr.Layout(sheet.shape, dtype, axes, sheet.scale, sheet.calibration)
+        with open_labels(path, layout) as array:
             yield Canvas(array)
         return
     with scratch(path.parent, sheet.shape, sheet.highest) as labels:
         yield Canvas(labels)
-        write_labels(path, labels, axes=axes, scale=sheet.scale, overwrite=sheet.overwrite)
+        placed = sheet.calibration or Calibration(sheet.scale)
+        write_labels(path, labels, axes=axes, calibration=placed, overwrite=sheet.overwrite)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,29 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.tiles import everything_in_tiles, is_large, merged
 from napari_segany.run.export import LabelledObject, export_labels
 from napari_segany.run.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
+from napari_segany.run.labels import TIFF as LABEL_TIFF
 from napari_segany.run.labels import replacing
 from napari_segany.run.ome_zarr import is_zarr
+from napari_segany.run.outputs import (
+    identity,
+    is_own_coco,
+    is_own_ctc,
+    is_own_tiff,
+    is_own_tracks,
+    is_own_zarr,
+    is_torn,
+    named,
+)
 from napari_segany.run.scratch import scratch
+from napari_segany.run.spacing import unit_shown
 from napari_segany.run.text import find_named, phrases_of, settled, text_filters
 from napari_segany.run.tracks import moving, track_table, write_ctc, write_tracks
 
 _NAMED = ("link", "text", "clip", "tracks")
 SETTINGS = "everything.json"
 """In the output folder: how its files were made. Files made otherwise are not mixed with them."""
+ENDINGS = ("_labels.tif", "_masks.json", "_objects.csv", "_tracks.csv", "_ctc")
+"""What the results of NAME are called."""
 MANY = 2**32 - 1
 """How many objects there are shows at the end."""
 
@@ -59,6 +73,8 @@ class EverythingJob:
         What to look for, names parted by ``;``; everything when empty.
     clip : str
         Name of a CLIP that ranks automatic masks by their crops; without one the model's own text prompts are used.
+    inputs : tuple of Path
+        What else the results are made from and must not replace, such as a checkpoint.
     """
 
     source: Path
@@ -70,6 +86,7 @@ class EverythingJob:
     text: str = ""
     clip: str = ""
     tracks: bool = False
+    inputs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +138,11 @@ def segment_everything(
     ModelError
         From `load`.
     """
-    images = _images(job.source)
-    if job.out.exists() and not job.out.is_dir():
-        raise InputError(f"{job.out} is not a folder")
+    with named(job.source):
+        images = _images(job.source)
+    with named(job.out):
+        _check_folder(job, images)
+    ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
     filters = _filters(segmenter, job.changes, job.text)
     look = looker(segmenter, job, filters)
@@ -133,10 +152,11 @@ def segment_everything(
         return _here(image, stack, look) if spread is None else spread.looks(image, len(stack), job, filters)
 
     for image, name in images.items():
-        if (job.out / f"{name}_objects.csv").is_file():
-            yield ImageReport(image, -1)
-            continue
         try:
+            if _exists(job.out / f"{name}_objects.csv"):
+                yield ImageReport(image, -1)
+                continue
+            _check_results(job.out / name, known=ours)
             count = _segment(image, job, looks, name)
         except InputError as error:
             yield ImageReport(image, 0, str(error))
@@ -147,19 +167,99 @@ def segment_everything(
 def _images(source: Path) -> dict[Path, str]:
     """Images and the names that their results get: the ending is part of it only where two would be the same."""
     if source.is_dir() and not is_zarr(source):
-        found = [
-            path
-            for path in sorted(source.iterdir())
-            if path.suffix.lower() in (*TIFF, *PICTURES) or (path.is_dir() and is_zarr(path))
-        ]
+        found = [path for path in sorted(source.iterdir()) if _is_image(path) and not _is_result(path)]
         if not found:
-            raise InputError(f"there is no image in the folder {source}")
+            raise InputError(f"there is no image in the folder {source}; what this program wrote does not count")
     elif source.exists():
         found = [source]
     else:
         raise InputError(f"there is no image or folder {source}")
     stems = [path.stem for path in found]
     return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in found}
+
+
+def _is_image(path: Path) -> bool:
+    """Whether the name is that of an image; those that begin with a dot are what systems leave, as ``._a.tif``."""
+    if path.name.startswith("."):
+        return False
+    return is_zarr(path) if path.is_dir() else path.suffix.lower() in (*TIFF, *PICTURES)
+
+
+def _is_result(path: Path) -> bool:
+    """Whether this program wrote a file or folder; names and neighbours tell it of what version 0.1.0 wrote."""
+    if path.is_dir():
+        return is_own_zarr(path)
+    if path.suffix.lower() not in LABEL_TIFF:
+        return False
+    stem = path.stem.removesuffix("_labels")
+    siblings = (path.with_name(f"{stem}{ending}") for ending in ("_masks.json", "_objects.csv"))
+    before = stem != path.stem and (path.parent / SETTINGS).is_file() and any(one.is_file() for one in siblings)
+    return before or is_own_tiff(path)
+
+
+def _folder_of(source: Path) -> Path:
+    return source if source.is_dir() and not is_zarr(source) else source.parent
+
+
+def _check_folder(job: EverythingJob, images: Mapping[Path, str]) -> None:
+    """Refuse a folder for the results in which an input would be lost or changed.
+
+    That is an image or a folder within one, the folder of the images, and one in which an input has the name of a
+    result.
+
+    Raises
+    ------
+    InputError
+        When it is such a folder, or none.
+    """
+    if _exists(job.out) and not job.out.is_dir():
+        raise InputError(f"{job.out} is not a folder")
+    for place in (job.out, *job.out.absolute().parents, *job.out.resolve().parents):
+        if is_zarr(place):
+            raise InputError(f"{job.out} is or lies in the zarr {place}, which is no place for the folder of results")
+    if job.source.is_dir() and identity(job.out) is not None and identity(job.out) == identity(job.source):
+        raise InputError(f"{job.out} is the folder of the images themselves; choose another one for the results")
+    given = {identity(path): path for path in (*images, *job.inputs)}
+    given.pop(None, None)
+    for name in images.values():
+        for ending in ENDINGS:
+            place = job.out / f"{name}{ending}"
+            if _exists(place) and (found := given.get(identity(place))) is not None:
+                raise InputError(f"the results would replace {found}, from which they are made: {place}")
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Raises
+    ------
+    InputError
+        When the system takes no such name.
+    """
+    with named(path):
+        return path.exists()
+
+
+def _check_results(stem: Path, *, known: bool) -> None:
+    """Refuse to replace files that this program did not write; `known` when the folder held results before.
+
+    Those of version 0.1.0 have no mark, and are recognised in such a folder only, as are files that are torn.
+
+    Raises
+    ------
+    InputError
+        When there is such a file.
+    """
+    ours: Mapping[str, Callable[[Path], bool]] = {
+        "_labels.tif": partial(is_own_tiff, before=known),
+        "_masks.json": partial(is_own_coco, before=known),
+        "_tracks.csv": is_own_tracks,
+        "_ctc": is_own_ctc,
+    }
+    for ending, is_ours in ours.items():
+        place = stem.with_name(f"{stem.name}{ending}")
+        if place.exists() and not is_ours(place) and not (known and is_torn(place)):
+            raise InputError(f"{place} is there, and this program did not write it; choose another folder")
 
 
 def _filters(segmenter: Segmenter, changes: dict[str, float], text: str) -> Filters:
@@ -260,7 +360,7 @@ def _segment(image: Path, job: EverythingJob, looks: Callable[[Path, Stack], Ite
             objects = _linked_in_time(whole, objects)
         if job.tracks:
             _write_tracks(job.out / name, whole)
-        _write(job.out / name, file, whole, objects)
+        _write(job.out / name, image.name, file, whole, objects)
     return len(objects)
 
 
@@ -311,15 +411,20 @@ def described(one: Candidate, label: int) -> LabelledObject:
     return LabelledObject(label, class_name=name, score=one.score, stability=stability, points=points, how=how)
 
 
-def _write(stem: Path, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:
+def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:
+    """Write the three files of an image that is called `name`."""
     axes = image.label_axes if set(image.label_axes) <= set("tzyx") else None
+    placed = image.label_calibration
+    if axes is not None:
+        placed = placed.metric(axes)
     for ending in ("_labels.tif", "_masks.json", "_objects.csv"):
         export_labels(
             labels,
             stem.with_name(stem.name + ending),
             objects=objects,
             axes=axes,
-            scale=image.label_scale,
-            image_name=stem.name,
+            scale=placed.scale,
+            unit=unit_shown(placed, axes),
+            image_name=name,
             overwrite=True,
         )

@@ -23,8 +23,10 @@ from napari_segany.run.labels import (
     write_labels,
 )
 from napari_segany.run.measures import write_table
+from napari_segany.run.outputs import check_apart, check_replaceable
 from napari_segany.run.rle import from_rle, to_rle
 from napari_segany.run.rois import write_rois
+from napari_segany.run.spacing import Calibration, unit_word
 from napari_segany.run.tracks import moving, track_table, write_ctc, write_tracks
 
 __all__ = ["FORMATS", "LabelledObject", "check_export", "export_labels", "from_rle", "to_rle"]
@@ -54,7 +56,13 @@ _WRITERS: Mapping[str, Callable[[LabelledImage, Path], None]] = {
 }
 
 
-def check_export(path: str | Path, *, format: str | None = None, overwrite: bool = False) -> str:  # noqa: A002
+def check_export(
+    path: str | Path,
+    *,
+    format: str | None = None,  # noqa: A002
+    overwrite: bool = False,
+    inputs: Iterable[str | Path | None] = (),
+) -> str:
     """Say before the work starts whether :func:`export_labels` could write to a path, and in which format.
 
     Parameters
@@ -64,7 +72,9 @@ def check_export(path: str | Path, *, format: str | None = None, overwrite: bool
     format : str, optional
         One of :data:`FORMATS`; by default the one that the file's name ends with.
     overwrite : bool
-        Whether what is there may be replaced.
+        Whether what is there may be replaced; a folder only if this program wrote all that it holds.
+    inputs : iterable of str, Path or None
+        What the labels are made from, above all the image: an export never replaces it.
 
     Returns
     -------
@@ -86,11 +96,13 @@ def check_export(path: str | Path, *, format: str | None = None, overwrite: bool
         raise InputError(f"{format} is written to {' or '.join(FORMATS[format])}, not to {path.name}")
     chosen = format or fitting[0]
     if chosen not in _WRITERS:
-        check_output(path, overwrite=overwrite)
+        check_output(path, overwrite=overwrite, inputs=inputs)
         return chosen
     check_place(path, overwrite=overwrite)
     if path.is_dir() and chosen != "ctc":
         raise InputError(f"{path} is a folder, and not a file that could be replaced")
+    check_apart(path, inputs)
+    check_replaceable(path)
     return chosen
 
 
@@ -107,6 +119,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     image_name: str = "",
     overwrite: bool = False,
     report: Callable[[float, float], None] | None = None,
+    inputs: Iterable[str | Path | None] = (),
 ) -> Path:
     """Write a label image, or what can be said of its objects, under a temporary name, then move it to its place.
 
@@ -124,8 +137,8 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     axes : str, optional
         Letter of each axis; by default the last ones of "tzyx".
     scale : tuple of float, optional
-        Distance of neighbouring pixels along each axis, by default 1. Kept by "ome-zarr", and measured with by "csv";
-        the others count in pixels.
+        Distance of neighbouring pixels along each axis, by default 1. Kept by "ome-zarr" and "tiff", and measured with
+        by "csv"; the others count in pixels.
     unit : str
         Of `scale`, along y, x and z; the columns of "csv" name it.
     intensity : ndarray, optional
@@ -137,6 +150,8 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     report : callable, optional
         Told how much is written, and how much there is, as it goes, but for "tiff" and "ome-zarr"; when it raises, the
         writing stops and nothing is left of it.
+    inputs : iterable of str, Path or None
+        See :func:`check_export`.
 
     Returns
     -------
@@ -150,10 +165,15 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
         then nothing is written.
     """
     path = Path(path)
-    chosen = check_export(path, format=format, overwrite=overwrite)
+    chosen = check_export(path, format=format, overwrite=overwrite, inputs=inputs)
     scale = None if scale is None else tuple(float(step) for step in scale)
     if chosen not in _WRITERS:
-        return write_labels(path, labels, axes=axes, scale=scale, overwrite=overwrite)
+        letters = check_axes(path, np.ndim(labels), axes)
+        units = tuple(unit_word("" if axis == "t" else unit, axis) for axis in letters)
+        placed = Calibration(scale or (1.0,) * np.ndim(labels), (), units if any(units) else ())
+        return write_labels(path, labels, axes=axes, calibration=placed, overwrite=overwrite)
+    # an axis that is flipped has the same distances
+    scale = None if scale is None else tuple(abs(step) for step in scale)
     labels = compact(labels)
     image = LabelledImage(
         labels,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,10 +18,10 @@ from psygnal import Signal
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.planes import LazyArray, Look
 from napari_segany.models.registry import find
-from napari_segany.session.content import Content, content_of
-from napari_segany.session.events import Did, Event, LayerBase, Model, Said
+from napari_segany.session.content import Content, content_of, sample_of
+from napari_segany.session.events import Did, Event, Fingerprint, LayerBase, Model, Said
 from napari_segany.session.history import Step
-from napari_segany.session.journal import Header, Journal
+from napari_segany.session.journal import Header, Journal, is_open
 from napari_segany.session.recovery import Recovered, recover
 from napari_segany.session.session import Session
 
@@ -26,7 +29,6 @@ FOLDER = "SEGANY_SESSIONS"
 """Environment variable that names another folder for sessions."""
 UNKNOWN = "fake"
 """What stands for the hash of weights that are in no registry."""
-_TAIL = 256
 
 
 def sessions_folder() -> Path:
@@ -45,33 +47,135 @@ def model_of(name: str) -> Model:
     return Model(name, digest)
 
 
-def unfinished(content: Content) -> Recovered | None:
-    """The latest session of an image that was not ended and has something in it; None when there is none.
+@dataclass(frozen=True, slots=True)
+class KeptSession:
+    """An earlier session of an image.
 
-    Those that are damaged, or that another window writes into, are passed over.
+    Parameters
+    ----------
+    path : Path
+        Its file.
+    when : datetime
+        When it was last written to, with its time zone.
+    objects, prompts : int
+        How many labels it has, and how many open clicks and shapes.
+    saved : bool
+        Whether its labels were saved or exported after they last changed.
+    dismissed : bool
+        Whether the user chose to start a new session instead.
+    problem : str
+        A line about what of it cannot be read; empty when all is well.
     """
-    for path in sorted(sessions_folder().glob(f"{content.hash[:16]}-*.jsonl"), reverse=True):
-        try:
-            if _closed(path):
-                continue
-            found = recover(path)
-            Journal.reopen(path, found.journal.whole).close()
-        except (InputError, OSError):
-            continue
-        if found.journal.header.image == content and not found.empty:
+
+    path: Path
+    when: datetime
+    objects: int
+    prompts: int
+    saved: bool = True
+    dismissed: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What there is of earlier sessions of an image.
+
+    Parameters
+    ----------
+    offered : Recovered, optional
+        See :func:`unfinished`.
+    latest : Recovered, optional
+        The latest session that holds anything, whether it is offered or not.
+    sessions : tuple of KeptSession
+        See :func:`kept_sessions`.
+    """
+
+    offered: Recovered | None = None
+    latest: Recovered | None = None
+    sessions: tuple[KeptSession, ...] = ()
+
+
+def earlier_sessions(array: LazyArray) -> Earlier:
+    """Look for earlier sessions of an image; all its values are read only where there are files of its sample."""
+    sampled = sample_of(array)
+    if not _files_of(sampled):
+        return Earlier()
+    content = content_of(array)
+    sessions = tuple(kept_sessions(content))
+    latest = recover(sessions[0].path, partial=True) if sessions else None
+    return Earlier(unfinished(content), latest, sessions)
+
+
+def unfinished(content: Content) -> Recovered | None:
+    """The latest session of an image that is worth continuing; None when there is none.
+
+    These are sessions that were not ended, and those that were ended with labels that were neither saved nor exported.
+    Where a record is damaged, what stands before it counts. Files that no record can be read of are passed over, and so
+    are those that another window writes into. Nothing is changed by looking.
+    """
+    for path in _files_of(content):
+        found = _readable(path, content)
+        if found is not None and not found.empty and not found.state.dismissed and _worth_continuing(found):
             return found
     return None
 
 
-def _closed(path: Path) -> bool:
-    """Whether the last record says so; the file is not read for that."""
-    with path.open("rb") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
-        return b'{"do":"closed"' in file.read()
+def kept_sessions(content: Content, most: int = 10) -> list[KeptSession]:
+    """The latest sessions of an image that hold anything, the newest first; see :func:`unfinished`."""
+    sessions: list[KeptSession] = []
+    for path in _files_of(content):
+        found = _readable(path, content)
+        if found is None or found.empty:
+            continue
+        when = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone()
+        state, warning = found.state, found.journal.warning
+        kept = KeptSession(path, when, found.objects, found.prompts, not state.unsaved, state.dismissed, warning)
+        sessions.append(kept)
+        if len(sessions) == most:
+            break
+    return sessions
+
+
+def dismiss(found: Recovered) -> None:
+    """Offer a session no more by itself; it stays in the list of :func:`kept_sessions`.
+
+    Raises
+    ------
+    InputError
+        When another window writes into it, or it cannot be written.
+    """
+    try:
+        journal = Journal.reopen(found.path, found.journal.whole, found.journal.size)
+        with contextlib.closing(journal):
+            journal.write(Did("dismissed"))
+    except OSError as error:
+        raise InputError(f"cannot write to the session {found.path}: {error.strerror}") from error
+
+
+def _files_of(content: Content) -> list[Path]:
+    return sorted(sessions_folder().glob(f"{content.name}-*.jsonl"), reverse=True)
+
+
+def _readable(path: Path, content: Content) -> Recovered | None:
+    """A session of this image as far as it can be read; None where it cannot, is of another, or is being written."""
+    try:
+        # the lock first: what is written after it was looked for is not missed
+        if is_open(path):
+            return None
+        found = recover(path, partial=True)
+    except (InputError, OSError):
+        return None
+    return found if found.journal.image.is_same_as(content) else None
+
+
+def _worth_continuing(found: Recovered) -> bool:
+    return not found.state.finished or (found.state.unsaved and found.objects > 0)
 
 
 class Keeper:
     """Writes what happens in a session into a file of its own for each image, from the first prompt on.
+
+    Where the disk does not take a record, it and all that follow wait in memory and are written when there is room.
 
     Parameters
     ----------
@@ -85,18 +189,25 @@ class Keeper:
     begun : Signal
         Emitted without arguments when a file is begun.
     problem : Signal
-        Emitted with a line of text when nothing can be written; the session goes on without.
+        Emitted with a line of text when something cannot be written, once until it can be again.
+    caught_up : Signal
+        Emitted without arguments when all that waited has been written.
     """
 
     begun = Signal()
     problem = Signal(str)
+    caught_up = Signal()
 
     def __init__(self, session: Session, model: Callable[[], str]) -> None:
         self._session, self._model = session, model
         self._image: Callable[[], LazyArray] | None = None
         self._rgb, self._path = False, ""
         self._bases: list[LayerBase | Look] = []
+        self._header: Header | None = None
+        self._waiting: list[Event] = []
+        self._failing = False
         self._journal: Journal | None = None
+        self._fingerprint: BackgroundHash | None = None
         self._named = ""
         session.happened.connect(self._take)
 
@@ -115,17 +226,22 @@ class Keeper:
         rgb : bool
             Whether its last axis holds colours.
         path : str
-            Where it was opened from, if that is known.
+            Where it was opened from, if that is known; a relative one is of the current folder.
         """
         self.close()
-        self._image, self._rgb, self._path = image, rgb, path
+        self._image, self._rgb, self._path = image, rgb, _absolute(path)
 
     def close(self) -> None:
         """End the session's file, if there is one."""
-        if self._journal is not None:
+        if self._header is not None:
             self._write(Did("closed"))
         self._drop()
         self._image, self._bases = None, []
+
+    def saved(self) -> None:
+        """Take note that all labels have been saved or exported."""
+        if self._header is not None:
+            self._write(Did("saved"))
 
     def disconnect(self) -> None:
         """End the file and listen no more."""
@@ -142,55 +258,110 @@ class Keeper:
         """
         self._drop()
         try:
-            self._journal = Journal.reopen(found.path, found.journal.whole)
+            self._journal = Journal.reopen(found.path, found.journal.whole, found.journal.size)
         except OSError as error:
-            raise InputError(f"cannot go on with the session {found.path}: {error.strerror}") from error
-        self._named = found.last_model.name
+            raise InputError(f"cannot continue the session {found.path}: {error.strerror}") from error
+        self._header, self._named = found.journal.header, found.last_model.name
         self._write(Did("resumed"))
 
     def _take(self, event: Event) -> None:
         if self._image is None:
             return
-        if self._journal is None:
+        if self._header is None:
             if isinstance(event, LayerBase | Look):
                 self._bases.append(event)
-            if not isinstance(event, Said | Step):
+            if not isinstance(event, Said | Step) or not self._begin(self._image):
                 return
-            self._begin(self._image())
         if isinstance(event, Did) and event.what == "accepted" and self._model() != self._named:
             self._named = self._model()
             self._write(model_of(self._named))
         self._write(event)
 
-    def _begin(self, image: LazyArray) -> None:
+    def _begin(self, image: Callable[[], LazyArray]) -> bool:
+        """Have a header, from which on records are written; False when the image cannot be read."""
         self._named = self._model()
-        content = content_of(image)
-        header = Header(metadata.version("napari-segany"), model_of(self._named), content, self._rgb, self._path)
-        name = f"{content.hash[:16]}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.jsonl"
         try:
-            self._journal = Journal.create(sessions_folder() / name, header)
-        except OSError as error:
-            self._give_up(error)
-            return
-        for base in self._bases:
-            self._write(base)
+            content = sample_of(image())
+        except Exception as error:  # noqa: BLE001 - whatever reads the user's array may raise anything
+            self._image = None
+            self.problem.emit(f"this session is not kept for later: a part of the image cannot be read ({error})")
+            return False
+        version = metadata.version("napari-segany")
+        self._header = Header(version, model_of(self._named), content, self._rgb, self._path)
+        self._waiting += self._bases
         self._bases = []
-        self.begun.emit()
+        if not content.hash:
+            self._fingerprint = BackgroundHash(image)
+        return True
 
     def _write(self, event: Event) -> None:
-        if self._journal is None:
-            return
+        if self._fingerprint is not None and self._fingerprint.done:
+            self._waiting += [Fingerprint(self._fingerprint.hash)] if self._fingerprint.hash else []
+            self._fingerprint = None
+        self._waiting.append(event)
         try:
-            self._journal.write(event)
+            self._catch_up()
         except OSError as error:
-            self._give_up(error)
+            if not self._failing:
+                self._failing = True
+                reason = error.strerror or error
+                self.problem.emit(f"this session is not kept for later until the disk takes it: {reason}")
 
-    def _give_up(self, error: OSError) -> None:
-        self._drop()
-        self._image = None
-        self.problem.emit(f"this session cannot be kept for later: {error.strerror or error}")
+    def _catch_up(self) -> None:
+        """Write all that waits; OSError when the disk does not take it, and the rest goes on waiting."""
+        if self._journal is None:
+            self._create()
+        while self._waiting and self._journal is not None:
+            self._journal.write(self._waiting[0])
+            del self._waiting[0]
+        if self._failing:
+            self._failing = False
+            self.caught_up.emit()
+
+    def _create(self) -> None:
+        if self._header is None:
+            return
+        name = f"{self._header.image.name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.jsonl"
+        self._journal = Journal.create(sessions_folder() / name, self._header)
+        self.begun.emit()
 
     def _drop(self) -> None:
         if self._journal is not None:
             self._journal.close()
-            self._journal = None
+        if self._fingerprint is not None:
+            self._fingerprint.cancel()
+        self._journal = self._header = self._fingerprint = None
+        self._waiting, self._failing = [], False
+
+
+def _absolute(path: str) -> str:
+    """A path that holds in other folders too; what is no path of this machine stays as it is."""
+    return path if not path or "://" in path else str(Path(path).absolute())
+
+
+class BackgroundHash:
+    """The hash of all values of a large image, computed in a thread of its own.
+
+    Attributes
+    ----------
+    hash : str
+        Empty until it is known, and when the image cannot be read.
+    done : bool
+        Whether the thread has ended.
+    """
+
+    def __init__(self, image: Callable[[], LazyArray]) -> None:
+        self.hash, self.done = "", False
+        self._cancelled = threading.Event()
+        threading.Thread(target=self._work, args=(image,), name="napari-segany hash", daemon=True).start()
+
+    def cancel(self) -> None:
+        """Let the thread end after the block that it reads."""
+        self._cancelled.set()
+
+    def _work(self, image: Callable[[], LazyArray]) -> None:
+        try:
+            self.hash = content_of(image(), self._cancelled.is_set).hash
+        except Exception:  # noqa: BLE001 - the sample is what the image is known by then
+            self.hash = ""
+        self.done = True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -14,6 +14,9 @@ import tifffile
 from napari_segany.core.errors import InputError
 from napari_segany.run import ome_zarr
 from napari_segany.run.images import read_image, reading
+from napari_segany.run.outputs import MARK, check_apart, check_replaceable, named
+from napari_segany.run.scratch import REPLACED, temporary_folder
+from napari_segany.run.spacing import CALIBRATION, Calibration
 
 TIFF, ZARR = (".tif", ".tiff"), (".zarr",)
 
@@ -39,7 +42,7 @@ def read_labels(path: str | Path) -> np.ndarray:
     path = Path(path)
     if ome_zarr.is_zarr(path):
         path = _label_group(path)
-    image = read_image(path)
+    image = read_image(path, raw=True)
     if image.array.dtype.kind not in "bui":
         raise InputError(f"{path} holds {image.array.dtype}, but labels are integers")
     if image.channel_axis is not None:
@@ -49,21 +52,34 @@ def read_labels(path: str | Path) -> np.ndarray:
     return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
 
 
-def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+def check_output(path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path | None] = ()) -> Path:
     """Say before the work starts whether :func:`write_labels` could write to a path.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the labels are to go.
+    overwrite : bool
+        Whether what is there may be replaced. A folder is replaced only if this program wrote all that it holds.
+    inputs : iterable of str, Path or None
+        What the labels are made from; see :func:`~napari_segany.run.outputs.check_apart`.
 
     Raises
     ------
     InputError
-        When the kind of file is unknown, its folder does not exist, or it exists and `overwrite` is False.
+        When the kind of file is unknown, its folder does not exist, it exists and may not be replaced, or an input
+        would be lost.
     """
     path = Path(path)
-    if path.suffix.lower() not in (*TIFF, *ZARR) and not owner_of(path):
-        raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")
-    if not owner_of(path) or path.exists():
-        check_place(path, overwrite=overwrite)
-    if path.is_dir() and not ome_zarr.is_zarr(path):
-        raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
+    with named(path):
+        if path.suffix.lower() not in (*TIFF, *ZARR) and not owner_of(path):
+            raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")
+        if not owner_of(path) or path.exists():
+            check_place(path, overwrite=overwrite)
+        if path.is_dir() and not ome_zarr.is_zarr(path):
+            raise InputError(f"{path} is a folder, and not a zarr that could be replaced")
+        check_apart(path, inputs)
+        check_replaceable(path)
     return path
 
 
@@ -75,9 +91,11 @@ def check_place(path: Path, *, overwrite: bool) -> None:
     InputError
         When it is otherwise.
     """
-    if not path.parent.is_dir():
+    with named(path):
+        there, folder = path.exists(), path.parent.is_dir()
+    if not folder:
         raise InputError(f"there is no folder {path.parent}")
-    if path.exists() and not overwrite:
+    if there and not overwrite:
         raise InputError(f"{path} exists, and it was not asked to overwrite it")
 
 
@@ -116,6 +134,7 @@ def write_labels(
     *,
     axes: str | None = None,
     scale: tuple[float, ...] | None = None,
+    calibration: Calibration | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a label image under a temporary name beside its place, then move it there.
@@ -130,7 +149,10 @@ def write_labels(
     axes : str, optional
         Letter of each axis; see :func:`check_axes` for what is taken by default.
     scale : tuple of float, optional
-        Distance of neighbouring pixels along each axis; kept by OME-Zarr.
+        Distance of neighbouring pixels along each axis.
+    calibration : Calibration, optional
+        In place of `scale`, where units or a translation are known. OME-Zarr keeps all of it; TIFF keeps distances and
+        units, where ImageJ has them, in micrometres and seconds.
     overwrite : bool
         Replace what is there.
 
@@ -147,16 +169,17 @@ def write_labels(
     """
     path = check_output(path, overwrite=overwrite)
     labels = compact(labels)
-    axes, scale = check_axes(path, labels.ndim, axes), scale or (1.0,) * labels.ndim
-    if len(scale) != labels.ndim:
-        raise InputError(f"labels of {labels.ndim} axes do not fit the scale {scale}")
+    axes = check_axes(path, labels.ndim, axes)
+    placed = calibration or Calibration(scale or (1.0,) * labels.ndim)
+    if len(placed.scale) != labels.ndim:
+        raise InputError(f"labels of {labels.ndim} axes do not fit the scale {placed.scale}")
     if is_zarr_place(path):
-        with open_labels(path, ome_zarr.Layout(labels.shape, labels.dtype, axes, scale)) as array:
+        with open_labels(path, ome_zarr.Layout(labels.shape, labels.dtype, axes, placed.scale, placed)) as array:
             for index in np.ndindex(labels.shape[:-2]):
                 array[index] = labels[index]
     else:
         with replacing(path) as temporary:
-            _write_tiff(temporary, labels, axes)
+            _write_tiff(temporary, labels, axes, placed)
     return path
 
 
@@ -185,6 +208,7 @@ def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[ome_zarr.LabelF
     if owner:
         path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary:
+        layout = replace(layout, name=layout.name or path.name)
         file = ome_zarr.create_labels(temporary, layout, version=ome_zarr.version_of(owner) if owner else "0.4")
         yield file
         file.finish()
@@ -220,15 +244,52 @@ def compact(labels: np.ndarray) -> np.ndarray:
     return labels.astype(np.uint16 if high < 2**16 else np.uint32, copy=False)
 
 
-def _write_tiff(path: Path, labels: np.ndarray, axes: str) -> None:
-    tifffile.imwrite(
-        path,
-        labels,
-        bigtiff=labels.nbytes > 2**31,
-        compression="zlib",
-        metadata={"axes": axes.upper()},
-        photometric="minisblack",
-    )
+def _write_tiff(path: Path, labels: np.ndarray, axes: str, placed: Calibration) -> None:
+    """Write a TIFF with the distances of pixels in the way that most programs read.
+
+    That is ImageJ's own, but for labels that ImageJ has no type for: OME's. Both drop axes of length 1, so labels that
+    have such say it in tifffile's metadata, and the distances along y and x in TIFF's own tags.
+    """
+    metric = placed.metric(axes)
+    steps = dict(zip(axes, map(abs, metric.scale), strict=True))
+    units = dict(zip(axes, metric.units, strict=True))
+    big = labels.nbytes > 2**31
+    options: dict[str, Any] = {"bigtiff": big, "metadata": {"axes": axes.upper()}}
+    named = path.suffixes[-2:-1] == [".ome"]
+    if placed.known and not named and labels.dtype == np.uint16 and not big and _keeps_axes(labels, axes):
+        options = {"imagej": True, "metadata": _imagej(axes, steps, units), "resolution": _resolution(steps)}
+    elif placed.known and (named or _keeps_axes(labels, axes)):
+        options |= {"ome": True, "metadata": _ome(axes, steps, units)}
+    elif placed.known:
+        told = {axis: [steps[axis], units[axis]] for axis in axes}
+        options["metadata"] |= {CALIBRATION: told}
+        if units["x"] and units["y"]:
+            options |= {"resolution": _resolution(steps, 1e4), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, labels, compression="zlib", photometric="minisblack", software=MARK, **options)
+
+
+def _keeps_axes(labels: np.ndarray, axes: str) -> bool:
+    return set(axes) <= set("tzyx") and min(labels.shape) > 1 and axes in ("yx", "zyx", "tyx", "tzyx")
+
+
+def _resolution(steps: Mapping[str, float], times: float = 1.0) -> tuple[float, float]:
+    return times / steps["x"], times / steps["y"]
+
+
+def _imagej(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dict[str, Any]:
+    about: dict[str, Any] = {"axes": axes.upper(), "unit": "um" if units["x"] and units["y"] else "pixel"}
+    about |= {"spacing": steps["z"]} if "z" in axes else {}
+    return about | ({"finterval": steps["t"]} if "t" in axes and (units["t"] or steps["t"] != 1) else {})
+
+
+def _ome(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dict[str, Any]:
+    about: dict[str, Any] = {"axes": axes.upper()}
+    for axis in axes:
+        name = {"t": "TimeIncrement", "z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX"}.get(axis)
+        if name is not None and (units[axis] or steps[axis] != 1):
+            about[name] = steps[axis]
+            about[f"{name}Unit"] = "s" if axis == "t" else "µm" if units[axis] else "pixel"
+    return about
 
 
 @contextlib.contextmanager
@@ -240,23 +301,32 @@ def replacing(path: Path) -> Iterator[Path]:
     InputError
         When the system does not let it be written.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from error
-    new, old = folder / path.name, folder / "replaced"
-    try:
-        yield new
-        if path.is_dir():
-            # a folder cannot be replaced in one step; the old one goes out of the way first
-            path.rename(old)
-        new.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as made:
+        try:
+            folder = made.enter_context(temporary_folder(path.parent, path.name))
+        except OSError as error:
+            raise InputError(f"cannot write to {path.parent}: {error.strerror or error}") from error
+        # Writers look at the ending only, and a name as long as the system takes may be too long for their own files.
+        new, old = folder / f"new{_ending(path)}", folder / REPLACED
+        try:
+            yield new
+            if path.is_dir() and not new.is_dir():
+                raise InputError(f"cannot write {path}: it is a folder")
+            if path.is_dir():
+                # a folder cannot be replaced in one step; the old one goes out of the way first
+                path.rename(old)
+            new.replace(path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+
+
+def _ending(path: Path) -> str:
+    """What writers look at: ``.ome.tif`` is another kind of file than ``.tif``."""
+    ome = Path(path.stem).suffix if path.stem.lower().endswith(".ome") else ""
+    return f"{ome}{path.suffix[-16:]}"
 
 
 def is_zarr_place(path: Path) -> bool:

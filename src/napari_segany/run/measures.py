@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,13 @@ def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None
     order += [name for name in ("slices", *INTENSITIES) if name in table]
     for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
         known = image.known(label)
-        yield [label, known.name, known.class_name, known.score, known.stability, known.how, *measured]
+        values = (known.score, known.stability, known.how, *measured)
+        yield [label, known.name, known.class_name, *map(_cell, values)]
+
+
+def _cell(value: Any) -> Any:
+    """A value as tables have it: what is not known is empty."""
+    return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
 
 
 def slices(region: np.ndarray) -> int:

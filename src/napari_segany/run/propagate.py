@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +22,7 @@ from napari_segany.run.canvas import canvas
 from napari_segany.run.clicks import PlacedPrompt
 from napari_segany.run.images import FilePlanes
 from napari_segany.run.labels import check_place, owner_of, replacing
+from napari_segany.run.outputs import check_apart
 from napari_segany.run.segment import SegmentJob, SegmentReport, answers_of, prepared, sheet_of
 
 Embed = Callable[[int], ImageEmbedding]
@@ -45,7 +47,7 @@ class PropagateReport(SegmentReport):
             writer = csv.writer(file)
             writer.writerow(["label", "plane", "confidence", "flags"])
             for (plane, label), verdict in sorted(self.verdicts.items(), key=lambda one: one[0][::-1]):
-                writer.writerow([label, plane, f"{verdict.confidence:.3f}", ", ".join(verdict.flags)])
+                writer.writerow([label, plane, _shown(verdict.confidence), ", ".join(verdict.flags)])
         return path
 
     @property
@@ -95,6 +97,7 @@ def propagate_file(
     if len(stack) < 2:
         raise InputError(f"{job.image} is a single plane: there is nowhere to follow an object to")
     check_place(confidence_place(job.labels), overwrite=job.overwrite)
+    check_apart(confidence_place(job.labels), (job.image, job.table, *job.inputs), "the table of confidence")
     segmenter = load()
     painted = {one.label: 0 for one in placed}
     verdicts: dict[tuple[int, int], Verdict] = {}
@@ -114,6 +117,10 @@ def propagate_file(
     report = PropagateReport(job.labels, painted, verdicts)
     report.write_confidence()
     return report
+
+
+def _shown(confidence: float) -> str:
+    return f"{confidence:.3f}" if math.isfinite(confidence) else ""
 
 
 def confidence_place(labels: Path) -> Path:

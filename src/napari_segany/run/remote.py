@@ -13,27 +13,37 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Connection, Listener, Pipe
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import psutil
 
-from napari_segany.core.errors import ModelError
+from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.verdicts import Calibration
 from napari_segany.core.words import Phrase
 from napari_segany.run.answers import MODEL
 from napari_segany.run.parcels import unpacked
 
 START_SECONDS = 60.0
 """A process that has not answered by then never will."""
+POLL_SECONDS = 2.0
+HANG_SECONDS = 60.0
+"""A process that uses no processor for so long while it is asked something is ended."""
 Progress = Callable[[int, int | None], None]
+
+
+class WorkerEndedError(ModelError):
+    """The process that computes has ended, or was ended because it hung."""
 
 
 class Remote:
@@ -46,21 +56,24 @@ class Remote:
     """
 
     def __init__(self) -> None:
-        key = secrets.token_bytes(16)
         self._lock = Lock()
-        with Listener(authkey=key) as listener:
-            command = [sys.executable, "-m", "napari_segany.run.worker", str(listener.address)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**_threads(), **os.environ})
-            try:
-                if self._process.stdin is not None:
-                    self._process.stdin.write(key)
-                    self._process.stdin.close()
-                # It starts for a second. What the window needs for the first object that is kept loads meanwhile.
-                importlib.import_module("scipy.ndimage")
-                self._line: Connection = _accepted(listener, self._process)
-            except OSError as error:
-                self.close()
-                raise ModelError(f"the process that computes could not be started: {error}") from None
+        try:
+            self._process, self._line = _started()
+            # It starts for a second. What the window needs for the first object that is kept loads meanwhile.
+            importlib.import_module("scipy.ndimage")
+            self._greeted()
+        except (OSError, EOFError) as error:
+            raise ModelError(f"the process that computes could not be started: {error}") from None
+
+    def _greeted(self) -> None:
+        """Wait for the first word of the process."""
+        try:
+            if not self._line.poll(START_SECONDS):
+                raise OSError(f"it did not answer for {START_SECONDS:.0f} s")
+            self._line.recv()
+        except (OSError, EOFError) as error:
+            self.close()
+            raise OSError(f"it ended with status {self._process.returncode}" if not str(error) else error) from None
 
     def call(self, method: str, *given: Any, progress: Progress | None = None) -> Any:
         """Have something done there, and wait for it.
@@ -76,14 +89,14 @@ class Remote:
 
         Raises
         ------
-        ModelError
-            When the process has ended, perhaps for want of memory.
+        WorkerEndedError
+            When the process has ended, perhaps for want of memory, or did nothing for `HANG_SECONDS`.
         Exception
             What went wrong there.
         """
         with self._lock:
             self.begin(method, *given)
-            return self.wait(progress)
+            return self.wait(progress, patient=method == "load")
 
     def begin(self, method: str, *given: Any) -> None:
         """Have something done there that :meth:`wait` waits for; nothing else may be asked in between."""
@@ -92,11 +105,19 @@ class Remote:
         except OSError:
             raise self._ended() from None
 
-    def wait(self, progress: Progress | None = None) -> Any:
-        """The result of what was begun; see :meth:`call`."""
+    def wait(self, progress: Progress | None = None, *, patient: bool = True) -> Any:
+        """The result of what was begun; see :meth:`call`.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Gets news.
+        patient : bool
+            Wait even where the process computes nothing, as while it waits for a download.
+        """
         while True:
             try:
-                kind, value = self._line.recv()
+                kind, value = self._received(patient=patient)
             except (EOFError, OSError):
                 raise self._ended() from None
             if kind == "error":
@@ -111,9 +132,28 @@ class Remote:
                     self.close()
                     raise
 
-    def _ended(self) -> ModelError:
+    def _received(self, *, patient: bool) -> tuple[str, Any]:
+        used, since = -1.0, time.monotonic()
+        while not self._line.poll(POLL_SECONDS):
+            seconds = self._processor_seconds()
+            if seconds != used:
+                used, since = seconds, time.monotonic()
+            elif not patient and time.monotonic() - since > HANG_SECONDS:
+                raise self._ended(f"hung for {HANG_SECONDS:.0f} s and was ended")
+        news: tuple[str, Any] = self._line.recv()
+        return news
+
+    def _processor_seconds(self) -> float:
+        """Processor time of the process so far; one that has ended uses none."""
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
+
+    def _ended(self, what: str = "has ended, perhaps for want of memory") -> WorkerEndedError:
         self.close()
-        return ModelError("the process that computes has ended, perhaps for want of memory; try again")
+        return WorkerEndedError(f"the process that computes {what}; try again")
 
     @property
     def alive(self) -> bool:
@@ -131,27 +171,36 @@ def _threads() -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max((os.cpu_count() or 2) - 1, 1))}
 
 
-def _accepted(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:
-    """The line to a process that was started; an OSError when it ends first."""
-    # A listener waits for ever; its socket does not have to.
-    waiting = getattr(getattr(listener, "_listener", None), "_socket", None)
-    if waiting is not None:
-        waiting.settimeout(START_SECONDS)
-    try:
-        return listener.accept()
-    except OSError as error:
-        raise OSError(f"it ended with status {process.poll()}" if process.poll() else str(error)) from None
+def _started() -> tuple[subprocess.Popen[bytes], Connection]:
+    """A new process and the line to it; OSError when it cannot be had."""
+    command, env = [sys.executable, "-m", "napari_segany.run.worker"], {**_threads(), **os.environ}
+    if sys.platform != "win32":
+        # handed over by inheritance: a socket with a name needs a short temporary folder
+        ours, theirs = Pipe()
+        with theirs:
+            handle = str(theirs.fileno())
+            process = subprocess.Popen(
+                [*command, handle], stdin=subprocess.DEVNULL, env=env, pass_fds=[theirs.fileno()]
+            )
+        return process, ours
+    key = secrets.token_bytes(16)
+    with Listener(authkey=key) as listener:
+        process = subprocess.Popen([*command, str(listener.address)], stdin=subprocess.PIPE, env=env)
+        if process.stdin is not None:
+            process.stdin.write(key)
+            process.stdin.close()
+        return process, listener.accept()
 
 
 class RemoteTexts:
     """Reads texts as the model in another process does; see :func:`~napari_segany.run.text.phrases_of`."""
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
 
     def phrases(self, text: str) -> list[Phrase]:
         """What a text asks for."""
-        found: list[Phrase] = self._remote.call("phrases", text)
+        found: list[Phrase] = self._call("phrases", text)
         return found
 
 
@@ -164,11 +213,21 @@ class RemoteSegmenter:
         Where a model is loaded.
     name, device : str
         Of that model.
+    source : str, optional
+        What the model is loaded by, if that is not its name.
+
+    Attributes
+    ----------
+    restarted : callable or None
+        Called without arguments, in the thread that asks, when the process had ended and another one answers.
     """
 
-    def __init__(self, remote: Remote, name: str, device: str) -> None:
+    def __init__(self, remote: Remote, name: str, device: str, source: str = "") -> None:
         self.name, self.device = name, device
-        self._remote = remote
+        self.restarted: Callable[[], None] | None = None
+        self.calibration: Calibration | None = None
+        self._remote, self._source = remote, source or name
+        self._closed = False
         # An embedding stays where it was made; it is sent there again only if it had to make room.
         self._tokens: WeakKeyDictionary[ImageEmbedding, int] = WeakKeyDictionary()
         self._next = 0
@@ -176,7 +235,7 @@ class RemoteSegmenter:
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
         """Encode a plane; see :meth:`~napari_segany.core.segmenter.Segmenter.embed`."""
         token = self._token()
-        embedding: ImageEmbedding = self._remote.call("embed", token, plane)
+        embedding: ImageEmbedding = self._call("embed", token, plane)
         self._tokens[embedding] = token
         return embedding
 
@@ -200,19 +259,42 @@ class RemoteSegmenter:
     @property
     def texts(self) -> RemoteTexts:
         """What reads texts there."""
-        return RemoteTexts(self._remote)
+        return RemoteTexts(self._call)
 
     def close(self) -> None:
         """End the process; nothing more can be asked."""
+        self._closed = True
         self._remote.close()
+
+    def _call(self, method: str, *given: Any) -> Any:
+        """Have something done there; where the process has ended, once more by another one with the same model."""
+        try:
+            return self._remote.call(method, *given)
+        except WorkerEndedError:
+            if self._closed:
+                raise
+            self._restart()
+            return self._remote.call(method, *given)
+
+    def _restart(self) -> None:
+        remote = Remote()
+        try:
+            remote.call("load", self._source)
+        except SeganyError:
+            remote.close()
+            raise
+        # embeddings that were kept there are sent again when they are needed
+        self._remote = remote
+        if self.restarted is not None:
+            self.restarted()
 
     def _ask(self, method: str, embedding: ImageEmbedding, *given: Any) -> Any:
         token = self._tokens.setdefault(embedding, self._next + 1)
         self._next = max(self._next, token)
-        answer = self._remote.call(method, token, *given)
+        answer = self._call(method, token, *given)
         if answer is None:
-            self._remote.call("keep", token, embedding)
-            answer = self._remote.call(method, token, *given)
+            self._call("keep", token, embedding)
+            answer = self._call(method, token, *given)
         return answer
 
     def _token(self) -> int:
@@ -269,17 +351,19 @@ def starting(name: str = MODEL) -> Callable[..., Segmenter]:
     """
     remote = Remote()
     remote.begin("load", name)
-    return partial(_loaded, remote)
+    return partial(_loaded, remote, name)
 
 
-def _loaded(remote: Remote, progress: Progress | None = None) -> Segmenter:
+def _loaded(remote: Remote, source: str, progress: Progress | None = None) -> Segmenter:
     try:
-        loaded, device, filters = remote.wait(progress)
+        loaded, device, filters, calibration = remote.wait(progress)
     except Exception:
         remote.close()
         raise
     if filters is None:
-        return RemoteSegmenter(remote, loaded, device)
-    segmenter = RemoteSeeding(remote, loaded, device)
-    segmenter.filters = filters
+        segmenter = RemoteSegmenter(remote, loaded, device, source)
+    else:
+        segmenter = RemoteSeeding(remote, loaded, device, source)
+        segmenter.filters = filters
+    segmenter.calibration = calibration
     return segmenter

@@ -17,7 +17,9 @@ from napari_segany.run.answers import Answers
 from napari_segany.run.images import ImageFile, read_image, reading
 from napari_segany.run.keeping import model_of
 from napari_segany.run.labels import check_axes, check_output, write_labels
+from napari_segany.run.outputs import check_apart
 from napari_segany.run.remote import load_remote
+from napari_segany.run.spacing import Calibration
 from napari_segany.session.content import content_of
 from napari_segany.session.events import Did, Event, Model, Said
 from napari_segany.session.history import Patch, Step
@@ -188,11 +190,13 @@ def replay_file(job: ReplayJob, load: Callable[[str], Segmenter] = load_remote) 
         raise InputError(f"no object was kept in the session {job.session}")
     _check_models(found.journal)
     image = _image(job, found)
+    check_apart(job.labels, (job.session, job.image or found.journal.header.path or None))
     axes = check_axes(job.labels, found.labels.ndim, _letters(image, found.labels.ndim))
     state = replayed(found.journal, image.array, load)
     labels = state.labels[state.current["labels"]]
     differing = sum(int((state.labels[number] != array).sum()) for number, array in found.state.labels.items())
-    path = write_labels(job.labels, labels, axes=axes, overwrite=job.overwrite)
+    placed = Calibration(image.scale, image.translation, image.units).along(range(labels.ndim))
+    path = write_labels(job.labels, labels, axes=axes, calibration=placed, overwrite=job.overwrite)
     return ReplayReport(path, len(np.unique(labels[labels != 0])), differing, found.journal.warning)
 
 
@@ -228,12 +232,16 @@ def _image(job: ReplayJob, found: Recovered) -> ImageFile:
     path = job.image or (Path(header.path) if header.path else None)
     if path is None:
         raise InputError(f"the session {job.session} does not say where its image is; give it with --image")
-    image = read_image(path)
-    with reading(path):
-        content = content_of(image.array)
-    if content != header.image:
+    for raw in (False, True):
+        # napari may have shown the numbers as they are stored, where here they stand for colours
+        image = read_image(path, raw=raw)
+        with reading(path):
+            content = content_of(image.array)
+        if content.is_same_as(found.journal.image):
+            break
+    else:
         what = f"{header.image.dtype} of shape {header.image.shape}"
-        raise InputError(f"{path} is not the image of this session, which is {what}, SHA-256 {header.image.hash[:16]}…")
+        raise InputError(f"{path} is not the image of this session, which is {what}, SHA-256 {header.image.name}…")
     return image
 
 

@@ -18,6 +18,8 @@ from napari_segany.run.canvas import Canvas, Sheet, canvas
 from napari_segany.run.clicks import PlacedPrompt, read_prompts
 from napari_segany.run.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.run.labels import check_axes, check_output
+from napari_segany.run.ome_zarr import is_zarr
+from napari_segany.run.outputs import named
 
 MAX_LABEL = 2**32 - 1
 Place = int | tuple[int, ...]
@@ -46,6 +48,8 @@ class SegmentJob:
         The plane of each of `prompts`, where they lie on several: its number, or its position along the leading axes.
     overwrite : bool
         Replace the file of labels when it exists.
+    inputs : tuple of Path
+        What else the labels are made from and must not replace, such as a checkpoint.
     """
 
     image: Path
@@ -55,6 +59,7 @@ class SegmentJob:
     plane: int | None = None
     overwrite: bool = False
     planes: tuple[Place, ...] = ()
+    inputs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +159,12 @@ def prepared(job: SegmentJob) -> Prepared:
         See :func:`segment_file`.
     """
     _check_paths(job)
-    placed = read_prompts(job.table) if job.table else []
     image = read_image(job.image)
     with reading(job.image):
         stack = image.stack()
+    placed = read_prompts(job.table, image) if job.table else []
     axes = check_axes(job.labels, len(stack.shape + stack.plane_shape), _letters(image))
-    placed += _placed(job, stack, after=max((one.label for one in placed), default=0))
+    placed += _placed(job, stack, image.label_axes, after=max((one.label for one in placed), default=0))
     if not placed:
         raise InputError("nothing to segment: give at least a point, a box or a table of points")
     for one in placed:
@@ -173,20 +178,25 @@ def _letters(image: ImageFile) -> str | None:
 
 
 def _check_paths(job: SegmentJob) -> None:
-    output = check_output(job.labels, overwrite=job.overwrite)
-    for given in (job.image, job.table):
-        if given is not None and output.exists() and given.exists() and output.samefile(given):
-            raise InputError(f"the labels would replace {given}, from which they are made")
+    # (a folder that is no image is refused as such)
+    with named(job.image):
+        image = None if job.image.is_dir() and not is_zarr(job.image) else job.image
+    check_output(job.labels, overwrite=job.overwrite, inputs=(image, job.table, *job.inputs))
 
 
-def _placed(job: SegmentJob, stack: Stack, after: int) -> list[PlacedPrompt]:
+def _in_order(place: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """Time and depth in the order of the image: most have time first."""
+    return place[::-1] if len(place) == 2 and axes.startswith("zt") else place
+
+
+def _placed(job: SegmentJob, stack: Stack, axes: str, after: int) -> list[PlacedPrompt]:
     """The job's own prompts, with labels that follow `after`."""
     if job.plane is not None:
         stack.index(job.plane)
     if job.prompts and job.plane is None and not job.planes and len(stack) > 1:
         raise InputError(f"{job.image} has {len(stack)} planes: say which one is meant, 0 to {len(stack) - 1}")
     given = job.planes or (job.plane or 0,) * len(job.prompts)
-    planes = [place if isinstance(place, int) else stack.unindex(place) for place in given]
+    planes = [place if isinstance(place, int) else stack.unindex(_in_order(place, axes)) for place in given]
     pairs = zip(planes, job.prompts, strict=True)
     return [PlacedPrompt(label, plane, prompt) for label, (plane, prompt) in enumerate(pairs, start=after + 1)]
 
@@ -215,7 +225,8 @@ def sheet_of(job: SegmentJob, ready: Prepared) -> Sheet:
     """The labels that a job is to paint."""
     shape = ready.stack.shape + ready.stack.plane_shape
     highest = max(one.label for one in ready.placed)
-    return Sheet(job.labels, shape, ready.axes, ready.image.label_scale, highest, job.overwrite)
+    placed = ready.image.label_calibration
+    return Sheet(job.labels, shape, ready.axes, placed.scale, highest, job.overwrite, placed)
 
 
 def _paint(planes: FilePlanes, placed: Sequence[PlacedPrompt], segmenter: Segmenter, canvas: Canvas) -> dict[int, int]:

@@ -16,6 +16,7 @@ import tifffile
 from napari_segany.core.errors import InputError
 from napari_segany.core.link import relabelled
 from napari_segany.run.labels import replacing
+from napari_segany.run.outputs import MARK
 
 HIGHEST = 2**16 - 1
 """The highest label of the challenge's format."""
@@ -112,7 +113,11 @@ def write_ctc(folder: Path, labels: np.ndarray) -> None:
             names = {label: number[label, first] for (label, first), last in segments.items() if first <= time <= last}
             mask = relabelled(frame, names).astype(np.uint16)
             tifffile.imwrite(
-                temporary / f"mask{time:0{digits}d}.tif", mask, compression="zlib", photometric="minisblack"
+                temporary / f"mask{time:0{digits}d}.tif",
+                mask,
+                compression="zlib",
+                photometric="minisblack",
+                software=MARK,
             )
         lines = []
         before: dict[int, int] = {}

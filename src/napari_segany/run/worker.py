@@ -2,13 +2,14 @@
 
 Here embeddings are looked up on the disk and kept there: :mod:`napari_segany.run.encoding`.
 
-``python -m napari_segany.run.worker ADDRESS``, with the key of the line on the standard input; started by
-:class:`napari_segany.run.remote.Remote` only.
+``python -m napari_segany.run.worker HANDLE``, an inherited connection (on Windows ADDRESS, with the key of the line on
+the standard input); started by :class:`napari_segany.run.remote.Remote` only.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from multiprocessing.connection import Client, Connection
@@ -20,6 +21,7 @@ from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.everything import Filters, Seeding, TextSeeding
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.verdicts import Calibration
 from napari_segany.core.words import Phrase
 from napari_segany.run.answers import load_named
 from napari_segany.run.encoding import Encoder, encoder_of
@@ -57,16 +59,17 @@ class Worker:
                 answer = "done", getattr(self, f"do_{method}")(*given)
             except SeganyError as error:
                 answer = "error", error
-            except Exception:  # noqa: BLE001 - whatever went wrong is told where it can be read
-                answer = "error", RuntimeError(traceback.format_exc())
+            except Exception as error:  # noqa: BLE001 - whatever went wrong is told where it can be read
+                answer = "error", told(error, method)
             self._line.send(answer)
 
-    def do_load(self, name: str) -> tuple[str, str, Filters | None]:
-        """Load a model: its name and device, and its filters where it has seeds."""
+    def do_load(self, name: str) -> tuple[str, str, Filters | None, Calibration | None]:
+        """Load a model: its name and device, its filters where it has seeds, and its calibration."""
         segmenter = load_named(name, lambda done, total: self._line.send(("progress", (done, total))))
         self._segmenter, self._encoder = segmenter, encoder_of(segmenter)
         filters = segmenter.filters if isinstance(segmenter, Seeding) else None
-        return segmenter.name, str(getattr(segmenter, "device", "cpu")), filters
+        calibration = getattr(segmenter, "calibration", None)
+        return segmenter.name, str(getattr(segmenter, "device", "cpu")), filters, calibration
 
     def do_embed(self, token: int, plane: np.ndarray) -> ImageEmbedding:
         """Encode a plane and keep it under a number."""
@@ -118,12 +121,33 @@ class Worker:
         return self._segmenter
 
 
+_NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "cannot allocate memory")
+_WORK = {"embed": "to encode this plane", "load": "to load the model"}
+
+
+def told(error: Exception, method: str) -> ModelError:
+    """An error that is no line for the user as one; the traceback goes to the standard error."""
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
+        return ModelError(f"there is not enough memory {_WORK.get(method, 'to segment this plane')}")
+    traceback.print_exception(error, file=sys.stderr)
+    first = (str(error).splitlines() or [""])[0]
+    return ModelError(f"the process that computes failed: {type(error).__name__} {first}".rstrip())
+
+
+def _line_to_the_window(given: str) -> Connection:
+    if sys.platform != "win32":
+        return Connection(int(given))
+    return Client(given, authkey=sys.stdin.buffer.read())
+
+
 def main() -> None:
     """Connect to the one who started this process, and serve."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    key = sys.stdin.buffer.read()
-    with Client(sys.argv[1], authkey=key) as line:
+    # Ctrl+C in the terminal goes to the whole group; the window decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with _line_to_the_window(sys.argv[1]) as line:
+        line.send("ready")
         Worker(line).serve()
 
 

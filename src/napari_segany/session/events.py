@@ -9,7 +9,19 @@ from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.session.history import Marks, Patch, Step
 
-ACTS = ("accepted", "chosen", "discarded", "repeated", "undone", "redone", "new image", "resumed", "closed")
+ACTS = (
+    "accepted",
+    "chosen",
+    "discarded",
+    "repeated",
+    "undone",
+    "redone",
+    "new image",
+    "resumed",
+    "closed",
+    "saved",
+    "dismissed",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +38,13 @@ class Did:
 
     what: str
     value: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The hash of all values of a large image, once it is known; see ``Content`` in ``session.content``."""
+
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +83,35 @@ class LayerBase:
     marks: Marks = ()
 
 
-Event = Said | Did | Model | LayerBase | Step | Look
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is known of an object in the labels layer in use, but for its pixels.
+
+    Parameters
+    ----------
+    label : int
+        Of the object.
+    name : str
+        What the user calls it, or the text that found it.
+    score, confidence : float or None
+        Predicted IoU, and expected IoU on its least certain slice; None where they are not known.
+    how, flags : str
+        How it was made, and what should be looked at.
+    pixels : int or None
+        How many it had then.
+    class_name : str
+        What kind of thing it is.
+    """
+
+    label: int
+    name: str = ""
+    score: float | None = None
+    how: str = ""
+    flags: str = ""
+    confidence: float | None = None
+    pixels: int | None = None
+    class_name: str = ""
+
+
+Event = Said | Did | Model | LayerBase | Step | Look | Fingerprint | Described
 """A Look says how the image is looked at from here on."""

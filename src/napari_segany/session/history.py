@@ -6,8 +6,10 @@ Nothing here knows a viewer. A step names the layers that it changed by number, 
 from __future__ import annotations
 
 import base64
+import math
+import operator
 import zlib
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,6 +29,31 @@ def pack(data: bytes) -> str:
 def unpack(text: str) -> bytes:
     """The inverse of :func:`pack`."""
     return base64.b64decode(text, validate=True)
+
+
+def inflate(data: bytes, size: int) -> bytes:
+    """Decompress data that is known to hold `size` bytes, and never more memory than that.
+
+    Raises
+    ------
+    ValueError
+        When it holds fewer or more bytes.
+    zlib.error
+        When it is no compressed data.
+    """
+    unpacking = zlib.decompressobj()
+    found = unpacking.decompress(data, size + 1)
+    if len(found) != size or not unpacking.eof:
+        raise ValueError(f"it does not hold the {size} bytes that its shape and type need")
+    return found
+
+
+def whole_numbers(values: Iterable[Any]) -> tuple[int, ...]:
+    """Indices or lengths from JSON; TypeError or ValueError for anything but whole numbers from 0 on."""
+    numbers = tuple(operator.index(value) for value in values)
+    if any(number < 0 for number in numbers):
+        raise ValueError(f"{numbers} has a negative number")
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +108,24 @@ class Patch:
         return tuple(slice(a, a + length) for a, length in zip(self.start, self.shape, strict=True))
 
     def apply(self, array: np.ndarray) -> None:
-        """Write what came after into an array; pixels that the change left alone are left alone here too."""
+        """Write what came after into an array; pixels that the change left alone are left alone here too.
+
+        Raises
+        ------
+        ValueError
+            When the window reaches beyond the array, or the patch does not hold what it says.
+        """
+        if len(self.start) != array.ndim or any(
+            window.stop > length for window, length in zip(self.window, array.shape, strict=True)
+        ):
+            raise ValueError(f"a change of shape {self.shape} at {self.start} reaches beyond an array of {array.shape}")
         old, new = (self._values(side) for side in (self.before, self.after))
         changed = old != new
         array[self.window][changed] = new[changed]
 
     def _values(self, side: bytes) -> np.ndarray:
-        return np.frombuffer(zlib.decompress(side), self.dtype).reshape(self.shape)
+        size = math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        return np.frombuffer(inflate(side, size), self.dtype).reshape(self.shape)
 
     def inverse(self) -> Patch:
         """The patch that takes this one back."""
@@ -102,7 +140,8 @@ class Patch:
     def from_json(cls, plain: Mapping[str, Any]) -> Patch:
         """The inverse of :meth:`to_json`."""
         sides = unpack(plain["before"]), unpack(plain["after"])
-        return cls(tuple(plain["start"]), tuple(plain["shape"]), plain["dtype"], *sides)
+        start, shape = (whole_numbers(plain[each]) for each in ("start", "shape"))
+        return cls(start, shape, np.dtype(plain["dtype"]).str, *sides)
 
 
 def _squeeze(array: np.ndarray) -> bytes:

@@ -6,27 +6,35 @@ disk: what a killed process left behind the last line's end was never acknowledg
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import operator
 import os
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from napari_segany.core.errors import InputError
+from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import Look
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.session.content import Content
-from napari_segany.session.events import ACTS, Did, Event, LayerBase, Model, Said
-from napari_segany.session.history import FAST, Mark, Patch, Step, pack, unpack
+from napari_segany.session.events import ACTS, Described, Did, Event, Fingerprint, LayerBase, Model, Said
+from napari_segany.session.history import FAST, Mark, Patch, Step, inflate, pack, unpack, whole_numbers
 
 FORMAT = 1
 _MARK = b',"crc":"'
+
+
+class NewerError(ValueError):
+    """A record that only a newer version of this package knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,10 @@ class Header:
     def from_json(cls, plain: Mapping[str, Any]) -> Header:
         """The inverse of :meth:`to_json`."""
         image = plain["image"]
-        content = Content(image["hash"], tuple(image["shape"]), image["dtype"])
+        content = Content(image["hash"], whole_numbers(image["shape"]), image["dtype"], image.get("sample", ""))
+        if not content.sample:
+            # 0.1.0 knew an image by its sample alone
+            content = replace(content, hash="", sample=content.hash)
         return cls(plain["package"], Model(**plain["model"]), content, plain["rgb"], plain["path"])
 
 
@@ -81,15 +92,33 @@ class JournalFile:
     events : tuple of Event
         All that follow.
     whole : int
-        Bytes up to the end of the last whole line.
+        Bytes up to the end of the last record that could be read.
     warning : str
         A line for the user when there is something behind that; empty when all is well.
+    size : int
+        Bytes of the file when it was read.
+    ends : tuple of int
+        Bytes up to the end of the header and of each event.
     """
 
     header: Header
     events: tuple[Event, ...]
     whole: int
     warning: str = ""
+    size: int = 0
+    ends: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def image(self) -> Content:
+        """The image, with the hash of all its values where the journal tells it."""
+        for event in self.events:
+            if isinstance(event, Fingerprint):
+                return replace(self.header.image, hash=event.hash)
+        return self.header.image
+
+    def until(self, events: int, warning: str) -> JournalFile:
+        """The same up to a number of events."""
+        return replace(self, events=self.events[:events], whole=self.ends[events], warning=warning)
 
 
 def encode(event: Event) -> dict[str, Any]:
@@ -100,6 +129,10 @@ def encode(event: Event) -> dict[str, Any]:
         return {"do": event.what, "value": event.value}
     if isinstance(event, Model):
         return {"do": "model", **asdict(event)}
+    if isinstance(event, Fingerprint):
+        return {"do": "fingerprint", **asdict(event)}
+    if isinstance(event, Described):
+        return {"do": "described", **asdict(event)}
     if isinstance(event, Look):
         return {"do": "look", **asdict(event)}
     if isinstance(event, LayerBase):
@@ -127,16 +160,27 @@ def decode(plain: Mapping[str, Any]) -> Event:
         return _said(plain)
     if kind == "model":
         return Model(plain["name"], plain["hash"])
+    if kind == "fingerprint":
+        return Fingerprint(str(plain["hash"]))
+    if kind == "described":
+        return _described(plain)
     if kind == "look":
         limits = None if plain["limits"] is None else (float(plain["limits"][0]), float(plain["limits"][1]))
         return Look(limits, plain["together"], tuple(plain["channels"]), plain["inverted"])
     if kind == "layer":
         patch = None if plain["patch"] is None else Patch.from_json(plain["patch"])
         marks = tuple(Mark.from_json(mark) for mark in plain["marks"])
-        return LayerBase(plain["number"], plain["kind"], tuple(plain["shape"]), plain["dtype"], patch, marks)
+        return LayerBase(plain["number"], plain["kind"], whole_numbers(plain["shape"]), plain["dtype"], patch, marks)
     if kind in ACTS:
         return Did(kind, plain["value"])
-    raise ValueError(f"it says {kind!r}, which this version does not know")
+    raise NewerError(f"it holds {kind!r}")
+
+
+def _described(plain: Mapping[str, Any]) -> Described:
+    numbers = {name: None if plain[name] is None else float(plain[name]) for name in ("score", "confidence")}
+    words = {name: str(plain[name]) for name in ("name", "how", "flags", "class_name")}
+    pixels = None if plain["pixels"] is None else operator.index(plain["pixels"])
+    return Described(operator.index(plain["label"]), **words, **numbers, pixels=pixels)
 
 
 def _said(plain: Mapping[str, Any]) -> Said:
@@ -154,10 +198,12 @@ def _pack_array(array: np.ndarray) -> dict[str, Any]:
 
 
 def _unpack_array(plain: Mapping[str, Any]) -> np.ndarray:
-    data, shape = zlib.decompress(unpack(plain["data"])), tuple(plain["shape"])
-    if plain["dtype"] == np.dtype(bool).str:
-        return np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape))).astype(bool).reshape(shape)
-    return np.frombuffer(data, plain["dtype"]).reshape(shape)
+    shape, dtype = whole_numbers(plain["shape"]), np.dtype(plain["dtype"])
+    count = math.prod(shape)
+    if dtype == np.bool_:
+        bits = np.frombuffer(inflate(unpack(plain["data"]), -(-count // 8)), np.uint8)
+        return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
+    return np.frombuffer(inflate(unpack(plain["data"]), count * dtype.itemsize), dtype).reshape(shape)
 
 
 def _line(plain: Mapping[str, Any]) -> bytes:
@@ -177,12 +223,14 @@ def _parse(line: bytes) -> dict[str, Any]:
 class Journal:
     """Appends events to a file; each is on the disk when :meth:`write` returns.
 
-    Made by :meth:`create` or :meth:`reopen`. While it is open no other process can write to the file.
+    Made by :meth:`create` or :meth:`reopen`. While it is open no other process can write to the file. A record that the
+    disk does not take whole is cut off again, so that what was written before it can always be read, and later records
+    may follow.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: FileIO, end: int = 0) -> None:
         self.path = path
-        self._file = file
+        self._file, self._end = file, end
 
     @classmethod
     def create(cls, path: Path, header: Header) -> Journal:
@@ -191,46 +239,100 @@ class Journal:
         Raises
         ------
         OSError
-            When it cannot be written, or is there already.
+            When it cannot be written, or is there already; no file is left then.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = cls(path, path.open("xb", buffering=0))
-        _lock(journal._file, path)
-        journal._append(header.to_json())
-        _sync_folder(path.parent)
+        try:
+            _lock(journal._file, path)
+            journal._append(header.to_json())
+            _sync_folder(path.parent)
+        except OSError:
+            journal.close()
+            path.unlink(missing_ok=True)
+            raise
         return journal
 
     @classmethod
-    def reopen(cls, path: Path, whole: int) -> Journal:
-        """Go on with a file, behind its last whole line.
+    def reopen(cls, path: Path, whole: int, size: int | None = None) -> Journal:
+        """Go on with a file, behind its last whole record.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        whole : int
+            Bytes up to the end of the last record that could be read.
+        size : int, optional
+            Bytes of the file when it was read.
 
         Raises
         ------
         InputError
-            When another process has it open.
+            When another process has it open, or wrote into it since it was read.
         OSError
             When it cannot be written.
+
+        Notes
+        -----
+        What stands behind `whole` is put into a file next to it, ``.damaged``, if there is a whole line.
         """
         file = path.open("r+b", buffering=0)
         _lock(file, path)
-        file.truncate(whole)
-        file.seek(whole)
-        return cls(path, file)
+        try:
+            file.seek(whole)
+            rest = file.readall()
+            if size is not None and whole + len(rest) != size:
+                raise InputError(f"another window went on with the session {path}; open the image again")
+            if b"\n" in rest:
+                path.with_suffix(f".{whole}.damaged").write_bytes(rest)
+            file.truncate(whole)
+            file.seek(whole)
+        except BaseException:
+            file.close()
+            raise
+        return cls(path, file, whole)
 
     def write(self, event: Event) -> None:
-        """Append an event; raises OSError when the disk does not take it."""
+        """Append an event; raises OSError when the disk does not take it, and the file is as before."""
         self._append(encode(event))
 
     def _append(self, plain: Mapping[str, Any]) -> None:
-        self._file.write(_line(plain))
-        os.fsync(self._file.fileno())
+        line = _line(plain)
+        try:
+            # a disk that fills takes a part of it, which is no error to the system
+            taken = self._file.write(line)
+            if taken != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
+            raise
+        self._end += len(line)
 
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def is_open(path: Path) -> bool:
+    """Whether another window writes into a session's file; nothing is changed by asking.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        try:
+            _lock(file, path)
+        except InputError:
+            return True
+    return False
+
+
+def _lock(file: FileIO, path: Path) -> None:
     """Two windows must not write into one file; the lock goes with the process, however it ends."""
     if sys.platform != "win32":
         import fcntl
@@ -252,14 +354,21 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def read_journal(path: str | Path) -> JournalFile:
+def read_journal(path: str | Path, *, partial: bool = False) -> JournalFile:
     """Read a journal.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    partial : bool
+        Where a record is damaged, read what stands before it, and say so in `warning`.
 
     Raises
     ------
     InputError
-        When it cannot be read, is of another version, or is damaged anywhere but behind its last whole line; it names
-        the line.
+        When it cannot be read, is of a newer version, or is damaged anywhere but behind its last whole line; it names
+        the line. With `partial` only where the first line is not read.
     """
     path = Path(path)
     try:
@@ -267,27 +376,51 @@ def read_journal(path: str | Path) -> JournalFile:
     except OSError as error:
         raise InputError(f"cannot read the session {path}: {error.strerror}") from error
     whole = data.rfind(b"\n") + 1
-    lines = data[:whole].splitlines()
+    lines = data[:whole].splitlines(keepends=True)
     if not lines:
         raise InputError(f"{path} is no session: it has not one whole line")
-    header = _decoded(path, 1, lines[0], _header)
-    events = tuple(_decoded(path, number, line, decode) for number, line in enumerate(lines[1:], start=2))
-    torn = f"the last record of {path} was not written to its end and is left out" if whole < len(data) else ""
-    return JournalFile(header, events, whole, torn)
+    header, events, ends = _decoded(path, 1, lines[0], _header), [], [len(lines[0])]
+    warning = f"the last record of {path} was not written to its end and is left out" if whole < len(data) else ""
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            events.append(_decoded(path, number, line, decode))
+        except InputError as error:
+            if not partial:
+                raise
+            warning = f"{error}; {len(lines) - number + 1} records from there on are left out"
+            break
+        ends.append(ends[-1] + len(line))
+    return JournalFile(header, tuple(events), ends[-1], warning, len(data), tuple(ends))
 
 
 def _header(plain: Mapping[str, Any]) -> Header:
     if plain["do"] != "begin":
         raise ValueError("it does not begin a session")
     if plain["format"] != FORMAT:
-        raise ValueError(f"it is of format {plain['format']}, and this version reads format {FORMAT}")
+        raise NewerError(f"it is of format {plain['format']}, and this version reads format {FORMAT}")
     return Header.from_json(plain)
 
 
+NOT_AS_WRITTEN = (
+    SeganyError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    zlib.error,
+)
+"""What foreign or damaged JSON was seen to raise on its way to our values; errors of prompts included."""
+
+
 def _decoded(path: Path, number: int, line: bytes, decode: Callable[[Mapping[str, Any]], Any]) -> Any:
-    # what foreign or damaged JSON was seen to raise on its way to our values; InputError from prompts included
     try:
-        return decode(_parse(line))
-    except (ValueError, LookupError, TypeError, AttributeError, InputError, zlib.error) as error:
+        return decode(_parse(line.rstrip(b"\n")))
+    except NewerError as error:
+        raise InputError(
+            f"the session {path} was written by a newer version of napari-segany: line {number}, {error}"
+        ) from error
+    except NOT_AS_WRITTEN as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"line {number} of the session {path} is damaged: {reason}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,9 @@ import numpy as np
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import Look
-from napari_segany.session.events import Did, Event, LayerBase, Model, Said
+from napari_segany.session.events import Described, Did, Event, LayerBase, Model, Said
 from napari_segany.session.history import History, Marks, Step
-from napari_segany.session.journal import JournalFile, read_journal
+from napari_segany.session.journal import NOT_AS_WRITTEN, JournalFile, read_journal
 
 
 class State:
@@ -33,24 +35,39 @@ class State:
         How the image is looked at.
     finished : bool
         Whether the session was closed, and not resumed since.
+    unsaved : bool
+        Whether labels were changed since they were saved or exported last.
+    dismissed : bool
+        Whether the user chose not to continue, and did not since.
+    described : dict of int to Described
+        What is known of the objects, by their labels.
+    largest : int
+        How many pixels label arrays have at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int = sys.maxsize) -> None:
+        self.largest = largest
         self.labels: dict[int, np.ndarray] = {}
         self.marks: dict[int, Marks] = {}
         self.current: dict[str, int] = {}
         self.history = History()
+        self.described: dict[int, Described] = {}
         self.choice = 0
         self.look = Look()
-        self.finished = False
+        self.finished = self.unsaved = self.dismissed = False
 
     def take(self, event: Event) -> None:
         """Bring everything to what it is after an event."""
-        self.finished = event == Did("closed")
+        self.finished = event in (Did("closed"), Did("dismissed"))
+        self.dismissed = event == Did("dismissed")
+        if event == Did("saved"):
+            self.unsaved = False
         if isinstance(event, LayerBase):
             self.add(event)
         elif isinstance(event, Look):
             self.look = event
+        elif isinstance(event, Described):
+            self.described[event.label] = event
         elif isinstance(event, Step):
             self.history.do(event)
             self._apply(event)
@@ -66,6 +83,7 @@ class State:
 
     def _apply(self, step: Step) -> None:
         step.apply(self.labels, self.marks)
+        self.unsaved = self.unsaved or bool(step.patches)
         if step.choice[0] != step.choice[1]:
             self.choice = step.choice[1]
 
@@ -75,6 +93,8 @@ class State:
         if base.kind != "labels":
             self.marks.setdefault(base.number, base.marks)
         elif base.number not in self.labels:
+            if math.prod(base.shape) > self.largest:
+                raise InputError(f"labels of shape {base.shape} do not fit the image")
             self.labels[base.number] = np.zeros(base.shape, base.dtype)
             if base.patch is not None:
                 base.patch.apply(self.labels[base.number])
@@ -110,9 +130,27 @@ class Recovered:
         no_labels = self.labels is None or not self.labels.any()
         return no_labels and not self.marks("points") and not self.marks("shapes") and not len(self.state.history)
 
+    @property
+    def objects(self) -> int:
+        """How many labels there are."""
+        return 0 if self.labels is None else int(np.unique(self.labels[self.labels != 0]).size)
 
-def recover(path: str | Path) -> Recovered:
+    @property
+    def prompts(self) -> int:
+        """How many clicks and shapes are open."""
+        return len(self.marks("points")) + len(self.marks("shapes"))
+
+
+def recover(path: str | Path, *, partial: bool = False) -> Recovered:
     """Rebuild labels, open prompts and history from a journal, from its patches alone.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    partial : bool
+        Where a record is damaged or does not follow from those before it, stop there and say so in the warning of the
+        journal.
 
     Raises
     ------
@@ -120,10 +158,25 @@ def recover(path: str | Path) -> Recovered:
         As :func:`~napari_segany.session.journal.read_journal`, and when its records contradict each other.
     """
     path = Path(path)
-    journal, state = read_journal(path), State()
-    for number, event in enumerate(journal.events, start=2):
+    journal = read_journal(path, partial=partial)
+    state, taken = _played(journal)
+    if taken < len(journal.events):
+        reason = f"line {taken + 2} of the session {path} does not follow from those before it"
+        if not partial:
+            raise InputError(reason)
+        left = len(journal.events) - taken
+        journal = journal.until(taken, f"{reason}; {left} records from there on are left out")
+        # the record that does not follow may have been done in part
+        state, _ = _played(journal)
+    return Recovered(path, journal, state)
+
+
+def _played(journal: JournalFile) -> tuple[State, int]:
+    """The state after all events, or up to the first that does not follow, and how many events were taken."""
+    state = State(math.prod(journal.header.label_shape))
+    for number, event in enumerate(journal.events):
         try:
             state.take(event)
-        except (InputError, LookupError, ValueError) as error:
-            raise InputError(f"line {number} of the session {path} does not follow from those before it") from error
-    return Recovered(path, journal, state)
+        except NOT_AS_WRITTEN:
+            return state, number
+    return state, len(journal.events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_segany.core.errors import InputError
-from napari_segany.models.loading import load_weights
+from napari_segany.models.loading import architecture_of, load_weights
 from napari_segany.models.tiny import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import SourceConfig, load_sources
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.task_sam import SamTask, TaskConfig
+
+WRITTEN = ("weights.safetensors", "checkpoint.pt")
+"""What a run writes into its folder."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,17 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
     unknown = values.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise InputError(f"unknown setting in [{where}]: {', '.join(sorted(unknown))}")
-    return kind(**values)
+    for field in fields(kind):
+        usual, value = field.default, values.get(field.name, field.default)
+        fits = isinstance(value, int | float) if isinstance(usual, float) else type(value) is type(usual)
+        if isinstance(usual, bool | int | float | str) and (
+            not fits or isinstance(value, bool) is not isinstance(usual, bool)
+        ):
+            raise InputError(f"{field.name} in [{where}] is like {usual!r}, got {value!r}")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"[{where}]: {error}") from error
 
 
 def _numbered(table: dict[str, Any], name: str) -> dict[str, Any]:
@@ -80,15 +93,22 @@ def read_config(path: Path) -> TrainConfig:
         When the file is missing, is not TOML, or holds an unknown or missing setting.
     """
     try:
-        raw = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _config_of(raw, path)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"cannot read the training configuration {path}: {error}") from error
+
+
+def _config_of(raw: dict[str, Any], path: Path) -> TrainConfig:
     phases = []
     for phase in raw.get("phases", [{}]):
         batch = _numbered({key: value for key, value in phase.items() if key != "from_step"}, "sizes")
         phases.append((int(phase.get("from_step", 0)), build(BatchConfig, batch, "phases")))
     if not raw.get("sources"):
         raise InputError(f"{path} names no [sources]")
+    for name, share in dict(raw["sources"]).items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
+            raise InputError(f"{path}: the share of the source {name} is a number above 0, got {share!r}")
     return TrainConfig(
         seed=int(raw.get("seed", 0)),
         sources=SourceConfig(
@@ -147,6 +167,7 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     torch.manual_seed(config.seed)
     identity = {"seed": config.seed, "sources": config.sources.shares, "start": config.start}
     model = TinySam()
+    check_apart(folder, [data / name for name in config.sources], config.start)
     if config.start:
         begin(model, config.start)
     task = SamTask(model, config.task)
@@ -166,13 +187,40 @@ def begin(model: TinySam, start: str) -> None:
     Raises
     ------
     InputError
-        When other weights than those of whole blocks are missing, or some are left over.
+        When it is of another architecture, weights have other shapes, others than those of whole blocks are missing,
+        or some are left over.
+    ModelError
+        When there is no such model, or its weights cannot be used.
     """
     state = {name: value.float() for name, value in load_weights(start).items()}
-    lacking, left = model.load_state_dict(state, strict=False)
-    others = [*left, *(name for name in lacking if ".body." not in name)]
+    found = architecture_of(state)
+    if found != "tiny":
+        what = f"of the architecture {found!r}" if found else "no weights of a segmenter"
+        raise InputError(f"start = {start!r} is {what}, and only the architecture 'tiny' is trained here")
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    others = [name for name, value in state.items() if name not in own or own[name] != value.shape]
+    others += [name for name in own if name not in state and ".body." not in name]
     if others:
-        raise InputError(f"{start} does not fit the model: {len(others)} weights, first {others[0]!r}")
+        raise InputError(f"start = {start!r} does not fit the model: {len(others)} weights, first {others[0]!r}")
+    model.load_state_dict(state, strict=False)
+
+
+def check_apart(folder: Path, sources: Iterable[Path], start: str = "") -> None:
+    """Refuse to write a run into one of its sources, or over the weights that it begins with.
+
+    Raises
+    ------
+    InputError
+        When it would.
+    """
+    places = [folder.resolve(), *folder.resolve().parents]
+    for source in sources:
+        if source.is_dir() and any(place.is_dir() and place.samefile(source) for place in places):
+            raise InputError(f"{folder} lies in the training source {source}; choose another --out")
+    for name in WRITTEN:
+        path = folder / name
+        if start and path.is_file() and Path(start).is_file() and path.samefile(start):
+            raise InputError(f"the weights would replace {start}, with which the training begins; choose another --out")
 
 
 def export(model: torch.nn.Module, path: Path) -> None:

@@ -20,7 +20,7 @@ from napari_segany.models.text_prompt import TextPromptHead
 from napari_segany.models.weights import load_state
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.named import load_named
-from napari_segany.training.sam import build, export
+from napari_segany.training.sam import build, check_apart, export
 from napari_segany.training.scenes import learn_scenes
 from napari_segany.training.text_head import Bank, HeadConfig, HeadTask, Speaker, make_bank
 from napari_segany.training.text_views import make_views
@@ -39,10 +39,10 @@ def read_table(path: Path) -> dict[str, Any]:
         It is missing, is not TOML, or names no sources.
     """
     try:
-        table = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read the training configuration {path}: {error}") from error
-    if not table.get("sources"):
+    if not isinstance(table.get("sources"), dict) or not table["sources"]:
         raise InputError(f"{path} names no [sources]")
     return table
 
@@ -74,6 +74,7 @@ def train_towers(path: Path, data: Path, folder: Path, device: torch.device) -> 
     table = read_table(path)
     seed, sources, count = int(table.get("seed", 0)), dict(table["sources"]), int(table.get("synthetic", 1000))
     config = build(TowersConfig, table.get("task", {}), "task")
+    check_apart(folder, [data / name for name in sources])
     crops, shares = stored_crops(data, folder, sources, config, (count, seed))
     torch.manual_seed(seed)
     task = TowersTask(build_towers(TINY))
@@ -129,6 +130,7 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     torch.manual_seed(seed)
     parts = head_parts(sam, bank, config)
     start = str(table.get("start", ""))
+    check_apart(folder, [data / name for name in counts], start)
     if start:
         parts.load_state_dict(fitting(load_state(start), parts), strict=False)
     task = HeadTask(sam, parts, config, torch.from_numpy(bank.spread))

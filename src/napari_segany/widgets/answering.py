@@ -72,6 +72,7 @@ class Answering(QObject):
         self._idle.timeout.connect(self._look_ahead)
         self._ahead: Job | None = None
         session.requested.connect(self.ask)
+        answers.restarted = self._restarted
 
     def bind(self, binding: Binding | None) -> None:
         """Answer questions about another image."""
@@ -82,6 +83,10 @@ class Answering(QObject):
             binding.moved.connect(self.prepare)
         else:
             self._hurry()
+
+    def _restarted(self) -> None:
+        """Runs in the worker."""
+        self.said.emit("The process that computes had ended and was started again.")
 
     def prepare(self) -> None:
         """Encode the plane that is looked at before anyone clicks."""

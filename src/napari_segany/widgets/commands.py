@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from napari.viewer import Viewer
 
+from napari_segany.layers.proxies import unwrapped
 from napari_segany.widgets.segany import SeganyWidget
 
 
 def docked(viewer: Viewer) -> SeganyWidget:
     """The widget of a window; opened when it is not there."""
+    viewer = unwrapped(viewer)
     for widget in viewer.window.dock_widgets.values():
         if isinstance(widget, SeganyWidget):
             return widget

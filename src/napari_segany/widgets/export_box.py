@@ -58,12 +58,15 @@ class ExportBox(QWidget):
     ----------
     progress : Signal
         Emitted from the worker with how much is written, and how much there is.
+    written : Signal
+        Emitted with the format when everything has been written.
     chosen : Signal
         Emitted with the name of a format that was chosen.
     """
 
     progress = Signal(float, float)
     chosen = Signal(str)
+    written = Signal(str)
 
     def __init__(self, jobs: Runs) -> None:
         super().__init__()
@@ -159,6 +162,7 @@ class ExportBox(QWidget):
         snapshot = data.copy() if isinstance(data, np.ndarray) else data
         self._folder = path.parent
         self._writing = True
+        self._written_format = self.format
         self._say(f"Writing {path.name} …")
         self._jobs.run(partial(_write, snapshot, path, options), done=self._done, failed=self._failed)
 
@@ -176,7 +180,11 @@ class ExportBox(QWidget):
             known = read_rows(self._labels.features)[0]
         return tuple(
             LabelledObject(
-                label, name=about.name, score=None if math.isnan(about.score) else about.score, how=about.how
+                label,
+                name=about.name,
+                class_name=about.class_name,
+                score=None if math.isnan(about.score) else about.score,
+                how=about.how,
             )
             for label, about in known.items()
             if label > 0
@@ -233,6 +241,7 @@ class ExportBox(QWidget):
     def _done(self, path: Path) -> None:
         self._writing = False
         self._say(f"Written to {path}")
+        self.written.emit(self._written_format)
 
     def _failed(self, error: Exception) -> None:
         self._writing = False

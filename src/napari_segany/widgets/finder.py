@@ -16,6 +16,7 @@ from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.core.words import Phrase
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.write import numbered
 from napari_segany.run.answers import Answers
 from napari_segany.run.text import phrases_of, settled, text_filters
 from napari_segany.session.candidates import Found
@@ -166,7 +167,7 @@ class Finder(QObject):
         if self._binding.shown == self.found.plane:
             first = self._binding.session.label
             names = {first + k: one.prompt.text for k, one in enumerate(objects)}
-            colours = self._binding.show_labels(self.found.plane, (labels > 0) * (labels + first - 1), names)
+            colours = self._binding.show_labels(self.found.plane, numbered(labels, first), names)
             self._box.show_legend(colours, Counter(names.values()))
             self.said.emit(f"{len(objects)} objects. K keeps them, Q forgets them.")
 

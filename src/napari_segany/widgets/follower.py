@@ -213,8 +213,8 @@ class Follower(QObject):
         first = max(walk.labels.values(), default=walk.first - 1) + 1
         # while an object is being changed, the session's label is that object's
         first = first if changing else max(first, binding.session.label)
-        if numbers and first + len(numbers) - 1 > np.iinfo(binding.output.ensure().data.dtype).max:
-            raise InputError("the Labels layer has no label left for more objects; make a new layer")
+        if numbers:
+            first = free_label(binding.output.ensure(), next(iter(walk.views.values())), first, count=len(numbers))
         walk.labels.update(zip(numbers, range(first, first + len(numbers)), strict=True))
         if not changing:
             binding.session.begin_at(first + len(numbers))

@@ -14,9 +14,10 @@ from napari_segany.core.errors import InputError
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_array, image_shape
 from napari_segany.layers.region import cut_out, is_too_large, labels_of_region, overview, region_shown
+from napari_segany.layers.removal import remove_layer
 from napari_segany.run.beside import LabelsBeside, place_beside
 from napari_segany.run.ome_zarr import Layout
-from napari_segany.session.content import content_of
+from napari_segany.session.content import sample_of
 from napari_segany.session.history import Window
 from napari_segany.widgets.jobs import Jobs
 
@@ -117,8 +118,7 @@ class LargeImages(QObject):
         self._viewer.add_layer(painted)
         self.opened.emit(self.region)
         for layer in () if before is None else (before.image, before.labels):
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            remove_layer(self._viewer, layer)
 
     def _write(self, layer: Labels, window: Window) -> None:
         region = self.region
@@ -143,7 +143,7 @@ def _file_of(image: Image) -> LabelsBeside:
     path, shape = str(image.source.path or ""), image_shape(image)
     if len(shape) > 4:
         raise InputError(f"an image of {len(shape)} axes is too large to be worked on in regions; choose a part of it")
-    known_by = content_of(image_array(image)).hash[:16]
+    known_by = sample_of(image_array(image)).name
     axes = "tzyx"[-len(shape) :]
     layout = Layout(shape, np.dtype(np.uint32), axes, tuple(float(step) for step in image.scale))
     return LabelsBeside(place_beside(path, known_by), layout)

@@ -66,9 +66,16 @@ class LayerBox(QWidget):
         form.addRow(self._part)
 
     def refresh(self) -> None:
-        """Offer the layers that are there now."""
+        """Offer the layers that are there now; the chosen ones stay chosen, under other names, too."""
         for chooser in (self.image, self.labels, self.points, self.shapes):
-            chooser.reset_choices()
+            before = chooser.value
+            # the chooser knows its entries by their names: a layer with another name is a new entry to it
+            with chooser.changed.blocked():
+                chooser.reset_choices()
+                if before in chooser.choices:
+                    chooser.value = before
+            if chooser.value is not before:
+                chooser.changed.emit(chooser.value)
 
     def offer_part(self, *, large: bool, kept: str = "") -> None:
         """Offer to work on a part of the image, where it is a large one, and tell where all its labels are kept."""
@@ -86,7 +93,14 @@ class LayerBox(QWidget):
             chooser.value = layer if layer in chooser.choices else None
 
 
-def _offered(layers: WeakMethod[Layers], kind: type[Layer], chooser: object) -> list[Layer]:
+def _offered(layers: WeakMethod[Layers], kind: type[Layer], chooser: object) -> list[tuple[str, Layer]]:
     # The chooser outlives its window, and would keep all that belongs to it.
     offer = layers()
-    return [] if offer is None else offer(kind)
+    entries: dict[str, Layer] = {}
+    for layer in [] if offer is None else offer(kind):
+        # while a layer is being renamed, two may have one name, and the chooser knows its entries by their names
+        name = layer.name
+        while name in entries:
+            name += " "
+        entries[name] = layer
+    return list(entries.items())

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.layers.colours import NameColours
-from napari_segany.layers.columns import About
+from napari_segany.layers.columns import About, about_of, described
 from napari_segany.layers.keeping import Steps
 from napari_segany.layers.objects import Objects
+from napari_segany.session.events import Described
 from napari_segany.widgets.object_rows import FeaturesView, ObjectRows
 
 REST_MS = 100
@@ -41,7 +42,11 @@ class ObjectsBox(QWidget):
     ----------
     objects : Objects or None
         What is listed.
+    described : Signal
+        Emitted with a :class:`~napari_segany.session.events.Described` when something else is known of an object.
     """
+
+    described = Signal(object)
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -119,6 +124,7 @@ class ObjectsBox(QWidget):
             self.objects.stale.connect(self._wait)
             self.objects.changed.connect(self._tell)
             self.objects.changed.connect(self._colour)
+            self.objects.described.connect(self._describe)
             self._rows.chosen_changed.connect(self._choose)
             self._rows.picked.connect(self._look)
             self._apply_filter()
@@ -139,10 +145,19 @@ class ObjectsBox(QWidget):
             self.objects.stale.disconnect(self._wait)
             self.objects.changed.disconnect(self._tell)
             self.objects.changed.disconnect(self._colour)
+            self.objects.described.disconnect(self._describe)
             self.objects.close()
         if self._colours is not None:
             self._colours.clear()
         self._rows = self.objects = self._colours = None
+
+    def _describe(self, label: int, about: About) -> None:
+        self.described.emit(described(label, about))
+
+    def take_over(self, known: Mapping[int, Described]) -> None:
+        """Say what an earlier session knew of the objects."""
+        if self.objects is not None:
+            self.objects.take_over({label: about_of(event) for label, event in known.items()})
 
     def note(self, label: int, about: About) -> None:
         """Say what is known of an object that was just kept, see :meth:`Objects.note`."""

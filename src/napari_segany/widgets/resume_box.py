@@ -1,49 +1,77 @@
-"""Offers to go on with a session that was not ended."""
+"""Offers to continue earlier sessions of an image."""
 
 from __future__ import annotations
 
-import numpy as np
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from datetime import datetime, timedelta
+from pathlib import Path
 
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QPushButton, QToolButton, QWidget
+
+from napari_segany.run.keeping import Earlier, KeptSession
 from napari_segany.session.recovery import Recovered
 
 
 class ResumeBox(QWidget):
-    """A line about an earlier session and a button, shown only while there is one to offer.
+    """A line about the last session of the image, with buttons, shown only while there is one to offer.
 
     Attributes
     ----------
     resumed : Signal
-        Emitted with the :class:`Recovered` that is to be gone on with.
+        Emitted with the :class:`Recovered` that is to be continued.
+    dismissed : Signal
+        Emitted with the :class:`Recovered` that is not.
+    chosen : Signal
+        Emitted with the path of an older session that is to be continued.
     """
 
     resumed = Signal(object)
+    dismissed = Signal(object)
+    chosen = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
         self._found: Recovered | None = None
         self._text = QLabel()
         self._text.setWordWrap(True)
-        self.button = QPushButton("Resume")
-        self.button.setToolTip("Put its labels and prompts into layers of their own, and go on")
+        self.button = QPushButton("Continue")
+        self.button.setToolTip("Put its labels, names and prompts into layers, and continue with its undo history")
         self.button.clicked.connect(self._resume)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._text, 1)
-        row.addWidget(self.button)
+        self.new = QPushButton("Start new")
+        self.new.setToolTip("Begin a new session. The earlier one stays in the menu Older.")
+        self.new.clicked.connect(self._dismiss)
+        self.older = QToolButton()
+        self.older.setText("Older")
+        self.older.setToolTip("The last sessions of this image")
+        self.older.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.older.setMenu(QMenu(self.older))
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._text, 0, 0, 1, 3)
+        for place, button in enumerate((self.button, self.new, self.older)):
+            layout.addWidget(button, 1, place)
         self.hide()
 
-    def offer(self, found: Recovered) -> None:
-        """Say what there is."""
-        self._found = found
-        objects = 0 if found.labels is None else len(np.unique(found.labels[found.labels != 0]))
-        prompts = len(found.marks("points")) + len(found.marks("shapes"))
+    @property
+    def text(self) -> str:
+        """What is offered."""
+        return self._text.text()
+
+    def offer(self, earlier: Earlier) -> None:
+        """Show what there is, if there is anything."""
+        self._found = earlier.offered
+        for button in (self.button, self.new):
+            button.setVisible(self._found is not None)
+        menu = self.older.menu()
+        menu.clear()
+        for session in earlier.sessions:
+            menu.addAction(summary(session), lambda path=session.path: self._choose(path))
+        self.older.setVisible(bool(earlier.sessions))
+        offered = next((one for one in earlier.sessions if self._found and one.path == self._found.path), None)
         self._text.setText(
-            f"A session on this image was not ended; it has {objects} objects and {prompts} prompts. "
-            f"{found.journal.warning}".strip()
+            f"Unfinished session: {summary(offered)}" if offered else "There are earlier sessions of this image."
         )
-        self.show()
+        self.setVisible(bool(self._found or earlier.sessions))
 
     def withdraw(self) -> None:
         """Offer nothing any more."""
@@ -55,3 +83,35 @@ class ResumeBox(QWidget):
         self.withdraw()
         if found is not None:
             self.resumed.emit(found)
+
+    def _dismiss(self) -> None:
+        found = self._found
+        self.withdraw()
+        if found is not None:
+            self.dismissed.emit(found)
+
+    def _choose(self, path: Path) -> None:
+        self.withdraw()
+        self.chosen.emit(path)
+
+
+def summary(session: KeptSession, now: datetime | None = None) -> str:
+    """A session in a few words: "20 objects, yesterday 17:40"."""
+    counts = [_counted(session.objects, "object")]
+    if session.prompts:
+        counts.append(_counted(session.prompts, "open prompt"))
+    words = ", ".join([*counts, _day(session.when, now or datetime.now(session.when.tzinfo))])
+    words += "" if session.saved else ", not saved"
+    return f"{words}. {session.problem}" if session.problem else words
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _day(when: datetime, now: datetime) -> str:
+    if when.date() == now.date():
+        return f"today {when:%H:%M}"
+    if when.date() == (now - timedelta(days=1)).date():
+        return f"yesterday {when:%H:%M}"
+    return f"{when:%Y-%m-%d %H:%M}"

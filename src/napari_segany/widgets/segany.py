@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from napari.components import ViewerModel
@@ -14,18 +15,18 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.planes import LazyArray, Look
+from napari_segany.core.planes import Look
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.columns import About, said
+from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import image_array
 from napari_segany.layers.region import is_too_large
 from napari_segany.models.registry import list_models
 from napari_segany.run.answers import MODEL, Answers
-from napari_segany.run.keeping import Keeper, unfinished
+from napari_segany.run.keeping import Earlier, Keeper, dismiss, earlier_sessions
 from napari_segany.run.remote import load_remote_default
-from napari_segany.session.content import content_of
-from napari_segany.session.recovery import Recovered
+from napari_segany.session.recovery import Recovered, recover
 from napari_segany.session.session import Committed, SegmentRequest, Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.answering import Answering
@@ -53,6 +54,8 @@ from napari_segany.widgets.tracks import TrackLayers
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
 LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press the button above."
+LABEL_FORMATS = ("tiff", "ome-zarr")
+"""Formats of export that hold every pixel of the labels."""
 READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
 
 
@@ -70,7 +73,7 @@ class SeganyWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, load: Callable[[], Segmenter] = load_remote_default) -> None:
         super().__init__()
         self._closed = False
-        self.viewer: ViewerModel = napari_viewer
+        self.viewer: ViewerModel = unwrapped(napari_viewer)
         self.session = Session()
         self.answers = Answers(load)
         self.keeper = Keeper(self.session, lambda: self.answers.name)
@@ -118,11 +121,11 @@ class SeganyWidget(QWidget):
         )
         self.tabs = Tabs(tabs, corner=self._keys)
         layout = QVBoxLayout(self)
+        layout.addWidget(self.resume_box)
         layout.addWidget(self.layer_box)
         layout.addWidget(self.tabs)
         layout.addStretch()
         layout.addWidget(self.status_box)
-        layout.addWidget(self.resume_box)
 
     def _connect(self) -> None:
         self.layer_box.image.changed.connect(self._set_image)
@@ -148,7 +151,12 @@ class SeganyWidget(QWidget):
         self.answering.failed.connect(self._failed)
         self.keeper.problem.connect(show_warning)
         self.keeper.begun.connect(self.resume_box.withdraw)
+        self.keeper.caught_up.connect(lambda: self.status_box.say("This session is kept on the disk again."))
         self.resume_box.resumed.connect(self._resume)
+        self.resume_box.dismissed.connect(self._dismiss)
+        self.resume_box.chosen.connect(self._resume_file)
+        self.objects_box.described.connect(self.session.tell)
+        self.export_box.written.connect(self._exported)
         self.export_box.progress.connect(self.status_box.set_share)
         self.candidate_box.chosen.connect(self.session.choose)
         for worker in (self.finder, self.follower):
@@ -190,6 +198,7 @@ class SeganyWidget(QWidget):
             self.layer_box.image.value = active if active in images else images[-1]
 
     def _set_image(self, image: Image | None) -> None:
+        image = unwrapped(image)
         if self.binding is not None:
             if self.binding.image is image:
                 return
@@ -212,7 +221,7 @@ class SeganyWidget(QWidget):
         self.answering.prepare()
         # napari makes a new image the active layer once we have heard of it; a click is to be a prompt all the same
         QTimer.singleShot(0, self._hand_over)
-        find = partial(_unfinished, image_array(image))
+        find = partial(earlier_sessions, image_array(image))
         self.jobs.run(find, done=self._offer, failed=self._failed, instead_of="find session")
 
     def _bind(self, binding: Binding | None) -> None:
@@ -241,21 +250,55 @@ class SeganyWidget(QWidget):
         if self.binding is not None and self.viewer.layers.selection.active is self.binding.image:
             self.prompt_box.take("Points")
 
-    def _offer(self, found: Recovered | None) -> None:
-        """Offer to go on with an earlier session, unless another one has begun."""
-        if found is not None and self.keeper.path is None:
-            self.resume_box.offer(found)
+    def _offer(self, earlier: Earlier) -> None:
+        """Continue an earlier session whose labels are still in the viewer; else offer to, unless another one began."""
+        if self.keeper.path is not None or self.binding is None:
+            return
+        latest = earlier.latest
+        labels = None if latest is None else self._layer_of(latest)
+        if latest is not None and labels is not None:
+            self._resume(latest, labels)
+        else:
+            self.resume_box.offer(earlier)
 
-    def _resume(self, found: Recovered) -> None:
+    def _layer_of(self, found: Recovered) -> Labels | None:
+        """A layer that holds the labels of an earlier session."""
+        if found.labels is None or not found.objects:
+            return None
+        for layer in reversed(self._layers(Labels)):
+            data = layer.data
+            if isinstance(data, np.ndarray) and data.dtype == found.labels.dtype and np.array_equal(data, found.labels):
+                return layer
+        return None
+
+    def _resume(self, found: Recovered, labels: Labels | None = None) -> None:
         if self.binding is None:
             return
         try:
             self.keeper.resume(found)
+            self.binding.resume(found, labels)
         except SeganyError as error:
             self._failed(error)
             return
-        self.binding.resume(found)
         self._show_layers()
+        self.objects_box.take_over(found.state.described)
+        if found.journal.warning:
+            show_warning(found.journal.warning)
+        self.status_box.say(f"Continued: {found.objects} objects.")
+
+    def _resume_file(self, path: Path) -> None:
+        self.jobs.run(partial(recover, path, partial=True), done=self._resume, failed=self._failed)
+
+    def _dismiss(self, found: Recovered) -> None:
+        try:
+            dismiss(found)
+        except SeganyError as error:
+            self._failed(error)
+
+    def _exported(self, what: str) -> None:
+        """All labels are in a file: what is closed from here on is not offered again by itself."""
+        if what in LABEL_FORMATS:
+            self.keeper.saved()
 
     def _release(self) -> None:
         """Let go of the image and of everything that was computed from it."""
@@ -270,6 +313,7 @@ class SeganyWidget(QWidget):
         self._show_layers()
 
     def _set_labels(self, labels: Labels | None) -> None:
+        labels = unwrapped(labels)
         if self.binding is None or labels is self.binding.labels:
             return
         try:
@@ -280,11 +324,13 @@ class SeganyWidget(QWidget):
         self._bind_objects()
 
     def _set_points(self, points: Points | None) -> None:
+        points = unwrapped(points)
         if self.binding is not None and points is not None and points is not self.binding.points:
             self.binding.prompts.adopt(points)
             self.prompt_box.take("Points")
 
     def _set_shapes(self, shapes: Shapes | None) -> None:
+        shapes = unwrapped(shapes)
         if self.binding is not None and shapes is not None and shapes is not self.binding.shapes:
             self.binding.prompts.adopt(shapes)
 
@@ -452,7 +498,7 @@ class SeganyWidget(QWidget):
 
     def _found(self, label: int, name: str) -> None:
         """An object was found on the slices, which nobody had kept before."""
-        self.objects_box.note(label, About(name, how="text" if name else "everything"))
+        self.objects_box.note(label, About(name, how="text" if name else "everything", class_name=name))
 
     def show_tracks(self) -> None:
         """Show the way of each object through the slices or through time."""
@@ -471,7 +517,7 @@ class SeganyWidget(QWidget):
             for label, candidate in kept.items():
                 name = candidate.prompt.text
                 how = "text" if name else "everything"
-                self.objects_box.note(label, About(name, candidate.score, how))
+                self.objects_box.note(label, About(name, candidate.score, how, class_name=name))
         elif self.binding is not None and self.binding.keep():
             self.prompt_box.expect_positive()
             self._show_layers()
@@ -514,8 +560,3 @@ class SeganyWidget(QWidget):
             self.viewer.bind_key(action.key, None)
         for event in ("inserted", "removed", "renamed"):
             getattr(self.viewer.layers.events, event).disconnect(self._refresh_choices)
-
-
-def _unfinished(array: LazyArray) -> Recovered | None:
-    """An earlier session of an image; runs in the worker."""
-    return unfinished(content_of(array))

@@ -1,0 +1,25 @@
+"""Takes layers out of a viewer without leaving what napari draws for their modes behind."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from napari.layers import Layer
+
+RESTING = "pan_zoom"
+
+
+def put_to_rest(layer: Layer) -> None:
+    """End painting or drawing in a layer.
+
+    Where a layer comes or goes while the circle of the brush is shown, napari leaves a part of that circle in the
+    scene for good. With software OpenGL it is drawn with buffers of layers that are gone, and the driver crashes.
+    """
+    if str(getattr(layer, "mode", RESTING)) != RESTING:
+        layer.mode = RESTING
+
+
+def remove_layer(viewer: ViewerModel, layer: Layer) -> None:
+    """Take a layer out of a viewer, if it is there, out of paint mode."""
+    if layer in viewer.layers:
+        put_to_rest(layer)
+        viewer.layers.remove(layer)
