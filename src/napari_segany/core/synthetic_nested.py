@@ -1,7 +1,7 @@
 """Made-up microscopy in which one click has several right answers, or in which objects cross, bud and crowd.
 
-Parts, objects and wholes are told apart by their levels: lobes and granules belong to their nucleus and cell, a lumen to
-its gland, a bud is a cell of its own.
+Parts, objects and wholes are told apart by their levels: lobes and granules belong to their nucleus and cell, a lumen
+to its gland, a bud is a separate cell.
 """
 
 from __future__ import annotations

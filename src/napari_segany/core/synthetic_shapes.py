@@ -177,6 +177,7 @@ def depth_inside(labels: np.ndarray, radius: float) -> np.ndarray:
 
 
 def scattered(rng: Random, shape: tuple[int, int], radius: float, wobble: float) -> np.ndarray:
+    """(y, x) int32 labels of objects that cover a random part of the plane, a fifth of the time slender ones."""
     room = shape[0] * shape[1] / (np.pi * radius**2)
     count = int(np.clip(room * rng.uniform(0.15, 1.3), 2, 400))
     slender = rng.uniform(2.5, 7) if rng.random() < 0.2 else 1.5

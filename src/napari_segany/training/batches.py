@@ -86,8 +86,8 @@ def dense_targets(labels: np.ndarray) -> np.ndarray:
 def dense_known(levels: list[np.ndarray], *, complete: bool) -> np.ndarray:
     """Where the dense targets hold, (y / 4, x / 4) float32 of 0 and 1.
 
-    Everywhere when each object is labelled; else on the labelled objects only, as the rest may hold others. Nowhere where
-    objects are nested, which one map of boundaries and centres cannot say.
+    Everywhere when each object is labelled; else on the labelled objects only, as the rest may hold others. Nowhere
+    where objects are nested, which one map of boundaries and centres cannot say.
     """
     labelled = levels[0][(slice(DENSE_STRIDE // 2, None, DENSE_STRIDE),) * 2] > 0
     if len(levels) > 1:

@@ -137,10 +137,11 @@ _SYNTHETIC = {
 
 
 def synthetic(count: int, seed: int) -> list[Named]:
-    """Made-up pictures of 320 x 320 pixels of all kinds."""
+    """Made-up pictures of 320 x 320 pixels, of all kinds whose objects have names."""
     found = []
     for number in range(count):
-        picture = synthetic_image(np.random.default_rng((seed, 77, number)), (320, 320))
+        rng = np.random.default_rng((seed, 77, number))
+        picture = synthetic_image(rng, (320, 320), kind=str(rng.choice(list(_SYNTHETIC))))
         names, undecided, modality = _SYNTHETIC[picture.kind]
         levels = picture.levels[: len(names)]
         named = _all_of(levels, names[: len(levels)])

@@ -167,7 +167,7 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     torch.manual_seed(config.seed)
     identity = {"seed": config.seed, "sources": config.sources.shares, "start": config.start}
     model = TinySam()
-    check_apart(folder, [data / name for name in config.sources], config.start)
+    check_apart(folder, [data / name for name in config.sources.shares], config.start)
     if config.start:
         begin(model, config.start)
     task = SamTask(model, config.task)

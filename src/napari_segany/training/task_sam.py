@@ -46,7 +46,7 @@ class TaskConfig:
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """The features of a batch, one row per prompt, and at half resolution the truth and what a click may mean instead."""
+    """The features of a batch, one row per prompt; at half resolution the truth, and what a click may mean instead."""
 
     image: Tensor
     position: Tensor
