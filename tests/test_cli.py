@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+import zarr
 from PIL import Image
 
 import napari_segany
@@ -267,3 +272,87 @@ def refused(answer: SimpleNamespace, line: str) -> None:
     assert answer.err.startswith("napari-segany: ")
     assert answer.err.endswith("\n")
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, name: str) -> None:
+    y, x = np.indices((96, 128))
+    plane = (1000 * ((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2 < 80)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([plane] * 400), photometric="minisblack")
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "napari_segany",
+        "segment",
+        str(tmp_path / "a.tif"),
+        "-o",
+        str(out),
+        "--everything",
+    ]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while run.poll() is None and not list(out.glob(".segany.*/labels")):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    number = getattr(signal, name)
+    run.send_signal(number)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 128 + number
+    assert "Traceback" not in err
+    assert [path.name for path in out.iterdir()] == ["everything.json"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437"])
+def test_names_that_the_console_cannot_show(image: Path, encoding: str) -> None:
+    env = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict", "PYTHONUTF8": "0"}
+    for out, status in (("細胞.tif", 0), ("細胞.nothing", 2)):
+        words = ["segment", str(image), "-o", str(image.with_name(out)), "--point", "30,30"]
+        script = "import sys; from tests.test_cli import fake_main; sys.exit(fake_main(sys.argv[1:]))"
+        found = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, env=env, check=False)
+        assert found.returncode == status, found.stderr
+        assert b"Traceback" not in found.stderr
+        assert (found.stdout if status == 0 else found.stderr).count(b"\n") == 1
+
+
+def fake_main(words: list[str]) -> int:
+    """The command line with a fake model, in a process of its own."""
+    loading.load_segmenter = lambda *_, **__: FakeSegmenter()
+    return cli.main(words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--everything", "--grid", "9" * 20), "--grid"),
+        (("--everything", "--grid", "1025"), "--grid"),
+        (("--everything", "--grid", "0"), "--grid"),
+        (("--point", "1e999,5"), "finite"),
+        (("--point", "nan,5"), "finite"),
+        (("--plane", "9" * 30, "--point", "5,5"), "plane"),
+        (("--points", "x" * 300), "too long"),
+        (("--point", "5,5", "--model", "x" * 300 + ".pt"), "no checkpoint"),
+        (("--point", "5,5", "--model", "~nobody-at-all/a.pt"), "no checkpoint"),
+    ],
+)
+def test_ridiculous_values_are_one_line(run: Run, image: Path, arguments: tuple[str, ...], line: str) -> None:
+    out = "out" if "--everything" in arguments else "out.tif"
+    refused(run("segment", image, "-o", image.with_name(out), *arguments), line)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_paths_that_are_too_long_are_one_line(run: Run, image: Path) -> None:
+    for source, out in (
+        (image.with_name("x" * 300 + ".tif"), "o.tif"),
+        (image, "x" * 300 + ".tif"),
+        (image, "x" * 5000),
+    ):
+        refused(run("segment", source, "-o", image.with_name(out), "--point", "5,5"), "")
+    refused(run("replay", image.with_name("x" * 300), "-o", image.with_name("o.tif")), "")
+    refused(run("bench", "clicks", "--data", image.with_name("x" * 300)), "")
+
+
+def test_embeddings_never_go_into_the_image(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zarr.create_array(tmp_path / "a.zarr", shape=(40, 50), dtype="u1")
+    monkeypatch.setenv("SEGANY_EMBEDDINGS", str(tmp_path / "a.zarr" / "cache"))
+    refused(run("embed", tmp_path / "a.zarr"), "written into")

@@ -8,6 +8,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_segany
+from napari_segany.run.export import FORMATS
 
 
 @pytest.mark.parametrize("name", napari_segany.__all__)
@@ -32,3 +33,10 @@ def test_the_widget_is_in_both_menus() -> None:
 def test_the_manifest_is_linked_at_the_root() -> None:
     root = Path(__file__).parents[1] / "napari.yaml"
     assert root.resolve() == Path(napari_segany.__file__).with_name("napari.yaml").resolve()
+
+
+def test_the_manifest_knows_every_format_of_exports() -> None:
+    manifest = PluginManifest.from_file(Path(napari_segany.__file__).with_name("napari.yaml"))
+    setting = manifest.contributions.configurations["desk"].properties["export"]
+    assert setting.enum == list(FORMATS)
+    assert setting.default in FORMATS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from PIL import Image
 
 from napari_segany import cli
+from napari_segany.cli.bench import _show
+from napari_segany.cli.shared import ShownProgress
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.experiments import bench, scores
-from napari_segany.experiments.bench import BenchConfig, rows_of
+from napari_segany.experiments.bench import BenchConfig, check_rows, rows_of
 from napari_segany.experiments.scores import Scores
 from napari_segany.models import loading
 from tests.fakes import FakeSegmenter
@@ -225,3 +228,51 @@ class _Silent(FakeSegmenter):
         mask = self._mask((1, 1), prompts[0], 0, 0.5)
         empty = type(mask)(np.zeros(embedding.shape, bool), 0.0, mask.logits)
         return [[empty] * (candidates or 1) for _ in prompts]
+
+
+class TestRowsAsTheyCome:
+    def test_each_is_in_the_file_before_the_next_is_measured(self, tmp_path: Path) -> None:
+        out = tmp_path / "rows.json"
+        seen: list[list[dict]] = []
+
+        def measure() -> Iterator[dict]:
+            for number in range(3):
+                seen.append(json.loads(out.read_text()) if out.exists() else [])
+                yield {"bench": "x", "n": number}
+            raise InputError("stopped")
+
+        with pytest.raises(InputError, match="stopped"):
+            _show(out, measure)
+        assert [len(rows) for rows in seen] == [0, 1, 2]
+        assert [row["n"] for row in json.loads(out.read_text())] == [0, 1, 2]
+        assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
+
+    @pytest.mark.parametrize("content", ['{"a": 1}', "[1]", "[{}]", "mine", '[{"file_name": "a"}]'])
+    def test_a_file_of_somebody_else_is_not_replaced(self, tmp_path: Path, content: str) -> None:
+        out = tmp_path / "rows.json"
+        out.write_text(content)
+        with pytest.raises(InputError, match="no rows of a bench"):
+            _show(out, lambda: pytest.fail("nothing is measured"))
+        assert out.read_text() == content
+
+    def test_rows_and_inputs(self, tmp_path: Path) -> None:
+        out, mine = tmp_path / "rows.json", tmp_path / "mine.pt"
+        for content in ("", "[]", '[{"bench": "x"}]', '[{"what": "click"}]'):
+            out.write_text(content)
+            check_rows(out)
+        mine.write_bytes(b"")
+        out.unlink()
+        out.hardlink_to(mine)
+        with pytest.raises(InputError, match="would replace"):
+            check_rows(out, [mine])
+
+    def test_progress_is_told_now_and_then(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [0.0]
+        monkeypatch.setattr("napari_segany.cli.shared.time.monotonic", lambda: now[0])
+        told = ShownProgress()
+        for done in range(1, 31):
+            now[0] = float(done)
+            told(done)
+        assert capsys.readouterr().err.splitlines() == ["10 images", "20 images", "30 images"]

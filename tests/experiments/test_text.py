@@ -132,3 +132,24 @@ def test_photographs_are_decided_by_their_own_labels(tmp_path):
     assert one.truth["car"] is False
     assert one.truth["nucleus"] is False
     assert one.labels["person"][12, 15] == 1
+
+
+def test_a_set_goes_by_the_name_that_is_given(data):
+    (data / "elsewhere").mkdir()
+    (data / "dsb2018").rename(data / "elsewhere" / "some-other-name")
+    (data / "dsb2018").symlink_to(data / "elsewhere" / "some-other-name")
+    segmenter = Measured(places_of(data))
+    for sets in ((), ("dsb2018",)):
+        rows = text.rows_of_text(data, lambda: segmenter, sets=sets, limit=1)
+        assert {(row["set"], row["class"]) for row in rows} == {("dsb2018", "nucleus"), ("all", "all")}
+        assert next(row for row in rows if row["set"] == "dsb2018")["iou"] > 0.3
+
+
+def test_rows_come_when_their_set_is_done(data):
+    segmenter = Measured(places_of(data))
+    (data / "usiigaci").symlink_to(data / "dsb2018")
+    seen = []
+    rows = text.measured_text(data, lambda: segmenter, ["dsb2018", "usiigaci"], ["otsu"], 1, seen.append)
+    assert next(rows)["set"] == "dsb2018"
+    assert seen == [1]
+    assert [row["set"] for row in rows] == ["usiigaci", "all"]

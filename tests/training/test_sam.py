@@ -267,3 +267,57 @@ def test_exported_weights_answer_prompts(tmp_path):
     masks = segmenter.segment(embedding, [Prompt((Point(20, 20),))])[0]
     assert len(masks) == 3
     assert masks[0].pixels.shape == (50, 40)
+
+
+@pytest.mark.parametrize("kind", ["vit_b", "text head", "tiny with other shapes", "something"])
+def test_a_start_of_another_kind_is_one_line(tmp_path, kind):
+    state = {
+        "vit_b": {"image_encoder.pos_embed": torch.zeros(1, 64, 64, 768)}
+        | {f"image_encoder.blocks.{k}.norm1.weight": torch.ones(768) for k in range(12)},
+        "text head": {"head.a": torch.ones(3), "decoder.b": torch.ones(3)},
+        "tiny with other shapes": {k: v[..., :1] if v.ndim else v for k, v in load_weights("tiny").items()},
+        "something": {"a": torch.ones(3)},
+    }[kind]
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match="start") as error:
+        sam.begin(TinySam(), str(tmp_path / "a.safetensors"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources = 3",
+        "[sources]\nsynthetic = 'much'",
+        "[sources]\nsynthetic = -1",
+        "[sources]\nsynthetic = true",
+        "seed = 'a'\n[sources]\nsynthetic = 1",
+        "[sources]\nsynthetic = 1\n[loop]\nsteps = 'many'",
+        "[sources]\nsynthetic = 1\n[loop]\nsteps = true",
+        "[sources]\nsynthetic = 1\n[[phases]]\nsizes = 3",
+        "phases = 3\n[sources]\nsynthetic = 1",
+        "loop = 3\n[sources]\nsynthetic = 1",
+    ],
+)
+def test_values_of_other_types_are_one_line(tmp_path, text):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        sam.read_config(path)
+    assert "\n" not in str(error.value)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="cannot read"):
+        sam.read_config(path)
+
+
+def test_a_run_never_writes_into_its_sources_or_over_its_start(folder):
+    source = folder / "data" / "dsb2018"
+    (folder / "link").symlink_to(source)
+    for out in (source, source / "runs", folder / "link" / "runs"):
+        with pytest.raises(InputError, match="lies in the training source"):
+            sam.check_apart(out, [source])
+    (folder / "out").mkdir()
+    (folder / "out" / "weights.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError, match="would replace"):
+        sam.check_apart(folder / "out", [source], str(folder / "out" / "weights.safetensors"))
+    sam.check_apart(folder / "data", [source])

@@ -7,6 +7,7 @@ import os
 import torch
 
 from napari_segany.core.errors import InputError
+from napari_segany.models.arguments import check_type
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,7 +30,7 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
         return torch.device(found)
     try:
         picked = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{device!r} is not a device; use auto, cpu, cuda or mps") from error
     present = {
         "cpu": True,
@@ -57,6 +58,7 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     InputError
         The precision is none of these.
     """
+    check_type(precision, str, "precision")
     if precision == "auto":
         precision = os.environ.get("SEGANY_PRECISION", "auto")
     if precision != "auto":

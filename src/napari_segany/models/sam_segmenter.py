@@ -17,6 +17,7 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.words import Phrase
+from napari_segany.models.arguments import check_each, check_type
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
 from napari_segany.models.sam.mask_decoder import ALL, CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
@@ -97,8 +98,7 @@ class SamSegmenter:
         InputError
             The plane has another type or shape.
         """
-        if not isinstance(plane, np.ndarray):
-            raise InputError(f"embed needs an array for plane, got {type(plane).__name__}")
+        check_type(plane, np.ndarray, "plane")
         if plane.dtype != np.uint8 or plane.ndim != 3 or plane.shape[2] != 3 or not plane.size:
             raise InputError(f"a plane is (y, x, 3) uint8, got {plane.dtype} of shape {plane.shape}")
         height, width, _ = plane.shape
@@ -146,6 +146,7 @@ class SamSegmenter:
             A prompt holds text, and the model takes none, or open_clip cannot be imported.
         """
         prompts = self._checked(embedding, prompts, candidates)
+        check_type(at_least, (int, float, np.number), "at_least")
         if any(prompt.text.strip() for prompt in prompts):
             return texted(self, embedding, prompts, candidates, at_least)
         return self.segment_plain(embedding, prompts, candidates, at_least)
@@ -190,10 +191,8 @@ class SamSegmenter:
 
     def _checked(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> list[Prompt]:
         """The prompts as they concern the plane; InputError for what cannot be answered."""
-        if not isinstance(embedding, ImageEmbedding):
-            raise InputError(f"segment needs an ImageEmbedding for embedding, got {type(embedding).__name__}")
-        if isinstance(prompts, Prompt) or not all(isinstance(prompt, Prompt) for prompt in prompts):
-            raise InputError(f"segment needs a list of Prompt for prompts, got {type(prompts).__name__}")
+        check_type(embedding, ImageEmbedding, "embedding")
+        check_each(prompts, Prompt, "prompts")
         if embedding.model != self.name:
             raise InputError(f"this embedding was made by {embedding.model!r}, not by {self.name!r}")
         if candidates is not None and not (isinstance(candidates, int) and candidates in (1, 3)):

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Point, Prompt
+from napari_segany.models.arguments import as_path
 from napari_segany.run.images import ImageFile
 
 SIGNS = {"": True, "+": True, "1": True, "true": True, "yes": True}
@@ -73,7 +74,7 @@ def read_prompts(path: str | Path, image: ImageFile | None = None) -> list[Place
         When the file is missing or not such a table; the line at fault is named. Also when an object has no positive
         click on a plane.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from napari_segany.core.link import Linker, relabelled
 from napari_segany.core.planes import Stack
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.tiles import everything_in_tiles, is_large, merged
+from napari_segany.models.arguments import as_path, check_callable, check_type
 from napari_segany.run.export import LabelledObject, export_labels
 from napari_segany.run.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.run.labels import TIFF as LABEL_TIFF
@@ -88,6 +89,20 @@ class EverythingJob:
     tracks: bool = False
     inputs: tuple[Path, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in ("source", "out"):
+            object.__setattr__(self, name, as_path(getattr(self, name), name))
+        check_type(self.grid, (Grid, type(None)), "grid")
+        check_type(self.changes, dict, "changes")
+        known = {field.name for field in fields(Filters)}
+        if unknown := sorted(set(map(str, self.changes)) - known):
+            raise InputError(f"changes has {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        for name, value in self.changes.items():
+            check_type(value, (int, float, np.number), f"changes[{name!r}]")
+        for name in ("text", "clip"):
+            check_type(getattr(self, name), str, name)
+        check_type(self.overlap, (int, float, np.number), "overlap")
+
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
@@ -138,6 +153,8 @@ def segment_everything(
     ModelError
         From `load`.
     """
+    check_type(job, EverythingJob, "job")
+    check_callable(load, "load")
     with named(job.source):
         images = _images(job.source)
     with named(job.out):

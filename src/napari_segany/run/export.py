@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.errors import InputError
+from napari_segany.models.arguments import as_path, check_each
 from napari_segany.run.annotations import write_coco, write_geojson, write_sa1b
 from napari_segany.run.labelled import LabelledImage, LabelledObject, by_label
 from napari_segany.run.labels import (
@@ -86,7 +87,7 @@ def check_export(
     InputError
         When there is no such format, or the file's name, its folder, or what is there already does not allow it.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     if format is not None and format not in FORMATS:
         raise InputError(f"there is no format {format}; there are {', '.join(FORMATS)}")
     fitting = ["ome-zarr"] if is_zarr_place(path) else _formats_of(path)
@@ -164,7 +165,9 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
         When `labels` are no label image, something does not fit them or the format, or as :func:`check_export` says;
         then nothing is written.
     """
-    path = Path(path)
+    path = as_path(path, "path")
+    objects = tuple(objects) if isinstance(objects, Iterable) else objects
+    check_each(objects, LabelledObject, "objects")
     chosen = check_export(path, format=format, overwrite=overwrite, inputs=inputs)
     scale = None if scale is None else tuple(float(step) for step in scale)
     if chosen not in _WRITERS:
@@ -178,7 +181,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     image = LabelledImage(
         labels,
         check_axes(path, labels.ndim, axes),
-        by_label(tuple(objects)),
+        by_label(objects),
         scale or (1.0,) * labels.ndim,
         unit,
         None if intensity is None else np.asarray(intensity),

@@ -16,6 +16,7 @@ from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import LazyArray, Stack
+from napari_segany.models.arguments import as_path
 from napari_segany.run import ome_zarr
 from napari_segany.run.spacing import Calibration
 from napari_segany.run.tiff import DENSEST, MEMORY_BYTES, read_tiff
@@ -109,7 +110,7 @@ def read_image(path: str | Path, *, raw: bool = False) -> ImageFile:
     InputError
         When there is no such file, it is of another kind, it cannot be read, or parts of it are missing.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     with reading(path):
         if ome_zarr.is_zarr(path):
             level = ome_zarr.finest_level(path)

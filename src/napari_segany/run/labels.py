@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 
 from napari_segany.core.errors import InputError
+from napari_segany.models.arguments import as_path
 from napari_segany.run import ome_zarr
 from napari_segany.run.images import read_image, reading
 from napari_segany.run.outputs import MARK, check_apart, check_replaceable, named
@@ -39,7 +40,7 @@ def read_labels(path: str | Path) -> np.ndarray:
     InputError
         When the file cannot be read or does not hold integers without channels.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     if ome_zarr.is_zarr(path):
         path = _label_group(path)
     image = read_image(path, raw=True)
@@ -70,7 +71,7 @@ def check_output(path: str | Path, *, overwrite: bool = False, inputs: Iterable[
         When the kind of file is unknown, its folder does not exist, it exists and may not be replaced, or an input
         would be lost.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     with named(path):
         if path.suffix.lower() not in (*TIFF, *ZARR) and not owner_of(path):
             raise InputError(f"labels are written to {', '.join((*TIFF, *ZARR))}, not to {path.name}")

@@ -18,6 +18,7 @@ from napari_segany.core.propagate import Known, Planes, propagate
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.tiles import is_large
 from napari_segany.core.verdicts import Gates, Verdict
+from napari_segany.models.arguments import check_callable, check_type
 from napari_segany.run.canvas import canvas
 from napari_segany.run.clicks import PlacedPrompt
 from napari_segany.run.images import FilePlanes
@@ -92,6 +93,8 @@ def propagate_file(
     ModelError
         From `load`.
     """
+    check_type(job, SegmentJob, "job")
+    check_callable(load, "load")
     ready = prepared(job)
     stack, placed = ready.stack, ready.placed
     if len(stack) < 2:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Region
 from napari_segany.core.masks import Mask
@@ -14,6 +16,7 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.tiles import answered, is_large
+from napari_segany.models.arguments import as_path, check_callable, check_each, check_type
 from napari_segany.run.canvas import Canvas, Sheet, canvas
 from napari_segany.run.clicks import PlacedPrompt, read_prompts
 from napari_segany.run.images import FilePlanes, ImageFile, read_image, reading
@@ -60,6 +63,15 @@ class SegmentJob:
     overwrite: bool = False
     planes: tuple[Place, ...] = ()
     inputs: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("image", "labels", *(["table"] if self.table is not None else [])):
+            object.__setattr__(self, name, as_path(getattr(self, name), name))
+        check_each(self.prompts, Prompt, "prompts")
+        check_type(self.plane, (int, np.integer, type(None)), "plane")
+        check_each(self.planes, (int, np.integer, tuple), "planes")
+        if self.planes and len(self.planes) != len(self.prompts):
+            raise InputError(f"planes has {len(self.planes)} entries for {len(self.prompts)} prompts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +145,8 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
     ModelError
         From `load`.
     """
+    check_type(job, SegmentJob, "job")
+    check_callable(load, "load")
     ready = prepared(job)
     segmenter = load()
     with canvas(sheet_of(job, ready)) as labels:
