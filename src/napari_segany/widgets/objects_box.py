@@ -9,7 +9,7 @@ from functools import partial
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
@@ -41,7 +41,11 @@ class ObjectsBox(QWidget):
     ----------
     objects : Objects or None
         What is listed.
+    looked : Signal
+        Emitted without arguments when somebody clicked a row, and its object is shown.
     """
+
+    looked = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -222,6 +226,7 @@ class ObjectsBox(QWidget):
     def _look(self, label: int) -> None:
         if self.objects is not None:
             self._try(partial(self.objects.show, label))
+            self.looked.emit()
 
     def _tell(self) -> None:
         self._choose()
