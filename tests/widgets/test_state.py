@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton
 
 from napari_segany.core.prompts import Point
@@ -295,7 +297,9 @@ def test_keys_work_after_something_was_typed_or_chosen(knowing: Opened) -> None:
     knowing.hand.qtbot.wait(200)
     table = widget.objects_box._view._table
     table.setFocus()
-    table.selectRow(0)
+    where = table.visualRect(table.model().index(0, 0)).center()
+    knowing.hand.qtbot.wait(50)
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=where)
     assert canvas.hasFocus()
     find(knowing)
 
@@ -303,3 +307,18 @@ def test_keys_work_after_something_was_typed_or_chosen(knowing: Opened) -> None:
 def test_no_text_of_the_panel_uses_our_own_words(opened: Opened) -> None:
     texts = [button.text() + button.toolTip() for button in opened.widget.findChildren(QPushButton)]
     assert not [text for text in texts if any(word in text for word in ("anew", "doubtful", "Take back", "beside"))]
+
+
+def test_the_chosen_row_is_marked(knowing: Opened) -> None:
+    widget = knowing.widget
+    widget.tabs.show_box(widget.objects_box)
+    for place in PLACES:
+        keep(knowing, place.y, place.x)
+    knowing.hand.qtbot.wait(300)
+    table = widget.objects_box._view._table
+    for _ in range(4):
+        knowing.hand.press("period")
+        knowing.hand.qtbot.wait(150)
+        label = widget.binding.labels.selected_label
+        rows = {index.row() for index in table.selectionModel().selectedIndexes()}
+        assert [widget.objects_box._rows._frame.index[row] for row in rows] == [label]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLineEdit, QWidget
 
@@ -12,12 +14,8 @@ def to_picture(widget: QWidget) -> None:
         canvas.setFocus()
 
 
-def give_back(panel: QWidget) -> None:
-    """Have whatever is typed into or chosen from in a panel give the focus back when that is done."""
-
-    def done(*_: object) -> None:
-        to_picture(panel)
-
+def give_back(panel: QWidget, done: Callable[..., None]) -> None:
+    """Have a method of a panel called whenever something in it was typed or chosen."""
     for chooser in panel.findChildren(QComboBox):
         chooser.activated.connect(done)
     for line in panel.findChildren(QLineEdit):

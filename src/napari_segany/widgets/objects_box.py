@@ -169,6 +169,7 @@ class ObjectsBox(QWidget):
         if self._view is None:
             # with napari's table comes pandas, for which nobody who opens the dock widget is to wait
             self._view = FeaturesView()
+            self._view.clicked.connect(self._clicked)
             self._layout.insertWidget(1, self._view.widget, 1)
         self._show(self._rows)
         if self._stale:
@@ -222,6 +223,9 @@ class ObjectsBox(QWidget):
             self.buttons[name].setEnabled(fits)
         if self._chosen != before and self._view is not None:
             self._view.scroll()
+
+    def _clicked(self) -> None:
+        self.looked.emit()
 
     def _look(self, label: int) -> None:
         if self.objects is not None:

@@ -13,7 +13,7 @@ from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.removal import put_to_rest
 
 TOOLS = {
-    "Points": ("add", "Click on the object; Shift+click, or N first, beside it"),
+    "Points": ("add", "Click on the object; Shift+click, or N first, off it"),
     "Box": ("add_rectangle", "Drag a rectangle around the object"),
     "Brush": ("paint", "Paint roughly over the object, or rub out with N; the mask is refined from it"),
     "Scribble": ("add_path", "Draw a line along the object; Enter ends it"),

@@ -26,6 +26,7 @@ from napari_segany.models.registry import list_models
 from napari_segany.run.answers import MODEL, Answers
 from napari_segany.run.keeping import Keeper, unfinished
 from napari_segany.run.remote import load_remote_default
+from napari_segany.session.candidates import Found
 from napari_segany.session.content import content_of
 from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import Committed, SegmentRequest, Session
@@ -83,6 +84,7 @@ class SeganyWidget(QWidget):
         self._latest = Subject.MASK
         self._queued = False
         self._done = ""
+        self._found: Found | None = None
         self._sheet: KeySheet | None = None
         self._problem = ""
         self.settings = Settings()
@@ -110,7 +112,7 @@ class SeganyWidget(QWidget):
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
         self._lay_out()
         self._connect()
-        give_back(self)
+        give_back(self, self._to_picture)
         self._choose_first_image()
         self._restore()
 
@@ -121,7 +123,7 @@ class SeganyWidget(QWidget):
             Tab("All", "Everything that is on this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
             Tab("Picture", "What the model sees of the picture", (self.picture_box,)),
-            Tab("List", "The objects that were kept", (self.objects_box,), grows=True),
+            Tab("Objects", "The objects that were kept", (self.objects_box,), grows=True),
             Tab("Export", "Objects to files", (self.export_box,)),
         )
         self.tabs = Tabs(tabs, corner=self._keys)
@@ -166,7 +168,7 @@ class SeganyWidget(QWidget):
             worker.progress.connect(self.status_box.set_share)
         self.large.opened.connect(self._enter)
         self.large.failed.connect(self._failed)
-        self.follower.found.connect(self._found)
+        self.follower.found.connect(self._name_found)
         self.follower.remarked.connect(self.objects_box.remark)
         self.stack_box.tracked.connect(self.show_tracks)
         self.prompt_box.hover_changed.connect(self.hover.set_enabled)
@@ -176,10 +178,14 @@ class SeganyWidget(QWidget):
         self.prompt_box.overwrite_changed.connect(self._set_overwrite)
         self.prompt_box.several_changed.connect(self._set_several)
         self.picture_box.changed.connect(self._see)
-        self.objects_box.looked.connect(partial(to_picture, self))
+        self.objects_box.looked.connect(self._to_picture)
         self._keys.clicked.connect(self.show_keys)
         for name, action in ACTIONS.items():
             self.viewer.bind_key(action.key, lambda _, name=name: getattr(self, name)(), overwrite=True)
+
+    def _to_picture(self, _: object = None) -> None:
+        """Give the keyboard back to the picture."""
+        to_picture(self)
 
     def _layers(self, kind: type[Layer]) -> list[Layer]:
         """Layers to choose from, without the preview, which is ours."""
@@ -413,6 +419,9 @@ class SeganyWidget(QWidget):
         """Other objects that were found are offered, or none any more."""
         if self.finder.found is not None:
             self._latest = Subject.FOUND
+        if self.finder.found is not self._found:
+            self._done = ""
+        self._found = self.finder.found
         self._tell()
 
     def _moved(self) -> None:
@@ -477,10 +486,9 @@ class SeganyWidget(QWidget):
         self.prompt_box.set_keepable(offer.keepable)
         self.everything_box.set_keepable(found and offer.keepable and not self.finder.asked)
         self.candidate_box.show_choice(None if found else self.session)
-        if offer.text and (not self._done or offer.subject is not Subject.FOUND):
-            self.status_box.say(offer.text)
-        elif self._done:
-            self.status_box.say(self._done)
+        text = " ".join(filter(None, (self._done, offer.text)))
+        if text:
+            self.status_box.say(text)
         elif offer.subject is Subject.NOTHING and self.binding is not None:
             self.status_box.rest(READY)
 
@@ -549,7 +557,7 @@ class SeganyWidget(QWidget):
         # a layer may have been made for what is to be found
         self._show_layers()
 
-    def _found(self, label: int, name: str) -> None:
+    def _name_found(self, label: int, name: str) -> None:
         """An object was found on the slices, which nobody had kept before."""
         self.objects_box.note(label, About(name, how="text" if name else "everything"))
 
