@@ -68,6 +68,15 @@ def check_labels(labels: Labels, image: Image) -> None:
         )
 
 
+def fits(labels: Labels, image: Image) -> bool:
+    """Whether masks of an image can be painted into a layer, see :func:`check_labels`."""
+    try:
+        check_labels(labels, image)
+    except InputError:
+        return False
+    return True
+
+
 def can_be_written(labels: Labels) -> bool:
     """Whether the values of a layer are in memory and may be changed there."""
     return isinstance(labels.data, np.ndarray) and bool(labels.data.flags.writeable) and bool(labels.editable)

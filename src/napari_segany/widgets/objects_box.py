@@ -19,6 +19,7 @@ from napari_segany.layers.columns import About
 from napari_segany.layers.keeping import Steps
 from napari_segany.layers.objects import Objects
 from napari_segany.widgets.object_rows import FeaturesView, ObjectRows
+from napari_segany.widgets.offer import counted
 
 REST_MS = 100
 """How long after a change it is counted, together with those that follow it."""
@@ -238,7 +239,7 @@ class ObjectsBox(QWidget):
             self._note.setText("No Labels layer yet: one is made when the first mask is kept.")
             return
         there, shown = len(self.objects.present), self._rows.count
-        count = f"{there} objects" if shown == there else f"{shown} of {there} objects"
+        count = counted(there, "object") if shown == there else f"{shown} of {counted(there, 'object')}"
         self._note.setText(f"{count}. {self.objects.problem}".strip())
 
     def _colour(self) -> None:

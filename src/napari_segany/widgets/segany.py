@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from weakref import ref
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
+from psygnal import EmitLoopError
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyArray, Look
@@ -22,6 +24,7 @@ from napari_segany.layers.output import SLIVER
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import image_array
 from napari_segany.layers.region import is_too_large
+from napari_segany.layers.write import fits
 from napari_segany.models.registry import list_models
 from napari_segany.run.answers import MODEL, Answers
 from napari_segany.run.keeping import Keeper, unfinished
@@ -55,6 +58,7 @@ from napari_segany.widgets.stack_box import StackBox
 from napari_segany.widgets.status_box import StatusBox
 from napari_segany.widgets.tabs import Tab, Tabs
 from napari_segany.widgets.tracks import TrackLayers
+from napari_segany.widgets.versions import warning_of_versions
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
 LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press the button above."
@@ -85,6 +89,7 @@ class SeganyWidget(QWidget):
         self._queued = False
         self._done = ""
         self._found: Found | None = None
+        self._opened: ref[Image] | None = None
         self._sheet: KeySheet | None = None
         self._problem = ""
         self.settings = Settings()
@@ -100,6 +105,9 @@ class SeganyWidget(QWidget):
         self.stack_box = StackBox()
         self.status_box = StatusBox(WELCOME)
         self.resume_box = ResumeBox()
+        self._versions = QLabel(warning_of_versions())
+        self._versions.setWordWrap(True)
+        self._versions.setVisible(bool(self._versions.text()))
         self._keys = QToolButton()
         self._keys.setText("?")
         self._keys.setToolTip("What the keys do. Key: /")
@@ -128,6 +136,7 @@ class SeganyWidget(QWidget):
         )
         self.tabs = Tabs(tabs, corner=self._keys)
         layout = QVBoxLayout(self)
+        layout.addWidget(self._versions)
         layout.addWidget(self.layer_box)
         layout.addWidget(self.tabs)
         layout.addStretch()
@@ -143,6 +152,7 @@ class SeganyWidget(QWidget):
         self.viewer.layers.events.inserted.connect(self._refresh_choices)
         self.viewer.layers.events.removed.connect(self._refresh_choices)
         self.viewer.layers.events.renamed.connect(self._refresh_choices)
+        self.viewer.layers.selection.events.active.connect(self._offer_layers)
         self.session.requested.connect(self._asked)
         self.session.preview_changed.connect(self._changed)
         self.finder.shown.connect(self._found_shown)
@@ -181,7 +191,20 @@ class SeganyWidget(QWidget):
         self.objects_box.looked.connect(self._to_picture)
         self._keys.clicked.connect(self.show_keys)
         for name, action in ACTIONS.items():
-            self.viewer.bind_key(action.key, lambda _, name=name: getattr(self, name)(), overwrite=True)
+            self.viewer.bind_key(action.key, lambda _, name=name: self.act(name), overwrite=True)
+
+    def act(self, name: str) -> None:
+        """Do one of ``ACTIONS``; what cannot be done is one line.
+
+        Parameters
+        ----------
+        name : str
+            Of the method.
+        """
+        try:
+            getattr(self, name)()
+        except (SeganyError, EmitLoopError) as error:
+            self._failed(error)
 
     def _to_picture(self, _: object = None) -> None:
         """Give the keyboard back to the picture."""
@@ -198,6 +221,27 @@ class SeganyWidget(QWidget):
         self._show_layers()
         if had is None and self.binding is None:
             self._choose_first_image()
+        elif self.binding is not None and getattr(event, "type", "") == "inserted":
+            self._tell_of_image(event.value)
+        self._offer_layers()
+
+    def _tell_of_image(self, layer: Layer) -> None:
+        """Another image was opened: the one that is worked on stays in use."""
+        if self.binding is not None and type(layer) is Image and layer is not self.binding.image:
+            self._opened = ref(layer)
+            self._say_done(
+                f"“{layer.name}” was opened; “{self.binding.image.name}” is still the one that is segmented."
+            )
+
+    def _offer_layers(self, event: object = None) -> None:
+        """Offer the image that somebody opened or looks at, and labels of the image that lie there unused."""
+        binding = self.binding
+        others = [one for one in self._layers(Image) if binding is not None and one is not binding.image]
+        wanted = (self.viewer.layers.selection.active, self._opened() if self._opened is not None else None)
+        self.layer_box.offer_image(next((one for one in wanted if one is not None and one in others), None))
+        free = self._layers(Labels) if binding is not None and binding.labels is None else []
+        fitting = [one for one in free if binding is not None and fits(one, binding.image)]
+        self.layer_box.offer_labels(fitting[-1] if fitting else None)
 
     def _choose_first_image(self) -> None:
         images = self._layers(Image)
@@ -299,6 +343,7 @@ class SeganyWidget(QWidget):
             show_warning(str(error))
             self.layer_box.labels.value = self.binding.labels
         self._bind_objects()
+        self._offer_layers()
 
     def _set_points(self, points: Points | None) -> None:
         points = unwrapped(points)
@@ -314,6 +359,7 @@ class SeganyWidget(QWidget):
     def _show_layers(self) -> None:
         """Let the choosers say which layers are in use, and the table and the files be about them."""
         self.layer_box.show_used(self.binding)
+        self._offer_layers()
         self._bind_objects()
 
     def _bind_objects(self) -> None:
@@ -501,9 +547,10 @@ class SeganyWidget(QWidget):
         self._problem = problem
 
     def _failed(self, error: Exception) -> None:
+        error = behind(error)
         if not isinstance(error, SeganyError):
-            # a defect of ours: napari shows it with its traceback
-            raise error
+            # a defect of ours: napari shows its line, and its traceback to whoever wants it
+            raise error from None
         self.status_box.warn(str(error))
         show_error(str(error))
 
@@ -642,6 +689,14 @@ class SeganyWidget(QWidget):
             self.viewer.bind_key(action.key, None)
         for event in ("inserted", "removed", "renamed"):
             getattr(self.viewer.layers.events, event).disconnect(self._refresh_choices)
+        self.viewer.layers.selection.events.active.disconnect(self._offer_layers)
+
+
+def behind(error: Exception) -> Exception:
+    """The error itself, where a signal reports with all its emissions that a callback failed."""
+    while isinstance(error, EmitLoopError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error
 
 
 def _unfinished(array: LazyArray) -> Recovered | None:
