@@ -38,7 +38,8 @@ def _spots(rng: Random, within: np.ndarray, radius: float, share: float) -> np.n
         y, x = places[rng.integers(len(places), size=count)].T
         spots[y, x] = rng.uniform(0.5, 1, count)
         spots = ndimage.gaussian_filter(spots, radius) * (2 * np.pi * radius**2)
-    return np.clip(spots, 0, 1) * within
+    kept: np.ndarray = np.clip(spots, 0, 1) * within
+    return kept
 
 
 def _granulocytes(rng: Random, shape: tuple[int, int], radius: float) -> Scene:
@@ -75,7 +76,7 @@ def _budding(rng: Random, shape: tuple[int, int], radius: float) -> Scene:
         size, angle = own * rng.uniform(0.3, 0.8), rng.uniform(0, 2 * np.pi)
         reach = (own + 0.85 * size) * np.array([np.sin(angle), np.cos(angle)])
         middle = np.array([rows.mean() + window[0].start, columns.mean() + window[1].start]) + reach
-        y, x = disk(tuple(middle), size, shape=shape)
+        y, x = disk(tuple(middle), size, shape=shape)  # type: ignore[no-untyped-call]
         free = labels[y, x] == 0
         if free.sum() > 0.7 * np.pi * size**2:
             labels[y[free], x[free]] = labels.max() + 1
@@ -98,7 +99,7 @@ def _rod(rng: Random, shape: tuple[int, int], width: float, length: float) -> np
     bend = rng.normal(0, 0.25) / max(length / width, 1)
     for _ in range(int(length / 4) + 1):
         step = place + 4 * np.array([np.sin(angle), np.cos(angle)])
-        y, x = line(*np.rint(place).astype(int), *np.rint(step).astype(int))
+        y, x = line(*np.rint(place).astype(int), *np.rint(step).astype(int))  # type: ignore[no-untyped-call]
         held = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
         mask[y[held], x[held]] = True
         place, angle = step, angle + bend
