@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from npe2 import PluginManifest
+from packaging.requirements import Requirement
 
 import napari_segany
 from napari_segany.run.export import FORMATS
@@ -40,3 +45,43 @@ def test_the_manifest_knows_every_format_of_exports() -> None:
     setting = manifest.contributions.configurations["desk"].properties["export"]
     assert setting.enum == list(FORMATS)
     assert setting.default in FORMATS
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_recipe_needs_what_the_package_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "recipe" / "recipe.yaml").read_text()
+    needed = yaml.safe_load(text)["requirements"]["run"]
+    renamed = {"torch": "pytorch", "dask": "dask-core"}
+    wanted = {renamed.get(one.name, one.name): str(one.specifier) for one in map(Requirement, project["dependencies"])}
+    assert dict((*one.split(maxsplit=1), "")[:2] for one in needed if not one.startswith("python ")) == wanted
+
+
+def test_links_on_the_package_index_are_absolute() -> None:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    text = hook.absolute((ROOT / "README.md").read_text(), "https://example.org/here")
+    assert (
+        "![Nuclei segmented by clicks and boxes, in napari](https://example.org/here/raw/main/docs/images/demo.png)"
+        in text
+    )
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 5
+    assert all(link.startswith("https://") for link in links)
+    for path in re.findall(r"https://example.org/here/(?:raw|blob)/main/([^)#]+)", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_address_of_the_repository_stands_once() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    address = project["urls"]["Repository"].removeprefix("https://")
+    found = [
+        path
+        for path in ROOT.rglob("*")
+        if path.suffix in (".md", ".toml", ".cff", ".yaml") and ".venv" not in path.parts
+    ]
+    holding = [path.name for path in found if ".tox" not in path.parts and address in path.read_text(errors="replace")]
+    assert holding == ["pyproject.toml"]
