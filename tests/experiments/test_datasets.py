@@ -106,3 +106,12 @@ def test_the_public_sets(data_dir: Path, name: str, planes: int) -> None:
     assert targets(first.labels)
     if name in ("epfl6", "plant3d"):
         assert 1 + sum(1 for _ in found) == planes
+
+
+def test_what_systems_leave_in_folders_is_no_image(tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        save(tmp_path / kind / "a.png", np.ones((20, 30), np.uint8))
+        (tmp_path / kind / "._a.png").write_bytes(b"\x00\x05\x16\x07")
+        (tmp_path / kind / ".DS_Store").write_bytes(b"x")
+    assert [one.name for one in labelled_planes(tmp_path)] == ["a"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def labelled_planes(folder: Path) -> Iterator[LabelledPlane]:
         When the folder is none of these, or a file in it cannot be used.
     """
     for fits, reader in _LAYOUTS.items():
-        if any(folder.glob(fits)):
+        if any(_seen(folder.glob(fits))):
             return reader(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
@@ -143,7 +143,7 @@ def labelled_volumes(folder: Path) -> Iterator[LabelledVolume]:
     elif (folder / "labels_auto").is_dir():
         yield LabelledVolume(folder.name, *_slices(folder, "labels_auto"))
     else:
-        images = sorted([*folder.glob("*_image.tif"), *folder.glob("image.tif")])
+        images = sorted([*_seen(folder.glob("*_image.tif")), *folder.glob("image.tif")])
         if not images:
             raise InputError(
                 f"{folder} holds no stack: neither images/ with labels_bits/ or labels_auto/ nor image.tif"
@@ -176,7 +176,7 @@ def _mitochondria(folder: Path) -> Iterator[LabelledPlane]:
 
 
 def _volumes(folder: Path) -> Iterator[LabelledPlane]:
-    for path in sorted(folder.glob("*_image.tif")):
+    for path in sorted(_seen(folder.glob("*_image.tif"))):
         name = path.name.removesuffix("_image.tif")
         yield from _planes(name, read_image(path).stack(), read_labels(folder / f"{name}_labels.tif"))
 
@@ -196,8 +196,13 @@ def _planes(name: str, stack: Stack, labels: np.ndarray) -> Iterator[LabelledPla
         yield LabelledPlane(own, stack.plane(number), labels[stack.index(number)])
 
 
+def _seen(paths: Iterable[Path]) -> Iterator[Path]:
+    """Paths without those that systems hide and leave in any folder, as macOS does with ``._NAME``."""
+    return (path for path in paths if not path.name.startswith("."))
+
+
 def _files(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_KINDS)
+    found = sorted(path for path in _seen(folder.iterdir()) if path.suffix.lower() in IMAGE_KINDS)
     if not found:
         raise InputError(f"{folder} holds no label image")
     return found

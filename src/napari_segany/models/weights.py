@@ -203,8 +203,9 @@ def _scalars_allowed() -> contextlib.AbstractContextManager[Any]:
     safe_globals = getattr(torch.serialization, "safe_globals", None)
     if safe_globals is None:  # before torch 2.5
         return contextlib.nullcontext()
-    scalar = np.float64(0).__reduce__()[0]
-    rebuild, *_ = np.zeros(1).__reduce__()
+    # (how numpy itself says that they are pickled)
+    scalar: Any = np.float64(0).__reduce__()[0]
+    rebuild: Any = np.zeros(1).__reduce__()[0]
     kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?SU"}
     # pickles of numpy before and after 2.0 name the same functions differently
     named = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "RGBA"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_16 = (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 """Sixteen bits, and colours, gray with transparency, or colours with transparency."""
-_READERS = {
+_READERS: dict[bytes, Callable[[Path], Image.Image]] = {
     _PNG: PngImagePlugin.PngImageFile,
     b"\xff\xd8": JpegImagePlugin.JpegImageFile,
     b"BM": BmpImagePlugin.BmpImageFile,

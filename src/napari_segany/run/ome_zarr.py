@@ -389,9 +389,9 @@ def create_labels(folder: Path, layout: Layout, *, version: str) -> LabelFile:
         ],
         "datasets": datasets,
     }
-    mark = {MARK: {"wrote": "labels"}}
+    mark: dict[str, Any] = {MARK: {"wrote": "labels"}}
     if old:
-        label = {"multiscales": [{"version": version} | image], "image-label": {"version": version}}
+        label: dict[str, Any] = {"multiscales": [{"version": version} | image], "image-label": {"version": version}}
         group.attrs.update(label | mark)
     else:
         group.attrs.update({"ome": {"version": version, "multiscales": [image], "image-label": {}}} | mark)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -161,7 +162,7 @@ def is_own_zarr(path: Path) -> bool:
         return False
     try:
         group = zarr.open_group(path, mode="r", use_consolidated=False)
-        attributes = group.attrs.asdict()
+        attributes: dict[str, Any] = group.attrs.asdict()
         about = attributes.get("ome", attributes)
         (image,) = about["multiscales"]
         levels = [one["path"] for one in image["datasets"]]
@@ -172,7 +173,7 @@ def is_own_zarr(path: Path) -> bool:
         return False
 
 
-def _as_before(attributes: dict[str, object], group: object) -> bool:
+def _as_before(attributes: dict[str, Any], group: Any) -> bool:
     """Whether metadata are exactly what version 0.1.0 wrote."""
     about = attributes.get("ome", attributes)
     if not isinstance(about, dict) or set(attributes) - {"ome"} - _ATTRIBUTES:
@@ -180,7 +181,7 @@ def _as_before(attributes: dict[str, object], group: object) -> bool:
     if about is not attributes and set(about) != {"version", "multiscales", "image-label"}:
         return False
     image = about["multiscales"][0]
-    finest = group[image["datasets"][0]["path"]]  # type: ignore[index]
+    finest = group[image["datasets"][0]["path"]]
     chunks = tuple(min(ome_zarr.CHUNK, n) for n in finest.shape[-2:])
     return (
         set(image) <= _MULTISCALE_KEYS

@@ -55,8 +55,9 @@ class Calibration:
 
     def along(self, positions: Sequence[int]) -> Calibration:
         """That of an image that has these axes only, in this order."""
-        chosen = (tuple(part[k] for k in positions) if part else () for part in (self.translation, self.units))
-        return Calibration(tuple(self.scale[k] for k in positions), *chosen)
+        translation = tuple(self.translation[k] for k in positions) if self.translation else ()
+        units = tuple(self.units[k] for k in positions) if self.units else ()
+        return Calibration(tuple(self.scale[k] for k in positions), translation, units)
 
     @property
     def known(self) -> bool:

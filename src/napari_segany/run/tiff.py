@@ -118,7 +118,7 @@ def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageS
     if any(tag.valueoffset + tag.valuebytecount > size for tag in tiff.pages.first.tags):
         raise InputError(f"cannot read {path}: a part of its description is missing; the file was cut off")
     if series.dataoffset is not None:
-        whole = series.dataoffset + series.nbytes <= series.parent.filehandle.size
+        whole = series.dataoffset + series.nbytes <= series.keyframe.parent.filehandle.size
     else:
         whole = all(_is_whole(page) for page in series.pages)
     if not whole:
