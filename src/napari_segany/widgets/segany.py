@@ -229,10 +229,10 @@ class SeganyWidget(QWidget):
         if had is None and self.binding is None:
             self._choose_first_image()
         elif self.binding is not None and getattr(event, "type", "") == "inserted":
-            self._tell_of_image(event.value)
+            self._tell_of_image(getattr(event, "value", None))
         self._offer_layers()
 
-    def _tell_of_image(self, layer: Layer) -> None:
+    def _tell_of_image(self, layer: Layer | None) -> None:
         """Another image was opened: the one that is worked on stays in use."""
         if self.binding is not None and type(layer) is Image and layer is not self.binding.image:
             self._opened = ref(layer)
@@ -685,12 +685,15 @@ class SeganyWidget(QWidget):
             return
         self.prompt_box.expect_positive()
         self._show_layers()
-        if self._kept is not None:
-            about = About("", self._kept.mask.score, said(self._kept.prompt))
-            self.objects_box.note(self._kept.label, about)
-            self._say_done(f"Object {self._kept.label} kept. Ctrl+Z undoes it.")
+        if (kept := self._committed()) is not None:
+            self.objects_box.note(kept.label, About("", kept.mask.score, said(kept.prompt)))
+            self._say_done(f"Object {kept.label} kept. Ctrl+Z undoes it.")
         elif opened is not None:
             self._say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
+
+    def _committed(self) -> Committed | None:
+        """The object that was committed last, told by the session's signal."""
+        return self._kept
 
     def _remember(self, kept: Committed) -> None:
         self._kept = kept
