@@ -234,7 +234,7 @@ class SeganyWidget(QWidget):
 
     def _tell_of_image(self, layer: Layer | None) -> None:
         """Another image was opened: the one that is worked on stays in use."""
-        if self.binding is not None and type(layer) is Image and layer is not self.binding.image:
+        if self.binding is not None and layer is not None and type(layer) is Image and layer is not self.binding.image:
             self._opened = ref(layer)
             self._say_done(
                 f"“{layer.name}” was opened; “{self.binding.image.name}” is still the one that is segmented."
