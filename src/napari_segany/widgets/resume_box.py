@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QPushButton, QToolButton,
 
 from napari_segany.run.keeping import Earlier, KeptSession
 from napari_segany.session.recovery import Recovered
+from napari_segany.widgets.offer import counted
 
 
 class ResumeBox(QWidget):
@@ -98,16 +99,12 @@ class ResumeBox(QWidget):
 
 def summary(session: KeptSession, now: datetime | None = None) -> str:
     """A session in a few words: "20 objects, yesterday 17:40"."""
-    counts = [_counted(session.objects, "object")]
+    counts = [counted(session.objects, "object")]
     if session.prompts:
-        counts.append(_counted(session.prompts, "open prompt"))
+        counts.append(counted(session.prompts, "open prompt"))
     words = ", ".join([*counts, _day(session.when, now or datetime.now(session.when.tzinfo))])
     words += "" if session.saved else ", not saved"
     return f"{words}. {session.problem}" if session.problem else words
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _day(when: datetime, now: datetime) -> str:

@@ -346,7 +346,7 @@ class SeganyWidget(QWidget):
         self.objects_box.take_over(found.state.described)
         if found.journal.warning:
             show_warning(found.journal.warning)
-        self.status_box.say(f"Continued: {found.objects} objects.")
+        self.status_box.say(f"Continued: {counted(found.objects, 'object')}.")
 
     def _resume_file(self, path: Path) -> None:
         self.jobs.run(partial(recover, path, partial=True), done=self._resume, failed=self._failed)
