@@ -2,8 +2,9 @@
 
 python scripts/confidence.py "$SEGANY_DATA/train/flyem"
 
-Objects of the set and of the sample stack of nuclei are followed from their true middle slice and beyond their ends, none
-taken for lost, and what is seen of each mask is compared with its true IoU, which is 0 where the object is no more. Never give it a set that figures are reported of.
+Objects of the set and of the sample stack of nuclei are followed from their true middle slice and beyond their ends,
+none taken for lost, and what is seen of each mask is compared with its true IoU, which is 0 where the object is no
+more. Never give it a set that figures are reported of.
 """
 
 from __future__ import annotations

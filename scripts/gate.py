@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "build" / "dist"
+WINDOWS = ("tests/widgets", "tests/layers", "tests/test_demo.py", "tests/test_sample_data.py")
+"""Tests that open real windows, and those that need napari but no model."""
 
 
 class StageError(Exception):
@@ -54,12 +56,32 @@ def manifest() -> None:
 
 
 def tests() -> None:
-    """Run all tests on a virtual screen, so that real windows open wherever this runs."""
+    """Run all tests, those of windows on a virtual screen while the others run, too."""
     if not shutil.which("xvfb-run"):
         raise StageError("xvfb-run is missing: run scripts/system-packages.sh (Debian and Ubuntu: xvfb, xauth)")
     env = {name: value for name, value in os.environ.items() if name != "WAYLAND_DISPLAY"}
-    env["QT_QPA_PLATFORM"] = "xcb"
-    run("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", sys.executable, "-m", "pytest", env=env)
+    pytest = (sys.executable, "-m", "pytest")
+    screen = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
+    windows = [str(ROOT / folder) for folder in WINDOWS]
+    halves = {
+        "windows": ((*screen, *pytest, *windows), {**env, "QT_QPA_PLATFORM": "xcb"}),
+        "the others": (
+            (*pytest, *(f"--ignore={folder}" for folder in windows)),
+            {**env, "QT_QPA_PLATFORM": "offscreen"},
+        ),
+    }
+    with TemporaryDirectory(prefix="segany-tests-") as folder:
+        logs = {name: Path(folder) / name for name in halves}
+        running = {}
+        for name, (command, given) in halves.items():
+            print("$", *command, flush=True)
+            with logs[name].open("wb") as log:
+                running[name] = subprocess.Popen(command, cwd=ROOT, env=given, stdout=log, stderr=subprocess.STDOUT)
+        codes = {name: process.wait() for name, process in running.items()}
+        for name, log in logs.items():
+            print(f"--- {name}\n{log.read_text(errors='replace')}", flush=True)
+    if failed := [f"{name} exited with {code}" for name, code in codes.items() if code]:
+        raise StageError(", ".join(failed))
 
 
 def package() -> None:

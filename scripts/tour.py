@@ -173,7 +173,7 @@ def stack(tour: Tour) -> None:
     tour.wait(lambda: widget.finder.found is not None)
     widget.keep()
     widget.follow()
-    tour.wait(lambda: "Followed" in widget.stack_box.text, 300)
+    tour.wait(lambda: "Tracked" in widget.stack_box.text, 300)
     tour.rest(1)
     widget.show_doubtful()
     tour.picture("stack")

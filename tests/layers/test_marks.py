@@ -105,6 +105,7 @@ def test_only_what_changed_is_made_again(crowd: str, monkeypatch: pytest.MonkeyP
     assert reader.read() == read_marks(layer)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")  # napari's thumbnail
 def test_points_that_are_nowhere_are_no_news() -> None:
     desk = Desk(np.zeros((60, 80), np.uint8))
     desk.click(20, 30)

@@ -37,6 +37,16 @@ def test_iou_of_what_should_be_empty_is_zero():
 
 def test_dense_loss_ignores_what_is_not_known():
     predicted, target = torch.randn(2, 5, 8, 8), torch.rand(2, 5, 8, 8).round()
-    alone = dense_loss(predicted[:1], target[:1], torch.ones(1))
-    assert dense_loss(predicted, target, torch.tensor([1.0, 0.0])).item() == pytest.approx(alone.item())
-    assert dense_loss(predicted, target, torch.zeros(2)).item() == 0
+    alone = dense_loss(predicted[:1], target[:1], torch.ones(1, 8, 8))
+    known = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])
+    assert dense_loss(predicted, target, known).item() == pytest.approx(alone.item())
+    assert dense_loss(predicted, target, torch.zeros(2, 8, 8)).item() == 0
+
+
+def test_dense_loss_ignores_unknown_ground():
+    predicted, target = torch.randn(1, 5, 8, 8), torch.rand(1, 5, 8, 8).round()
+    known = torch.zeros(1, 8, 8)
+    known[:, :4] = 1
+    other = predicted.clone()
+    other[..., 4:, :] = 7
+    assert dense_loss(predicted, target, known).item() == pytest.approx(dense_loss(other, target, known).item())

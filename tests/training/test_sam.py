@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from napari_segany.models.loading import load_segmenter, load_weights
 from napari_segany.models.tiny import TinyEncoder, TinySam
 from napari_segany.training import sam
 from napari_segany.training.batches import stream
+from napari_segany.training.data import SourceConfig, load_sources
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.task_sam import SamTask, TaskConfig, rough_masks
 
@@ -168,11 +170,27 @@ def test_only_the_best_of_three_learns_from_a_lone_click():
     logits = torch.stack([-4 + 0 * target[0], 8 * target[0] - 4, -8 * target[0] + 4, -4 + 0 * target[0]])[None]
     logits.requires_grad_()
     scores = torch.full((1, 4), 0.5)
-    loss, watch = task._mask_losses(logits, scores, target, torch.tensor([True]), False)
+    meant = SimpleNamespace(target=target, other=torch.zeros_like(target))
+    loss, watch = task._mask_losses(logits, scores, meant, torch.tensor([True]), False)
     loss.backward()
     assert logits.grad[0, 1].abs().sum() > 0
     assert logits.grad[0, 2:].abs().sum() == 0
     assert watch["oracle"] == 1
+
+
+def test_where_a_click_means_part_or_whole_two_masks_learn_the_smaller_first():
+    task = SamTask(TinySam(), TaskConfig(iou_weight=0.0))
+    whole, part = torch.zeros(2, 1, 16, 16)
+    whole[:, 2:14, 2:14] = 1
+    part[:, 6:10, 6:10] = 1
+    nothing = -4 + 0 * part[0]
+    logits = torch.stack([nothing, 8 * part[0] - 4, 8 * whole[0] - 4, nothing])[None].requires_grad_()
+    for target, other in ((whole, part), (part, whole)):
+        logits.grad = None
+        meant = SimpleNamespace(target=target, other=other)
+        loss, _ = task._mask_losses(logits, torch.full((1, 4), 0.5), meant, torch.tensor([True]), False)
+        loss.backward()
+        assert [bool(each.abs().sum() > 0) for each in logits.grad[0, 1:]] == [True, True, False]
 
 
 def test_rough_masks_stay_near_the_object():
@@ -220,19 +238,25 @@ def test_a_bad_configuration_is_one_line(tmp_path, text, message):
         sam.read_config(tmp_path / "missing.toml")
 
 
-def test_missing_sources_are_named(tmp_path):
-    from napari_segany.training.data import load_sources
-
-    with pytest.raises(InputError, match="dsb2018"):
-        load_sources(tmp_path, ["dsb2018"], synthetic=0, seed=0)
-    with pytest.raises(InputError, match="unknown"):
-        load_sources(tmp_path, ["elsewhere"], synthetic=0, seed=0)
+def test_missing_and_empty_sources_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"'dsb2018' is not in"):
+        load_sources(tmp_path, SourceConfig({"dsb2018": 1.0}), seed=0)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match=r"'mine' holds no labelled picture"):
+        load_sources(tmp_path, SourceConfig({"mine": 1.0}), seed=0)
 
 
 def test_the_shipped_configuration_can_be_read():
     config = sam.read_config(Path(sam.__file__).parent / "configs" / "tiny.toml")
     assert config.loop.steps > 1000
     assert sum(config.task.rounds.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["tiny-seventh", "tiny-first", "short"])
+def test_every_configuration_can_be_read(name):
+    config = sam.read_config(Path(sam.__file__).parent / "configs" / f"{name}.toml")
+    assert set(config.sources.partial) <= set(config.sources.shares)
+    assert set(config.sources.held_out) <= set(config.sources.shares)
 
 
 def test_exported_weights_answer_prompts(tmp_path):

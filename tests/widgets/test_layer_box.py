@@ -63,3 +63,34 @@ def test_a_layer_that_is_removed_is_let_go(working: Opened) -> None:
     working.viewer.layers.remove(labels)
     assert working.widget.binding.labels is None
     assert working.widget.layer_box.labels.value is None
+
+
+def test_an_image_that_is_opened_on_top_is_spoken_of_and_offered(opened: Opened) -> None:
+    button = opened.widget.layer_box._offers[opened.widget.layer_box.image]
+    assert not button.isVisible()
+    other = opened.viewer.add_image(np.ones((60, 80), np.uint8), name="second")
+    assert "“second” was opened" in opened.text
+    assert opened.widget.binding.image is opened.image
+    assert button.isVisible()
+    assert "second" in button.text()
+    button.click()
+    assert opened.widget.binding.image is other
+    assert not button.isVisible()
+    opened.viewer.layers.selection.active = opened.image
+    assert button.isVisible(), "the image that is looked at is offered"
+    button.click()
+    assert opened.widget.binding.image is opened.image
+
+
+def test_labels_that_fit_are_offered_until_some_are_in_use(opened: Opened) -> None:
+    button = opened.widget.layer_box._offers[opened.widget.layer_box.labels]
+    opened.viewer.add_labels(np.zeros((6, 8), np.int32), name="too small")
+    assert not button.isVisible()
+    labels = opened.viewer.add_labels(np.eye(60, 80, dtype=np.int32), name="mine")
+    assert button.isVisible()
+    button.click()
+    assert opened.widget.binding.labels is labels
+    assert not button.isVisible()
+    opened.widget.prompt_box.take("Points")
+    keep(opened, 15, 40)
+    assert labels.data[15, 40] == 2

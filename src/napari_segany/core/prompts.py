@@ -106,7 +106,8 @@ class Prompt:
     mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.points, Point) or not isinstance(self.points, Iterable):
+        given: object = self.points
+        if isinstance(given, Point) or not isinstance(given, Iterable):
             raise InputError(f"a prompt needs a tuple of Point for points, got {self.points!r}")
         object.__setattr__(self, "points", tuple(self.points))
         for point in self.points:

@@ -124,7 +124,7 @@ FADING = 0.93
 
 def plain_confidence(signs: Signs) -> float:
     """What is expected of the mask of a model that nothing was fitted to: how far mask and expectation agree."""
-    return signs.agreement * min(max(signs.match, 0.0), 1.0) ** 0.5
+    return signs.agreement * math.sqrt(min(max(signs.match, 0.0), 1.0))
 
 
 def pieces(pixels: np.ndarray) -> int:

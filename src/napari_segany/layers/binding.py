@@ -52,6 +52,8 @@ class Binding:
         Emitted with a line of text when something cannot be done, and with an empty one when all is well again.
     moved : Signal
         Emitted without arguments when another plane is looked at, or the picture changed.
+    travelled : Signal
+        Emitted with a line of text when a step was undone or done again.
     listed : Signal
         Emitted with a View and a list of Prompt when everything said on the plane is an object of its own.
     several : bool
@@ -68,6 +70,7 @@ class Binding:
 
     problem = Signal(str)
     moved = Signal()
+    travelled = Signal(str)
     listed = Signal(View, list)
 
     def __init__(self, viewer: ViewerModel, session: Session, image: Image, labels: Labels | None = None) -> None:
@@ -82,6 +85,8 @@ class Binding:
         self.keeping = Keeping(session, self.output, self.step, self.clear_prompts)
         self.set_labels(labels)
         self.several = False
+        self._refused = False
+        self._used: tuple[Layer | None, bool] = (None, False)
         self.look = Look()
         self.preview: write.Preview | None = None
         self._stacks: dict[tuple[int, int], Stack] = {}
@@ -241,12 +246,35 @@ class Binding:
         view, label = self.label_under(position)
         if view is None or not label:
             return False
+        self._open(view, label)
+        return True
+
+    def _open(self, view: View, label: int) -> None:
         self.clear_prompts()
         said = self.keeping.open(view, label)
         if said is not None:
             self.prompts.write(said, view)
         self.refresh()
-        return True
+
+    def object_clicked(self) -> int:
+        """The label of the committed object that all positive clicks lie in; 0 for none, or while it is changed."""
+        said, view = self.session.said, self.shown
+        clicks = [] if said is None else [point for point in said.points if point.positive]
+        if view is None or not clicks or self.labels is None or self.keeping.opened is not None:
+            return 0
+        plane = view.read(self.labels.data)
+        inside = {
+            int(plane[round(point.y), round(point.x)])
+            for point in clicks
+            if 0 <= round(point.y) < plane.shape[0] and 0 <= round(point.x) < plane.shape[1]
+        }
+        return inside.pop() if len(inside) == 1 else 0
+
+    def reopen_label(self, label: int) -> None:
+        """Change an object of the plane that is looked at; what was prompted there goes."""
+        view = self.shown
+        if view is not None:
+            self._open(view, label)
 
     def close_reopened(self) -> None:
         """Leave the object that was being changed as it is."""
@@ -262,8 +290,19 @@ class Binding:
 
     @property
     def painting(self) -> bool:
-        """Whether the mouse paints into the preview."""
-        return self.preview is not None and self.preview.painting
+        """Whether the mouse paints into the preview: it is the active layer, and in a mode of the brush."""
+        active = self.viewer.layers.selection.active
+        return self.preview is not None and self.preview.painting and active is self.preview.layer
+
+    @property
+    def erasing(self) -> bool:
+        """Whether the brush rubs out."""
+        return self.painting and self.preview is not None and str(self.preview.layer.mode) == "erase"
+
+    def stop_painting(self) -> None:
+        """Put the brush away, so that nothing brings it back but the tool."""
+        if self.preview is not None:
+            put_to_rest(self.preview.layer)
 
     def ready_to_paint(self, *, erase: bool = False) -> None:
         """Make the preview the layer that the brush paints into: what is painted there is a rough mask to refine."""
@@ -276,8 +315,8 @@ class Binding:
             nothing = np.zeros(view.plane_shape(read.image_shape(self.image)), bool)
             self.preview.show(view, nothing, number=self.session.label)
         self.preview.layer.selected_label = self.session.label
-        self.preview.layer.mode = "erase" if erase else "paint"
         self.viewer.layers.selection.active = self.preview.layer
+        self.preview.layer.mode = "erase" if erase else "paint"
 
     def _brushed(self, event: Any) -> None:
         """Somebody painted into the preview: what it shows now is the rough mask."""
@@ -308,6 +347,11 @@ class Binding:
         self._connections.append((event, callback))
 
     def _said(self) -> None:
+        if self.viewer.dims.ndisplay != 2 and not self.recorder.held:
+            # napari is in the midst of adding it; it goes before anything else is done
+            self._refused = True
+            self.view()
+            return
         # napari tells of one click several times
         if not self.recorder.held and self.recorder.note(Step("prompt", choice=(self.session.choice, 0))):
             self.refresh()
@@ -356,6 +400,7 @@ class Binding:
         if self.recorder.held:
             yield
             return
+        self._withdraw_refused()
         self.recorder.sync()
         with self.recorder.hold(replace(about, choice=(self.session.choice, 0))):
             yield
@@ -363,11 +408,13 @@ class Binding:
 
     def undo(self) -> bool:
         """Take the last step back; False, and `problem` says so, when there is none."""
+        self._withdraw_refused()
         self.recorder.sync()
         return self._travel(self.session.undo(), "undo")
 
     def redo(self) -> bool:
         """Do the step again that was undone last; False, and `problem` says so, when there is none."""
+        self._withdraw_refused()
         self.recorder.sync()
         return self._travel(self.session.redo(), "redo")
 
@@ -381,17 +428,25 @@ class Binding:
             self.session.restore_choice(step.choice[1])
         if step.label:
             self.session.begin_at(step.label + (what == "redo"))
+        self.travelled.emit(f"{'Undone' if what == 'undo' else 'Done again'}: {step.kind}.")
         hidden = [layer.name for layer in changed if layer not in self.viewer.layers]
         if hidden or not (changed or step.choice[0] != step.choice[1]):
             self.problem.emit(f"{what}: {step.kind}, in a layer that is no longer there")
         return True
 
+    def _withdraw_refused(self) -> None:
+        """Take away what was clicked in 3D, where nothing is a prompt, so that it is none in 2D either."""
+        if self._refused:
+            self._refused = False
+            self.recorder.withdraw_marks()
+
     def _look(self, event: Any = None) -> None:
+        self._withdraw_refused()
         view = self.view()
         if view != self._view:
             self._view = view
             if self.preview is not None and self.painting:
-                self.ready_to_paint(erase=str(self.preview.layer.mode) == "erase")
+                self.ready_to_paint(erase=self.erasing)
             self.refresh()
             self.moved.emit()
 
@@ -413,7 +468,8 @@ class Binding:
 
     def _rest(self, event: Any = None) -> None:
         """A layer is about to come or to go: nothing is to be painted into then."""
-        for layer in (self.viewer.layers.selection.active, None if self.preview is None else self.preview.layer):
+        self._used = self.viewer.layers.selection.active, self.painting
+        for layer in (self._used[0], None if self.preview is None else self.preview.layer):
             if isinstance(layer, Labels):
                 put_to_rest(layer)
 
@@ -476,7 +532,7 @@ class Binding:
     def keep(self) -> bool:
         """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""
         try:
-            self.keeping.keep()
+            self.keeping.keep(self.object_clicked())
         except SeganyError as error:
             self.problem.emit(str(error))
             return False
@@ -489,8 +545,12 @@ class Binding:
         if not self.recorder.held:
             # what is restored has the number that it had before
             self.recorder.watch(labels)
-        active = self.points or self.shapes
+        active, painting = self._used
+        if active not in (self.points, self.shapes):
+            active = self.points or self.shapes
         for layer in (*([self.preview.layer] if self.preview else []), *self.prompts.layers):
             if layer in self.viewer.layers:
                 self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
         self.viewer.layers.selection.active = active
+        if painting:
+            self.ready_to_paint()

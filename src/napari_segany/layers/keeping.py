@@ -55,8 +55,13 @@ class Keeping:
         self._session, self._output, self._step, self._clear = session, output, step, clear
         self.opened: Opened | None = None
 
-    def keep(self) -> None:
+    def keep(self, inside: int = 0) -> None:
         """Keep the mask that is shown as a new label, or as the object that is being changed.
+
+        Parameters
+        ----------
+        inside : int
+            The label of the object that was clicked into; 0 for none.
 
         Raises
         ------
@@ -70,7 +75,7 @@ class Keeping:
         if self.opened is not None and self.opened.view == plane:
             self._change(self.opened, mask.pixels)
             return
-        self._output.check_room(plane, mask.pixels)
+        self._output.check_room(plane, mask.pixels, inside)
         label = write.free_label(self._output.ensure(), plane, self._session.label)
         with self._step(Step("keep", label=label, overwrite=self._output.overwrite)):
             self._session.begin_at(label)
@@ -115,7 +120,7 @@ class Keeping:
         InputError
             When nothing can be painted.
         """
-        pixels, values, numbers = self._output.additions(view, found, self._session.label)
+        pixels, values, numbers = self._output.additions(view, found, self._session.label, pointed=clear)
         with self._step(Step("keep all", label=int(values.min()))):
             self._write(pixels, values)
             if clear:

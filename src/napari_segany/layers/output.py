@@ -12,6 +12,8 @@ from napari_segany.core.views import View
 from napari_segany.layers import write
 from napari_segany.layers.proxies import unwrapped
 
+SLIVER = 0.25
+"""What is free of a mask that was clicked within another object is no object of its own below this share."""
 Pixels = tuple[np.ndarray, ...]
 """Index of single pixels in the whole array, an integer array for each axis."""
 
@@ -107,18 +109,46 @@ class Output:
         """The label of a pixel of a plane; 0 for none."""
         return 0 if self.labels is None else int(view.read(self.labels.data)[row, column])
 
-    def check_room(self, view: View, pixels: np.ndarray) -> None:
+    def room_for(self, count: int, wanted: int) -> int:
+        """The first of so many labels that new objects would get; where there are none, the one that is wanted."""
+        try:
+            return wanted if self.labels is None else write.free_label(self.labels, None, wanted, count=max(count, 1))
+        except InputError:
+            return wanted
+
+    def check_room(self, view: View, pixels: np.ndarray, inside: int = 0) -> None:
         """Make sure that an object can be painted.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        pixels : ndarray
+            (rows, columns) bool.
+        inside : int
+            The label of the object that was clicked into; 0 for none.
 
         Raises
         ------
         InputError
-            When it has no pixel, or none that it may take.
+            When it has no pixel, or none that it may take, or would be what is left over around another object.
         """
         if not pixels.any():
             raise InputError("the mask is empty; click elsewhere, or draw a box")
-        if not self.room(view, pixels)[0].size:
+        free = self.room(view, pixels)[0].size
+        if not free:
             raise InputError("nothing was kept: other labels cover the whole mask")
+        if inside and free < SLIVER * np.count_nonzero(pixels):
+            raise InputError(
+                f"nothing was kept: this is object {inside}, and only {free} pixels around it are free. "
+                f"U changes object {inside}; Q clears the click"
+            )
+
+    def free(self, view: View, pixels: np.ndarray) -> int:
+        """How many pixels of a mask, (rows, columns) bool of a plane, have no label yet."""
+        if self.labels is None:
+            return int(np.count_nonzero(pixels))
+        return int(np.count_nonzero(pixels & (view.read(self.labels.data) == 0)))
 
     def room(self, view: View, pixels: np.ndarray) -> Pixels:
         """Where an object, (rows, columns) bool of a plane, may be painted."""
@@ -131,7 +161,24 @@ class Output:
         rows, columns, values = write.replacement(labels, view, label, pixels, overwrite=self.overwrite)
         return view.indices(rows, columns), values
 
-    def additions(self, view: View, found: np.ndarray, wanted: int) -> tuple[Pixels, np.ndarray, np.ndarray]:
+    def fresh(self, view: View, found: np.ndarray, *, pointed: bool) -> np.ndarray:
+        """What of the objects that were found on a plane could be painted, see :func:`write.new_objects`.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        found : ndarray
+            (rows, columns) integer labels from 1.
+        pointed : bool
+            Whether somebody pointed at each of them.
+        """
+        existing = np.zeros(found.shape, np.uint8) if self.labels is None else view.read(self.labels.data)
+        return write.new_objects(existing, found, overwrite=self.overwrite, replace=pointed)
+
+    def additions(
+        self, view: View, found: np.ndarray, wanted: int, *, pointed: bool = False
+    ) -> tuple[Pixels, np.ndarray, np.ndarray]:
         """What to write so that all objects found on a plane have labels of their own.
 
         Parameters
@@ -142,6 +189,8 @@ class Output:
             (rows, columns) integer labels from 1.
         wanted : int
             The first label, if it and all that follow are free.
+        pointed : bool
+            Whether somebody pointed at each of them.
 
         Returns
         -------
@@ -154,7 +203,7 @@ class Output:
             When nothing can be painted.
         """
         labels = self.ensure()
-        fresh = write.new_objects(view.read(labels.data), found, overwrite=self.overwrite)
+        fresh = self.fresh(view, found, pointed=pointed)
         count = int(fresh.max(initial=0))
         if not count:
             raise InputError("nothing was kept: other labels cover all that was found")

@@ -204,6 +204,15 @@ class Recorder:
             if stretch is not None:
                 yield number, stretch
 
+    def withdraw_marks(self) -> None:
+        """Take marks away that came since the last step; what changed otherwise stays."""
+        with self.hold(None):
+            for number, reader in self._readers.items():
+                stretch = MarksPatch.between(self._marks[number], reader.read())
+                if stretch is not None and len(stretch.after) > len(stretch.before):
+                    write_marks(self._prompts[number], self._marks[number], stretch.inverse())
+                    self._marks[number] = reader.read()
+
     @contextmanager
     def hold(self, about: Step | None) -> Iterator[None]:
         """Make one step of all that changes within; None when that is made of steps, and is known."""

@@ -68,6 +68,15 @@ def check_labels(labels: Labels, image: Image) -> None:
         )
 
 
+def fits(labels: Labels, image: Image) -> bool:
+    """Whether masks of an image can be painted into a layer, see :func:`check_labels`."""
+    try:
+        check_labels(labels, image)
+    except InputError:
+        return False
+    return True
+
+
 def can_be_written(labels: Labels) -> bool:
     """Whether the values of a layer are in memory and may be changed there."""
     return isinstance(labels.data, np.ndarray) and bool(labels.data.flags.writeable) and bool(labels.editable)
@@ -165,8 +174,8 @@ def free_pixels(labels: Labels, view: View, pixels: np.ndarray, *, overwrite: bo
     return paintable(view.read(labels.data), pixels, overwrite=overwrite)
 
 
-def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool) -> np.ndarray:
-    """What of the objects that were found can be painted beside those that are there.
+def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool, replace: bool = False) -> np.ndarray:
+    """What of the objects that were found can be painted next to those that are there.
 
     Parameters
     ----------
@@ -176,6 +185,8 @@ def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool) -> 
         (rows, columns) integer labels from 1.
     overwrite : bool
         Whether pixels of `existing` may be taken.
+    replace : bool
+        Whether objects that are there already may be painted over: somebody pointed at each of them.
 
     Returns
     -------
@@ -183,13 +194,13 @@ def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool) -> 
         (rows, columns) int64, numbered from 1 without gaps. An object more than half of which is taken is there
         already, and left out whole, so that no slivers are painted around it.
     """
-    taken = np.zeros(found.shape, bool) if overwrite else existing > 0
+    labelled = existing != 0
     areas = np.bincount(found.ravel())
-    lost = np.bincount(found[taken], minlength=areas.size)
-    stays = (areas > 0) & (2 * lost <= areas)
+    lost = np.bincount(found[labelled], minlength=areas.size)
+    stays = (areas > 0) & ((2 * lost <= areas) | (replace and overwrite))
     stays[0] = False
     numbers = np.where(stays, np.cumsum(stays), 0)
-    fresh: np.ndarray = np.where(taken, 0, numbers[found])
+    fresh: np.ndarray = np.where(labelled & (not overwrite), 0, numbers[found])
     return fresh
 
 

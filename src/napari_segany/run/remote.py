@@ -174,22 +174,21 @@ def _threads() -> dict[str, str]:
 def _started() -> tuple[subprocess.Popen[bytes], Connection]:
     """A new process and the line to it; OSError when it cannot be had."""
     command, env = [sys.executable, "-m", "napari_segany.run.worker"], {**_threads(), **os.environ}
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        key = secrets.token_bytes(16)
+        with Listener(authkey=key) as listener:
+            process = subprocess.Popen([*command, str(listener.address)], stdin=subprocess.PIPE, env=env)
+            if process.stdin is not None:
+                process.stdin.write(key)
+                process.stdin.close()
+            return process, listener.accept()
+    else:
         # handed over by inheritance: a socket with a name needs a short temporary folder
         ours, theirs = Pipe()
         with theirs:
-            handle = str(theirs.fileno())
-            process = subprocess.Popen(
-                [*command, handle], stdin=subprocess.DEVNULL, env=env, pass_fds=[theirs.fileno()]
-            )
-        return process, ours
-    key = secrets.token_bytes(16)
-    with Listener(authkey=key) as listener:
-        process = subprocess.Popen([*command, str(listener.address)], stdin=subprocess.PIPE, env=env)
-        if process.stdin is not None:
-            process.stdin.write(key)
-            process.stdin.close()
-        return process, listener.accept()
+            handle = theirs.fileno()
+            command = [*command, str(handle)]
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env, pass_fds=[handle]), ours
 
 
 class RemoteTexts:

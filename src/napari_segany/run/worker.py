@@ -135,9 +135,10 @@ def told(error: Exception, method: str) -> ModelError:
 
 
 def _line_to_the_window(given: str) -> Connection:
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        return Client(given, authkey=sys.stdin.buffer.read())
+    else:  # noqa: RET505 - or mypy takes what follows for unreachable
         return Connection(int(given))
-    return Client(given, authkey=sys.stdin.buffer.read())
 
 
 def main() -> None:

@@ -122,8 +122,8 @@ def _begun(array: LazyArray) -> tuple[Any, np.dtype]:
     return hashlib.sha256(f"{_shape(array)} {dtype.str}".encode()), dtype
 
 
-def _bytes(array: LazyArray, window: tuple[slice, ...], dtype: np.dtype) -> memoryview:
-    return memoryview(np.ascontiguousarray(loaded(array[window]), dtype)).cast("B")
+def _bytes(array: LazyArray, window: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
+    return np.ascontiguousarray(loaded(array[window]), dtype).reshape(-1).view(np.uint8)
 
 
 def _blocks(shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[slice, ...]]:

@@ -177,10 +177,10 @@ def decode(plain: Mapping[str, Any]) -> Event:
 
 
 def _described(plain: Mapping[str, Any]) -> Described:
-    numbers = {name: None if plain[name] is None else float(plain[name]) for name in ("score", "confidence")}
-    words = {name: str(plain[name]) for name in ("name", "how", "flags", "class_name")}
+    score, confidence = (None if plain[name] is None else float(plain[name]) for name in ("score", "confidence"))
+    name, how, flags, kind = (str(plain[each]) for each in ("name", "how", "flags", "class_name"))
     pixels = None if plain["pixels"] is None else operator.index(plain["pixels"])
-    return Described(operator.index(plain["label"]), **words, **numbers, pixels=pixels)
+    return Described(operator.index(plain["label"]), name, score, how, flags, confidence, pixels, kind)
 
 
 def _said(plain: Mapping[str, Any]) -> Said:

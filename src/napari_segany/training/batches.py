@@ -83,6 +83,18 @@ def dense_targets(labels: np.ndarray) -> np.ndarray:
     return np.stack([inside, boundary, heat * inside, offsets[0] * inside, offsets[1] * inside]).astype(np.float32)
 
 
+def dense_known(levels: list[np.ndarray], *, complete: bool) -> np.ndarray:
+    """Where the dense targets hold, (y / 4, x / 4) float32 of 0 and 1.
+
+    Everywhere when each object is labelled; else on the labelled objects only, as the rest may hold others. Nowhere
+    where objects are nested, which one map of boundaries and centres cannot say.
+    """
+    labelled = levels[0][(slice(DENSE_STRIDE // 2, None, DENSE_STRIDE),) * 2] > 0
+    if len(levels) > 1:
+        return np.zeros(labelled.shape, np.float32)
+    return (np.ones(labelled.shape, bool) if complete else labelled).astype(np.float32)
+
+
 def _first_prompt(mask: np.ndarray, rng: np.random.Generator, config: BatchConfig) -> tuple[np.ndarray, np.ndarray]:
     """Two tokens, (2, 2) xy and (2,) kinds: a point and padding, or the two corners of a box."""
     if rng.random() < config.box_share:
@@ -99,6 +111,17 @@ def _empty_prompt(distance: np.ndarray, rng: np.random.Generator, box_share: flo
         half = max(distance[y, x] / np.sqrt(2) - 1, 2)
         return np.array([[x - half, y - half], [x + half, y + half]]), np.array([2, 3])
     return np.array([[x, y], [0, 0]], float), np.array([1, -1])
+
+
+def _other_object(levels: list[np.ndarray], level: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """The object of another level under a click, (y, x) bool; empty when there is none."""
+    x, y = np.clip(np.rint(xy).astype(int), 0, np.array(level.shape[::-1]) - 1)
+    for other in levels:
+        if other is not level and other[y, x]:
+            found: np.ndarray = other == other[y, x]
+            if np.count_nonzero(found) >= MIN_PIXELS:
+                return found
+    return np.zeros(level.shape, bool)
 
 
 def _chances(samples: list[Sample]) -> np.ndarray:
@@ -132,16 +155,16 @@ class CropDataset(Dataset):
         size = self._size(index // config.crops)
         close = bool(rng.random() < config.close_share)
         image, levels = crop(sample, rng, size, config.frame, close=close)
-        masks, xy, kinds = self._prompts(levels, sample.complete, rng)
-        dense_known = sample.complete and len(levels) == 1
+        masks, others, xy, kinds = self._prompts(levels, sample.complete, rng)
         shift = rng.integers(0, (config.frame - size) // 8 + 1, 2) * 8
         return {
             "image": torch.from_numpy(relight(image, rng)).permute(2, 0, 1),
             "masks": torch.from_numpy(masks),
+            "others": torch.from_numpy(others),
             "xy": torch.from_numpy(xy),
             "kinds": torch.from_numpy(kinds),
             "dense": torch.from_numpy(dense_targets(levels[0])),
-            "dense_known": torch.tensor(float(dense_known)),
+            "dense_known": torch.from_numpy(dense_known(levels, complete=sample.complete)),
             "shift": torch.from_numpy(shift),
         }
 
@@ -153,8 +176,8 @@ class CropDataset(Dataset):
 
     def _prompts(
         self, levels: list[np.ndarray], complete: bool, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks (M, y, x), their first prompts (M, 2, 2) and (M, 2)."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Masks (M, y, x), other objects that a click may mean (M, y, x), first prompts (M, 2, 2) and (M, 2)."""
         config = self.config
         objects = [
             (level, label)
@@ -167,7 +190,7 @@ class CropDataset(Dataset):
         if complete:
             distance = inner_distance(np.max(levels, axis=0) == 0)
         room = bool((distance > 4).any())
-        masks = np.zeros((config.masks, *levels[0].shape), bool)
+        masks, others = np.zeros((2, config.masks, *levels[0].shape), bool)
         xy, kinds = np.zeros((config.masks, 2, 2), np.float32), np.full((config.masks, 2), -1)
         for slot in range(config.masks):
             if room and (not objects or rng.random() < config.empty_share):
@@ -176,7 +199,9 @@ class CropDataset(Dataset):
                 level, label = objects[order[slot % len(order)]]
                 masks[slot] = level == label
                 xy[slot], kinds[slot] = _first_prompt(masks[slot], rng, config)
-        return masks, xy, kinds
+                if kinds[slot, 0] == 1:
+                    others[slot] = _other_object(levels, level, xy[slot, 0])
+        return masks, others, xy, kinds
 
 
 class _From:

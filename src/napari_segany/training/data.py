@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -40,29 +39,29 @@ def _plane(array: np.ndarray) -> np.ndarray:
     return Stack(array).plane(0)
 
 
-def _image_folder(folder: Path) -> list[Sample]:
-    """``images/NAME.png`` beside ``labels/NAME.png``."""
-    samples = []
+def _image_folder(folder: Path) -> dict[str, Sample]:
+    """``images/NAME.png`` and ``labels/NAME.png``."""
+    samples = {}
     for path in sorted((folder / "labels").glob("*.png")):
         labels = io.imread(path).astype(np.int32)
-        samples.append(Sample(_plane(io.imread(folder / "images" / path.name)), (labels,)))
+        samples[path.stem] = Sample(_plane(io.imread(folder / "images" / path.name)), (labels,))
     return samples
 
 
-def _volume(folder: Path) -> list[Sample]:
+def _volume(folder: Path) -> dict[str, Sample]:
     """Every fourth slice along each axis of an isotropic volume ``image.tif`` with ``labels.tif``."""
     image, labels = (io.imread(folder / name) for name in ("image.tif", "labels.tif"))
-    samples = []
+    samples = {}
     for axis in range(3):
         for index in range(0, image.shape[axis], 4):
             plane, truth = image.take(index, axis), labels.take(index, axis)
-            samples.append(Sample(_plane(plane), (truth.astype(np.int32),), complete=False))
+            samples[f"{axis}-{index}"] = Sample(_plane(plane), (truth.astype(np.int32),), complete=False)
     return samples
 
 
-def _polygons(folder: Path) -> list[Sample]:
+def _polygons(folder: Path) -> dict[str, Sample]:
     """Photographs with polygons as text: class, then x y pairs from 0 to 1; objects may overlap."""
-    samples = []
+    samples = {}
     for path in sorted((folder / "labels").glob("*.txt")):
         image = _plane(io.imread(folder / "images" / f"{path.stem}.jpg"))
         shape = image.shape[:2]
@@ -76,7 +75,7 @@ def _polygons(folder: Path) -> list[Sample]:
                 levels.append(level)
             level[rows, columns] = number
         if levels:
-            samples.append(Sample(image, tuple(levels), complete=False))
+            samples[path.stem] = Sample(image, tuple(levels), complete=False)
     return samples
 
 
@@ -94,27 +93,83 @@ def synthetic_samples(count: int, seed: int, workers: int = 1) -> list[Sample]:
         return list(pool.map(make, range(count), chunksize=8))
 
 
-READERS: dict[str, Callable[[Path], list[Sample]]] = {
-    "dsb2018": _image_folder,
-    "usiigaci": _image_folder,
-    "flyem": _volume,
-    "coco128": _polygons,
-}
+@dataclass(frozen=True)
+class SourceConfig:
+    """Which labelled pictures are learned from, and what their labels mean.
+
+    Parameters
+    ----------
+    shares : dict of str to float
+        Folders below the data folder, and the share of crops from each; ``synthetic`` is made here. A folder holds
+        ``images/NAME.png`` and ``labels/NAME.png``, ``images/NAME.jpg`` and ``labels/NAME.txt`` (polygons), or
+        ``image.tif`` and ``labels.tif``.
+    partial : tuple of str
+        Folders in which not every object is labelled: what lies outside their labels is unknown, not background.
+    nested : dict of str to str
+        Pictures, ``FOLDER/NAME``, whose objects contain those of other labels of the same field, ``FOLDER/NAME``.
+    held_out : dict of str to int
+        Folders of which one picture in so many is kept for testing, by groups of names that differ in their last part
+        (channels and slices of one field); the last rows of each picture where there are fewer groups.
+    synthetic : int
+        How many synthetic pictures are made.
+    """
+
+    shares: dict[str, float]
+    partial: tuple[str, ...] = ()
+    nested: dict[str, str] = field(default_factory=dict)
+    held_out: dict[str, int] = field(default_factory=dict)
+    synthetic: int = 1000
 
 
-def load_sources(
-    root: Path, names: list[str], *, synthetic: int, seed: int, workers: int = 1
-) -> dict[str, list[Sample]]:
+def read_folder(folder: Path) -> dict[str, Sample]:
+    """Read the labelled pictures of a folder, by name; its layout tells which reader serves.
+
+    Raises
+    ------
+    InputError
+        When the folder is missing or has none of the layouts of :class:`SourceConfig`.
+    """
+    if not folder.is_dir():
+        raise InputError(f"training source {folder.name!r} is not in {folder.parent}")
+    if (folder / "labels.tif").exists():
+        return _volume(folder)
+    if any((folder / "labels").glob("*.txt")):
+        return _polygons(folder)
+    samples = _image_folder(folder)
+    if not samples:
+        raise InputError(
+            f"training source {folder.name!r} holds no labelled picture (images/NAME.png, labels/NAME.png)"
+        )
+    return samples
+
+
+def split(samples: dict[str, Sample], every: int) -> tuple[dict[str, Sample], dict[str, Sample]]:
+    """Divide pictures into those to learn from and those to test with; see ``held_out`` of :class:`SourceConfig`."""
+    groups = sorted({name.rpartition("_")[0] or name for name in samples})
+    if len(groups) >= every:
+        kept = set(groups[every - 1 :: every])
+        apart = {name for name in samples if (name.rpartition("_")[0] or name) in kept}
+        return {n: s for n, s in samples.items() if n not in apart}, {n: samples[n] for n in sorted(apart)}
+    learned, tested = {}, {}
+    for name, sample in samples.items():
+        row = len(sample.image) * (every - 1) // every
+        learned[name], tested[name] = (_rows(sample, part) for part in (slice(row), slice(row, None)))
+    return learned, tested
+
+
+def _rows(sample: Sample, rows: slice) -> Sample:
+    return replace(sample, image=sample.image[rows], levels=tuple(level[rows] for level in sample.levels))
+
+
+def load_sources(root: Path, config: SourceConfig, *, seed: int, workers: int = 1) -> dict[str, list[Sample]]:
     """Read the training sources.
 
     Parameters
     ----------
     root : Path
         Folder that holds one folder per source.
-    names : list of str
-        Sources to read; ``synthetic`` is made here.
-    synthetic : int
-        How many synthetic pictures to make.
+    config : SourceConfig
+        Which, and what their labels mean.
     seed : int
         For the synthetic pictures.
     workers : int
@@ -123,18 +178,21 @@ def load_sources(
     Raises
     ------
     InputError
-        When a source is unknown or its folder is missing or empty.
+        When a source is missing, empty or of another layout.
     """
+    folders = {name: read_folder(root / name) for name in config.shares if name != "synthetic"}
+    for whole, parts in config.nested.items():
+        (outer, name), (inner, other) = (each.split("/") for each in (whole, parts))
+        sample = folders[outer][name]
+        folders[outer][name] = replace(sample, levels=(*sample.levels, *folders[inner][other].levels))
     sources = {}
-    for name in names:
+    for name in config.shares:
         if name == "synthetic":
-            sources[name] = synthetic_samples(synthetic, seed, workers)
-        elif name not in READERS:
-            raise InputError(f"unknown training source {name!r}; known: synthetic, {', '.join(READERS)}")
-        elif not (root / name).is_dir():
-            raise InputError(f"training source {name!r} is not in {root}")
-        else:
-            sources[name] = READERS[name](root / name)
-        if not sources[name]:
-            raise InputError(f"training source {name!r} holds no labelled picture")
+            sources[name] = synthetic_samples(config.synthetic, seed, workers)
+            continue
+        samples = folders[name]
+        if name in config.held_out:
+            samples, _ = split(samples, config.held_out[name])
+        partly = name in config.partial
+        sources[name] = [replace(s, complete=s.complete and not partly) for s in samples.values()]
     return sources

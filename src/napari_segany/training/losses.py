@@ -48,12 +48,12 @@ def dense_loss(predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
     predicted, target : Tensor
         (B, 5, h, w), channels as in ``models.tiny.DENSE_CHANNELS``.
     known : Tensor
-        (B,), 1 where everything in the picture is labelled, else 0.
+        (B, h, w), 1 where the target holds, else 0.
     """
     shares = F.binary_cross_entropy_with_logits(predicted[:, :3], target[:, :3], reduction="none")
-    shares = shares * shares.new_tensor([1.0, 1.0, 3.0])[:, None, None]
-    inside = target[:, :1]
+    shares = (shares * shares.new_tensor([1.0, 1.0, 3.0])[:, None, None]).sum(1) * known
+    inside = target[:, :1] * known[:, None]
     vector = F.smooth_l1_loss(predicted[:, 3:], target[:, 3:], reduction="none", beta=0.2) * inside
-    vectors = vector.sum((1, 2, 3)) / (inside.sum((1, 2, 3)) + 16)
-    each = shares.sum(1).mean((1, 2)) + vectors
-    return (each * known).sum() / known.sum().clamp_min(1)
+    # sums over all pictures, so that one with a few known pixels counts as little
+    vectors = (vector.sum((1, 2, 3)) / (inside.sum((1, 2, 3)) + 16)).sum() / known.amax((1, 2)).sum().clamp_min(1)
+    return shares.sum() / known.sum().clamp_min(1) + vectors

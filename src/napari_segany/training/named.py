@@ -18,7 +18,7 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.core.words import ATTRIBUTES, TERMS
 from napari_segany.training.augment import MIN_PIXELS
-from napari_segany.training.data import READERS, Sample
+from napari_segany.training.data import Sample, read_folder
 
 CROP = 80
 """Side in pixels of a stored crop."""
@@ -112,7 +112,7 @@ def _of_one_name(sample: Sample, name: str, modality: str, undecided: Sequence[s
 def _photographs(folder: Path) -> list[Named]:
     found = []
     paths = [path for path in sorted((folder / "labels").glob("*.txt")) if path.read_text().strip()]
-    for path, sample in zip(paths, READERS["coco128"](folder), strict=True):
+    for path, sample in zip(paths, read_folder(folder).values(), strict=True):
         classes = [int(line.split()[0]) for line in path.read_text().splitlines()]
         names = tuple(
             {int(n): _COCO[classes[n - 1]] for n in np.unique(level) if n and classes[n - 1] in _COCO}
@@ -137,10 +137,11 @@ _SYNTHETIC = {
 
 
 def synthetic(count: int, seed: int) -> list[Named]:
-    """Made-up pictures of 320 x 320 pixels of all kinds."""
+    """Made-up pictures of 320 x 320 pixels, of all kinds whose objects have names."""
     found = []
     for number in range(count):
-        picture = synthetic_image(np.random.default_rng((seed, 77, number)), (320, 320))
+        rng = np.random.default_rng((seed, 77, number))
+        picture = synthetic_image(rng, (320, 320), kind=str(rng.choice(list(_SYNTHETIC))))
         names, undecided, modality = _SYNTHETIC[picture.kind]
         levels = picture.levels[: len(names)]
         named = _all_of(levels, names[: len(levels)])
@@ -193,12 +194,14 @@ def load_named(root: Path, names: Sequence[str], *, count: int, seed: int) -> di
         if name == "synthetic":
             found[name] = synthetic(count, seed)
         elif name == "dsb2018":
-            samples = READERS[name](folder)
+            samples = read_folder(folder).values()
             found[name] = [_of_one_name(one, "nucleus", kind_of(one.image), ("cell",)) for one in samples]
         elif name == "usiigaci":
-            found[name] = [_of_one_name(one, "cell", "phase contrast", ("nucleus",)) for one in READERS[name](folder)]
+            found[name] = [
+                _of_one_name(one, "cell", "phase contrast", ("nucleus",)) for one in read_folder(folder).values()
+            ]
         elif name == "flyem":
-            samples = READERS[name](folder)
+            samples = read_folder(folder).values()
             undecided = ("cell", "nucleus", "mitochondrion")
             found[name] = [_of_one_name(one, "neurite", "electron microscopy", undecided) for one in samples]
         elif name == "coco128":

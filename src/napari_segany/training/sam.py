@@ -16,7 +16,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.models.loading import architecture_of, load_weights
 from napari_segany.models.tiny import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
-from napari_segany.training.data import load_sources
+from napari_segany.training.data import SourceConfig, load_sources
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.task_sam import SamTask, TaskConfig
 
@@ -32,10 +32,8 @@ class TrainConfig:
     ----------
     seed : int
         Of weights, pictures and simulated users.
-    sources : dict of str to float
-        Training sources and the share of crops from each.
-    synthetic : int
-        How many synthetic pictures are made.
+    sources : SourceConfig
+        What is learned from.
     start : str
         Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks that they lack
         pass on what comes in.
@@ -48,8 +46,7 @@ class TrainConfig:
     """
 
     seed: int
-    sources: dict[str, float]
-    synthetic: int
+    sources: SourceConfig
     start: str
     compile: bool
     loop: LoopConfig
@@ -114,8 +111,13 @@ def _config_of(raw: dict[str, Any], path: Path) -> TrainConfig:
             raise InputError(f"{path}: the share of the source {name} is a number above 0, got {share!r}")
     return TrainConfig(
         seed=int(raw.get("seed", 0)),
-        sources=dict(raw["sources"]),
-        synthetic=int(raw.get("synthetic", 1000)),
+        sources=SourceConfig(
+            shares=dict(raw["sources"]),
+            partial=tuple(raw.get("partial", ())),
+            nested=dict(raw.get("nested", {})),
+            held_out=dict(raw.get("held_out", {})),
+            synthetic=int(raw.get("synthetic", 1000)),
+        ),
         start=str(raw.get("start", "")),
         compile=bool(raw.get("compile", False)),
         loop=build(LoopConfig, raw.get("loop", {}), "loop"),
@@ -125,14 +127,12 @@ def _config_of(raw: dict[str, Any], path: Path) -> TrainConfig:
 
 
 def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, Tensor]]:
-    sources = load_sources(
-        data, list(config.sources), synthetic=config.synthetic, seed=config.seed, workers=config.loop.workers
-    )
+    sources = load_sources(data, config.sources, seed=config.seed, workers=config.loop.workers)
     ends = [start for start, _ in config.phases[1:]] + [config.loop.steps]
     for (_, batch), end in zip(config.phases, ends, strict=True):
         if step >= end:
             continue
-        batches = stream(CropDataset(sources, config.sources, batch, config.seed), step, config.loop.workers)
+        batches = stream(CropDataset(sources, config.sources.shares, batch, config.seed), step, config.loop.workers)
         while step < end:
             yield next(batches)
             step += 1
@@ -165,9 +165,9 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     """
     config = read_config(config_path)
     torch.manual_seed(config.seed)
-    identity = {"seed": config.seed, "sources": config.sources, "start": config.start}
+    identity = {"seed": config.seed, "sources": config.sources.shares, "start": config.start}
     model = TinySam()
-    check_apart(folder, [data / name for name in config.sources], config.start)
+    check_apart(folder, [data / name for name in config.sources.shares], config.start)
     if config.start:
         begin(model, config.start)
     task = SamTask(model, config.task)

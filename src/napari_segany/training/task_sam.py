@@ -46,13 +46,14 @@ class TaskConfig:
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """The features of a batch, one row per prompt, and the half-resolution truth (P, h, w)."""
+    """The features of a batch, one row per prompt; at half resolution the truth, and what a click may mean instead."""
 
     image: Tensor
     position: Tensor
     high_res: tuple[Tensor, Tensor]
     shift_xy: Tensor
     target: Tensor
+    other: Tensor
 
 
 def rough_masks(target: Tensor, generator: torch.Generator) -> Tensor:
@@ -167,6 +168,7 @@ class SamTask:
             high_res=(each(features["high_res_0"]), each(features["high_res_1"])),
             shift_xy=each(batch["shift"].flip(1).float())[:, None],
             target=F.avg_pool2d(masks.flatten(0, 1)[:, None].float(), 2)[:, 0],
+            other=F.avg_pool2d(batch["others"].flatten(0, 1)[:, None].float(), 2)[:, 0],
         )
 
     def _decode(self, scene: _Scene, xy: Tensor, kinds: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -202,7 +204,7 @@ class SamTask:
                 logits, scores = self._decode(scene, xy, kinds, previous)
             if learns:
                 lone = (kinds == 1).any(1) & (number == 0 and previous is None)
-                loss, watch = self._losses_of(logits.float(), scores.float(), scene.target, lone, together)
+                loss, watch = self._losses_of(logits.float(), scores.float(), scene, lone, together)
                 losses.append(loss)
                 log = {f"first_{k}": v for k, v in watch.items()} if number == 0 else {**log, "last_iou": watch["iou"]}
             if number + 1 < rounds:
@@ -237,14 +239,15 @@ class SamTask:
         return torch.cat([xy, new.to(xy)], 1), torch.cat([kinds, positive.to(kinds)], 1)
 
     def _mask_losses(
-        self, logits: Tensor, scores: Tensor, target: Tensor, lone: Tensor, together: bool
+        self, logits: Tensor, scores: Tensor, scene: _Scene, lone: Tensor, together: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Best of the three masks for a `lone` point, the single mask for everything else; IoU for all in use."""
-        config = self.config
+        config, target = self.config, scene.target
         truth = target[:, None].expand_as(logits)
-        shape = config.focal_weight * focal(logits, truth) + config.dice_weight * dice(logits, truth)
+        shape = self._shape_losses(logits, truth)
         real = iou(logits.detach(), truth)
-        per_prompt = torch.where(lone, shape[:, 1:].min(1).values + 0.3 * shape[:, 0], shape[:, 0])
+        best = self._nested(shape[:, 1:], logits[:, 1:], scene)
+        per_prompt = torch.where(lone, best + 0.3 * shape[:, 0], shape[:, 0])
         used = torch.cat([torch.ones_like(lone)[:, None], lone[:, None].expand(-1, 3)], 1).float()
         if together:
             per_prompt, used = shape.mean(1), torch.ones_like(used)
@@ -254,6 +257,25 @@ class SamTask:
         calibration = (((scores - real) ** 2) * used).sum(1) / used.sum(1)
         loss = (per_prompt + config.iou_weight * calibration).mean()
         return loss, {**self._watch(scores, real, lone, present), "score_error": calibration.mean().detach()}
+
+    def _shape_losses(self, logits: Tensor, truth: Tensor) -> Tensor:
+        config = self.config
+        return config.focal_weight * focal(logits, truth) + config.dice_weight * dice(logits, truth)
+
+    def _nested(self, shape: Tensor, logits: Tensor, scene: _Scene) -> Tensor:
+        """Loss (P,) of the best of three masks; where a click may mean a part or its whole, of the best two.
+
+        The part is drawn by an earlier mask than the whole, so that the three are ordered by size.
+        """
+        nested = scene.other.flatten(1).amax(1) > 0
+        best = shape.min(1).values
+        if not bool(nested.any()):
+            return best
+        other = self._shape_losses(logits, scene.other[:, None].expand_as(logits))
+        inner = (scene.target.sum((1, 2)) < scene.other.sum((1, 2)))[:, None]
+        small, large = torch.where(inner, shape, other), torch.where(inner, other, shape)
+        pairs = torch.stack([small[:, i] + large[:, j] for i, j in ((0, 1), (0, 2), (1, 2))], 1)
+        return torch.where(nested, pairs.min(1).values / 2, best)
 
     @staticmethod
     def _watch(scores: Tensor, real: Tensor, lone: Tensor, present: Tensor) -> dict[str, Tensor]:

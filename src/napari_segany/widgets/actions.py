@@ -24,7 +24,7 @@ class Action:
 
 ACTIONS: Mapping[str, Action] = {
     "keep": Action("K", "Keep the mask as a new label, or all that was found"),
-    "discard": Action("Q", "Start anew, or forget what was found"),
+    "discard": Action("Q", "Clear the prompts, or drop what was found"),
     "toggle_sign": Action("N", "Switch between clicks on the object and off it"),
     "next_candidate": Action("J", "Show the next candidate mask"),
     "find_everything": Action("G", "Find everything on this slice"),
@@ -33,8 +33,8 @@ ACTIONS: Mapping[str, Action] = {
     "delete_object": Action("W", "Delete the object under the cursor"),
     "next_object": Action(".", "Look at the next object of the table"),
     "previous_object": Action(",", "Look at the object before it in the table"),
-    "follow": Action("Shift+G", "Follow the objects of this slice to the other slices"),
-    "show_doubtful": Action("Shift+N", "Look at the next doubtful slice of what was followed"),
+    "follow": Action("Shift+G", "Track the objects of this slice through the other slices"),
+    "show_doubtful": Action("Shift+N", "Go to the next uncertain slice of what was tracked"),
     "work_here": Action("Shift+W", "Work on the part of a large image that is shown"),
     "show_keys": Action("/", "Show what the keys do"),
 }

@@ -25,7 +25,7 @@ class CandidateButton(QPushButton):
         self._mask = mask
         self.setVisible(mask is not None)
         if mask is not None:
-            self.setText(f"{mask.score:.2f}")
+            self.setText(shown_score(mask.score))
 
     def event(self, event: QEvent) -> bool:
         """See Qt: what a tooltip says is made when it is to be shown."""
@@ -34,10 +34,15 @@ class CandidateButton(QPushButton):
         return bool(super().event(event))
 
 
+def shown_score(score: float) -> str:
+    """A predicted IoU for people: the model may say a little less than 0 or more than 1."""
+    return "–" if math.isnan(score) else f"{min(max(score, 0.0), 1.0):.2f}"
+
+
 def about(mask: Mask) -> str:
     """What there is to know of a candidate."""
     stable = "" if math.isnan(mask.stability) else f", stability {mask.stability:.2f}"
-    return f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {mask.score:.2f}{stable}"
+    return f"{np.count_nonzero(mask.pixels)} pixels, predicted IoU {shown_score(mask.score)}{stable}"
 
 
 class CandidateBox(QWidget):
@@ -64,10 +69,10 @@ class CandidateBox(QWidget):
         self._group.idClicked.connect(self.chosen)
         self.hide()
 
-    def show_choice(self, session: Session) -> None:
-        """Offer the masks of the answer that is shown."""
-        masks = session.result.masks if session.result is not None else ()
+    def show_choice(self, session: Session | None) -> None:
+        """Offer the masks of the answer that is shown; None where something else is."""
+        masks = session.result.masks if session is not None and session.result is not None else ()
         self.setVisible(len(masks) > 1)
         for number, button in enumerate(self._buttons):
             button.stand_for(masks[number] if number < len(masks) else None)
-            button.setChecked(number == session.choice)
+            button.setChecked(session is not None and number == session.choice)

@@ -22,7 +22,7 @@ def docked(viewer: Viewer) -> SeganyWidget:
 
 def _command(name: str) -> Callable[[Viewer], None]:
     def run(viewer: Viewer) -> None:
-        getattr(docked(viewer), name)()
+        docked(viewer).act(name)
 
     # napari's injection gives the viewer by the annotation, which has to be a class, not its name
     run.__annotations__ = {"viewer": Viewer, "return": None}

@@ -21,6 +21,7 @@ from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
 
 from napari_segany.core.everything import Filters
 from napari_segany.run.through import Ask
+from napari_segany.widgets.offer import counted
 
 REMEMBERED = 20
 """How many texts are offered again."""
@@ -170,11 +171,20 @@ class EverythingBox(QWidget):
         self._legend.setText("<br>".join(rows))
         self._legend.setVisible(bool(rows))
 
-    def show_count(self, shown: int | None, found: int) -> None:
-        """Say how many objects pass, of how many candidates; None when nothing was looked for."""
+    def set_keepable(self, keepable: bool) -> None:
+        """Whether K would keep what was found."""
+        self._keep.setEnabled(keepable)
+
+    def show_count(self, shown: int | None, found: int, labelled: int = 0) -> None:
+        """Say how many objects are new, of how many candidates, and how many are labelled already.
+
+        None when nothing was looked for.
+        """
         self._filters.setEnabled(shown is not None)
         self._keep.setEnabled(bool(shown))
         self._drop.setEnabled(shown is not None)
         if shown is None:
             self.show_legend({}, {})
-        self._text.setText("" if shown is None else f"{shown} objects, of {found} candidates")
+        there = f"; {counted(labelled, 'object')} labelled already" if labelled else ""
+        text = f"{counted(shown or 0, 'object')}, of {counted(found, 'candidate')}{there}"
+        self._text.setText("" if shown is None else text)

@@ -22,6 +22,7 @@ from napari_segany.run.text import phrases_of, settled, text_filters
 from napari_segany.session.candidates import Found
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.offer import counted
 
 Key = tuple[View, tuple[Point, ...], Box | None, bytes]
 """What a prompt says, and where: enough to know it again."""
@@ -55,6 +56,8 @@ class Finder(QObject):
     ----------
     said : Signal
         Emitted with a line about what was found or kept.
+    shown : Signal
+        Emitted without arguments when other objects are offered, or none any more.
     progress : Signal
         Emitted with the share that is done and 1, from the worker.
     failed : Signal
@@ -62,6 +65,7 @@ class Finder(QObject):
     """
 
     said = Signal(str)
+    shown = Signal()
     progress = Signal(float, float)
     failed = Signal(object)
 
@@ -70,6 +74,8 @@ class Finder(QObject):
         self._box, self._jobs, self._answers = box, jobs, answers
         self._binding: Binding | None = None
         self.found: Found | None = None
+        self.count = self.labelled = 0
+        self.text = ""
         self._wanted: Wanted | None = None
         self._known: dict[Key, Candidate | None] = {}
         self._listed: list[Key] = []
@@ -97,7 +103,10 @@ class Finder(QObject):
         if self._binding is None or view is None:
             return
         stack, number = self._binding.stack(view)
-        self.said.emit(f"Looking for {text.strip() or 'everything'} …")
+        # what was found before answers another question
+        self.forget()
+        self.text = text.strip()
+        self.said.emit(f"Looking for {self.text or 'everything'} …")
         self._jobs.run(
             lambda: self._search(view, stack, number, text.strip()),
             done=self._arrived,
@@ -158,18 +167,34 @@ class Finder(QObject):
         self.show()
 
     def show(self) -> None:
-        """Preview what passes the filters, when its plane is the one that is looked at."""
+        """Preview what passes the filters and has no label yet, when its plane is the one that is looked at."""
         if self.found is None or self._binding is None:
             return
         labels, objects = self._passing(self.found)
+        fresh = self._binding.output.fresh(self.found.plane, labels, pointed=self.found.asked)
+        numbers = self._numbers(labels, fresh)
+        self.count, self.labelled = len(numbers), len(objects) - len(numbers)
         if not self.found.asked:
-            self._box.show_count(len(objects), len(self.found.candidates))
+            self._box.show_count(self.count, len(self.found.candidates), self.labelled)
         if self._binding.shown == self.found.plane:
-            first = self._binding.session.label
-            names = {first + k: one.prompt.text for k, one in enumerate(objects)}
-            colours = self._binding.show_labels(self.found.plane, numbered(labels, first), names)
+            first = self._binding.output.room_for(self.count, self._binding.session.label)
+            names = {first + k: objects[number - 1].prompt.text for k, number in enumerate(numbers)}
+            colours = self._binding.show_labels(self.found.plane, numbered(fresh, first), names)
             self._box.show_legend(colours, Counter(names.values()))
-            self.said.emit(f"{len(objects)} objects. K keeps them, Q forgets them.")
+        self.shown.emit()
+
+    @staticmethod
+    def _numbers(labels: np.ndarray, fresh: np.ndarray) -> list[int]:
+        """The numbers of the objects that are new, in their order, in what was found."""
+        new = fresh > 0
+        number = np.zeros(int(fresh.max(initial=0)) + 1, np.int64)
+        number[fresh[new]] = labels[new]
+        return [int(one) for one in number[1:]]
+
+    def refresh(self) -> None:
+        """Labels changed: what is new among what was found may be other objects now."""
+        if self.found is not None:
+            self.show()
 
     def _passing(self, found: Found) -> tuple[np.ndarray, Sequence[Candidate]]:
         """Labels from 1 of what passes the filters, and has the attributes that a text asks for."""
@@ -185,14 +210,20 @@ class Finder(QObject):
         return self.found is not None and self.found.asked
 
     @property
-    def showing(self) -> bool:
-        """Whether what is previewed is what was found, and the keys K and Q are about that."""
-        return (
-            self.found is not None
-            and self._binding is not None
-            and self._binding.session.result is None
-            and self._binding.shown == self.found.plane
-        )
+    def here(self) -> bool:
+        """Whether something was found on the plane that is looked at."""
+        return self.found is not None and self._binding is not None and self._binding.shown == self.found.plane
+
+    @property
+    def line(self) -> str:
+        """What there is to say of what was found."""
+        there = "1 object is" if self.labelled == 1 else f"{self.labelled:,} objects are"
+        there = f" {there} labelled already." if self.labelled else ""
+        if self.count:
+            them = "it" if self.count == 1 else "them"
+            return f"{counted(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}."
+        what = f"“{self.text}”" if self.text and not self.asked else "objects"
+        return f"Nothing new was found.{there}" if there else f"No {what} found; lower the sliders, or click."
 
     def keep(self) -> dict[int, Candidate]:
         """Paint what passes the filters into the Labels layer; gives what was painted, by its label."""
@@ -210,13 +241,14 @@ class Finder(QObject):
             binding.session.made_from[label] = found.plane, candidate.prompt
         if kept:
             self.forget()
-            self.said.emit(f"Kept {len(kept)} objects. Ctrl+Z takes them back.")
         return kept
 
     def forget(self) -> None:
         """Show nothing of it any more."""
         self.found = None
+        self.count = self.labelled = 0
         self._listed = []
         self._box.show_count(None, 0)
         if self._binding is not None:
             self._binding.show_nothing()
+        self.shown.emit()

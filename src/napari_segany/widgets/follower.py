@@ -22,6 +22,7 @@ from napari_segany.layers.write import free_label
 from napari_segany.run.answers import Answers
 from napari_segany.run.through import Ask, FoundPlane, Plane, found_through
 from napari_segany.widgets.jobs import Job, Jobs
+from napari_segany.widgets.offer import counted
 from napari_segany.widgets.stack_box import StackBox
 
 CONFIDENCE = "confidence"
@@ -130,7 +131,7 @@ class Follower(QObject):
         self._binding.keeping.erase(anew)
         self.followed.forget(anew)
         self._walk = walk
-        self.said.emit("Looking through the slices …" if self._box.everything else "Following …")
+        self.said.emit("Looking through the slices …" if self._box.everything else "Tracking …")
         self._job = self._jobs.run(
             lambda: self._go(walk), done=lambda _: self._end(), failed=self.failed.emit, instead_of="follow"
         )
@@ -230,8 +231,10 @@ class Follower(QObject):
             self.remarked.emit(label, *remarks.get(label, ("", math.nan)))
         doubtful = len(self.followed.doubtful(DOUBT))
         self._binding.labels.metadata[CONFIDENCE] = self.followed.table()
-        what = f"{doubtful} places to look at, the worst first: Shift+N." if doubtful else "Nothing in it is doubtful."
-        done = f"Found {len(labels)} objects." if self._walk.fresh else "Followed."
+        what = (
+            f"{counted(doubtful, 'place')} to check, the worst first: Shift+N." if doubtful else "Nothing is uncertain."
+        )
+        done = f"Found {counted(len(labels), 'object')}." if self._walk.fresh else "Tracked."
         self._box.show_state(f"{done} {what}", doubtful=doubtful, followed=True)
         self.said.emit(f"{done} {what}")
 
@@ -247,7 +250,7 @@ class Follower(QObject):
             return
         found = self.followed.next_doubtful(self._binding.labels, DOUBT)
         if found is None:
-            self._box.show_state("Nothing doubtful is left.", doubtful=0, followed=self._began is not None)
+            self._box.show_state("Nothing uncertain is left.", doubtful=0, followed=self._began is not None)
             return
         label, view = found
         self._binding.go_to(view)
@@ -255,7 +258,7 @@ class Follower(QObject):
         verdict = self.followed.verdicts[found]
         flags = f" ({', '.join(verdict.flags)})" if verdict.flags else ""
         # below the buttons, for the line of the status soon tells that the slice is ready
-        said = f"Object {label}: expected IoU {verdict.confidence:.2f}{flags}. U changes it; Shift+G follows it anew."
+        said = f"Object {label}: expected IoU {verdict.confidence:.2f}{flags}. U changes it; Shift+G tracks it again."
         self._box.show_state(said, doubtful=1, followed=self._began is not None)
 
     def withdraw(self) -> None:
@@ -268,7 +271,7 @@ class Follower(QObject):
             pass
         self._began = self._walk = None
         self.followed = Followed()
-        self._box.show_state("Taken back.", doubtful=0, followed=False)
+        self._box.show_state("Tracking undone.", doubtful=0, followed=False)
 
 
 def _followed(answers: Answers, stack: Stack, known: Known, numbers: list[int]) -> Iterator[FoundPlane]:

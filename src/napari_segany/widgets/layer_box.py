@@ -22,6 +22,9 @@ KINDS: dict[str, tuple[type[Layer], str]] = {
 LETTERS = 12
 """How much of a layer's name is shown at least."""
 
+LONGEST = 28
+"""How much of it is shown on a button at most."""
+
 Layers = Callable[[type[Layer]], list[Layer]]
 
 
@@ -64,6 +67,14 @@ class LayerBox(QWidget):
         self._part.clicked.connect(self.part_wanted)
         self._part.hide()
         form.addRow(self._part)
+        self._offers: dict[ComboBox, QPushButton] = {}
+        self._offered: dict[ComboBox, Layer] = {}
+        for chooser in (self.image, self.labels):
+            button = QPushButton()
+            button.hide()
+            button.clicked.connect(partial(self._take, chooser))
+            self._offers[chooser] = button
+            form.addRow(button)
 
     def refresh(self) -> None:
         """Offer the layers that are there now; the chosen ones stay chosen, under other names, too."""
@@ -76,6 +87,29 @@ class LayerBox(QWidget):
                     chooser.value = before
             if chooser.value is not before:
                 chooser.changed.emit(chooser.value)
+
+    def offer_image(self, image: Image | None) -> None:
+        """Offer to segment another image; None offers none."""
+        self._offer(self.image, image, "Segment", "Work on this image instead; the labels of the other one stay")
+
+    def offer_labels(self, labels: Labels | None) -> None:
+        """Offer to continue in labels that fit the image; None offers none."""
+        self._offer(self.labels, labels, "Continue in", "Keep masks in this layer, next to the objects it has")
+
+    def _offer(self, chooser: ComboBox, layer: Layer | None, what: str, tip: str) -> None:
+        button = self._offers[chooser]
+        self._offered.pop(chooser, None)
+        button.setVisible(layer is not None)
+        if layer is not None:
+            self._offered[chooser] = layer
+            name = layer.name if len(layer.name) <= LONGEST else f"{layer.name[:LONGEST]}…"
+            button.setText(f"{what} “{name}”")
+            button.setToolTip(tip)
+
+    def _take(self, chooser: ComboBox, _: bool = False) -> None:
+        layer = self._offered.pop(chooser, None)
+        if layer is not None and layer in chooser.choices:
+            chooser.value = layer
 
     def offer_part(self, *, large: bool, kept: str = "") -> None:
         """Offer to work on a part of the image, where it is a large one, and tell where all its labels are kept."""

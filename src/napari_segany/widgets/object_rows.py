@@ -123,7 +123,14 @@ class ObjectRows:
         self._frame = self._shown()
         self._select()
         self.events.features()
+        self._mark()
         self.chosen_changed.emit()
+
+    def _mark(self) -> None:
+        """Have the table mark the selected rows again: with new rows it forgets them."""
+        rows = set(self._selection)
+        self._selection.clear()
+        self._selection.update(rows)
 
     def _shown(self) -> Any:
         frame = self._objects.table()
@@ -161,7 +168,11 @@ class FeaturesView:
     ----------
     widget : QWidget
         To be put into a layout.
+    clicked : Signal
+        Emitted without arguments when somebody clicked into the table, after its row was chosen.
     """
+
+    clicked = Signal()
 
     def __init__(self) -> None:
         self._selected: Selection[ObjectRows] = Selection()
@@ -180,6 +191,7 @@ class FeaturesView:
         header.setSectionsClickable(True)
         header.setSortIndicatorShown(True)
         header.sortIndicatorChanged.connect(self._sort)
+        self._table.clicked.connect(lambda _: self.clicked.emit())
         self._hide_switches()
 
     @property

@@ -20,6 +20,7 @@ from napari_segany.layers.keeping import Steps
 from napari_segany.layers.objects import Objects
 from napari_segany.session.events import Described
 from napari_segany.widgets.object_rows import FeaturesView, ObjectRows
+from napari_segany.widgets.offer import counted
 
 REST_MS = 100
 """How long after a change it is counted, together with those that follow it."""
@@ -44,9 +45,12 @@ class ObjectsBox(QWidget):
         What is listed.
     described : Signal
         Emitted with a :class:`~napari_segany.session.events.Described` when something else is known of an object.
+    looked : Signal
+        Emitted without arguments when somebody clicked a row, and its object is shown.
     """
 
     described = Signal(object)
+    looked = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -180,6 +184,7 @@ class ObjectsBox(QWidget):
         if self._view is None:
             # with napari's table comes pandas, for which nobody who opens the dock widget is to wait
             self._view = FeaturesView()
+            self._view.clicked.connect(self._clicked)
             self._layout.insertWidget(1, self._view.widget, 1)
         self._show(self._rows)
         if self._stale:
@@ -234,9 +239,13 @@ class ObjectsBox(QWidget):
         if self._chosen != before and self._view is not None:
             self._view.scroll()
 
+    def _clicked(self) -> None:
+        self.looked.emit()
+
     def _look(self, label: int) -> None:
         if self.objects is not None:
             self._try(partial(self.objects.show, label))
+            self.looked.emit()
 
     def _tell(self) -> None:
         self._choose()
@@ -244,7 +253,7 @@ class ObjectsBox(QWidget):
             self._note.setText("No Labels layer yet: one is made when the first mask is kept.")
             return
         there, shown = len(self.objects.present), self._rows.count
-        count = f"{there} objects" if shown == there else f"{shown} of {there} objects"
+        count = counted(there, "object") if shown == there else f"{shown} of {counted(there, 'object')}"
         self._note.setText(f"{count}. {self.objects.problem}".strip())
 
     def _colour(self) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari.layers import Points, Shapes
+from napari.layers import Layer, Points, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
+from napari_segany.layers.removal import put_to_rest
 
 TOOLS = {
-    "Points": ("add", "Click on the object; Shift+click, or N first, beside it"),
+    "Points": ("add", "Click on the object; Shift+click, or N first, off it"),
     "Box": ("add_rectangle", "Drag a rectangle around the object"),
     "Brush": ("paint", "Paint roughly over the object, or rub out with N; the mask is refined from it"),
     "Scribble": ("add_path", "Draw a line along the object; Enter ends it"),
@@ -46,14 +47,18 @@ class PromptBox(QWidget):
         self._binding: Binding | None = None
         self._clicked: Points | None = None
         self._negative = False
+        self._rested = ""
+        self._watched: list[tuple[Any, Any]] = []
         self._tools = QButtonGroup(self)
+        # no button is pressed while another layer is active
+        self._tools.setExclusive(False)
         self._sign = QPushButton()
         self._sign.setToolTip(
             "Whether the next click lies on the object or off it. Key: N. Shift+click does the other."
         )
         self._keep = QPushButton("Keep  (K)")
         self._keep.setToolTip("Paint the mask as a new label into the Labels layer")
-        self._discard = QPushButton("Start anew  (Q)")
+        self._discard = QPushButton("Clear prompts  (Q)")
         self._discard.setToolTip("Forget the clicks and shapes on this slice; labels stay")
         self._overwrite = QCheckBox("Take pixels of other labels")
         self._overwrite.setToolTip("Off: a kept mask only fills what no other label has")
@@ -125,20 +130,90 @@ class PromptBox(QWidget):
     def bind(self, binding: Binding | None) -> None:
         """Use the prompt layers of a binding; None when there is none."""
         self._let_go()
+        self._stop_watching()
         self._binding = binding
         self.setEnabled(binding is not None)
         if binding is not None:
+            viewer = binding.viewer
+            self._watch(viewer.layers.selection.events.active, self._follow)
+            self._watch(viewer.dims.events.ndisplay, self._show_flat_or_not)
+            binding.prompts.adopted.connect(self._watch_mode)
+            self._watched.append((binding.prompts.adopted, self._watch_mode))
+            for layer in binding.prompts.layers:
+                self._watch_mode(layer)
             self.take("Points")
+
+    def _watch(self, event: Any, callback: Any) -> None:
+        event.connect(callback)
+        self._watched.append((event, callback))
+
+    def _watch_mode(self, layer: Layer) -> None:
+        """Have the buttons follow what somebody chooses among napari's own tools."""
+        if not any(event is layer.events.mode for event, _ in self._watched):
+            self._watch(layer.events.mode, self._follow)
+
+    def _stop_watching(self) -> None:
+        for event, callback in self._watched:
+            event.disconnect(callback)
+        self._watched.clear()
+
+    @property
+    def tool(self) -> str:
+        """The tool that the mouse has now, as the active layer and its mode say; empty where it is none of ours."""
+        binding = self._binding
+        if binding is None:
+            return ""
+        if binding.painting:
+            return "Brush"
+        active = binding.viewer.layers.selection.active
+        mode = str(getattr(active, "mode", ""))
+        if active is None or active not in (binding.points, binding.shapes):
+            return ""
+        points = active is binding.points
+        return next((name for name, (own, _) in TOOLS.items() if own == mode and (name == "Points") is points), "")
+
+    def _follow(self, event: Any = None) -> None:
+        """Another layer is active, or in another mode: the buttons say so, and the brush does not wait in secret."""
+        if self._binding is None:
+            return
+        tool = self.tool
+        if tool == "Brush":
+            self._negative = self._binding.erasing
+            self._show_sign()
+        else:
+            self._binding.stop_painting()
+        self._check(tool)
+
+    def _show_flat_or_not(self, event: Any = None) -> None:
+        """There are no clicks in 3D: the tools rest there, and are taken up again in 2D."""
+        if self._binding is None:
+            return
+        if self._binding.viewer.dims.ndisplay == 2:
+            if self._rested:
+                self.take(self._rested)
+            self._rested = ""
+            return
+        self._rested = self.tool or self._rested
+        self._binding.stop_painting()
+        for layer in self._binding.prompts.layers:
+            put_to_rest(layer)
+        self._check("")
 
     def take(self, tool: str) -> None:
         """Choose one of ``TOOLS``: its layer becomes active and its mode is switched on."""
         if self._binding is None:
             return
-        self._check(tool)
-        if tool == "Brush":
-            self._binding.ready_to_paint(erase=self._negative)
+        if self._binding.viewer.dims.ndisplay != 2:
+            self._rested = tool
             return
         self._binding.ensure_layers()
+        if self._binding.preview is not None:
+            self._watch_mode(self._binding.preview.layer)
+        if tool == "Brush":
+            self._binding.ready_to_paint(erase=self._negative)
+            self._check(tool)
+            return
+        self._binding.stop_painting()
         layer: Points | Shapes | None = self._binding.points if tool == "Points" else self._binding.shapes
         if layer is None:
             return
@@ -149,6 +224,7 @@ class PromptBox(QWidget):
         layer.visible = True
         self._binding.viewer.layers.selection.active = layer
         layer.mode = TOOLS[tool][0]
+        self._check(tool)
         self._show_sign()
 
     def _check(self, tool: str) -> None:
@@ -177,8 +253,13 @@ class PromptBox(QWidget):
             self._binding.ready_to_paint(erase=negative)
 
     def set_keepable(self, keepable: bool) -> None:
-        """Whether there is a mask to keep."""
+        """Whether K would keep something."""
         self._keep.setEnabled(keepable)
+
+    def resume(self) -> None:
+        """Go on with the tool that was in use, after layers came or went."""
+        if self.tool:
+            self.take(self.tool)
 
     def _show_sign(self) -> None:
         self._sign.setText("Clicks: NOT the object  (N)" if self._negative else "Clicks: the object  (N)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Signal
@@ -65,7 +66,7 @@ class ResumeBox(QWidget):
         menu = self.older.menu()
         menu.clear()
         for session in earlier.sessions:
-            menu.addAction(summary(session), lambda path=session.path: self._choose(path))
+            menu.addAction(summary(session), partial(self._choose, session.path))
         self.older.setVisible(bool(earlier.sessions))
         offered = next((one for one in earlier.sessions if self._found and one.path == self._found.path), None)
         self._text.setText(
@@ -90,7 +91,7 @@ class ResumeBox(QWidget):
         if found is not None:
             self.dismissed.emit(found)
 
-    def _choose(self, path: Path) -> None:
+    def _choose(self, path: Path, _checked: bool = False) -> None:
         self.withdraw()
         self.chosen.emit(path)
 

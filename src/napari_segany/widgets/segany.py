@@ -5,35 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
+from psygnal import EmitLoopError
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import Look
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.columns import About, said
+from napari_segany.layers.output import SLIVER
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import image_array
 from napari_segany.layers.region import is_too_large
+from napari_segany.layers.write import fits
 from napari_segany.models.registry import list_models
 from napari_segany.run.answers import MODEL, Answers
 from napari_segany.run.keeping import Earlier, Keeper, dismiss, earlier_sessions
 from napari_segany.run.remote import load_remote_default
+from napari_segany.session.candidates import Found
 from napari_segany.session.recovery import Recovered, recover
 from napari_segany.session.session import Committed, SegmentRequest, Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.answering import Answering
-from napari_segany.widgets.candidate_box import CandidateBox
+from napari_segany.widgets.candidate_box import CandidateBox, shown_score
 from napari_segany.widgets.everything_box import EverythingBox
 from napari_segany.widgets.export_box import ExportBox
 from napari_segany.widgets.finder import Finder
+from napari_segany.widgets.focus import give_back, to_picture
 from napari_segany.widgets.follower import Follower
 from napari_segany.widgets.hover import Hover
 from napari_segany.widgets.jobs import Jobs
@@ -42,6 +48,7 @@ from napari_segany.widgets.large import LargeImages, Region
 from napari_segany.widgets.layer_box import LayerBox
 from napari_segany.widgets.model_box import ModelBox
 from napari_segany.widgets.objects_box import ObjectsBox
+from napari_segany.widgets.offer import Offer, Subject, counted
 from napari_segany.widgets.paint_pause import PaintPause
 from napari_segany.widgets.picture_box import PictureBox
 from napari_segany.widgets.prompt_box import PromptBox
@@ -51,12 +58,13 @@ from napari_segany.widgets.stack_box import StackBox
 from napari_segany.widgets.status_box import StatusBox
 from napari_segany.widgets.tabs import Tab, Tabs
 from napari_segany.widgets.tracks import TrackLayers
+from napari_segany.widgets.versions import warning_of_versions
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
 LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press the button above."
 LABEL_FORMATS = ("tiff", "ome-zarr")
 """Formats of export that hold every pixel of the labels."""
-READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q starts anew."
+READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q clears the prompts."
 
 
 class SeganyWidget(QWidget):
@@ -79,6 +87,11 @@ class SeganyWidget(QWidget):
         self.keeper = Keeper(self.session, lambda: self.answers.name)
         self.binding: Binding | None = None
         self._kept: Committed | None = None
+        self._latest = Subject.MASK
+        self._queued = False
+        self._done = ""
+        self._found: Found | None = None
+        self._opened: ref[Image] | None = None
         self._sheet: KeySheet | None = None
         self._problem = ""
         self.settings = Settings()
@@ -94,6 +107,9 @@ class SeganyWidget(QWidget):
         self.stack_box = StackBox()
         self.status_box = StatusBox(WELCOME)
         self.resume_box = ResumeBox()
+        self._versions = QLabel(warning_of_versions())
+        self._versions.setWordWrap(True)
+        self._versions.setVisible(bool(self._versions.text()))
         self._keys = QToolButton()
         self._keys.setText("?")
         self._keys.setToolTip("What the keys do. Key: /")
@@ -106,6 +122,7 @@ class SeganyWidget(QWidget):
         self.hover = Hover(self.viewer, self.jobs, self.answers, self._begins)
         self._lay_out()
         self._connect()
+        give_back(self, self._to_picture)
         self._choose_first_image()
         self._restore()
 
@@ -116,12 +133,13 @@ class SeganyWidget(QWidget):
             Tab("All", "Everything that is on this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
             Tab("Picture", "What the model sees of the picture", (self.picture_box,)),
-            Tab("List", "The objects that were kept", (self.objects_box,), grows=True),
+            Tab("Objects", "The objects that were kept", (self.objects_box,), grows=True),
             Tab("Export", "Objects to files", (self.export_box,)),
         )
         self.tabs = Tabs(tabs, corner=self._keys)
         layout = QVBoxLayout(self)
         layout.addWidget(self.resume_box)
+        layout.addWidget(self._versions)
         layout.addWidget(self.layer_box)
         layout.addWidget(self.tabs)
         layout.addStretch()
@@ -136,8 +154,10 @@ class SeganyWidget(QWidget):
         self.viewer.layers.events.inserted.connect(self._refresh_choices)
         self.viewer.layers.events.removed.connect(self._refresh_choices)
         self.viewer.layers.events.renamed.connect(self._refresh_choices)
+        self.viewer.layers.selection.events.active.connect(self._offer_layers)
         self.session.requested.connect(self._asked)
-        self.session.preview_changed.connect(self._tell)
+        self.session.preview_changed.connect(self._changed)
+        self.finder.shown.connect(self._found_shown)
         self.session.committed.connect(self._remember)
         self.jobs.busy.connect(self.status_box.set_busy)
         self.status_box.cancelled.connect(self._cancel)
@@ -165,7 +185,7 @@ class SeganyWidget(QWidget):
             worker.progress.connect(self.status_box.set_share)
         self.large.opened.connect(self._enter)
         self.large.failed.connect(self._failed)
-        self.follower.found.connect(self._found)
+        self.follower.found.connect(self._name_found)
         self.follower.remarked.connect(self.objects_box.remark)
         self.stack_box.tracked.connect(self.show_tracks)
         self.prompt_box.hover_changed.connect(self.hover.set_enabled)
@@ -175,9 +195,27 @@ class SeganyWidget(QWidget):
         self.prompt_box.overwrite_changed.connect(self._set_overwrite)
         self.prompt_box.several_changed.connect(self._set_several)
         self.picture_box.changed.connect(self._see)
+        self.objects_box.looked.connect(self._to_picture)
         self._keys.clicked.connect(self.show_keys)
         for name, action in ACTIONS.items():
-            self.viewer.bind_key(action.key, lambda _, name=name: getattr(self, name)(), overwrite=True)
+            self.viewer.bind_key(action.key, lambda _, name=name: self.act(name), overwrite=True)
+
+    def act(self, name: str) -> None:
+        """Do one of ``ACTIONS``; what cannot be done is one line.
+
+        Parameters
+        ----------
+        name : str
+            Of the method.
+        """
+        try:
+            getattr(self, name)()
+        except (SeganyError, EmitLoopError) as error:
+            self._failed(error)
+
+    def _to_picture(self, _: object = None) -> None:
+        """Give the keyboard back to the picture."""
+        to_picture(self)
 
     def _layers(self, kind: type[Layer]) -> list[Layer]:
         """Layers to choose from, without the preview, which is ours."""
@@ -190,6 +228,27 @@ class SeganyWidget(QWidget):
         self._show_layers()
         if had is None and self.binding is None:
             self._choose_first_image()
+        elif self.binding is not None and getattr(event, "type", "") == "inserted":
+            self._tell_of_image(event.value)
+        self._offer_layers()
+
+    def _tell_of_image(self, layer: Layer) -> None:
+        """Another image was opened: the one that is worked on stays in use."""
+        if self.binding is not None and type(layer) is Image and layer is not self.binding.image:
+            self._opened = ref(layer)
+            self._say_done(
+                f"“{layer.name}” was opened; “{self.binding.image.name}” is still the one that is segmented."
+            )
+
+    def _offer_layers(self, event: object = None) -> None:
+        """Offer the image that somebody opened or looks at, and labels of the image that lie there unused."""
+        binding = self.binding
+        others = [one for one in self._layers(Image) if binding is not None and one is not binding.image]
+        wanted = (self.viewer.layers.selection.active, self._opened() if self._opened is not None else None)
+        self.layer_box.offer_image(next((one for one in wanted if one is not None and one in others), None))
+        free = self._layers(Labels) if binding is not None and binding.labels is None else []
+        fitting = [one for one in free if binding is not None and fits(one, binding.image)]
+        self.layer_box.offer_labels(fitting[-1] if fitting else None)
 
     def _choose_first_image(self) -> None:
         images = self._layers(Image)
@@ -214,6 +273,9 @@ class SeganyWidget(QWidget):
         self.binding = Binding(self.viewer, self.session, image)
         self.binding.problem.connect(self._warn)
         self.binding.moved.connect(self.picture_box.refresh)
+        self.binding.moved.connect(self._moved)
+        self.binding.travelled.connect(self._say_done)
+        self.binding.recorder.repainted.connect(self._repainted)
         self.binding.output.overwrite = self.prompt_box.overwrite
         self.binding.several = self.prompt_box.several
         self._bind(self.binding)
@@ -322,6 +384,7 @@ class SeganyWidget(QWidget):
             show_warning(str(error))
             self.layer_box.labels.value = self.binding.labels
         self._bind_objects()
+        self._offer_layers()
 
     def _set_points(self, points: Points | None) -> None:
         points = unwrapped(points)
@@ -337,6 +400,7 @@ class SeganyWidget(QWidget):
     def _show_layers(self) -> None:
         """Let the choosers say which layers are in use, and the table and the files be about them."""
         self.layer_box.show_used(self.binding)
+        self._offer_layers()
         self._bind_objects()
 
     def _bind_objects(self) -> None:
@@ -375,8 +439,11 @@ class SeganyWidget(QWidget):
         """Change the object under the cursor."""
         if self.binding is not None:
             self.hover.stop()
+            inside = self.offer.inside
             if self.binding.several:
                 self.status_box.warn("objects are changed one by one: untick 'Each click or box is an object'")
+            elif inside:
+                self.binding.reopen_label(inside)
             elif not self.binding.reopen(self.viewer.cursor.position):
                 self.status_box.warn("there is no object to change under the cursor")
 
@@ -386,7 +453,7 @@ class SeganyWidget(QWidget):
         if label:
             self.hover.stop()
             self.objects_box.delete([label])
-            self.status_box.say(f"Object {label} is deleted. Ctrl+Z brings it back.")
+            self._say_done(f"Object {label} deleted. Ctrl+Z brings it back.")
         else:
             self.status_box.warn("there is no object under the cursor")
 
@@ -413,24 +480,104 @@ class SeganyWidget(QWidget):
         self._sheet.setVisible(not self._sheet.isVisible())
 
     def _asked(self, request: SegmentRequest) -> None:
-        """A question is under way: the hint is in its way."""
+        """A question is under way: the hint is in its way, and it is what the keys are about."""
+        self._queued = False
+        self._done = ""
         self.hover.stop()
+        if self._latest is not Subject.MASK:
+            self._latest = Subject.MASK
+            if self.binding is not None:
+                self.binding.show_nothing()
+        self._tell()
+
+    def _changed(self) -> None:
+        """There is another mask, or none any more."""
+        if self.session.result is not None:
+            self._latest = Subject.MASK
+        elif self.finder.here and not self.session.waiting:
+            self.finder.show()
+        self._tell()
+        if self._queued and not self.session.waiting:
+            self._queued = False
+            if self.session.mask is not None:
+                self.keep()
+
+    def _found_shown(self) -> None:
+        """Other objects that were found are offered, or none any more."""
+        if self.finder.found is not None:
+            self._latest = Subject.FOUND
+        if self.finder.found is not self._found:
+            self._done = ""
+        self._found = self.finder.found
+        self._tell()
+
+    def _moved(self) -> None:
+        """Another plane is looked at; what was found there is offered again."""
+        self._done = ""
+        if self.finder.here and self.session.result is None and not self.session.waiting:
+            self.finder.show()
+        self._tell()
+
+    def _repainted(self, labels: Labels, window: object) -> None:
+        """Labels changed, whoever changed them: what is new among what was found may be other objects."""
+        QTimer.singleShot(0, self._renew_offer)
+
+    def _renew_offer(self) -> None:
+        if not self._closed and self.offer.subject is Subject.FOUND:
+            self.finder.refresh()
+        elif not self._closed and self.offer.subject is Subject.MASK:
+            self._tell()
+
+    def _say_done(self, text: str) -> None:
+        """Say what was just done, until something else is."""
+        self._done = text
+        self._tell()
 
     def _use(self, name: str) -> None:
         self.model_box.use(name)
         self.settings.set("model", name)
 
+    @property
+    def offer(self) -> Offer:
+        """What K would keep now."""
+        if self.binding is None:
+            return Offer()
+        waiting, result = self.session.waiting, self.session.result
+        prompted = waiting or result is not None
+        if self.finder.here and (self._latest is Subject.FOUND or not prompted):
+            return Offer(Subject.FOUND, self.finder.line, self.finder.count > 0)
+        if waiting:
+            return Offer(Subject.WAITING, "Keeping the mask as soon as it is there …" if self._queued else "", True)
+        return self._offer_of_mask() if result is not None else Offer()
+
+    def _offer_of_mask(self) -> Offer:
+        mask, result, binding = self.session.mask, self.session.result, self.binding
+        size = 0 if mask is None else int(np.count_nonzero(mask.pixels))
+        if mask is None or result is None or binding is None or not size:
+            return Offer(Subject.MASK, "Nothing was found there. Click elsewhere, or draw a box.")
+        text = f"{counted(size, 'pixel')}, predicted IoU {shown_score(mask.score)}."
+        opened, inside = binding.keeping.opened, binding.object_clicked()
+        if opened is not None and opened.view == result.request.plane:
+            return Offer(Subject.MASK, f"{text} K changes object {opened.label}, Q leaves it as it is.", True)
+        if inside and not binding.output.overwrite:
+            free = binding.output.free(result.request.plane, mask.pixels)
+            keeps = f"K keeps the {counted(free, 'free pixel')} as a new object." if free >= SLIVER * size else ""
+            text = f"This is object {inside}. U changes it, Q clears the click. {keeps}".strip()
+            return Offer(Subject.MASK, text, bool(keeps), inside)
+        return Offer(Subject.MASK, f"{text} K keeps it.", True)
+
     def _tell(self) -> None:
-        result = self.session.result
-        self.prompt_box.set_keepable(result is not None)
-        self.candidate_box.show_choice(self.session)
-        mask = self.session.mask
-        if mask is None:
+        """Have the status line and the buttons say what the keys would do."""
+        offer = self.offer
+        found = offer.subject is Subject.FOUND
+        self.prompt_box.set_keepable(offer.keepable)
+        self.everything_box.set_keepable(found and offer.keepable and not self.finder.asked)
+        self.candidate_box.show_choice(None if found else self.session)
+        text = " ".join(filter(None, (self._done, offer.text)))
+        if text:
+            self.status_box.say(text)
+        elif offer.subject is Subject.NOTHING and self.binding is not None:
             self.status_box.rest(READY)
-        elif size := np.count_nonzero(mask.pixels):
-            self.status_box.say(f"{size} pixels, predicted IoU {mask.score:.2f}. K keeps it.")
-        else:
-            self.status_box.say("Nothing was found there. Click elsewhere, or draw a box.")
 
     def _warn(self, problem: str) -> None:
         """Say what is wrong with what is prompted; empty when nothing is any more."""
@@ -441,9 +588,10 @@ class SeganyWidget(QWidget):
         self._problem = problem
 
     def _failed(self, error: Exception) -> None:
+        error = behind(error)
         if not isinstance(error, SeganyError):
-            # a defect of ours: napari shows it with its traceback
-            raise error
+            # a defect of ours: napari shows its line, and its traceback to whoever wants it
+            raise error from None
         self.status_box.warn(str(error))
         show_error(str(error))
 
@@ -452,13 +600,14 @@ class SeganyWidget(QWidget):
         self.export_box.stop()
         self.follower.stop()
         self.model_box.revert()
+        self._queued = False
         self.session.discard()
         self.status_box.say("Cancelled. Click again to go on.")
 
     def _begins(self) -> bool:
         """Whether a click now would begin an object."""
         idle = self.session.result is None and not self.session.waiting
-        return idle and self.prompt_box.clicking and not self.finder.showing
+        return idle and self.prompt_box.clicking and self.offer.subject is Subject.NOTHING
 
     def next_candidate(self) -> None:
         """Show the next of the masks that may be meant."""
@@ -496,7 +645,7 @@ class SeganyWidget(QWidget):
         # a layer may have been made for what is to be found
         self._show_layers()
 
-    def _found(self, label: int, name: str) -> None:
+    def _name_found(self, label: int, name: str) -> None:
         """An object was found on the slices, which nobody had kept before."""
         self.objects_box.note(label, About(name, how="text" if name else "everything", class_name=name))
 
@@ -510,33 +659,54 @@ class SeganyWidget(QWidget):
         self.follower.show_doubtful()
 
     def keep(self) -> None:
-        """Keep the mask that is shown as a new label, or everything that is shown."""
-        if self.finder.showing:
-            kept = self.finder.keep()
-            self._show_layers()
-            for label, candidate in kept.items():
-                name = candidate.prompt.text
-                how = "text" if name else "everything"
-                self.objects_box.note(label, About(name, candidate.score, how, class_name=name))
-        elif self.binding is not None and self.binding.keep():
-            self.prompt_box.expect_positive()
-            self._show_layers()
-            if self._kept is not None:
-                about = About("", self._kept.mask.score, said(self._kept.prompt))
-                self.objects_box.note(self._kept.label, about)
+        """Keep what is offered: the mask as a new label, or everything that was found."""
+        offer = self.offer
+        if offer.subject is Subject.FOUND:
+            self._keep_found()
+        elif offer.subject is Subject.WAITING:
+            self._queued = True
+            self._tell()
+        elif self.binding is not None:
+            self._keep_mask(self.binding)
+
+    def _keep_found(self) -> None:
+        kept = self.finder.keep()
+        self._show_layers()
+        for label, candidate in kept.items():
+            name = candidate.prompt.text
+            how = "text" if name else "everything"
+            self.objects_box.note(label, About(name, candidate.score, how, class_name=name))
+        if kept:
+            self._say_done(f"{counted(len(kept), 'object')} kept. Ctrl+Z undoes it.")
+
+    def _keep_mask(self, binding: Binding) -> None:
+        opened, self._kept = binding.keeping.opened, None
+        if not binding.keep():
+            return
+        self.prompt_box.expect_positive()
+        self._show_layers()
+        if self._kept is not None:
+            about = About("", self._kept.mask.score, said(self._kept.prompt))
+            self.objects_box.note(self._kept.label, about)
+            self._say_done(f"Object {self._kept.label} kept. Ctrl+Z undoes it.")
+        elif opened is not None:
+            self._say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
 
     def _remember(self, kept: Committed) -> None:
         self._kept = kept
 
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""
-        if self.finder.showing and not self.finder.asked:
+        self._queued = False
+        self._done = ""
+        if self.offer.subject is Subject.FOUND and not self.finder.asked:
             self.finder.forget()
         elif self.binding is not None:
             self.binding.clear_prompts()
             self.session.discard()
             self.binding.close_reopened()
             self.prompt_box.expect_positive()
+        self._tell()
 
     def event(self, event: QEvent) -> bool:
         """End the session when napari takes the widget out of its dock, which it does when the dock is closed."""
@@ -560,3 +730,11 @@ class SeganyWidget(QWidget):
             self.viewer.bind_key(action.key, None)
         for event in ("inserted", "removed", "renamed"):
             getattr(self.viewer.layers.events, event).disconnect(self._refresh_choices)
+        self.viewer.layers.selection.events.active.disconnect(self._offer_layers)
+
+
+def behind(error: Exception) -> Exception:
+    """The error itself, where a signal reports with all its emissions that a callback failed."""
+    while isinstance(error, EmitLoopError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error

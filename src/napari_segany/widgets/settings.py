@@ -31,10 +31,10 @@ class Settings:
         return kept if type(kept) is type(DEFAULTS[name]) else DEFAULTS[name]
 
     def set(self, name: str, value: str | bool) -> None:
-        """Keep a value; a disk that does not take it is no reason to stop anyone."""
+        """Keep a value; a disk or a manifest that does not take it is no reason to stop anyone."""
         if value == self.get(name):
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             if self._napari is not None:
                 setattr(self._napari, name, value)
                 return

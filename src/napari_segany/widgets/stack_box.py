@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 FOLLOWED = ("The selected object", "All objects on this slice", "Everything on every slice")
-WAYS = {"Both ways": (True, True), "To higher slices": (True, False), "To lower slices": (False, True)}
+WAYS = {"Both directions": (True, True), "To higher slices": (True, False), "To lower slices": (False, True)}
 
 
 class StackBox(QWidget):
@@ -31,7 +31,7 @@ class StackBox(QWidget):
         self._objects.setCurrentIndex(1)
         self._objects.setToolTip(
             "The selected object is the one whose row is chosen in the list, or that was kept last; everything is "
-            "found anew on each slice, and what overlaps from slice to slice is one object"
+            "found on each slice, and what overlaps from slice to slice is one object"
         )
         self._words = QLineEdit()
         self._words.setPlaceholderText("or name it: nuclei; bright cells")
@@ -43,12 +43,12 @@ class StackBox(QWidget):
         self._reach.setRange(0, 100_000)
         self._reach.setSpecialValueText("to the end")
         self._reach.setToolTip("How many slices away from this one, each way")
-        self._follow = QPushButton("Follow  (Shift+G)")
+        self._follow = QPushButton("Track  (Shift+G)")
         self._follow.setToolTip("Find the objects on the next slices; what is labelled there stays as it is")
-        self._doubt = QPushButton("Next doubtful slice  (Shift+N)")
+        self._doubt = QPushButton("Next uncertain slice  (Shift+N)")
         self._doubt.setToolTip("The slice on which an object is least sure, then the next one")
-        self._back = QPushButton("Take back")
-        self._back.setToolTip("Undo all that was followed last, and whatever came after it")
+        self._back = QPushButton("Undo tracking")
+        self._back.setToolTip("Undo all that was tracked last, and whatever came after it")
         self._tracks = QPushButton("Show tracks")
         self._tracks.setToolTip("Show the way of each object from slice to slice, or through time, as a Tracks layer")
         self._text = QLabel()
@@ -56,7 +56,7 @@ class StackBox(QWidget):
         form = QFormLayout()
         form.addRow("Objects", self._objects)
         form.addRow("Named", self._words)
-        form.addRow("Way", self._way)
+        form.addRow("Direction", self._way)
         form.addRow("Slices", self._reach)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -75,7 +75,7 @@ class StackBox(QWidget):
     def _suit(self) -> None:
         """Offer what makes sense for the choice of objects."""
         self._words.setEnabled(self.everything)
-        self._follow.setText(f"{'Find' if self.everything else 'Follow'}  (Shift+G)")
+        self._follow.setText(f"{'Find' if self.everything else 'Track'}  (Shift+G)")
 
     @property
     def everything(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.components import ViewerModel
@@ -11,6 +12,7 @@ from napari.layers import Labels, Tracks
 from napari_segany.core.errors import InputError
 from napari_segany.run.tracks import moving, track_table
 from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.offer import counted
 
 
 class TrackLayers:
@@ -26,6 +28,7 @@ class TrackLayers:
 
     def __init__(self, viewer: ViewerModel, jobs: Jobs) -> None:
         self._viewer, self._jobs = viewer, jobs
+        self._made: WeakKeyDictionary[Labels, Tracks] = WeakKeyDictionary()
 
     def show(self, labels: Labels | None, shown: Callable[[str], None], failed: Callable[[Exception], None]) -> None:
         """Measure the tracks of a layer's objects and show them.
@@ -50,18 +53,18 @@ class TrackLayers:
                 failed(InputError(f"{labels.name!r} has no objects: there is nothing to track"))
                 return
             self._renew(labels, table)
-            shown(f"{len(np.unique(table[:, 0]))} tracks.")
+            shown(f"{counted(len(np.unique(table[:, 0])), 'track')}.")
 
         self._jobs.run(lambda: track_table(moving(data)), done=done, failed=failed, instead_of="tracks")
 
     def _renew(self, labels: Labels, table: np.ndarray) -> None:
-        name = f"{labels.name} tracks"
-        before = next((one for one in self._viewer.layers if isinstance(one, Tracks) and one.name == name), None)
-        if before is not None:
+        before = self._made.get(labels)
+        if before is not None and before in self._viewer.layers:
             before.data = table
             return
         active = self._viewer.layers.selection.active
         placed = {"scale": labels.scale, "translate": labels.translate, "units": labels.units}
-        self._viewer.add_layer(Tracks(table, name=name, tail_length=30, head_length=0, **placed))
+        tracks = Tracks(table, name=f"{labels.name} tracks", tail_length=30, head_length=0, **placed)
+        self._made[labels] = self._viewer.add_layer(tracks)
         # clicks go on being prompts
         self._viewer.layers.selection.active = active
