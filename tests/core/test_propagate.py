@@ -139,7 +139,7 @@ def test_an_object_ends_where_slices_are_blank(blank: str, left: int) -> None:
 
 def test_the_calibration_is_that_of_the_model() -> None:
     signs = Signs(agreement=0.8, score=0.9, match=0.64, growth=0.1, unrest=0.1, steps=3)
-    assert plain_confidence(signs) == pytest.approx(0.64)
+    assert plain_confidence(signs) == pytest.approx(0.8 * 0.82)
     assert gates_of(SeeingSegmenter()).calibration is None
     calibrated = SeeingSegmenter()
     calibrated.calibration = Calibration((0, 1, 0, 0, 0, 0))

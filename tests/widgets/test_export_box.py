@@ -9,6 +9,7 @@ import threading
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 from napari import layers
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -142,6 +143,33 @@ def test_nothing_is_replaced_unasked(opened, say_where, warnings_shown, tmp_path
     say_where(tmp_path / "cells", replace=True)
     opened.press()
     np.testing.assert_array_equal(read_labels(tmp_path / "cells.tif"), opened.labels.data)
+
+
+def test_the_file_of_the_image_is_never_replaced(opened, warnings_shown, tmp_path):
+    path = tmp_path / "picture.tif"
+    tifffile.imwrite(path, np.zeros((30, 40), np.uint8))
+    (opened_again,) = opened.viewer.open(path, plugin="napari")
+    opened.box.bind(opened.labels, opened_again, opened.objects)
+    opened.choose("tiff")
+    before = path.read_bytes()
+    opened.box.export(path, overwrite=True)
+    opened.wait()
+    assert path.read_bytes() == before
+    assert len(warnings_shown) == 1
+    opened.choose("coco")
+    opened.box.export(tmp_path / "objects.json")
+    opened.wait()
+    assert json.loads((tmp_path / "objects.json").read_text())["images"][0]["file_name"] == "picture.tif"
+
+
+def test_classes_reach_the_file(opened, tmp_path):
+    opened.objects.note(4, About(name="nucleus", how="text", class_name="nucleus"))
+    opened.choose("coco")
+    opened.box.export(tmp_path / "objects.json")
+    opened.wait()
+    written = json.loads((tmp_path / "objects.json").read_text())
+    names = {one["id"]: one["name"] for one in written["categories"]}
+    assert sorted(names[one["category_id"]] for one in written["annotations"]) == ["nucleus", "object"]
 
 
 def test_a_dialog_that_is_closed_writes_nothing(opened, say_where, tmp_path):

@@ -123,8 +123,11 @@ FADING = 0.93
 
 
 def plain_confidence(signs: Signs) -> float:
-    """What is expected of the mask of a model that nothing was fitted to: how far mask and expectation agree."""
-    return signs.agreement * math.sqrt(min(max(signs.match, 0.0), 1.0))
+    """What is expected of the mask of a model that nothing was fitted to: how far mask and expectation agree.
+
+    Half of that where the slices themselves have nothing in common.
+    """
+    return signs.agreement * (1 + min(max(signs.match, 0.0), 1.0)) / 2
 
 
 def pieces(pixels: np.ndarray) -> int:

@@ -141,7 +141,7 @@ class ExportBox(QWidget):
         if labels is None:
             return
         try:
-            check_export(path, format=self.format, overwrite=overwrite)
+            check_export(path, format=self.format, overwrite=overwrite, inputs=[self._source])
         except SeganyError as error:
             self._failed(error)
             return
@@ -155,8 +155,9 @@ class ExportBox(QWidget):
             "scale": scale,
             "unit": unit,
             "intensity": grey_values(labels, self._image) if self.format == "csv" else None,
-            "image_name": "" if self._image is None else self._image.name,
+            "image_name": Path(self._source).name if self._source else self._image.name if self._image else "",
             "overwrite": overwrite,
+            "inputs": [self._source],
         }
         # what is not in memory is read by the worker; what is, may be painted into while it writes
         snapshot = data.copy() if isinstance(data, np.ndarray) else data
@@ -165,6 +166,11 @@ class ExportBox(QWidget):
         self._written_format = self.format
         self._say(f"Writing {path.name} …")
         self._jobs.run(partial(_write, snapshot, path, options), done=self._done, failed=self._failed)
+
+    @property
+    def _source(self) -> str | None:
+        """The file that the image was opened from, which no export replaces."""
+        return None if self._image is None or not self._image.source.path else str(self._image.source.path)
 
     def with_ending(self, path: Path) -> Path:
         """A path with an ending of the chosen format."""
