@@ -101,7 +101,8 @@ def test_a_box_is_cut_to_its_plane(beyond):
     ("prompt", "says"),
     [
         (Prompt(), "empty prompt"),
-        (Prompt((Point(1, 1, positive=False), Point(2, 2, positive=False))), "all points are negative"),
+        (Prompt((Point(1, 1, positive=False), Point(2, 2, positive=False))), "nothing says where"),
+        (Prompt((Point(1, 1, positive=False),), mask=np.zeros((50, 40), bool)), "nothing says where"),
         (Prompt((Point(-1, 3),)), "outside the plane of 50 x 40"),
         (Prompt((Point(3, 3), Point(3, 1e12))), "outside the plane"),
         (Prompt(box=Box(60, 0, 70, 10)), "outside the plane"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import warnings
 from pathlib import Path
 
@@ -335,3 +336,21 @@ def test_bytes_that_changed_are_one_line_or_read(tmp_path: Path, number: int) ->
     with contextlib.suppress(InputError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         read_image(path).stack().plane(0)
+
+
+@pytest.mark.parametrize("big", [True, False])
+@pytest.mark.parametrize("back_to", [0, 1])
+def test_pages_that_lead_back_are_refused_at_once(tmp_path, big, back_to):
+    path = tmp_path / "circle.tif"
+    with tifffile.TiffWriter(path, bigtiff=big) as writer:
+        for _ in range(3):
+            writer.write(np.zeros((8, 9), np.uint8), contiguous=False)
+    with tifffile.TiffFile(path) as tiff:
+        offsets = [page.offset for page in tiff.pages]
+        place = offsets[2] + tiff.tiff.tagnosize + len(tiff.pages[2].tags) * tiff.tiff.tagsize
+        target = struct.pack(tiff.tiff.offsetformat, offsets[back_to])
+    data = bytearray(path.read_bytes())
+    data[place : place + len(target)] = target
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="lead back"):
+        read_image(path)

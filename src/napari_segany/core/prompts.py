@@ -17,14 +17,19 @@ from napari_segany.core.errors import InputError
 
 
 def _check_coordinates(owner: object, names: tuple[str, ...], what: str) -> None:
-    """InputError, with the argument's name, for what is no finite number."""
+    """Make coordinates plain floats; InputError, with the argument's name, for what is no finite number."""
     for name in names:
         value = getattr(owner, name)
         # bool is a number to Python, and never meant as a coordinate
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.number)):
             raise InputError(f"{what} needs a number for {name}, got {value!r}")
-        if not math.isfinite(value):
+        try:
+            plain = float(value)
+        except (TypeError, OverflowError):
+            raise InputError(f"{what} needs a number for {name}, got {value!r}") from None
+        if not math.isfinite(plain):
             raise InputError(f"{what} needs finite coordinates, got {name}={value}")
+        object.__setattr__(owner, name, plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +139,14 @@ class Prompt:
         Raises
         ------
         InputError
-            When the prompt is empty or all of its points are negative, or a point or the whole box lies outside.
+            When nothing in the prompt says where the object is, or a point or the whole box lies outside.
         """
         if not self:
             raise InputError("an empty prompt: give at least a point, a box, a mask or a text")
-        told = self.box is not None or self.mask is not None or self.text.strip()
+        drawn = self.mask is not None and bool((self.mask > 0).any())
+        told = self.box is not None or drawn or self.text.strip()
         if not told and not any(point.positive for point in self.points):
-            raise InputError("all points are negative: add a point on the object, a box, a mask or a text")
+            raise InputError("nothing says where the object is: add a point on it, a box, a mask or a text")
         for point in self.points:
             if not (-0.5 <= point.y <= shape[0] - 0.5 and -0.5 <= point.x <= shape[1] - 0.5):
                 raise InputError(

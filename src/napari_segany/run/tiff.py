@@ -60,6 +60,7 @@ def read_tiff(path: Path, *, raw: bool = False, memory: int = MEMORY_BYTES) -> t
         Whatever a damaged file makes tifffile raise.
     """
     with tifffile.TiffFile(path) as tiff:
+        _check_chain(path, tiff)
         series = _picture_of(tiff)
         _check_whole(path, tiff, series)
         axes = "".join(axis if axis in "tczyxs" else "q" for axis in series.axes.lower())
@@ -74,6 +75,27 @@ def read_tiff(path: Path, *, raw: bool = False, memory: int = MEMORY_BYTES) -> t
         if array.ndim > len(axes):
             axes += "s"
     return _without_channels(path, array[..., 0] if opaque else array, axes[:-1] if opaque else axes, calibration)
+
+
+def _check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Refuse a file whose pages lead back to an earlier one: tifffile would go round for minutes.
+
+    Each page names the offset of the next; its tags have one size.
+    """
+    form, file = tiff.tiff, tiff.filehandle
+    offset, seen = tiff.pages.first.offset, set()
+    while offset and offset not in seen:
+        seen.add(offset)
+        file.seek(offset)
+        number = file.read(form.tagnosize)
+        if len(number) < form.tagnosize:
+            # cut off, of which others tell
+            return
+        file.seek(offset + form.tagnosize + struct.unpack(form.tagnoformat, number)[0] * form.tagsize)
+        following = file.read(form.offsetsize)
+        offset = struct.unpack(form.offsetformat, following)[0] if len(following) == form.offsetsize else 0
+    if offset:
+        raise InputError(f"cannot read {path}: it is damaged, its pages lead back to an earlier one")
 
 
 def _picture_of(tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
