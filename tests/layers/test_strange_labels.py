@@ -102,7 +102,7 @@ def test_objects_in_a_row_get_labels_in_a_row_and_pieces_too() -> None:
     assert free_label(labels, None, 3, count=6) == 4
     assert free_label(labels, None, 1, count=7) == 11
     assert free_label(labels, None, 250, count=7) == 11
-    with pytest.raises(InputError, match="no row of 245 labels left"):
+    with pytest.raises(InputError, match="no label left for 245 objects"):
         free_label(labels, None, 1, count=245)
     labels.data[20:22, 20:22] = labels.data[40:43, 40:43] = 10
     viewer = ViewerModel()

@@ -91,12 +91,12 @@ def test_attributes_choose_among_them_without_the_model(reading: Opened) -> None
     assert not preview.data.any(), "discs are not"
 
 
-def test_an_unknown_word_is_answered_in_one_line_and_changes_nothing(reading: Opened) -> None:
+def test_an_unknown_word_is_answered_in_one_line_and_nothing_is_left_to_keep(reading: Opened) -> None:
     name(reading, "nucleus")
-    before = np.array(reading.widget.binding.preview.layer.data)
     name(reading, "mitochondria")
     assert "not known to this model; nearest: nucleus" in reading.text
-    np.testing.assert_array_equal(reading.widget.binding.preview.layer.data, before)
+    assert not reading.widget.binding.preview.layer.data.any(), "what was found before answers another question"
+    assert not reading.widget.everything_box._keep.isEnabled()
 
 
 def test_terms_are_remembered(reading: Opened) -> None:

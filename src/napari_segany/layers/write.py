@@ -98,8 +98,8 @@ def free_label(labels: Labels, view: View | None, wanted: int, *, count: int = 1
     if label + count - 1 > highest:
         label = _free_below(values, wanted, count, highest) or _free_below(values, 1, count, highest)
     if not label:
-        left = "label" if count == 1 else f"row of {count} labels"
-        raise InputError(f"{labels.name!r} is {labels.data.dtype} and has no {left} left; make a new layer")
+        many = "" if count == 1 else f" for {count} objects"
+        raise InputError(f"{labels.name!r} is {labels.data.dtype} and has no label left{many}; make a new layer")
     return label
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
+from weakref import WeakMethod
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -72,7 +74,9 @@ class Answering(QObject):
         self._idle.timeout.connect(self._look_ahead)
         self._ahead: Job | None = None
         session.requested.connect(self.ask)
-        answers.restarted = self._restarted
+        # the worker may hold the answers longer than the window lives, and must not hold the window
+        told = WeakMethod(self._restarted)
+        answers.restarted = lambda: _call(told)
 
     def bind(self, binding: Binding | None) -> None:
         """Answer questions about another image."""
@@ -195,3 +199,9 @@ class Answering(QObject):
         """Pass on how far a download is; runs in the worker, and stops there what was cancelled."""
         self._jobs.check()
         self.arrived.emit(done, total or 0)
+
+
+def _call(method: WeakMethod[Callable[[], None]]) -> None:
+    act = method()
+    if act is not None:
+        act()

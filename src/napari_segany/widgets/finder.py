@@ -222,8 +222,10 @@ class Finder(QObject):
         if self.count:
             them = "it" if self.count == 1 else "them"
             return f"{counted(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}."
-        what = f"“{self.text}”" if self.text and not self.asked else "objects"
-        return f"Nothing new was found.{there}" if there else f"No {what} found; lower the sliders, or click."
+        if there:
+            return f"Nothing new was found.{there}"
+        what = f" named “{self.text}”" if self.text and not self.asked else ""
+        return f"0 objects{what} found. Lower the sliders, or click."
 
     def keep(self) -> dict[int, Candidate]:
         """Paint what passes the filters into the Labels layer; gives what was painted, by its label."""
