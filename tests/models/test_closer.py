@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -202,7 +203,7 @@ def test_what_is_nowhere_keeps_the_first_look(segmenter, model, embedding, discs
     monkeypatch.setattr(closer, "answered", lambda logits, scores: (logits, scores))
     nothing = Prompt(mask=np.zeros(SHAPE, bool))
     (closer_look,), (first_look,) = (
-        kind.segment(embedding if kind is segmenter else plain(embedding), [nothing])
+        kind.segment_plain(embedding if kind is segmenter else plain(embedding), [nothing], None, -math.inf)
         for kind in (segmenter, SamSegmenter(model, "tiny"))
     )
     assert discs.windows == 0
@@ -439,7 +440,14 @@ class TestBoxes:
 
 
 @pytest.mark.parametrize(
-    ("mask", "parts"), [(None, 1), (np.zeros((256, 256), np.float32), 2), (np.ones(SHAPE, bool), 2)]
+    ("mask", "parts"),
+    [
+        (None, 1),
+        (np.full((256, 256), -1, np.float32), 1),
+        (np.ones((256, 256), np.float32), 2),
+        (np.ones(SHAPE, bool), 2),
+        (np.pad(np.ones((10, 10), bool), ((30, SHAPE[0] - 40), (70, SHAPE[1] - 80))), 1),
+    ],
 )
 def test_an_object_has_no_specks_unless_it_was_drawn_so(segmenter, embedding, discs, monkeypatch, mask, parts):
     def spotted(*given, **named):

@@ -48,6 +48,7 @@ from napari_segany.models.windows import (
     part_of_frame,
     window_box,
     window_image,
+    window_logits,
     window_masks,
     window_prompts,
 )
@@ -326,15 +327,22 @@ class CloserSegmenter(SamSegmenter):
         logits = seen_from(side, logits)
         return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
+    def _meant(self, look: _Look, prompt: Prompt, frame: Frame) -> Tensor:
+        """Cells (N, 2) of a window of which each part of a mask is meant: those clicked, drawn, or masked before."""
+        cells = look.cells(prompt)
+        if prompt.mask is None:
+            return cells
+        drawn = window_logits(prompt.mask, look.window, frame, self.model.mask_size)[0] > 0
+        step = drawn.shape[-1] / look.logits.shape[-1]
+        return torch.cat([cells, (drawn.nonzero() / step).long()])
+
     def _candidates(self, look: _Look, prompt: Prompt, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
         logits, scores = good_first(*answered(look.logits, look.scores), candidates, at_least)
         if not len(logits):
             return []
         if prompt.box is not None and only_box(prompt):
             logits = within(prompt.box, logits, look.window)
-        # what is being mended, or was drawn, may be meant in each of its parts
-        if prompt.mask is None:
-            logits = without_specks(logits, look.cells(prompt))
+        logits = without_specks(logits, self._meant(look, prompt, frame))
         pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
         low = frame_logits(logits, look.window, frame, self.model.mask_size)
         return masks_of(pixels, scores, low, stability)
