@@ -101,10 +101,8 @@ def test_a_box_is_cut_to_its_plane(beyond):
     ("prompt", "says"),
     [
         (Prompt(), "empty prompt"),
-        (Prompt((Point(1, 1, positive=False), Point(2, 2, positive=False))), "nothing says where"),
-        (Prompt((Point(1, 1, positive=False),), mask=np.zeros((50, 40), bool)), "nothing says where"),
-        (Prompt((Point(-1, 3),)), "outside the plane of 50 x 40"),
-        (Prompt((Point(3, 3), Point(3, 1e12))), "outside the plane"),
+        (Prompt((Point(-300, 3),)), "far outside the plane of 50 x 40"),
+        (Prompt((Point(3, 3), Point(3, 1e12))), "far outside the plane"),
         (Prompt(box=Box(60, 0, 70, 10)), "outside the plane"),
         (Prompt(box=Box(0, -20, 10, -1)), "outside the plane"),
     ],
@@ -114,7 +112,14 @@ def test_what_cannot_be_answered_on_a_plane(prompt, says):
         prompt.on_plane((50, 40))
 
 
-def test_negative_points_with_a_box_or_a_mask_can_be_answered():
-    off = (Point(1, 1, positive=False),)
-    for more in ({"box": Box(0, 0, 9, 9)}, {"mask": np.ones((50, 40), bool)}, {"text": "nucleus"}):
-        assert Prompt(off, **more).on_plane((50, 40)).points == off
+def test_what_says_where_an_object_is():
+    off, nothing = (Point(1, 1, positive=False),), np.zeros((50, 40), bool)
+    assert not Prompt(off).says_where
+    assert not Prompt(off, mask=nothing).says_where
+    assert Prompt((*off, Point(3, 3))).says_where
+    for more in ({"box": Box(0, 0, 9, 9)}, {"mask": ~nothing}, {"text": "nucleus"}):
+        prompt = Prompt(off, **more)
+        assert prompt.says_where
+        assert prompt.on_plane((50, 40)).points == off
+    near = Prompt((Point(-5, 3),))
+    assert near.on_plane((50, 40)) is near

@@ -198,6 +198,12 @@ def test_no_prompts_no_answers(segmenter, embedding):
     assert segmenter.segment(embedding, []) == []
 
 
+def test_what_is_nowhere_is_refused(segmenter, embedding):
+    for more in ({}, {"mask": np.zeros(SHAPE, bool)}):
+        with pytest.raises(InputError, match="nothing says where"):
+            segmenter.segment(embedding, [CLICK, Prompt((Point(3, 3, positive=False),), **more)])
+
+
 def test_what_is_nowhere_keeps_the_first_look(segmenter, model, embedding, discs, monkeypatch):
     monkeypatch.setattr(geometry, "frame_box", lambda logits, frame: None)
     monkeypatch.setattr(closer, "answered", lambda logits, scores: (logits, scores))

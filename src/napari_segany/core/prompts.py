@@ -15,6 +15,9 @@ import numpy as np
 
 from napari_segany.core.errors import InputError
 
+FAR = 4
+"""Sides of a plane that a click may lie beyond it, where a window shows what is around."""
+
 
 def _check_coordinates(owner: object, names: tuple[str, ...], what: str) -> None:
     """Make coordinates plain floats; InputError, with the argument's name, for what is no finite number."""
@@ -133,31 +136,33 @@ class Prompt:
     def __bool__(self) -> bool:
         return bool(self.points or self.text.strip()) or self.box is not None or self.mask is not None
 
+    @property
+    def says_where(self) -> bool:
+        """Whether anything says where the object is, and not only where it is not."""
+        drawn = self.mask is not None and bool((self.mask > 0).any())
+        return drawn or self.box is not None or bool(self.text.strip()) or any(point.positive for point in self.points)
+
     def on_plane(self, shape: tuple[int, ...]) -> Prompt:
         """The same prompt, its box cut to a plane of `shape` (y, x), as no pixel lies beyond.
 
         Raises
         ------
         InputError
-            When nothing in the prompt says where the object is, or a point or the whole box lies outside.
+            When the prompt is empty, the whole box lies outside, or a point so far outside that it can be no click.
         """
         if not self:
             raise InputError("an empty prompt: give at least a point, a box, a mask or a text")
-        drawn = self.mask is not None and bool((self.mask > 0).any())
-        told = self.box is not None or drawn or self.text.strip()
-        if not told and not any(point.positive for point in self.points):
-            raise InputError("nothing says where the object is: add a point on it, a box, a mask or a text")
+        size, reach = f"the plane of {shape[0]} x {shape[1]} pixels", FAR * max(shape)
         for point in self.points:
-            if not (-0.5 <= point.y <= shape[0] - 0.5 and -0.5 <= point.x <= shape[1] - 0.5):
-                raise InputError(
-                    f"the point ({point.y:g}, {point.x:g}) lies outside the plane of {shape[0]} x {shape[1]} pixels"
-                )
+            beyond = max(-point.y, point.y - shape[0], -point.x, point.x - shape[1])
+            if beyond > reach:
+                raise InputError(f"the point ({point.y:g}, {point.x:g}) lies far outside {size}")
         if self.box is None:
             return self
         box = self.box.within(shape)
         if box is None:
             corners = ", ".join(f"{value:g}" for value in (self.box.y0, self.box.x0, self.box.y1, self.box.x1))
-            raise InputError(f"the box ({corners}) lies outside the plane of {shape[0]} x {shape[1]} pixels")
+            raise InputError(f"the box ({corners}) lies outside {size}")
         return self if box == self.box else replace(self, box=box)
 
     def says_the_same(self, other: Prompt) -> bool:

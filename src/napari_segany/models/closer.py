@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_segany.core.errors import InputError
 from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
@@ -147,6 +148,13 @@ class CloserSegmenter(SamSegmenter):
         gray = plane[..., :1]
         kept = gray if (plane == gray).all() else plane
         return ImageEmbedding({**embedding.features, PLANE: kept.copy()}, embedding.shape, embedding.model)
+
+    def _checked(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> list[Prompt]:
+        """See :meth:`SamSegmenter.segment`; there is no window for what is nowhere."""
+        checked = super()._checked(embedding, prompts, candidates)
+        if not all(prompt.says_where for prompt in checked):
+            raise InputError("nothing says where the object is: add a point on it, a box, a mask or a text")
+        return checked
 
     @torch.inference_mode()
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
