@@ -99,6 +99,20 @@ class TestSegment:
         assert answer.err == "napari-segany: object 3 got no pixel\n"
         assert sorted(set(read_labels(out).ravel())) == [0, 5, 6]
 
+    def test_boxes_of_a_detector(self, run: Run, loaded: list[tuple[str, str]], image: Path) -> None:
+        boxes, out = image.with_name("found.csv"), image.with_name("out.tif")
+        boxes.write_text("x,y,width,height,score,class\n20,10,10,5,0.5,cell\n")
+        answer = run("segment", image, "-o", out, "--boxes", boxes, "--point", "40,60")
+        table = image.with_name("out_objects.csv")
+        assert (answer.status, answer.err) == (0, "")
+        assert answer.out == f"wrote {out}: 2 of 2 objects, listed in {table}\n"
+        assert np.count_nonzero(read_labels(out) == 1) == 50
+        assert ",cell,0.5," in table.read_text(encoding="utf-8")
+        boxes.write_text("x,y,width,height\n99,99,10,5\n")
+        answer = run("segment", image, "-o", image.with_name("two.tif"), "--boxes", boxes)
+        assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
+        assert "row 1" in answer.err
+
     def test_weights_from_a_file(self, run: Run, weights: Path, image: Path) -> None:
         out = image.with_name("out.tif")
         answer = run("segment", image, "-o", out, "--point", "20,20", "--model", weights, "--device", "cpu")

@@ -60,6 +60,18 @@ DaskOption = Annotated[
 ]
 
 
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Boxes of a detector, an object each: COCO (.json; of its images the one of the same file name, or the "
+        "only one), a table (.csv) with y0,x0,y1,x1 as of --box, or x,y,width,height from the corner of the first "
+        "pixel, and, if wanted, label, score, class, name, z, t; or ImageJ's regions (.zip, .roi). Also writes "
+        "LABELS_objects.csv with their scores and classes.",
+    ),
+]
+
+
 SmallestOption = Annotated[int | None, typer.Option(min=1, help="--everything: least number of pixels of an object.")]
 
 
@@ -100,12 +112,15 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         list[str] | None,
         typer.Option(metavar="Y0,X0,Y1,X1", help="A box, an object of its own; labelled after the points. Repeat."),
     ] = None,
+    boxes: BoxesOption = None,
     one_object: Annotated[
         bool, typer.Option("--one-object", help="All --point and --box together describe a single object.")
     ] = False,
     plane: Annotated[
         int | None,
-        typer.Option("--plane", "-z", min=0, help="Plane of --point and --box in an image that has several, from 0."),
+        typer.Option(
+            "--plane", "-z", min=0, help="Plane of --point, --box and --boxes in an image of several, from 0."
+        ),
     ] = None,
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
@@ -149,8 +164,8 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
 ) -> None:
     """Segment the objects that are pointed at, or everything, and write their labels.
 
-    Labels count from 1 in the order given: those of the table first, with its own labels, then points, then boxes.
-    Where objects overlap, the first one keeps the pixels.
+    Labels count from 1 in the order given: those of the table first, with its own labels, then the boxes of a file,
+    points, and boxes. Where objects overlap, the first one keeps the pixels.
 
     With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
     NAME_objects.csv. What is there already is not made again, so a run that was stopped goes on where it was.
@@ -158,7 +173,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     if clip and not text.strip():
         raise InputError("--clip belongs to --text")
     if all_objects or text.strip():
-        if point or points or box or one_object or plane is not None or overwrite or propagate:
+        if point or points or box or boxes or one_object or plane is not None or overwrite or propagate:
             what = "--everything" if all_objects else "--text"
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
         changes = {"score": score, "stability": stability, "smallest": smallest}
@@ -174,7 +189,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     from napari_segany.run.segment import SegmentJob
 
     prompts, planes = _said(point or (), box or (), plane, one_object)
-    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model))
+    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
     if dask and not propagate:
         raise InputError("--dask belongs to --everything, --text and --propagate")
     with _cluster(dask, model, device) as cluster:
@@ -214,7 +229,7 @@ def _said(
 
 def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cluster: Cluster | None) -> None:
     from napari_segany.run.propagate import propagate_file
-    from napari_segany.run.segment import segment_file
+    from napari_segany.run.segment import objects_place, segment_file
 
     if propagate:
         followed = propagate_file(
@@ -231,7 +246,8 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
         if not pixels:
             typer.echo(f"napari-segany: object {label} got no pixel", err=True)
     found = sum(pixels > 0 for pixels in report.painted.values())
-    typer.echo(f"wrote {report.path}: {found} of {len(report.painted)} objects")
+    table = f", listed in {objects_place(job.labels)}" if job.boxes else ""
+    typer.echo(f"wrote {report.path}: {found} of {len(report.painted)} objects{table}")
 
 
 def _everything(

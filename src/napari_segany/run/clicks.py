@@ -113,8 +113,8 @@ def _axis_number(column: str) -> int:
     return int(column.partition("-")[2])
 
 
-def _plane(cells: Mapping[str, str], leading: list[str] | None, image: ImageFile | None) -> int:
-    """Number of the plane that a click lies on.
+def plane_of(cells: Mapping[str, str], leading: list[str] | None, image: ImageFile | None) -> int:
+    """Number of the plane that a row lies on.
 
     Raises
     ------
@@ -122,8 +122,8 @@ def _plane(cells: Mapping[str, str], leading: list[str] | None, image: ImageFile
         When the table has other axes than the image: a click is never taken to another plane than was meant.
     """
     if leading is not None:
-        return _plane_at([_whole({"z": place}, "z") for place in leading], image)
-    z, time = (_whole(cells, axis) if cells.get(axis) else 0 for axis in "zt")
+        return _plane_at([whole_of({"z": place}, "z") for place in leading], image)
+    z, time = (whole_of(cells, axis) if cells.get(axis) else 0 for axis in "zt")
     if z < 0 or time < 0:
         raise InputError(f"planes are counted by z from 0, got z {z} and t {time}")
     axes = "z" if image is None else image.label_axes[:-2]
@@ -166,14 +166,15 @@ def _click(row: Mapping[str, str | list[str] | None], number: int, image: ImageF
     sign = cells.get("positive", "").lower()
     if sign not in SIGNS:
         raise InputError(f"positive is true or false, got {sign!r}")
-    label = _whole(cells, "label") if "label" in cells else number
+    label = whole_of(cells, "label") if "label" in cells else number
     if label < 1:
         raise InputError(f"label counts from 1, got {label}")
-    point = Point(_number(cells, "y"), _number(cells, "x"), SIGNS[sign])
-    return _Click(label, _plane(cells, leading, image), point)
+    point = Point(number_of(cells, "y"), number_of(cells, "x"), SIGNS[sign])
+    return _Click(label, plane_of(cells, leading, image), point)
 
 
-def _number(cells: Mapping[str, str], name: str) -> float:
+def number_of(cells: Mapping[str, str], name: str) -> float:
+    """The number in a column of a row; an :class:`InputError` where there is none."""
     try:
         return float(cells[name])
     except KeyError:
@@ -182,8 +183,9 @@ def _number(cells: Mapping[str, str], name: str) -> float:
         raise InputError(f"{name} is not a number: {cells[name]!r}") from None
 
 
-def _whole(cells: Mapping[str, str], name: str) -> int:
-    value = _number(cells, name)
+def whole_of(cells: Mapping[str, str], name: str) -> int:
+    """The whole number in a column of a row; an :class:`InputError` where there is none."""
+    value = number_of(cells, name)
     if not value.is_integer():
         raise InputError(f"{name} is not a whole number: {cells[name]!r}")
     return int(value)

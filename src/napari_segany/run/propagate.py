@@ -24,7 +24,7 @@ from napari_segany.run.clicks import PlacedPrompt
 from napari_segany.run.images import FilePlanes
 from napari_segany.run.labels import check_place, owner_of, replacing
 from napari_segany.run.outputs import check_apart
-from napari_segany.run.segment import SegmentJob, SegmentReport, answers_of, prepared, sheet_of
+from napari_segany.run.segment import SegmentJob, SegmentReport, answers_of, prepared, sheet_of, write_objects
 
 Embed = Callable[[int], ImageEmbedding]
 
@@ -100,7 +100,7 @@ def propagate_file(
     if len(stack) < 2:
         raise InputError(f"{job.image} is a single plane: there is nowhere to follow an object to")
     check_place(confidence_place(job.labels), overwrite=job.overwrite)
-    check_apart(confidence_place(job.labels), (job.image, job.table, *job.inputs), "the table of confidence")
+    check_apart(confidence_place(job.labels), (job.image, job.table, job.boxes, *job.inputs), "the table of confidence")
     segmenter = load()
     painted = {one.label: 0 for one in placed}
     verdicts: dict[tuple[int, int], Verdict] = {}
@@ -119,6 +119,8 @@ def propagate_file(
                     progress(plane)
     report = PropagateReport(job.labels, painted, verdicts)
     report.write_confidence()
+    if job.boxes is not None:
+        write_objects(job, ready, {})
     return report
 
 

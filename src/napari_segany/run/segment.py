@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +20,17 @@ from napari_segany.core.tiles import answered, is_large
 from napari_segany.models.arguments import as_path, check_callable, check_each, check_type
 from napari_segany.run.canvas import Canvas, Sheet, canvas
 from napari_segany.run.clicks import PlacedPrompt, read_prompts
+from napari_segany.run.detections import read_detections
+from napari_segany.run.export import check_export, export_labels
 from napari_segany.run.images import FilePlanes, ImageFile, read_image, reading
-from napari_segany.run.labels import check_axes, check_output
+from napari_segany.run.labelled import LabelledObject
+from napari_segany.run.labels import check_axes, check_output, owner_of, read_labels
 from napari_segany.run.ome_zarr import is_zarr
 from napari_segany.run.outputs import named
+from napari_segany.run.spacing import unit_shown
 
 MAX_LABEL = 2**32 - 1
+DETECTED = "box of a detector"
 Place = int | tuple[int, ...]
 """Number of a plane, or its position along the leading axes."""
 TOGETHER = 64
@@ -53,6 +59,9 @@ class SegmentJob:
         Replace the file of labels when it exists.
     inputs : tuple of Path
         What else the labels are made from and must not replace, such as a checkpoint.
+    boxes : Path, optional
+        A file of a detector's boxes, each an object, see :func:`~napari_segany.run.detections.read_detections`; those
+        that say no plane lie on `plane`. A table of the objects is written then, see :func:`objects_place`.
     """
 
     image: Path
@@ -63,9 +72,11 @@ class SegmentJob:
     overwrite: bool = False
     planes: tuple[Place, ...] = ()
     inputs: tuple[Path, ...] = ()
+    boxes: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("image", "labels", *(["table"] if self.table is not None else [])):
+        given = [name for name in ("table", "boxes") if getattr(self, name) is not None]
+        for name in ("image", "labels", *given):
             object.__setattr__(self, name, as_path(getattr(self, name), name))
         check_each(self.prompts, Prompt, "prompts")
         check_type(self.plane, (int, np.integer, type(None)), "plane")
@@ -149,19 +160,26 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
     check_callable(load, "load")
     ready = prepared(job)
     segmenter = load()
+    scores: dict[int, tuple[float, float]] = {}
     with canvas(sheet_of(job, ready)) as labels:
-        painted = _paint(FilePlanes(job.image, ready.stack), ready.placed, segmenter, labels)
+        painted = _paint(FilePlanes(job.image, ready.stack), ready.placed, segmenter, labels, scores)
+    if job.boxes is not None:
+        write_objects(job, ready, scores)
     return SegmentReport(job.labels, painted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A job of which all is known to be in order: its image, planes, prompts, and the axes of its labels."""
+    """A job of which all is known to be in order: its image, planes, prompts, and the axes of its labels.
+
+    `about` is what a detector said of its objects, by label.
+    """
 
     image: ImageFile
     stack: Stack
     placed: list[PlacedPrompt]
     axes: str
+    about: Mapping[int, LabelledObject] = field(default_factory=dict)
 
 
 def prepared(job: SegmentJob) -> Prepared:
@@ -178,12 +196,81 @@ def prepared(job: SegmentJob) -> Prepared:
         stack = image.stack()
     placed = read_prompts(job.table, image) if job.table else []
     axes = check_axes(job.labels, len(stack.shape + stack.plane_shape), _letters(image))
+    detected, about = _detected(job, image, stack, placed, axes)
+    placed += detected
     placed += _placed(job, stack, image.label_axes, after=max((one.label for one in placed), default=0))
     if not placed:
         raise InputError("nothing to segment: give at least a point, a box or a table of points")
     for one in placed:
         _check_inside(one, stack)
-    return Prepared(image, stack, placed, axes)
+    return Prepared(image, stack, placed, axes, about)
+
+
+def _detected(
+    job: SegmentJob, image: ImageFile, stack: Stack, earlier: Sequence[PlacedPrompt], axes: str
+) -> tuple[list[PlacedPrompt], dict[int, LabelledObject]]:
+    """The boxes of a detector, labelled after those of the table, and what it said of them."""
+    if job.boxes is None:
+        return [], {}
+    if axes not in ("yx", "zyx", "tyx", "tzyx"):
+        raise InputError(f"objects are listed on the axes (t)(z)yx, and {job.image} has {image.label_axes}")
+    check_export(
+        objects_place(job.labels), overwrite=job.overwrite, inputs=(job.image, job.table, job.boxes, *job.inputs)
+    )
+    taken = {one.label for one in earlier}
+    placed, about = [], {}
+    for number, one in enumerate(read_detections(job.boxes, image, job.image.name), start=max(taken, default=0) + 1):
+        label = number if one.label is None else one.label
+        plane = one.plane if one.plane is not None else job.plane
+        if plane is None and len(stack) > 1:
+            raise InputError(f"{job.boxes}, {one.where} says no plane, and {job.image} has {len(stack)}: name it")
+        if label in taken:
+            raise InputError(f"{job.boxes}, {one.where}: the label {label} stands in {job.table}, too")
+        placed.append(PlacedPrompt(label, plane or 0, Prompt(box=one.box)))
+        known = LabelledObject(label, one.name, one.class_name, one.score, how=DETECTED)
+        about[label] = max(about.get(label, known), known, key=lambda each: each.score or -math.inf)
+    return placed, about
+
+
+def objects_place(labels: Path) -> Path:
+    """Where the table of the objects of a label file goes; not into OME-Zarr images, which hold no tables."""
+    return (owner_of(labels) or labels).with_name(f"{labels.stem}_objects.csv")
+
+
+def write_objects(job: SegmentJob, ready: Prepared, scores: Mapping[int, tuple[float, float]]) -> Path:
+    """Write a table of the objects next to their labels, with the scores and classes of a detector.
+
+    Parameters
+    ----------
+    job : SegmentJob
+        Whose labels have been written.
+    ready : Prepared
+        The same job.
+    scores : mapping of int to (float, float)
+        Predicted IoU and stability of each label. The IoU is the score of what no detector gave one, and "how" says
+        which of them it is.
+    """
+    objects = []
+    for label in dict.fromkeys(one.label for one in ready.placed):
+        known = ready.about.get(label, LabelledObject(label, how="prompt"))
+        score, stability = scores.get(label, (math.nan, math.nan))
+        if known.score is None:
+            known = replace(known, score=score, how=f"{known.how}, predicted IoU")
+        objects.append(replace(known, stability=stability))
+    axes = _letters(ready.image)
+    calibration = ready.image.label_calibration
+    placed = calibration if axes is None else calibration.metric(axes)
+    return export_labels(
+        read_labels(job.labels),
+        objects_place(job.labels),
+        objects=objects,
+        axes=axes,
+        scale=placed.scale,
+        unit=unit_shown(placed, axes),
+        image_name=job.image.name,
+        overwrite=job.overwrite,
+        inputs=(job.image, job.table, job.boxes, *job.inputs),
+    )
 
 
 def _letters(image: ImageFile) -> str | None:
@@ -195,7 +282,7 @@ def _check_paths(job: SegmentJob) -> None:
     # (a folder that is no image is refused as such)
     with named(job.image):
         image = None if job.image.is_dir() and not is_zarr(job.image) else job.image
-    check_output(job.labels, overwrite=job.overwrite, inputs=(image, job.table, *job.inputs))
+    check_output(job.labels, overwrite=job.overwrite, inputs=(image, job.table, job.boxes, *job.inputs))
 
 
 def _in_order(place: tuple[int, ...], axes: str) -> tuple[int, ...]:
@@ -243,13 +330,20 @@ def sheet_of(job: SegmentJob, ready: Prepared) -> Sheet:
     return Sheet(job.labels, shape, ready.axes, placed.scale, highest, job.overwrite, placed)
 
 
-def _paint(planes: FilePlanes, placed: Sequence[PlacedPrompt], segmenter: Segmenter, canvas: Canvas) -> dict[int, int]:
-    """Paint all objects, the first one first; the pixels that each got."""
+def _paint(
+    planes: FilePlanes,
+    placed: Sequence[PlacedPrompt],
+    segmenter: Segmenter,
+    canvas: Canvas,
+    scores: dict[int, tuple[float, float]],
+) -> dict[int, int]:
+    """Paint all objects, the first one first; the pixels that each got. Their `scores` are noted."""
     painted = {one.label: 0 for one in placed}
     for z in sorted({one.z for one in placed}):
         here = [one for one in placed if one.z == z]
         for one, mask, window in answers_of(segmenter, planes, here):
             painted[one.label] += canvas.paint(z, mask.pixels, one.label, window)
+            scores[one.label] = max(scores.get(one.label, (-math.inf, 0.0)), (mask.score, mask.stability))
     return painted
 
 
