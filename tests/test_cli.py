@@ -193,6 +193,24 @@ class TestModels:
         for part in ("375 MB", "Apache-2.0", "arXiv:2304.02643", "https://dl.fbaipublicfiles.com", "vit_b.pt"):
             assert part in answer.out
 
+    def test_check(self, run: Run, weights: Path) -> None:
+        answer = run("models", "check", "tiny", "--device", "cpu")
+        assert (answer.status, answer.err) == (0, "")
+        rows = {line.split()[0]: line for line in answer.out.splitlines()}
+        assert list(rows) == ["file:", "architecture:", "weights:", "hash:", "encoding:", "click:", "IoU:"]
+        assert float(rows["IoU:"].split()[1]) > 0.9
+        assert "no published model" in run("models", "check", weights, "--device", "cpu").out
+
+    def test_check_of_what_cannot_be_used(self, run: Run, tmp_path: Path) -> None:
+        refused(run("models", "check", "vitb"), "did you mean vit_b")
+        (tmp_path / "torn.pt").write_bytes(b"PK half")
+        refused(run("models", "check", tmp_path / "torn.pt"), "not a complete torch checkpoint")
+
+    def test_what_is_expected_is_told(self, run: Run) -> None:
+        for name in ("vit_b", "vit_t", "vit_b_lm"):
+            assert "IoU of 0.50 or more" in run("models", "info", name).out
+        assert "expected" not in run("models", "info", "vit_l").out
+
     def test_info_of_no_model(self, run: Run) -> None:
         refused(run("models", "info", "vitb"), "did you mean vit_b")
 

@@ -55,11 +55,11 @@ def load_segmenter(
     """
     place = pick_device(device)
     dtype = pick_dtype(precision, place)
-    path, name, expected = _locate(model, progress)
-    state = _weights(path)
+    path, name, expected = locate(model, progress)
+    state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)
     # A file that ``train text`` wrote holds the head alone, which was trained beside `tiny` and goes with it.
-    sam = _read(find("tiny").path, "tiny") if own_texts and not _without_texts(state) else _built(state, path, expected)
+    sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype)
     source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
@@ -68,7 +68,8 @@ def load_segmenter(
     return CloserSegmenter(sam, name, place, dtype, texts)
 
 
-def _without_texts(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_texts(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file that are no part of its text prompts."""
     return {key: value for key, value in state.items() if not key.startswith((HEAD, DECODER))}
 
 
@@ -80,7 +81,7 @@ def _sees_as_tiny(sam: TinySam) -> bool:
     known = find("tiny").path
     if not known.is_file():
         return False
-    own, mine = _weights(known), sam.image_encoder.state_dict()
+    own, mine = weights_of(known), sam.image_encoder.state_dict()
     return all(
         torch.allclose(value.float(), own[f"image_encoder.{name}"].float(), rtol=2**-9, atol=1e-6)
         for name, value in mine.items()
@@ -89,17 +90,23 @@ def _sees_as_tiny(sam: TinySam) -> bool:
 
 def load_model(model: str | Path) -> Sam:
     """The model alone, as it is trained; parameters and errors are those of :func:`load_segmenter`."""
-    path, _, expected = _locate(model, None)
+    path, _, expected = locate(model, None)
     return _read(path, expected)
 
 
 def load_weights(model: str | Path) -> dict[str, Tensor]:
     """The weights alone, by name; parameters and errors are those of :func:`load_segmenter`."""
-    return _weights(_locate(model, None)[0])
+    return weights_of(locate(model, None)[0])
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
-    """What a file holds, without what is no part of a model here."""
+def weights_of(path: Path) -> dict[str, Tensor]:
+    """What a file holds, by name, without what is no part of a model here.
+
+    Raises
+    ------
+    ModelError
+        As of :func:`~napari_segany.models.weights.load_state`, or nothing can be computed with it.
+    """
     state = {
         key: value
         for key, value in load_state(path).items()
@@ -110,11 +117,11 @@ def _weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path, expected: str | None) -> Sam:
-    return _built(_weights(path), path, expected)
+    return _built(weights_of(path), path, expected)
 
 
 def _built(given: dict[str, Tensor], path: Path, expected: str | None) -> Sam:
-    state = _without_texts(given)
+    state = without_texts(given)
     architecture = architecture_of(state)
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
@@ -122,8 +129,11 @@ def _built(given: dict[str, Tensor], path: Path, expected: str | None) -> Sam:
     return _filled(architecture, state, path)
 
 
-def _locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:
-    """Path of the weights, name of the segmenter, and the architecture that the registry promises."""
+def locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:
+    """Path of the weights, name of the segmenter, and the architecture that the registry promises.
+
+    Parameters and errors are those of :func:`load_segmenter`.
+    """
     if not isinstance(model, str | Path):
         raise InputError(f"model is the name of one or the path of a checkpoint, got {model!r}")
     path = _expanded(Path(model))
@@ -176,6 +186,30 @@ def architecture_of(state: dict[str, Tensor]) -> str | None:
         if positions.shape[1:] == (config.grid, config.grid, config.width) and len(blocks) == config.depth:
             return name
     return None
+
+
+def misfits(architecture: str, state: dict[str, Tensor]) -> list[str]:
+    """Where weights differ from what an architecture needs, in words: a name with both shapes, sorted.
+
+    Parameters
+    ----------
+    architecture : str
+        From :func:`architecture_of`.
+    state : dict of str to Tensor
+        Weights by name.
+    """
+    wanted = {name: tuple(value.shape) for name, value in _builders()[architecture]().state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in state.items()}
+    names = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+    return [_misfit(name, wanted.get(name), given.get(name)) for name in names]
+
+
+def _misfit(name: str, wanted: tuple[int, ...] | None, given: tuple[int, ...] | None) -> str:
+    if given is None:
+        return f"{name} is missing"
+    if wanted is None:
+        return f"{name} is unknown"
+    return f"{name} has the shape {given} instead of {wanted}"
 
 
 def _filled(architecture: str, state: dict[str, Tensor], path: Path) -> Sam:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,13 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
         if not path.is_file():
             raise ModelError(f"the weights of {spec.name!r} are missing from this installation: {path}")
         return path
-    if path.is_file() and _is_published(path, spec):
+    if path.is_file() and is_published(path, spec):
         return path
     by_hand = f"download {spec.url} by hand and save it as {path}"
     downloader = pooch.HTTPDownloader(chunk_size=_CHUNK, progressbar=_Reporter(progress) if progress else False)
     try:
-        pooch.retrieve(spec.url, spec.hash, fname=path.name, path=path.parent, downloader=downloader)
+        with _quiet():
+            pooch.retrieve(spec.url, spec.hash, fname=path.name, path=path.parent, downloader=downloader)
     except OSError as error:  # requests' errors are OSErrors too
         found = f"{path} is not the published file, and " if path.exists() else ""
         reason = " ".join(str(error).split())[:120]
@@ -92,7 +94,20 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
     return path
 
 
-def _is_published(path: Path, spec: ModelSpec) -> bool:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pooch's own lines from the terminal: what there is to say is said once, as progress or as an error."""
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def is_published(path: Path, spec: ModelSpec) -> bool:
+    """Whether a file is the published one of a model, by its hash."""
     algorithm, digest = spec.hash.split(":")
     return bool(pooch.file_hash(str(path), algorithm) == digest)
 
