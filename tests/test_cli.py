@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -216,6 +217,26 @@ class TestModels:
 
     def test_no_command(self, run: Run) -> None:
         refused(run("models"), "Missing command")
+
+
+class TestDataset:
+    def test_there_and_back_and_what_it_is_like(self, run: Run, tmp_path: Path) -> None:
+        for part in ("images", "labels"):
+            (tmp_path / "set" / part).mkdir(parents=True)
+            Image.fromarray(np.repeat([[0, 1]], 4, axis=0).astype(np.uint8)).save(tmp_path / "set" / part / "a.png")
+        out, back, rows = tmp_path / "out", tmp_path / "back", tmp_path / "rows.json"
+        answer = run("dataset", "make", tmp_path / "set", "-o", out)
+        assert (answer.status, answer.out) == (0, f"wrote {out}: 1 images, 1 masks\n")
+        assert run("dataset", "read", out, "-o", back).out == f"wrote {back}: 1 images, 1 objects\n"
+        assert read_labels(back / "labels" / "a.tif").tolist() == [[0, 1]] * 4
+        shown = run("dataset", "report", back, "--against", out).out
+        assert "IoU above 0.9" in shown
+        assert "centres, from the top left" in shown
+        assert run("dataset", "report", out, "--json", rows).out == f"wrote {rows}: 6 rows\n"
+        assert json.loads(rows.read_text())[1]["what"] == "masks per image"
+        refused(run("dataset", "make", tmp_path / "set", "-o", out), "exists")
+        refused(run("dataset", "report", tmp_path / "set" / "images"), "holds neither")
+        refused(run("dataset", "report", out, "--json", out / "rows.json"), "would be written into")
 
 
 class TestTrain:

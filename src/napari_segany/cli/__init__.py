@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_segany.cli.bench import bench
+from napari_segany.cli.dataset import dataset
 from napari_segany.cli.models import models
 from napari_segany.cli.segmenting import segment
 from napari_segany.cli.shared import ModelOption, ShownProgress, new_app, show_download
@@ -26,6 +27,7 @@ app = new_app(help="Segment anything in microscopy images: click, box, have the 
 app.add_typer(models, name="models")
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")
+app.add_typer(dataset, name="dataset")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -51,10 +51,19 @@ def write_coco(image: LabelledImage, path: Path) -> None:
     _write(path, {"info": about, "images": planes, "annotations": annotations, "categories": categories})
 
 
-def write_sa1b(image: LabelledImage, path: Path) -> None:
+def write_sa1b(image: LabelledImage, path: Path, *, image_id: int = 1) -> None:
     """Write masks as the SA-1B data set does; "id" is the label, what is not known is null, "crop_box" the whole plane.
 
     https://github.com/facebookresearch/segment-anything#dataset
+
+    Parameters
+    ----------
+    image : LabelledImage
+        Of one plane.
+    path : Path
+        Where to.
+    image_id : int
+        Number of the image in its set.
 
     Raises
     ------
@@ -77,7 +86,7 @@ def write_sa1b(image: LabelledImage, path: Path) -> None:
         }
         for piece in image.pieces()
     ]
-    about = {"image_id": 1, "width": width, "height": height, "file_name": image.name}
+    about = {"image_id": image_id, "width": width, "height": height, "file_name": image.name}
     _write(path, {"image": about, "annotations": annotations})
 
 
