@@ -71,7 +71,8 @@ NAME = "image_encoder.stem.0.weight"
         (lambda state: state.update({NAME: torch.zeros(2, 3)}), rf"{NAME} has the shape \(2, 3\) instead of \("),
         (lambda state: state.update({f"x{k}": torch.zeros(1) for k in range(9)}), "x0 is .* x4 is unknown, and 4 more"),
         (lambda state: state.update({NAME: torch.full_like(state[NAME], torch.nan)}), "no numbers"),
-        (lambda state: state.pop(NAME), "unknown architecture; its first weights are"),
+        (lambda state: state.pop(NAME), f"looks like 'tiny', but does not fit: {NAME} is missing"),
+        (lambda state: [state.pop(name) for name in list(state)[:-4]], "unknown architecture; its first weights are"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(

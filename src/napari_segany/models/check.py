@@ -26,6 +26,8 @@ from napari_segany.models.loading import (
     without_texts,
 )
 from napari_segany.models.registry import EXPECTED_IOU, ModelSpec, list_models
+from napari_segany.models.sam.model import ENCODERS
+from napari_segany.models.tiny import TinySam
 from napari_segany.models.weights import Progress, is_published
 
 SHOWN = 5
@@ -162,7 +164,7 @@ def _check_weights(path: Path, expected: str | None) -> tuple[str, int]:
     sam = without_texts(state)
     if not sam:
         return "text prompts of tiny", len(state)
-    architecture = architecture_of(sam)
+    architecture = architecture_of(sam) or _nearest(sam)
     if architecture is None:
         raise ModelError(f"{path} holds an unknown architecture; its first weights are {_first(sam)}")
     if expected not in (None, architecture):
@@ -173,6 +175,18 @@ def _check_weights(path: Path, expected: str | None) -> tuple[str, int]:
         raise ModelError(f"{path} looks like {architecture!r}, but does not fit: {'; '.join(wrong[:SHOWN])}{more}")
     gc.collect()  # the largest models take gigabytes, and are loaded next
     return architecture, len(sam)
+
+
+def _nearest(state: Mapping[str, Tensor]) -> str | None:
+    """The architecture that weights are most like which lack what an architecture is known by; None if like none."""
+    blocks = {name.split(".")[2] for name in state if name.startswith("image_encoder.blocks.")}
+    for name, config in ENCODERS.items():
+        if len(blocks) == config.depth:
+            return name
+    if any(name.startswith("image_encoder.layers.") for name in state):
+        return "vit_t"
+    own = TinySam().state_dict().keys()
+    return "tiny" if 2 * len(own & state.keys()) > len(own) else None
 
 
 def _first(state: Mapping[str, Tensor]) -> str:

@@ -205,17 +205,19 @@ def report_dataset(folder: str | Path, against: str | Path | None = None) -> lis
         A file cannot be used, or the two sets are not of the same images.
     """
     folder = as_path(folder, "folder")
-    names, counts, overlaps, sizes, concavities, centres = [], [], [], [], [], []
+    spreads: dict[str, list[float]] = {
+        name: [] for name in ("masks per image", "relative mask size", "concavity", "overlap")
+    }
+    counts, sizes, concavities, overlaps = spreads.values()
+    centres: list[tuple[float, float]] = []
     for one in annotated(folder):
-        names.append(one.name)
         counts.append(len(one.masks))
         overlaps.append(_overlap(one))
         for cut in one.masks:
             sizes.append(math.sqrt(cut.area / math.prod(one.shape)))
             concavities.append(concavity(cut.mask))
             centres.append(_centre(cut, one.shape))
-    rows: list[Row] = [{"what": "images", "n": len(names)}]
-    spreads = {"masks per image": counts, "relative mask size": sizes, "concavity": concavities, "overlap": overlaps}
+    rows: list[Row] = [{"what": "images", "n": len(counts)}]
     rows += [_spread(what, values) for what, values in spreads.items()]
     rows.append({"what": "centres", "n": len(centres), "heat_map": heat_map(centres)})
     return rows if against is None else rows + _agreement(folder, as_path(against, "against"))
@@ -279,8 +281,8 @@ def heat_map(centres: Sequence[tuple[float, float]], bins: int = BINS) -> list[l
 def _spread(what: str, values: Sequence[float]) -> Row:
     row: Row = {"what": what, "n": len(values)}
     if values:
-        told = {"mean": np.mean, "median": np.median, "min": np.min, "max": np.max}
-        row |= {name: float(measure(values)) for name, measure in told.items()}
+        row |= {"mean": float(np.mean(values)), "median": float(np.median(values))}
+        row |= {"min": float(min(values)), "max": float(max(values))}
     return row
 
 

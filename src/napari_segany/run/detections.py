@@ -259,7 +259,7 @@ def _chosen(
         None does, or several do, or its size is another.
     """
     if not images:
-        ids = {_key(one.get("image_id")): {} for one in annotations}
+        ids: dict[str, dict[str, str]] = {_key(one.get("image_id")): {} for one in annotations}
         own = [key for key in ids if key in (_key(picture.name), _key(Path(picture.name).stem))]
         if len(ids) > 1 and len(own) != 1:
             raise InputError(

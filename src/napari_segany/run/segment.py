@@ -218,7 +218,8 @@ def _detected(
         objects_place(job.labels), overwrite=job.overwrite, inputs=(job.image, job.table, job.boxes, *job.inputs)
     )
     taken = {one.label for one in earlier}
-    placed, about = [], {}
+    placed: list[PlacedPrompt] = []
+    about: dict[int, LabelledObject] = {}
     for number, one in enumerate(read_detections(job.boxes, image, job.image.name), start=max(taken, default=0) + 1):
         label = number if one.label is None else one.label
         plane = one.plane if one.plane is not None else job.plane
