@@ -62,7 +62,7 @@ def coco(*bboxes: Any, **more: Any) -> dict[str, Any]:
 class TestFormats:
     def test_coco(self, tmp_path: Path) -> None:
         content = coco([20, 10, 10, 5])
-        content["annotations"][0]["score"] = 0.75
+        content["annotations"][0] |= {"score": 0.75, "label": 5}
         (one,) = read_detections(written(tmp_path, "a.json", content), SIXTY_BY_NINETY, "image.png")
         assert one == Detection(PIXELS, "annotation 1", None, None, 0.75, "cell")
 

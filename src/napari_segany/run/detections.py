@@ -14,7 +14,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +26,7 @@ from napari_segany.core.prompts import Box
 from napari_segany.models.arguments import as_path
 from napari_segany.run.clicks import number_of, plane_of, whole_of
 from napari_segany.run.images import ImageFile
+from napari_segany.run.outputs import MARK
 
 CORNERS = ("y0", "x0", "y1", "x1")
 SIZES = ("x", "y", "width", "height")
@@ -137,7 +138,7 @@ def _labelled(found: list[Detection], path: Path, *, strict: bool) -> list[Detec
             raise InputError(f"{path}, {one.where}: the label {one.label} is that of {other.where} already")
     if len(first) == len(found) and all(one.label is not None for one in found):
         return found
-    return [Detection(one.box, one.where, one.plane, None, one.score, one.class_name, one.name) for one in found]
+    return [replace(one, label=None) for one in found]
 
 
 def _made(path: Path, where: str, make: Callable[[], Detection], picture: _Picture) -> Detection:
@@ -157,7 +158,7 @@ def _made(path: Path, where: str, make: Callable[[], Detection], picture: _Pictu
             picture.stack.index(one.plane)
     except InputError as error:
         raise InputError(f"{path}, {where}: {error}") from None
-    return Detection(cut, where, one.plane, one.label, one.score, one.class_name, one.name)
+    return replace(one, box=cut, where=where)
 
 
 def _shown(box: Box) -> str:
@@ -225,13 +226,17 @@ def _coco(path: Path, picture: _Picture) -> Iterator[Detection]:
         raise InputError(f"{path} is not a COCO file: it has no list of annotations")
     entries = {key: _entries(whole, key, path) for key in ("images", "annotations", "categories")}
     images = _chosen(entries["images"], entries["annotations"], path, picture)
+    about = whole.get("info")
+    # elsewhere "label" may be anything, such as the number of a class
+    own = isinstance(about, dict) and about.get("contributor") == MARK
     classes = {_key(one.get("id")): str(one.get("name", "")) for one in entries["categories"]}
     for number, one in enumerate(entries["annotations"], start=1):
         if (plane_cells := images.get(_key(one.get("image_id")))) is None:
             continue
 
         def make(one: dict[str, Any] = one, cells: dict[str, str] = plane_cells) -> Detection:
-            return _annotation(one, cells, classes, picture)
+            found = _annotation(one, cells, classes, picture)
+            return found if own else replace(found, label=None)
 
         yield _made(path, f"annotation {number}", make, picture)
 
