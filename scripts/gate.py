@@ -11,6 +11,7 @@ import site
 import subprocess
 import sys
 import time
+import tomllib
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 DIST = ROOT / "build" / "dist"
 WINDOWS = ("tests/widgets", "tests/layers", "tests/test_demo.py", "tests/test_sample_data.py")
 """Tests that open real windows, and those that need napari but no model."""
+OLDEST = ("tests/widgets/test_doors.py", "tests/widgets/test_resume.py")
+SCREEN = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
 
 
 class StageError(Exception):
@@ -61,10 +64,9 @@ def tests() -> None:
         raise StageError("xvfb-run is missing: run scripts/system-packages.sh (Debian and Ubuntu: xvfb, xauth)")
     env = {name: value for name, value in os.environ.items() if name != "WAYLAND_DISPLAY"}
     pytest = (sys.executable, "-m", "pytest")
-    screen = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
     windows = [str(ROOT / folder) for folder in WINDOWS]
     halves = {
-        "windows": ((*screen, *pytest, *windows), {**env, "QT_QPA_PLATFORM": "xcb"}),
+        "windows": ((*SCREEN, *pytest, *windows), {**env, "QT_QPA_PLATFORM": "xcb"}),
         "the others": (
             (*pytest, *(f"--ignore={folder}" for folder in windows)),
             {**env, "QT_QPA_PLATFORM": "offscreen"},
@@ -82,6 +84,19 @@ def tests() -> None:
             print(f"--- {name}\n{log.read_text(errors='replace')}", flush=True)
     if failed := [f"{name} exited with {code}" for name, code in codes.items() if code]:
         raise StageError(", ".join(failed))
+
+
+def oldest() -> None:
+    """Open the widget through every door, and continue a session, in the oldest napari that is declared."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (declared,) = (one for one in project["dependencies"] if one.startswith("napari>="))
+    with TemporaryDirectory(prefix="segany-oldest-") as name:
+        python = _environment(Path(name) / "env")
+        # what else the old one needs is that of the new one, but for appdirs
+        wanted = (f"napari=={declared.removeprefix('napari>=')}.0", "appdirs")
+        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed", *wanted, cwd=Path(name))
+        env = {**os.environ, "QT_QPA_PLATFORM": "xcb", "PYTHONPATH": str(ROOT / "src")}
+        run(*SCREEN, python, "-m", "pytest", "--quiet", *OLDEST, env=env)
 
 
 def package() -> None:
@@ -141,7 +156,7 @@ def _environment(folder: Path) -> Path:
     return python
 
 
-STAGES: tuple[Callable[[], None], ...] = (lint, types, floors, manifest, tests, package, demo, docs)
+STAGES: tuple[Callable[[], None], ...] = (lint, types, floors, manifest, tests, oldest, package, demo, docs)
 
 
 def main(names: list[str]) -> int:
