@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from napari_segany.core.prompts import Box
-from napari_segany.models.shown import BEYOND, OUTWARDS, answered, within, without_specks
+from napari_segany.models.shown import BEYOND, OUTWARDS, answered, within, without_crumbs, without_specks
 from napari_segany.models.windows import Window
 
 
@@ -55,3 +55,15 @@ def test_logits_are_lower_beyond_a_box():
     expected[2:4, 1:6] = 0
     assert (lower.numpy() == expected).all()
     assert not logits.any()
+
+
+def test_what_a_text_names_has_no_crumbs():
+    pixels = np.zeros((80, 80), bool)
+    pixels[2:22, 2:22] = pixels[30:50, 2:22] = pixels[2:8, 40:46] = True
+    crumbs = pixels.copy()
+    crumbs[60, 60:70] = crumbs[70:72, 10:13] = True
+    np.testing.assert_array_equal(without_crumbs(crumbs), pixels)
+    only = np.zeros((20, 20), bool)
+    only[3:5, 3:5] = True
+    np.testing.assert_array_equal(without_crumbs(only), only)
+    assert not without_crumbs(np.zeros((5, 5), bool)).any()

@@ -38,7 +38,7 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted,
 )
-from napari_segany.models.shown import answered, within, without_specks
+from napari_segany.models.shown import answered, within, without_crumbs, without_specks
 from napari_segany.models.sides import SIDES, Side, boxes_from, seen_from
 from napari_segany.models.tiny import STRIDE, TinySam, folded
 from napari_segany.models.windows import (
@@ -237,7 +237,7 @@ class CloserSegmenter(SamSegmenter):
             likely = torch.from_numpy(found.relevance).clamp(1e-4, 1 - 1e-4).logit() - NAMED_FROM
             logits = torch.minimum(foreground, geometry.plane_logits(likely[None], frame))
             low = geometry.mask_values(logits, frame, self.model.mask_size).numpy()
-            pixels = (logits[0] > 0).numpy()
+            pixels = without_crumbs((logits[0] > 0).numpy())
             steady = int((logits > 1).sum()) / max(int((logits > -1).sum()), 1)
             answers.append([Mask(pixels, found.presence, low[0], steady)])
         return answers

@@ -23,6 +23,11 @@ SPECK = 0.1
 """Share of an object's largest part below which another part of it is a speck."""
 
 
+COUNTS = 16
+"""Pixels from which on a part of what a text names counts, as objects do in training and benches."""
+CRUMB = 0.05
+
+
 def answered(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """What is answered, from what the decoder says to one prompt: logits (4, h, w), and scores (4,), which stay.
 
@@ -61,6 +66,22 @@ def without_specks(logits: Tensor, clicked: Tensor) -> Tensor:
             specks = sizes < SPECK * sizes.max()
             specks[[0, *parts[tuple(clicked.numpy().T)]]] = False
             mask[torch.from_numpy(specks[parts])] = SURELY_NOT
+    return kept
+
+
+def without_crumbs(pixels: np.ndarray) -> np.ndarray:
+    """A mask (y, x) bool of many objects without parts that are no objects of their kind.
+
+    These are parts of less than `COUNTS` pixels, or of less than `CRUMB` of the median of those that have more; all
+    stay where none has more.
+    """
+    parts, count = scipy.ndimage.label(pixels)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    usual = sizes[sizes >= COUNTS]
+    if not usual.size:
+        return pixels
+    kept: np.ndarray = (sizes >= max(COUNTS, CRUMB * float(np.median(usual))))[parts]
     return kept
 
 
