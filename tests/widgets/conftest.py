@@ -119,9 +119,9 @@ class Hand:
 
 @pytest.fixture
 def hand(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[Hand]:
-    """A shown napari window of 1280 x 720 pixels and a hand to use it."""
+    """A shown napari window of 1360 x 720 pixels and a hand to use it."""
     viewer = make_napari_viewer(show=True)
-    viewer.window._qt_window.resize(1280, 720)
+    viewer.window._qt_window.resize(1360, 720)
     viewer.window._qt_window.move(0, 0)
     qtbot.waitExposed(viewer.window._qt_window)
     hand = Hand(viewer, qtbot)
