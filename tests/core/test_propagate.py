@@ -16,7 +16,16 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import gates_of, propagate
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.core.verdicts import FILLED, LOST, MERGE, SPLIT, Calibration, Signs, Verdict, plain_confidence
+from napari_segany.core.verdicts import (
+    FILLED,
+    LOST,
+    MERGE,
+    SPLIT,
+    ConfidenceCalibration,
+    Signs,
+    Verdict,
+    plain_confidence,
+)
 from napari_segany.models.closer import CloserSegmenter
 
 SIDE = 96
@@ -142,13 +151,21 @@ def test_the_calibration_is_that_of_the_model() -> None:
     assert plain_confidence(signs) == pytest.approx(0.8 * 0.82)
     assert gates_of(SeeingSegmenter()).calibration is None
     calibrated = SeeingSegmenter()
-    calibrated.calibration = Calibration((0, 1, 0, 0, 0, 0))
+    calibrated.calibration = ConfidenceCalibration((0, 1, 0, 0, 0, 0))
     assert gates_of(calibrated).calibration.confidence(signs) == pytest.approx(1 / (1 + math.exp(-0.8)))
     assert all(
-        Calibration(CloserSegmenter.calibration.weights).confidence(replace(signs, steps=n + 1))
+        ConfidenceCalibration(CloserSegmenter.calibration.weights).confidence(replace(signs, steps=n + 1))
         < CloserSegmenter.calibration.confidence(replace(signs, steps=n))
-        for n in range(1, 30)
+        for n in range(1, FITTED)
     ), "farther from what was given there is less to rely on"
+
+
+def test_an_object_is_not_lost_for_being_far_from_where_it_was_given() -> None:
+    gates, mask = gates_of(CloserSegmenter), np.ones((8, 8), bool)
+    near, far = (Signs(0.9, 0.9, 0.9, 0.0, 0.1, steps=steps) for steps in (1, 1000))
+    verdicts = [judged(signs, mask, mask, gates) for signs in (near, far)]
+    assert all(LOST not in verdict.flags for verdict in verdicts)
+    assert verdicts[1].confidence < verdicts[0].confidence
 
 
 def test_a_gap_of_two_slices_is_filled_when_the_object_is_back() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -11,6 +11,8 @@ import scipy
 LOST, FILLED, SPLIT, MERGE, JUMP, DROP = "lost", "filled", "split", "merge", "area jump", "overlap drop"
 """Flags. A lost object has no mask; a filled one lay between two slices on which it was seen."""
 
+FITTED = 12
+"""Slices from a given one up to which calibrations were fitted; what lies farther counts as this far."""
 PIECE = 0.2
 """A piece of a mask counts as one when it has at least this share of the pixels of the largest."""
 
@@ -46,12 +48,12 @@ class Signs:
 
     @property
     def features(self) -> tuple[float, ...]:
-        """What a :class:`Calibration` weighs."""
-        return 1.0, self.agreement, self.match, abs(self.growth), self.unrest, math.log1p(self.steps)
+        """What a :class:`ConfidenceCalibration` weighs."""
+        return 1.0, self.agreement, self.match, abs(self.growth), self.unrest, math.log1p(min(self.steps, FITTED))
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ConfidenceCalibration:
     """How what is seen of a mask becomes the IoU that is expected of it, for one model.
 
     Parameters
@@ -86,7 +88,7 @@ class Gates:
         Factor of area, up or down, from slice to slice that is flagged.
     smallest : int
         An object with fewer pixels is not there.
-    calibration : Calibration, optional
+    calibration : ConfidenceCalibration, optional
         That of the model; None where nothing was fitted to it.
     """
 
@@ -96,7 +98,7 @@ class Gates:
     overlap: float = 0.5
     growth: float = 1.6
     smallest: int = 4
-    calibration: Calibration | None = None
+    calibration: ConfidenceCalibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +139,15 @@ def pieces(pixels: np.ndarray) -> int:
     return int((sizes >= PIECE * sizes.max()).sum()) if sizes.size else 0
 
 
+def _confidence(signs: Signs, gates: Gates) -> float:
+    return plain_confidence(signs) if gates.calibration is None else gates.calibration.confidence(signs)
+
+
 def judged(signs: Signs, mask: np.ndarray, before: np.ndarray, gates: Gates, *, bridged: bool = False) -> Verdict:
     """The verdict on a mask (y, x) bool of an object that was the mask `before`; `bridged`: given on both sides."""
-    sure = plain_confidence(signs) if gates.calibration is None else gates.calibration.confidence(signs)
-    unsure = sure < gates.confidence and not bridged
+    sure, here = (_confidence(one, gates) for one in (signs, replace(signs, steps=1)))
+    # whether an object is there is told by this slice; how far away it was given only makes its outline less certain
+    unsure = here < gates.confidence and not bridged
     if unsure or signs.agreement == 0 or signs.score < gates.score or int(mask.sum()) < gates.smallest:
         return Verdict(sure, (LOST,), signs)
     seen = {

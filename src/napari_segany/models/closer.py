@@ -22,7 +22,7 @@ from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.core.verdicts import Calibration
+from napari_segany.core.verdicts import ConfidenceCalibration
 from napari_segany.models import geometry, seeds
 from napari_segany.models.geometry import Frame
 from napari_segany.models.sam.mask_decoder import ALL
@@ -133,7 +133,7 @@ class CloserSegmenter(SamSegmenter):
     # Chosen on images of dev/dsb2018. Its soft outlines say little of how good a mask is.
     filters = Filters(score=0.6, stability=0.0)
     # Fitted to what it made of train/flyem and the sample stack of nuclei, both of one weight: scripts/confidence.py
-    calibration = Calibration((-0.12, 1.88, 1.63, 1.5, -1.8, -1.02))
+    calibration = ConfidenceCalibration((-0.12, 1.88, 1.63, 1.5, -1.8, -1.02))
 
     def _ready(self, model: Sam) -> Sam:
         """The encoder in the type that it computes in; the decoder, in its small windows, is as fast in float32."""

@@ -29,7 +29,7 @@ from napari_segany.core.everything import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
-from napari_segany.core.verdicts import Calibration
+from napari_segany.core.verdicts import ConfidenceCalibration
 from napari_segany.core.words import Phrase
 from napari_segany.run.answers import MODEL
 from napari_segany.run.parcels import unpacked
@@ -224,7 +224,7 @@ class RemoteSegmenter:
     def __init__(self, remote: Remote, name: str, device: str, source: str = "") -> None:
         self.name, self.device = name, device
         self.restarted: Callable[[], None] | None = None
-        self.calibration: Calibration | None = None
+        self.calibration: ConfidenceCalibration | None = None
         self._remote, self._source = remote, source or name
         self._closed = False
         # An embedding stays where it was made; it is sent there again only if it had to make room.

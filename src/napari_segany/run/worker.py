@@ -21,7 +21,7 @@ from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.everything import Filters, Seeding, TextSeeding
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
-from napari_segany.core.verdicts import Calibration
+from napari_segany.core.verdicts import ConfidenceCalibration
 from napari_segany.core.words import Phrase
 from napari_segany.run.answers import load_named
 from napari_segany.run.encoding import Encoder, encoder_of
@@ -63,7 +63,7 @@ class Worker:
                 answer = "error", told(error, method)
             self._line.send(answer)
 
-    def do_load(self, name: str) -> tuple[str, str, Filters | None, Calibration | None]:
+    def do_load(self, name: str) -> tuple[str, str, Filters | None, ConfidenceCalibration | None]:
         """Load a model: its name and device, its filters where it has seeds, and its calibration."""
         segmenter = load_named(name, lambda done, total: self._line.send(("progress", (done, total))))
         self._segmenter, self._encoder = segmenter, encoder_of(segmenter)
