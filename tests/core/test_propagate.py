@@ -18,12 +18,14 @@ from napari_segany.core.propagate import gates_of, propagate
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.verdicts import (
     FILLED,
+    FITTED,
     LOST,
     MERGE,
     SPLIT,
     ConfidenceCalibration,
     Signs,
     Verdict,
+    judged,
     plain_confidence,
 )
 from napari_segany.models.closer import CloserSegmenter
