@@ -86,9 +86,9 @@ def followed(
     segmenter = SeeingSegmenter()
     masks: dict[int, dict[int, np.ndarray]] = {}
     verdicts: dict[int, dict[int, Verdict]] = {}
-    for plane, found, judged in propagate(segmenter, stack, known, **options):  # type: ignore[arg-type]
+    for plane, found, opinions in propagate(segmenter, stack, known, **options):  # type: ignore[arg-type]
         masks.setdefault(plane, {}).update({label: mask.pixels for label, mask in found.items()})
-        verdicts.setdefault(plane, {}).update(judged)
+        verdicts.setdefault(plane, {}).update(opinions)
     return masks, verdicts, segmenter
 
 
