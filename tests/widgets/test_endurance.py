@@ -35,14 +35,15 @@ def test_nothing_is_left_of_fifty_openings(make_napari_viewer: Callable[..., Vie
         viewer.window.add_dock_widget(widget)
         qtbot.wait(5)
         kept += [weakref.ref(widget.session), weakref.ref(widget.binding)]
-        jobs = widget.jobs
+        jobs, lookups = widget.jobs, widget.lookups
         viewer.window.remove_dock_widget(widget)
         jobs.join(20)
-        del widget, jobs
+        lookups.join(20)
+        del widget, jobs, lookups
     qtbot.wait(100)
     gc.collect()
     assert callbacks(viewer) == heard
-    assert own_threads() <= threads
+    qtbot.waitUntil(lambda: own_threads() <= threads, timeout=10_000)
     assert len(viewer.layers) == 1
     assert sum(one() is not None for one in kept) <= 2, "the last one may still be on its way out"
 

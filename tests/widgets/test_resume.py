@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_segany.run.keeping import KeptSession, sessions_folder
+from napari_segany.run.keeping import Earlier, KeptSession, sessions_folder
 from napari_segany.session.recovery import recover
+from napari_segany.widgets import segany
 from napari_segany.widgets.resume_box import summary
 from napari_segany.widgets.segany import SeganyWidget
 from tests.fakes import FakeSegmenter
@@ -201,6 +203,18 @@ def test_start_new_leaves_the_earlier_session_in_the_menu(hand, left_behind):
     hand.qtbot.waitUntil(lambda: opened.widget.binding.labels is not None)
     np.testing.assert_array_equal(opened.widget.binding.labels.data, left_behind)
     opened.close()
+
+
+def test_no_click_waits_for_an_image_to_be_known_again(hand, left_behind, monkeypatch):
+    known = threading.Event()
+    monkeypatch.setattr(segany, "earlier_sessions", lambda array, cancelled: known.wait(60) and Earlier())
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=5))
+    _commit(opened, 30, 40)
+    assert opened.widget.binding.labels.data.max() == 1
+    assert not known.is_set()
+    known.set()
+    opened.close()
+    hand.qtbot.waitUntil(lambda: sum(thread.name == "napari-segany worker" for thread in threading.enumerate()) == 0)
 
 
 @pytest.mark.parametrize(

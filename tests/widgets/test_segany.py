@@ -122,13 +122,15 @@ def test_closing_the_dock_ends_the_worker_and_leaves_nothing(hand):
     opened.wait_for_mask()
     opened.hand.press("q")
     session = weakref.ref(opened.widget.session)
-    jobs = opened.widget.jobs
+    jobs, lookups = opened.widget.jobs, opened.widget.lookups
     opened.viewer.window.remove_dock_widget(opened.widget)
     jobs.join(10)
-    assert own_threads() <= threads
+    lookups.join(10)
+    # the thread that writes large labels ends by itself
+    opened.hand.qtbot.waitUntil(lambda: own_threads() <= threads, timeout=10_000)
     assert list(opened.viewer.layers) == [opened.image]
     assert "K" not in opened.viewer.keymap
-    del jobs
+    del jobs, lookups
     opened.widget = None
     opened.hand.qtbot.wait(50)
     gc.collect()

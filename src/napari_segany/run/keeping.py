@@ -95,12 +95,20 @@ class Earlier:
     sessions: tuple[KeptSession, ...] = ()
 
 
-def earlier_sessions(array: LazyArray) -> Earlier:
-    """Look for earlier sessions of an image; all its values are read only where there are files of its sample."""
+def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool) -> Earlier:
+    """Look for earlier sessions of an image; all its values are read only where there are files of its sample.
+
+    Parameters
+    ----------
+    array : array
+        The image.
+    cancelled : callable
+        See :func:`~napari_segany.session.content.content_of`.
+    """
     sampled = sample_of(array)
     if not _files_of(sampled):
         return Earlier()
-    content = content_of(array)
+    content = content_of(array, cancelled)
     sessions = tuple(kept_sessions(content))
     latest = recover(sessions[0].path, partial=True) if sessions else None
     return Earlier(unfinished(content), latest, sessions)

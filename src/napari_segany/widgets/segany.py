@@ -96,6 +96,8 @@ class SeganyWidget(QWidget):
         self._problem = ""
         self.settings = Settings()
         self.jobs = Jobs(self)
+        # all values of an image are read to know it again, which no click is to wait for
+        self.lookups = Jobs(self)
         self.model_box = ModelBox(MODEL)
         self.layer_box = LayerBox(self._layers, self.model_box)
         self.prompt_box = PromptBox()
@@ -283,8 +285,14 @@ class SeganyWidget(QWidget):
         self.answering.prepare()
         # napari makes a new image the active layer once we have heard of it; a click is to be a prompt all the same
         QTimer.singleShot(0, self._hand_over)
-        find = partial(earlier_sessions, image_array(image))
-        self.jobs.run(find, done=self._offer, failed=self._failed, instead_of="find session")
+        find = partial(earlier_sessions, image_array(image), self._lookup_is_over)
+        # that an image cannot be read is told when it is worked on
+        self.lookups.run(find, done=self._offer, failed=lambda _: None, instead_of="find session")
+
+    def _lookup_is_over(self) -> bool:
+        """For a lookup to call while it runs; raises Cancelled where nobody waits for it."""
+        self.lookups.check()
+        return False
 
     def _bind(self, binding: Binding | None) -> None:
         """Let everything be about this image, or about none."""
@@ -367,6 +375,7 @@ class SeganyWidget(QWidget):
         self.keeper.close()
         self.resume_box.withdraw()
         self.jobs.cancel_all()
+        self.lookups.cancel_all()
         self._bind(None)
         if self.binding is not None:
             binding, self.binding = self.binding, None
@@ -729,6 +738,7 @@ class SeganyWidget(QWidget):
         self.hover.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self._failed)
         self.jobs.end()
+        self.lookups.close()
         for action in ACTIONS.values():
             self.viewer.bind_key(action.key, None)
         for event in ("inserted", "removed", "renamed"):
