@@ -17,10 +17,11 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from napari_segany.core.metrics import instance_scores
+from napari_segany.core.query import Selection, query_for
 from napari_segany.experiments.text import Asked, asked_planes
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.run.text import Named, find_named, settled, text_filters
+from napari_segany.run.crop_ranking import find
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
 SIDE = 420
@@ -37,13 +38,12 @@ WORST = ("worst", "dsb2018", "nucleus", 8)
 """The same for the failure: the lowest mean segmentation accuracy among so many images, the first left out."""
 
 
-def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> Named:
+def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> Selection:
     """What a text finds on a plane."""
-    found = [one for _, batch in find_named(segmenter, plane, text) for one in batch]
-    return settled(plane, found, segmenter.known_texts().phrases(text), text_filters(segmenter))
+    return find(segmenter, query_for(segmenter, text), plane)
 
 
-def drawn(plane: np.ndarray, named: Named) -> Image.Image:
+def drawn(plane: np.ndarray, named: Selection) -> Image.Image:
     """The plane, and beside it the plane with the outlines of what was found."""
     classes = list(dict.fromkeys(named.names))
     factor = SIDE / max(plane.shape[:2])

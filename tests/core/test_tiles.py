@@ -11,14 +11,14 @@ import pytest
 from scipy import ndimage
 
 from napari_segany.core import tiles
-from napari_segany.core.everything import Candidate, Filters, Region, painted
+from napari_segany.core.everything import Candidate, Filters, Region
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.query import LazyPlane, Query
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.tiles import (
     answered,
-    everything_in_tiles,
     is_large,
     merged,
     reaches_edge,
@@ -154,13 +154,15 @@ def test_automatic_masks_of_tiles_are_those_of_the_whole_plane(monkeypatch: pyte
         one = cell(middle, radii, shape)
         if not ndimage.binary_dilation(one, iterations=2)[truth > 0].any():
             truth[one] = truth.max() + 1
-    parts, stack = [], picture(truth)
-    for done, batch in everything_in_tiles(BrightSegmenter(), lambda w: stack.part(0, w), shape, None, ALL):
-        assert 0 < done <= 1
-        parts += batch
-    found = merged(parts, shape)
-    assert len(found) == truth.max()
-    labels, objects = painted(found, shape)
+    monkeypatch.setattr(tiles, "LARGE", 640 * 730 - 1)
+    shares: list[float] = []
+    query, plane = Query(filters=ALL), LazyPlane(picture(truth), 0)
+    found = query.candidates(BrightSegmenter(), plane, report=shares.append)
+    assert found.tiled
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    selection = query.select(found)
+    labels, objects = selection.labels, selection.objects
     assert len(objects) == truth.max()
     assert np.array_equal(labels > 0, truth > 0)
     pairs = np.unique(np.stack([labels.ravel(), truth.ravel()]), axis=1)

@@ -9,7 +9,6 @@ from skimage import io
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.core.words import TERMS, Vocabulary
 from napari_segany.experiments import text
 from napari_segany.models.texts import Found
 from tests.run.test_text import FakeClip, NamingSegmenter
@@ -34,9 +33,8 @@ class Measured(NamingSegmenter):
         """A text alone means all of them."""
         return super().segment(embedding, [p if p.points else Prompt(tuple(self.places)) for p in prompts], **options)
 
-    def text_seeds(self, embedding, words):
-        names = Vocabulary(TERMS).phrases(words)
-        return [Prompt((p,), text=one.label) for one in names if one.name == "nucleus" for p in self.places]
+    def text_seeds(self, embedding, phrases):
+        return [Prompt((p,), text=one.label) for one in phrases if one.name == "nucleus" for p in self.places]
 
 
 @pytest.fixture

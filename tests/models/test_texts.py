@@ -147,7 +147,7 @@ def test_where_it_is(texted, embedding):
 def test_seeds_carry_their_names(texted, embedding, monkeypatch):
     monkeypatch.setattr("napari_segany.models.sam_segmenter.RELEVANT", 0.0)
     monkeypatch.setattr("napari_segany.models.closer.RELEVANT", 0.0)
-    seeds = texted.text_seeds(embedding, "small nuclei; cell")
+    seeds = texted.text_seeds(embedding, texted.texts.phrases("small nuclei; cell"))
     for seed in seeds:
         assert seed.text in ("small nucleus", "cell")
         assert 0 <= seed.points[0].y < 120
@@ -161,8 +161,12 @@ def test_what_is_absent_has_no_seeds_and_no_candidates(texted, embedding, plane)
     before = bias.clone()
     bias.fill_(-50.0)
     try:
-        assert texted.text_seeds(embedding, "cell") == []
-        assert [one for _, batch in everything(texted, plane, embedding=embedding, text="cell") for one in batch] == []
+        assert texted.text_seeds(embedding, [Phrase("cell")]) == []
+        assert [
+            one
+            for _, batch in everything(texted, plane, embedding=embedding, phrases=[Phrase("cell")])
+            for one in batch
+        ] == []
     finally:
         bias.copy_(before)
 
@@ -172,7 +176,7 @@ def test_a_model_without_texts_says_so(small_sam, plane):
     with pytest.raises(ModelError, match="no text"):
         plain.segment(plain.embed(plane), [Prompt(text="cell")])
     with pytest.raises(ModelError, match="no text"):
-        list(everything(plain, plane, text="cell"))
+        list(everything(plain, plane, phrases=[Phrase("cell")]))
 
 
 def test_combined_masks_of_other_sizes():
@@ -212,6 +216,10 @@ def test_what_is_told_of_it():
 
 def test_candidates_have_the_name_that_they_are_of(texted, embedding, plane, monkeypatch):
     monkeypatch.setattr(texted, "text_seeds", lambda *_: [Prompt((Point(60, 100),), text="cell")])
-    found = [one for _, batch in everything(texted, plane, embedding=embedding, text="cell", least=-9) for one in batch]
+    found = [
+        one
+        for _, batch in everything(texted, plane, embedding=embedding, phrases=[Phrase("cell")], least=-9)
+        for one in batch
+    ]
     assert all(isinstance(one, Candidate) and one.prompt.text == "cell" for one in found)
     assert len(found) <= 1

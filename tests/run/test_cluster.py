@@ -19,6 +19,7 @@ import tifffile
 from napari_segany import cli
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.query import Query
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.run.everything import EverythingJob, segment_everything
 from napari_segany.run.propagate import propagate_file
@@ -150,11 +151,9 @@ def test_following_with_encodings_from_the_cluster_is_the_same(workers: Workers,
 def test_an_image_that_workers_cannot_read_is_told_of(workers: Workers, image: Path, tmp_path: Path) -> None:
     from napari_segany.run.cluster import Cluster
 
-    with Cluster(workers.address, partial(KnowingSegmenter, PLACES, 6)) as cluster:
-        load = partial(KnowingSegmenter, PLACES, 6)()
-        job = EverythingJob(tmp_path / "none.tif", tmp_path / "out", None, {})
-        with pytest.raises(InputError, match="there is no file"):
-            next(iter(cluster.looks(tmp_path / "none.tif", 3, job, load.filters)))
+    load = partial(KnowingSegmenter, PLACES, 6)
+    with Cluster(workers.address, load) as cluster, pytest.raises(InputError, match="there is no file"):
+        next(iter(cluster.looks(tmp_path / "none.tif", 3, Query(), "")))
 
 
 def test_nobody_answers(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

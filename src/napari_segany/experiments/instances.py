@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.everything import Grid, Seeding, everything, filters_of, kept, painted
+from napari_segany.core.everything import Grid, Seeding
 from napari_segany.core.metrics import instance_scores
+from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.experiments.bench import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
+from napari_segany.run.crop_ranking import find
 
 METHODS = ("seeds", "grid")
 
@@ -66,24 +68,19 @@ def rows_of_everything(
         raise InputError(f"the model {segmenter.name!r} has no seeds; measure its grid")
     methods = method or ("seeds" if seeding else "grid",)
     results: dict[str, list[tuple[np.ndarray, float, int]]] = {way: [] for way in methods}
+    queries = {way: query_for(segmenter, grid=None if way == "seeds" else Grid()) for way in methods}
     objects = 0
     for done, one in enumerate(islice(planes, limit), start=1):
         objects += len(targets(one.labels))
         for way in methods:
             started = time.perf_counter()
-            labels = _labels(segmenter, one.plane, None if way == "seeds" else Grid())
+            labels = find(segmenter, queries[way], one.plane).labels
             seconds = time.perf_counter() - started
             scores = instance_scores(labels, one.labels, smallest=MIN_PIXELS)
             results[way].append((scores, seconds, int(labels.max())))
         if progress is not None:
             progress(done)
     return list(_rows(results, data, segmenter, objects))
-
-
-def _labels(segmenter: Segmenter, plane: np.ndarray, grid: Grid | None) -> np.ndarray:
-    found = [candidate for _, batch in everything(segmenter, plane, grid) for candidate in batch]
-    shape = (plane.shape[0], plane.shape[1])
-    return painted(kept(found, filters_of(segmenter), shape), shape)[0]
 
 
 def _rows(

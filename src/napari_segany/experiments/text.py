@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,17 +17,18 @@ from skimage.measure import label
 
 from napari_segany.core.attributes import measured_labels
 from napari_segany.core.errors import InputError
-from napari_segany.core.everything import Candidate, Filters, everything, filters_of, kept
+from napari_segany.core.everything import Candidate, Filters
 from napari_segany.core.metrics import auroc, bootstrap, instance_scores, iou
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.query import Candidates, Query, query_for, text_filters
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.words import Phrase, UnknownWord
 from napari_segany.experiments.bench import commit
 from napari_segany.experiments.clicks import TOGETHER
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
+from napari_segany.run.crop_ranking import ranked
 from napari_segany.run.images import read_image
-from napari_segany.run.text import ranked, settled, text_filters
 
 METHODS = ("text", "crops", "otsu")
 """Ways to find what a name means: text prompts on seeds, automatic masks by their crops, Otsu's brighter or darker
@@ -289,8 +290,8 @@ class _Bench:
 
     def _automatic(self, plane: np.ndarray, embedding: ImageEmbedding) -> Automatic:
         """Automatic masks and the vectors of their crops, which are those of every word."""
-        found = [one for _, batch in everything(self.segmenter, plane, embedding=embedding) for one in batch]
-        good = kept(found, filters_of(self.segmenter), (plane.shape[0], plane.shape[1]))
+        query = query_for(self.segmenter)
+        good = query.passing(query.candidates(self.segmenter, plane, embedding=embedding, final=True))
         return good, self.texts.clip.crop_vectors(plane, [one.window for one in good], [one.mask for one in good])
 
     def _found(
@@ -309,12 +310,13 @@ class _Bench:
             return nothing, 0.0
         if method == "crops":
             found = ranked(plane, automatic[0], known, self.texts.clip, automatic[1])
-            named = settled(plane, found, known, Filters(score=0.0, stability=0.0))
-            return named.labels, max((one.score for one in found), default=0.0)
+            query = Query(phrases=tuple(known), filters=Filters(stability=0.0))
+            return query.select(Candidates.of(plane, found, ranked=True)).labels, max(
+                (one.score for one in found), default=0.0
+            )
         presence = float(self.segmenter.found(embedding, known[0]).presence)
-        text = known[0].label
-        found = [one for _, batch in everything(self.segmenter, plane, embedding=embedding, text=text) for one in batch]
-        return settled(plane, found, known, text_filters(self.segmenter)).labels, presence
+        query = Query(phrases=tuple(known), filters=text_filters(self.segmenter))
+        return query.select(query.candidates(self.segmenter, plane, embedding=embedding, final=True)).labels, presence
 
     def rows_of_set(self, name: str) -> Iterator[Row]:
         """The figures of a set, a row for each class and method."""
@@ -417,11 +419,10 @@ def measured_attributes(
             numbers, found = measured_labels(one.plane, truth)
             wanted = np.where(np.isin(truth, numbers[found.satisfying(phrase.attributes, phrase.lacking)]), truth, 0)
             asks = (phrase, Phrase(phrase.name))
-            batches = everything(segmenter, one.plane, text="; ".join(ask.label for ask in asks))
-            candidates = [candidate for _, batch in batches for candidate in batch]
+            query = Query(phrases=asks, filters=text_filters(segmenter))
+            candidates = query.candidates(segmenter, one.plane, final=True)
             for number, ask in enumerate(asks):
-                named = settled(one.plane, candidates, [ask], text_filters(segmenter))
-                counts[number] += _matches(named.labels, wanted)
+                counts[number] += _matches(replace(query, phrases=(ask,)).select(candidates).labels, wanted)
         (hit, ours, theirs), bare = counts[0], counts[1]
         row = {
             "bench": "text",

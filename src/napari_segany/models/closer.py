@@ -23,6 +23,7 @@ from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.verdicts import ConfidenceCalibration
+from napari_segany.core.words import Phrase
 from napari_segany.models import geometry, seeds
 from napari_segany.models.geometry import Frame
 from napari_segany.models.sam.mask_decoder import ALL
@@ -163,12 +164,12 @@ class CloserSegmenter(SamSegmenter):
         scale = (1.0, 1.0) if min(frame.scale) < COARSE else frame.scale
         return seeds.peaks(self._dense(embedding), scale, frame.plane)
 
-    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def text_seeds(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
         known = self.seeds(embedding)
         frame = Frame(embedding.shape, self.model.image_size)
         prompts: list[tuple[float, Prompt]] = []
-        for phrase in self.known_texts().phrases(text):
+        for phrase in phrases:
             found = self.found(embedding, phrase)
             if found.presence < PRESENT:
                 continue

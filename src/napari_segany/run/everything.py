@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.everything import Candidate, Filters, Grid, everything, filters_of, kept, painted
+from napari_segany.core.everything import Candidate, Filters, Grid
 from napari_segany.core.link import Linker, relabelled
 from napari_segany.core.planes import Stack
+from napari_segany.core.query import LazyPlane, Query, query_for
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.core.tiles import everything_in_tiles, is_large, merged
 from napari_segany.models.arguments import as_path, check_callable, check_type
+from napari_segany.run.crop_ranking import find
 from napari_segany.run.export import LabelledObject, export_labels
 from napari_segany.run.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.run.labels import TIFF as LABEL_TIFF
@@ -36,8 +37,10 @@ from napari_segany.run.outputs import (
 )
 from napari_segany.run.scratch import scratch
 from napari_segany.run.spacing import unit_shown
-from napari_segany.run.text import find_named, phrases_of, settled, text_filters
 from napari_segany.run.tracks import moving, track_table, write_ctc, write_tracks
+
+if TYPE_CHECKING:
+    from napari_segany.models.clip import Clip
 
 _NAMED = ("link", "text", "clip", "tracks")
 SETTINGS = "everything.json"
@@ -120,8 +123,8 @@ Seen = tuple[np.ndarray, Sequence[LabelledObject]]
 class Spread(Protocol):
     """Who looks at planes elsewhere."""
 
-    def looks(self, image: Path, count: int, job: EverythingJob, filters: Filters) -> Iterator[Seen]:
-        """What is found on each of the planes of an image, in their order."""
+    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[Seen]:
+        """What a query, with a CLIP of a name or none, finds on each of the planes of an image, in their order."""
 
 
 def segment_everything(
@@ -161,12 +164,15 @@ def segment_everything(
         _check_folder(job, images)
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
-    filters = _filters(segmenter, job.changes, job.text)
-    look = looker(segmenter, job, filters)
-    _settle(job, segmenter, filters)
+    clip = loaded_clip(job.clip)
+    query = query_for(segmenter, job.text, grid=job.grid, changes=job.changes, overlap=job.overlap, reader=clip)
+    _settle(job, segmenter, query.filters)
 
     def looks(image: Path, stack: Stack) -> Iterator[Seen]:
-        return _here(image, stack, look) if spread is None else spread.looks(image, len(stack), job, filters)
+        if spread is not None:
+            return spread.looks(image, len(stack), query, job.clip)
+        planes = FilePlanes(image, stack)
+        return (found_on(segmenter, query, planes, number, clip) for number in range(len(stack)))
 
     for image, name in images.items():
         try:
@@ -279,11 +285,6 @@ def _check_results(stem: Path, *, known: bool) -> None:
             raise InputError(f"{place} is there, and this program did not write it; choose another folder")
 
 
-def _filters(segmenter: Segmenter, changes: dict[str, float], text: str) -> Filters:
-    own = text_filters(segmenter) if text.strip() else filters_of(segmenter)
-    return Filters(**{**asdict(own), **changes})
-
-
 def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
     """Write down how the files of the folder are made, or make sure that they are made the same way."""
     now = {
@@ -308,56 +309,25 @@ def _settle(job: EverythingJob, segmenter: Segmenter, filters: Filters) -> None:
         raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
 
 
-Look = Callable[[FilePlanes, int], tuple[np.ndarray, Sequence[Candidate]]]
-"""From planes and a number to labels (y, x) of that one, and the objects in the order of their labels."""
+def found_on(segmenter: Segmenter, query: Query, planes: FilePlanes, number: int, clip: Clip | None = None) -> Seen:
+    """Labels of a plane of a file, and what is known of its objects."""
+    selection = find(segmenter, query, LazyPlane(planes, number), clip)
+    return selection.labels, [described(one, place) for place, one in enumerate(selection.objects, start=1)]
 
 
-def looker(segmenter: Segmenter, job: EverythingJob, filters: Filters) -> Look:
-    """What finds the objects of a plane: everything, or what the job's text names.
+def loaded_clip(name: str) -> Clip | None:
+    """The CLIP of a name; None for an empty one.
 
     Raises
     ------
-    InputError
-        The text cannot be read, or holds a word that is not known.
     ModelError
-        The model takes no text, or open_clip cannot be imported.
+        There is no such CLIP, or open_clip cannot be imported.
     """
-    if not job.text.strip():
+    if not name:
+        return None
+    from napari_segany.models.clip import load_clip
 
-        def all_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
-            shape = planes.plane_shape
-            if is_large(shape):
-                part_of = partial(planes.part, number)
-                tiles = everything_in_tiles(segmenter, part_of, shape, job.grid, filters)
-                good = merged([one for _, batch in tiles for one in batch], shape)
-            else:
-                batches = everything(segmenter, planes.plane(number), job.grid)
-                good = kept([one for _, batch in batches for one in batch], filters, shape)
-            return painted(good, shape, job.overlap)
-
-        return all_objects
-    clip = None
-    if job.clip:
-        from napari_segany.models.clip import load_clip
-
-        clip = load_clip(job.clip)
-    phrases = phrases_of(segmenter, job.text, clip)
-    method, wanted = ("crops", replace(filters, score=0.0)) if clip else ("seeds", filters)
-
-    def named_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
-        plane = planes.plane(number)
-        batches = find_named(segmenter, plane, job.text, method=method, clip=clip)
-        found = settled(plane, [one for _, batch in batches for one in batch], phrases, wanted, job.overlap)
-        return found.labels, found.objects
-
-    return named_objects
-
-
-def _here(image: Path, stack: Stack, look: Look) -> Iterator[Seen]:
-    planes = FilePlanes(image, stack)
-    for number in range(len(stack)):
-        found, objects = look(planes, number)
-        yield found, [described(one, place) for place, one in enumerate(objects, start=1)]
+    return load_clip(name)
 
 
 def _segment(image: Path, job: EverythingJob, looks: Callable[[Path, Stack], Iterator[Seen]], name: str) -> int:

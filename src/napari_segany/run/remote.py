@@ -192,7 +192,7 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
 
 
 class RemoteTexts:
-    """Reads texts as the model in another process does; see :func:`~napari_segany.run.text.phrases_of`."""
+    """Reads texts as the model in another process does; see :func:`~napari_segany.core.query.phrases_of`."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
@@ -250,9 +250,9 @@ class RemoteSegmenter:
         found = self._ask("segment", embedding, list(prompts), candidates, at_least)
         return [[unpacked(one) for one in masks] for masks in found]
 
-    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def text_seeds(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """See :class:`~napari_segany.core.everything.TextSeeding`."""
-        found: list[Prompt] = self._ask("text_seeds", embedding, text)
+        found: list[Prompt] = self._ask("text_seeds", embedding, list(phrases))
         return found
 
     @property

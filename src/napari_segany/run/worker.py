@@ -20,13 +20,13 @@ import numpy as np
 from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.everything import Filters, Seeding, TextSeeding
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.query import phrases_of
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.verdicts import ConfidenceCalibration
 from napari_segany.core.words import Phrase
 from napari_segany.run.answers import load_named
 from napari_segany.run.encoding import Encoder, encoder_of
 from napari_segany.run.parcels import packed
-from napari_segany.run.text import phrases_of
 from napari_segany.session.embeddings import EmbeddingCache
 
 NICENESS = 5
@@ -101,14 +101,14 @@ class Worker:
             return None
         return self._model.seeds(embedding)
 
-    def do_text_seeds(self, token: int, text: str) -> list[Prompt] | None:
-        """Where objects seem to be that a text names; None when the embedding is not kept any more."""
+    def do_text_seeds(self, token: int, phrases: list[Phrase]) -> list[Prompt] | None:
+        """Where objects seem to be that phrases name; None when the embedding is not kept any more."""
         embedding = self._kept.get(token)
         if embedding is None:
             return None
         if not isinstance(self._model, TextSeeding):
             raise ModelError(f"the model {self._model.name!r} takes points, boxes and masks, but no text")
-        return self._model.text_seeds(embedding, text)
+        return self._model.text_seeds(embedding, phrases)
 
     def do_phrases(self, text: str) -> list[Phrase]:
         """What a text asks for, as the model reads it."""

@@ -1,12 +1,13 @@
-"""What was found on a plane without a prompt, and which of it passes the filters."""
+"""What was found on a plane without a label yet, and which of it is offered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_segany.core.everything import Candidate, Filters, kept, painted
+from napari_segany.core.everything import Filters, painted
+from napari_segany.core.query import Candidates, Query, Selection
 from napari_segany.core.views import View
 
 
@@ -18,21 +19,23 @@ class Found:
     ----------
     plane : View
         Where.
-    shape : tuple of int
-        (y, x) of the plane.
-    candidates : tuple of Candidate
-        From :func:`~napari_segany.core.everything.everything`, or answers to prompts.
-    asked : bool
-        Whether somebody pointed at each of them; then nothing is filtered.
+    candidates : Candidates
+        Of a query, or masks of prompts.
+    query : Query, optional
+        What was looked for. Without one somebody pointed at each of the objects, and nothing is filtered.
     """
 
     plane: View
-    shape: tuple[int, int]
-    candidates: tuple[Candidate, ...]
-    asked: bool = False
+    candidates: Candidates
+    query: Query | None = None
 
-    def objects(self, filters: Filters, overlap: float) -> tuple[np.ndarray, list[Candidate]]:
-        """Labels (y, x) int32 from 1 of what passes, and the candidates in their order; see :func:`painted`."""
-        if self.asked:
-            return painted(self.candidates, self.shape, 1.0)
-        return painted(kept(self.candidates, filters, self.shape), self.shape, overlap)
+    @property
+    def asked(self) -> bool:
+        """Whether somebody pointed at each of the objects."""
+        return self.query is None
+
+    def select(self, filters: Filters, overlap: float, taken: np.ndarray | None) -> Selection:
+        """The objects that pass; `taken` as of :meth:`~napari_segany.core.query.Query.select`."""
+        if self.query is None:
+            return Selection(*painted(list(self.candidates), self.candidates.shape, 1.0))
+        return replace(self.query, filters=filters, overlap=overlap).select(self.candidates, taken)

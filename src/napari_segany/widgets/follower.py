@@ -14,16 +14,20 @@ from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.link import relabelled
 from napari_segany.core.planes import Stack
 from napari_segany.core.propagate import Known, propagate
+from napari_segany.core.query import Query
+from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_shape
 from napari_segany.layers.slices import Followed, Place, planes_along, present
 from napari_segany.layers.write import free_label
 from napari_segany.run.answers import Answers
-from napari_segany.run.through import Ask, FoundPlane, Plane, found_through
+from napari_segany.run.through import FoundPlane, StackPlane, found_through
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.offer import counted
 from napari_segany.widgets.stack_box import StackBox
+
+QueryMaker = Callable[[str], Callable[[Segmenter], Query]]
 
 CONFIDENCE = "confidence"
 """In the layer's metadata: a table of how sure each object is on each slice where it was followed or found."""
@@ -72,8 +76,8 @@ class Follower(QObject):
         The worker.
     answers : Answers
         The model and its embeddings.
-    ask : callable
-        From a text, empty for everything, to what is looked for on every slice.
+    query_maker : callable
+        From a text, empty for all objects, to what makes the query for a model.
 
     Attributes
     ----------
@@ -96,9 +100,9 @@ class Follower(QObject):
     failed = Signal(object)
     _arrived = Signal(object, object)
 
-    def __init__(self, box: StackBox, jobs: Jobs, answers: Answers, ask: Callable[[str], Ask]) -> None:
+    def __init__(self, box: StackBox, jobs: Jobs, answers: Answers, query_maker: QueryMaker) -> None:
         super().__init__(box)
-        self._box, self._jobs, self._answers, self._ask = box, jobs, answers, ask
+        self._box, self._jobs, self._answers, self._query_maker = box, jobs, answers, query_maker
         self._binding: Binding | None = None
         self._walk: _Walk | None = None
         self._job: Job | None = None
@@ -178,7 +182,7 @@ class Follower(QObject):
         def taken(number: int) -> np.ndarray:
             return numbers[number].read(labels.data) > 0
 
-        find = partial(_found, self._answers, stack, list(numbers), self._ask(self._box.words), taken)
+        find = partial(_found, self._answers, stack, list(numbers), self._query_maker(self._box.words), taken)
         return _Walk(numbers, find, {}, {}, free_label(labels, None, binding.session.label)), []
 
     def _go(self, walk: _Walk) -> None:
@@ -288,13 +292,13 @@ def _found(
     answers: Answers,
     stack: Stack,
     numbers: list[int],
-    ask: Ask,
+    make_query: Callable[[Segmenter], Query],
     taken: Callable[[int], np.ndarray],
 ) -> Iterator[FoundPlane]:
     """Runs in the worker: all objects of all planes."""
 
-    def planes() -> Iterator[Plane]:
+    def planes() -> Iterator[StackPlane]:
         for number in numbers:
-            yield Plane(number, stack.plane(number), answers.embed(stack, number), taken(number))
+            yield StackPlane(number, stack.plane(number), answers.embed(stack, number), taken(number))
 
-    return found_through(answers.segmenter, planes(), ask)
+    return found_through(answers.segmenter, planes(), make_query(answers.segmenter))
