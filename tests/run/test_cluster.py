@@ -50,7 +50,7 @@ class Workers:
 
     def __init__(self, folder: Path) -> None:
         file, log = folder / "scheduler.json", (folder / "log").open("w")
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
         scheduler = ["distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
         worker = ["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         worker += ["--local-directory", str(folder), "--scheduler-file", str(file)]
