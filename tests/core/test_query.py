@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from napari_segany.core import tiles
+from napari_segany.core.automatic_masks import Filters, Grid
 from napari_segany.core.errors import ModelError
-from napari_segany.core.everything import Filters, Grid
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Candidates, LazyPlane, Query, query_for
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.core.words import TERMS, Phrase, Vocabulary
+from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
 from tests.core.test_tiles import BrightSegmenter
 from tests.fakes import FakeSegmenter, KnowingSegmenter
 
@@ -32,7 +32,7 @@ class NamedBright(BrightSegmenter):
     class texts:
         phrases = staticmethod(Vocabulary(TERMS).phrases)
 
-    def text_seeds(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         return [replace(seed, text=one.label) for one in phrases for seed in self.seeds(embedding)]
 
 
@@ -46,7 +46,7 @@ def picture() -> np.ndarray:
 
 @pytest.fixture
 def in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tiles.schedule
+    real = tiles.tile_grid
     monkeypatch.setattr(tiles, "schedule", lambda shape: real(shape, side=120, overlap=40))
     monkeypatch.setattr(tiles, "SIDE", 120)
     monkeypatch.setattr(tiles, "LARGE", SHAPE[0] * SHAPE[1] - 1)

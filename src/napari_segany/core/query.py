@@ -15,22 +15,22 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_segany.core import tiles
-from napari_segany.core.attributes import measured
-from napari_segany.core.errors import InputError, ModelError
-from napari_segany.core.everything import (
+from napari_segany.core.attributes import measure_objects
+from napari_segany.core.automatic_masks import (
     LEAST_SCORE,
     Candidate,
     Filters,
     Grid,
     Region,
-    everything,
-    filters_of,
+    default_filters,
+    filter_candidates,
     fits,
-    kept,
-    painted,
+    generate_candidates,
+    paint_candidates,
 )
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
-from napari_segany.core.words import Phrase
+from napari_segany.core.text_query import Phrase
 
 TEXT_SCORE = 0.5
 """Score from which on objects are shown that a text finds; chosen on images of train/."""
@@ -162,7 +162,7 @@ class Query:
     filters : Filters
         What passes.
     overlap : float
-        See :func:`~napari_segany.core.everything.painted`, 0 to 1.
+        See :func:`~napari_segany.core.automatic_masks.paint_candidates`, 0 to 1.
     """
 
     grid: Grid | None = None
@@ -208,12 +208,12 @@ class Query:
         """
         shape = plane.shape[0], plane.shape[1]
         large = tiles.is_large(shape)
-        regions = tiles.schedule(shape) if large else [_whole(plane)]
+        regions = tiles.tile_grid(shape) if large else [_whole(plane)]
         least = max(LEAST_SCORE, self.filters.score) if final else LEAST_SCORE
         found: list[tuple[Region, list[Candidate]]] = []
         for number, region in enumerate(regions):
             pixels = plane if isinstance(plane, np.ndarray) and not large else np.ascontiguousarray(plane[region])
-            steps = everything(
+            steps = generate_candidates(
                 segmenter, pixels, self.grid, embedding=None if large else embedding, least=least, phrases=self.phrases
             )
             here: list[Candidate] = []
@@ -257,11 +257,11 @@ class Query:
             existing += others
         if len(self.phrases) > 1:
             fresh.sort(key=lambda one: -one.score)
-        labels, objects = painted(fresh, candidates.shape, self.overlap)
+        labels, objects = paint_candidates(fresh, candidates.shape, self.overlap)
         count = len(objects)
         if taken is not None:
             labels, objects = _without_taken(labels, objects, taken)
-        there = len(painted(existing, candidates.shape, self.overlap)[1]) if existing else 0
+        there = len(paint_candidates(existing, candidates.shape, self.overlap)[1]) if existing else 0
         return Selection(labels, objects, there + count - len(objects))
 
     def passing(self, candidates: Candidates) -> list[Candidate]:
@@ -272,19 +272,23 @@ class Query:
         """Candidates of a name, or of any, that pass the filters; those of tiles put together."""
         filters = replace(self.filters, score=0.0) if candidates.ranked else self.filters
         if not candidates.tiled:
-            return kept([one for one in candidates if _named(one, label)], filters, candidates.shape)
+            return filter_candidates([one for one in candidates if _named(one, label)], filters, candidates.shape)
         inside = _inside_tiles(filters)
         pieces: list[Candidate] = []
         for region, batch in candidates.found:
-            own = kept([one for one in batch if _named(one, label)], inside, _shape_of(region))
+            own = filter_candidates([one for one in batch if _named(one, label)], inside, _shape_of(region))
             pieces += [tiles.placed(one, region) for one in own]
-        return [one for one in tiles.merged(pieces, candidates.shape) if fits(one, filters, candidates.shape)]
+        return [one for one in tiles.merge_candidates(pieces, candidates.shape) if fits(one, filters, candidates.shape)]
 
     def _thinned(self, candidates: Sequence[Candidate], shape: tuple[int, int]) -> list[Candidate]:
         """Candidates of a tile that pass the filters, those of each name by themselves."""
         labels = dict.fromkeys(phrase.label for phrase in self.phrases) or (None,)
         inside = _inside_tiles(self.filters)
-        return [one for label in labels for one in kept([c for c in candidates if _named(c, label)], inside, shape)]
+        return [
+            one
+            for label in labels
+            for one in filter_candidates([c for c in candidates if _named(c, label)], inside, shape)
+        ]
 
 
 def query_for(
@@ -311,7 +315,7 @@ def query_for(
     overlap : float
         See :class:`Query`.
     reader : TextReader, optional
-        A CLIP that reads the text and ranks crops, see :mod:`napari_segany.run.crop_ranking`; by default the model
+        A CLIP that reads the text and ranks crops, see :mod:`napari_segany.engine.crop_ranking`; by default the model
         reads it.
 
     Raises
@@ -322,13 +326,13 @@ def query_for(
         There is a text, and the model takes none.
     """
     phrases = tuple(phrases_of(segmenter, text, reader)) if text.strip() else ()
-    own = text_filters(segmenter) if phrases and reader is None else filters_of(segmenter)
+    own = text_filters(segmenter) if phrases and reader is None else default_filters(segmenter)
     return Query(grid, phrases, replace(own, **(changes or {})), overlap)
 
 
 def text_filters(segmenter: Segmenter) -> Filters:
     """The filters that suit what a text finds: those of the model, but for the score, which also judges the name."""
-    own = filters_of(segmenter)
+    own = default_filters(segmenter)
     return replace(own, score=min(own.score, TEXT_SCORE))
 
 
@@ -373,7 +377,7 @@ def _inside_tiles(filters: Filters) -> Filters:
 
 def _satisfying(plane: Plane, objects: Sequence[Candidate], phrase: Phrase) -> set[int]:
     """Identities of the objects that have the attributes of a phrase."""
-    found = measured(plane, [one.window for one in objects], [one.mask for one in objects])
+    found = measure_objects(plane, [one.window for one in objects], [one.mask for one in objects])
     good = np.flatnonzero(found.satisfying(phrase.attributes, phrase.lacking))
     return {id(objects[k]) for k in good}
 

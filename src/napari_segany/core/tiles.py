@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_segany.core.everything import Candidate, Region
+from napari_segany.core.automatic_masks import Candidate, Region
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import Segmenter
@@ -77,7 +77,7 @@ def _extent(prompt: Prompt) -> tuple[tuple[float, float], tuple[float, float]]:
     return (min(rows), min(columns)), (max(rows), max(columns))
 
 
-def within(prompt: Prompt, window: Region) -> Prompt:
+def shift_prompt(prompt: Prompt, window: Region) -> Prompt:
     """The same prompt in the coordinates of a part of the plane; logits of an earlier mask are left out."""
     y, x = window[0].start, window[1].start
     box, mask = prompt.box, prompt.mask
@@ -100,7 +100,7 @@ def reaches_edge(box: Box | None, window: Region, shape: tuple[int, int]) -> boo
     )
 
 
-def answered(
+def segment_in_window(
     segmenter: Segmenter, plane_of: PlaneOf, shape: tuple[int, int], prompt: Prompt, side: int = SIDE
 ) -> tuple[Region, list[Mask]]:
     """Answer a prompt on a large plane.
@@ -128,14 +128,14 @@ def answered(
     while True:
         window = window_around(prompt, shape, side)
         embedding = segmenter.embed(plane_of(window))
-        masks = segmenter.segment(embedding, [within(prompt, window)])[0]
+        masks = segmenter.segment(embedding, [shift_prompt(prompt, window)])[0]
         side *= 2
         # of several candidates one that is not shown must not make the part grow
         if not masks or not reaches_edge(box_of(masks[0].pixels), window, shape) or side * side > LARGE:
             return window, masks
 
 
-def schedule(shape: tuple[int, int], side: int = SIDE, overlap: int = OVERLAP) -> list[Region]:
+def tile_grid(shape: tuple[int, int], side: int = SIDE, overlap: int = OVERLAP) -> list[Region]:
     """Tiles that cover a plane, row by row, each sharing at least `overlap` pixels with the next.
 
     Parameters
@@ -164,7 +164,7 @@ def placed(one: Candidate, tile: Region) -> Candidate:
     return replace(one, window=(rows, columns), crop=tile)
 
 
-def merged(candidates: Sequence[Candidate], shape: tuple[int, int]) -> list[Candidate]:
+def merge_candidates(candidates: Sequence[Candidate], shape: tuple[int, int]) -> list[Candidate]:
     """What was found in all tiles as objects of the plane, without seams and each once.
 
     Parameters

@@ -18,14 +18,14 @@ import scipy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from napari_segany.core.automatic_masks import Candidate, Grid
 from napari_segany.core.errors import InputError
-from napari_segany.core.everything import Candidate, Grid
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Query
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.experiments.bench import commit
+from napari_segany.experiments.benchmark import commit
 from napari_segany.experiments.rivals import Rival, SegmentAnything, installed
 from napari_segany.experiments.scores import Row
 from napari_segany.experiments.untrained import random_vit_b
