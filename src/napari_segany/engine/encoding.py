@@ -1,0 +1,149 @@
+"""Embeddings that are looked up on the disk, and kept there; what is decoded from is always what is kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.engine.autosave import UNKNOWN, model_of
+from napari_segany.engine.embeddings import EmbeddingStore, key_of, rounded
+from napari_segany.io.images import read_image, reading
+
+FOLDER, GIGABYTES = "SEGANY_EMBEDDINGS", "SEGANY_EMBEDDINGS_GB"
+"""Environment variables: another folder for embeddings, and how many gigabytes of them are kept; 0 for none."""
+_LOG = logging.getLogger(__name__)
+
+
+def embeddings_folder() -> Path:
+    """The folder that embeddings are kept in; not created here."""
+    given = os.environ.get(FOLDER)
+    return Path(given) if given else platformdirs.user_cache_path("napari-segany", appauthor=False) / "embeddings"
+
+
+def default_store() -> EmbeddingStore | None:
+    """The folder of this user with its quota; None when nothing is to be kept.
+
+    Raises
+    ------
+    InputError
+        When the quota is no number.
+    """
+    given = os.environ.get(GIGABYTES, "").strip()
+    if not given:
+        return EmbeddingStore(embeddings_folder())
+    try:
+        quota = float(given)
+    except ValueError:
+        quota = math.nan
+    if not 0 <= quota < math.inf:
+        raise InputError(f"{GIGABYTES} is a number of gigabytes, got {given!r}")
+    return EmbeddingStore(embeddings_folder(), int(quota * 2**30)) if quota else None
+
+
+def model_key(segmenter: Segmenter) -> str:
+    """What the values of an embedding hang on besides the plane; empty when the weights are not known.
+
+    The number of threads belongs to it, as sums come out otherwise in another order: so that what a journal tells has
+    the same answers again, whoever filled the folder.
+    """
+    from torch import get_num_threads
+
+    digest = model_of(segmenter.name).hash
+    # the name of a checkpoint that is no model of the registry ends in a hash of it
+    if digest == UNKNOWN and not re.fullmatch(r".+-[0-9a-f]{8}", segmenter.name):
+        return ""
+    how = (getattr(segmenter, "device", "cpu"), getattr(segmenter, "dtype", ""), get_num_threads())
+    return " ".join([segmenter.name, digest, *map(str, how)])
+
+
+class PlaneEncoder:
+    """Encodes planes as a segmenter does, with embeddings that are rounded as the files have them, kept or not.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Who encodes what is not there.
+    store : EmbeddingStore, optional
+        Where embeddings are looked up and kept.
+    maker : str
+        See :func:`model_key`; when it is empty nothing is looked up or kept.
+    """
+
+    def __init__(self, segmenter: Segmenter, store: EmbeddingStore | None, maker: str) -> None:
+        self._segmenter, self._maker = segmenter, maker
+        self._store = store if maker else None
+
+    def embed(self, plane: np.ndarray) -> ImageEmbedding:
+        """Encode a plane, unless it was encoded before; see :meth:`~napari_segany.core.segmenter.Segmenter.embed`."""
+        if self._store is None:
+            return rounded(self._segmenter.embed(plane))
+        key = key_of(plane, self._maker)
+        embedding = self._store.get(key)
+        if embedding is None:
+            embedding = rounded(self._segmenter.embed(plane))
+            self._store.put(key, embedding)
+        while self._store.problems:
+            _LOG.warning("%s", self._store.problems.pop(0))
+        return embedding
+
+
+def plane_encoder(segmenter: Segmenter) -> PlaneEncoder:
+    """One that uses the usual folder."""
+    return PlaneEncoder(segmenter, default_store(), model_key(segmenter))
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedReport:
+    """What became of an image: its planes, and the bytes that their embeddings take in memory."""
+
+    planes: int
+    bytes: int
+
+
+def embed_file(
+    image: Path, load: Callable[[], Segmenter], progress: Callable[[int], None] | None = None
+) -> EmbedReport:
+    """Encode all planes of an image, so that whoever opens it finds them encoded.
+
+    Parameters
+    ----------
+    image : Path
+        Anything that :func:`~napari_segany.io.images.read_image` reads.
+    load : callable
+        Makes a segmenter that keeps its embeddings, in a process of its own as the widget does: how many threads
+        compute is a part of what they are known by.
+    progress : callable, optional
+        Called with the number of planes that are done.
+
+    Raises
+    ------
+    InputError
+        When the image cannot be read.
+    ModelError
+        From `load`.
+    """
+    with reading(image):
+        stack = read_image(image).stack()
+    segmenter, size = load(), 0
+    try:
+        for number in range(len(stack)):
+            with reading(image):
+                plane = stack.plane(number)
+            size += sum(array.nbytes for array in segmenter.embed(plane).features.values())
+            if progress is not None:
+                progress(number + 1)
+    finally:
+        end = getattr(segmenter, "close", None)
+        if end is not None:
+            end()
+    return EmbedReport(len(stack), size)
