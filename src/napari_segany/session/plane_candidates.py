@@ -32,7 +32,7 @@ class PlaneCandidates:
     asked: bool = False
 
     def objects(self, filters: Filters, overlap: float) -> tuple[np.ndarray, list[Candidate]]:
-        """Labels (y, x) int32 from 1 of what passes, and the candidates in their order; see :func:`paint_candidates`."""
+        """Labels (y, x) int32 from 1 of what passes, and its candidates; see :func:`paint_candidates`."""
         if self.asked:
             return paint_candidates(self.candidates, self.shape, 1.0)
         return paint_candidates(filter_candidates(self.candidates, filters, self.shape), self.shape, overlap)
