@@ -18,10 +18,10 @@ from skimage.segmentation import find_boundaries
 
 from napari_segany.core.metrics import instance_scores
 from napari_segany.core.query import Selection, query_for
+from napari_segany.engine.crop_ranking import find
 from napari_segany.experiments.text_benchmark import TextQueryCase, text_cases
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.engine.crop_ranking import find
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
 SIDE = 420

@@ -142,7 +142,7 @@ def test_tiles_cover_the_plane_and_share_enough(shape: tuple[int, int]) -> None:
 
 
 def test_automatic_masks_of_tiles_are_those_of_the_whole_plane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "schedule", lambda shape: tile_grid(shape, side=200, overlap=60))
+    monkeypatch.setattr(tiles, "tile_grid", lambda shape: tile_grid(shape, side=200, overlap=60))
     monkeypatch.setattr(tiles, "SIDE", 200)
     rng, shape = np.random.default_rng(4), (640, 730)
     truth = np.zeros(shape, np.int32)

@@ -19,6 +19,7 @@ from napari_segany.core.link import Linker, relabel_planes
 from napari_segany.core.planes import Stack
 from napari_segany.core.query import LazyPlane, Query, query_for
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.engine.crop_ranking import find
 from napari_segany.io.export import LabelledObject, export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
@@ -37,7 +38,6 @@ from napari_segany.io.output_checks import (
 )
 from napari_segany.io.spacing import unit_shown
 from napari_segany.io.temporary_files import temporary_array
-from napari_segany.engine.crop_ranking import find
 
 if TYPE_CHECKING:
     from napari_segany.models.text.clip import Clip

@@ -211,7 +211,7 @@ def generate_candidates(
     plane : ndarray
         (y, x, 3) uint8, as :meth:`Segmenter.embed` takes it.
     grid : Grid, optional
-        Where to ask. Without one the segmenter itself tells, when it can (:class:`ProposesObjects`), else it is ``Grid()``.
+        Where to place prompts. By default the proposals of the segmenter (:class:`ProposesObjects`), else ``Grid()``.
     embedding : ImageEmbedding, optional
         Of the whole plane, when there is one.
     least : float

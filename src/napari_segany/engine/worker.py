@@ -2,7 +2,7 @@
 
 Here embeddings are looked up on the disk and kept there: :mod:`napari_segany.engine.encoding`.
 
-``python -m napari_segany.engine.worker HANDLE``, an inherited connection (on Windows ADDRESS, with the key of the line on
+``python -m napari_segany.engine.worker HANDLE``, an inherited connection (on Windows ADDRESS, with its key on
 the standard input); started by :class:`napari_segany.engine.remote_segmenter.WorkerConnection` only.
 """
 

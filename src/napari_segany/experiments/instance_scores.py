@@ -14,10 +14,10 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import instance_scores
 from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.engine.crop_ranking import find
 from napari_segany.experiments.benchmark import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
-from napari_segany.engine.crop_ranking import find
 
 METHODS = ("seeds", "grid")
 

@@ -23,12 +23,12 @@ from napari_segany.core.prompts import Prompt
 from napari_segany.core.query import Candidates, Query, query_for, text_filters
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase, UnknownWord
+from napari_segany.engine.crop_ranking import ranked
 from napari_segany.experiments.benchmark import commit
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
 from napari_segany.experiments.simulated_users import TOGETHER
 from napari_segany.io.images import read_image
-from napari_segany.engine.crop_ranking import ranked
 
 METHODS = ("text", "crops", "otsu")
 """Ways to find what a name means: text prompts on seeds, automatic masks by their crops, Otsu's brighter or darker
