@@ -47,7 +47,7 @@ def picture() -> np.ndarray:
 @pytest.fixture
 def in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     real = tiles.tile_grid
-    monkeypatch.setattr(tiles, "schedule", lambda shape: real(shape, side=120, overlap=40))
+    monkeypatch.setattr(tiles, "tile_grid", lambda shape: real(shape, side=120, overlap=40))
     monkeypatch.setattr(tiles, "SIDE", 120)
     monkeypatch.setattr(tiles, "LARGE", SHAPE[0] * SHAPE[1] - 1)
 
