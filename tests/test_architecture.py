@@ -49,9 +49,6 @@ def test_no_two_public_classes_have_one_name() -> None:
 def test_every_path_of_a_document_exists() -> None:
     """Modules and tests that the pages name by their path."""
     pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
-    named = {
-        (page.name, path)
-        for page in pages
-        for path in re.findall(r"`((?:src|tests|scripts|benchmarks)/[\w/.]+\.py)", page.read_text())
-    }
+    pattern = r"`((?:src|tests|scripts|benchmarks)/[\w/.]+\.py)"
+    named = {(page.name, path) for page in pages for path in re.findall(pattern, page.read_text())}
     assert not sorted(one for one in named if not (ROOT / one[1]).exists())
