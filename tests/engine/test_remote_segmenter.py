@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import signal
 import tempfile
 import time
@@ -16,6 +18,7 @@ from napari_segany.core.automatic_masks import ProposesObjects, default_filters
 from napari_segany.core.errors import Cancelled, InputError, ModelError, SeganyError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.engine import remote_segmenter as remote_module
@@ -57,6 +60,24 @@ def test_it_answers_as_a_segmenter_here_does(remote: Segmenter) -> None:
             assert np.mean(one.pixels != other.pixels) < 1e-3
             assert one.score == pytest.approx(other.score, abs=1e-2)
     assert len(remote.seeds(there)) == pytest.approx(len(here.seeds(local)), abs=1)
+
+
+def test_a_text_is_read_and_found_as_by_a_segmenter_here(remote: RemoteSegmenter) -> None:
+    here = load_default()
+    queries = [query_for(segmenter, "nucleus") for segmenter in (remote, here)]
+    assert queries[0] == queries[1]
+    found = [query.select(query.candidates(one, PLANE)) for query, one in zip(queries, (remote, here), strict=True)]
+    assert found[1].objects
+    assert set(found[0].names) == set(found[1].names) == {"nucleus"}
+    # other threads may add in another order
+    assert np.mean((found[0].labels > 0) != (found[1].labels > 0)) < 1e-2
+
+
+def test_the_worker_serves_every_request() -> None:
+    source = inspect.getsource(remote_module)
+    sent = set(re.findall(r'(?:_call|_ask|\.call|\.begin)\(\s*"(\w+)"', source))
+    assert {"load", "embed", "keep", "segment", "seeds", "phrases"} <= sent
+    assert {f"do_{name}" for name in sent} == {name for name in dir(Worker) if name.startswith("do_")}
 
 
 def test_an_embedding_that_was_dropped_there_or_made_elsewhere_is_sent(remote: RemoteSegmenter) -> None:

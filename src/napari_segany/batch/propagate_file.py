@@ -41,7 +41,7 @@ class PropagateReport(SegmentReport):
 
     Parameters
     ----------
-    verdicts : dict of (int, int) to Verdict
+    verdicts : dict of (int, int) to SliceConfidence
         For each plane and label that was looked for, how far to trust it.
     """
 

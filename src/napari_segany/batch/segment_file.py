@@ -244,7 +244,7 @@ def write_objects(job: SegmentJob, ready: PreparedJob, scores: Mapping[int, tupl
     ----------
     job : SegmentJob
         Whose labels have been written.
-    ready : Prepared
+    ready : PreparedJob
         The same job.
     scores : mapping of int to (float, float)
         Predicted IoU and stability of each label. The IoU is the score of what no detector gave one, and "how" says

@@ -141,7 +141,7 @@ def segment_folder_files(
         What to do.
     load : callable
         Makes the segmenter; called once everything else is known to be in order.
-    spread : Spread, optional
+    spread : PlaneDistributor, optional
         Who looks at the planes; by default this process.
 
     Yields

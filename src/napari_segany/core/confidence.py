@@ -111,7 +111,7 @@ class SliceConfidence:
         Expected IoU with the true mask, 0 to 1.
     flags : tuple of str
         What should be looked at: of ``LOST``, ``FILLED``, ``SPLIT``, ``MERGE``, ``JUMP`` and ``DROP``.
-    signs : Signs, optional
+    signs : MaskChange, optional
         What it was judged by.
     """
 

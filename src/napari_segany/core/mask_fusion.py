@@ -70,7 +70,7 @@ class FusedMask:
         bool of the window's shape, what the model alone says, and where it was expected.
     match : float
         See :class:`~napari_segany.core.optical_flow.Projection`.
-    past : Past
+    past : ObjectTrack
         What it was before.
     """
 

@@ -99,7 +99,7 @@ class Stack:
         point with more than 30 rows and columns. Transparency is dropped.
     limits : (low, high) or sequence of (low, high), optional
         The values that become 0 and 255, for all channels or for each, instead of measuring them.
-    look : Look
+    look : ChannelSettings
         Which channels are taken, and whether they are inverted; its limits count where `limits` are not given.
 
     Raises

@@ -114,7 +114,7 @@ def propagate(
         Its number. Upward first, then downward; slices that are filled later come before the one that told so.
     masks : dict of int to Mask
         For each label that was found. No two of them share a pixel.
-    verdicts : dict of int to Verdict
+    verdicts : dict of int to SliceConfidence
         For each label that was looked for.
 
     Raises

@@ -1,4 +1,4 @@
-"""What is looked for on a plane: asked once, selected from as often as filters change.
+"""Find objects on a plane: candidates once, a selection of them as often as filters change.
 
 Window, stacks, command line, Dask workers and benches all make a :class:`Query` and call the same two operations.
 :meth:`Query.candidates` runs the model, large planes tile by tile. :meth:`Query.select` filters, selects by attributes,
@@ -7,7 +7,7 @@ suppresses duplicates and paints, without a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Protocol
@@ -40,7 +40,7 @@ class TextReader(Protocol):
     """What turns a text into phrases: a CLIP, or the text prompts of a segmenter."""
 
     def phrases(self, text: str) -> list[Phrase]:
-        """What a text asks for."""
+        """Return the phrases of a text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ class Candidates:
     def __len__(self) -> int:
         return sum(len(batch) for _, batch in self.found)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Candidate]:
         return chain.from_iterable(batch for _, batch in self.found)
 
 
@@ -297,7 +297,7 @@ def text_filters(segmenter: Segmenter) -> Filters:
 
 
 def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None) -> list[Phrase]:
-    """What a text asks for, read by a CLIP or by a segmenter with text prompts of its own.
+    """Return the phrases of a text, read by a CLIP or by a segmenter that takes texts.
 
     Raises
     ------
@@ -308,9 +308,7 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     """
     texts = reader or getattr(segmenter, "texts", None)
     if texts is None:
-        raise ModelError(
-            f"the model {segmenter.name!r} has no text prompts of its own; name a CLIP that ranks its masks (--clip)"
-        )
+        raise ModelError(f"the model {segmenter.name!r} takes no text; name a CLIP that ranks its masks (--clip)")
     phrases: list[Phrase] = texts.phrases(text)
     if not phrases:
         raise InputError("an empty text; name what to look for")

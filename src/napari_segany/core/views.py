@@ -117,7 +117,7 @@ def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings 
         Of the axes without colours.
     rgb : bool
         Whether the last axis holds colours.
-    look : Look
+    look : ChannelSettings
         How it is looked at.
 
     Raises

@@ -83,7 +83,7 @@ def ranked(
     phrases : sequence of Phrase
         What may be wanted.
     clip : Clip
-        Who judges.
+        Compares crops with names.
     crops : ndarray, optional
         (n, d) vectors of the candidates, where they are known already.
     """

@@ -208,7 +208,7 @@ class RemoteSegmenter:
 
     Parameters
     ----------
-    remote : Remote
+    remote : WorkerConnection
         Where a model is loaded.
     name, device : str
         Of that model.

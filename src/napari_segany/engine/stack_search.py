@@ -46,7 +46,7 @@ class PlaneObjects:
         Of the plane in its stack.
     labels : ndarray
         (y, x) integers, 0 is background.
-    verdicts : mapping of int to Verdict
+    verdicts : mapping of int to SliceConfidence
         For each label how far to trust it here.
     names : mapping of int to str
         What each label is, where a text named it.
@@ -64,9 +64,9 @@ def search_stack(segmenter: Segmenter, planes: Iterable[StackPlane], query: Quer
     Parameters
     ----------
     segmenter : Segmenter
-        Who is asked.
+        The model.
     planes : iterable of StackPlane
-        In the order in which they are neighbours; each is asked for when the one before is done.
+        In the order in which they are neighbours; each is read when the one before is done.
     query : Query
         What is looked for.
 

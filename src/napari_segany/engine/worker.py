@@ -101,7 +101,7 @@ class Worker:
             return None
         return self._model.seeds(embedding)
 
-    def do_text_seeds(self, token: int, phrases: list[Phrase]) -> list[Prompt] | None:
+    def do_named_proposals(self, token: int, phrases: list[Phrase]) -> list[Prompt] | None:
         """Where objects seem to be that phrases name; None when the embedding is not kept any more."""
         embedding = self._kept.get(token)
         if embedding is None:

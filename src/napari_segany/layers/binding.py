@@ -58,13 +58,13 @@ class Binding:
         Emitted with a View and a list of Prompt when everything said on the plane is an object of its own.
     several : bool
         Whether it is.
-    look : Look
+    look : ChannelSettings
         How the image is looked at; see :meth:`set_look`.
     prompts : PromptLayers
         Where clicks and shapes are read from.
-    output : Output
+    output : OutputLayer
         Where masks are kept.
-    keeping : Keeping
+    keeping : Committer
         Keeps them.
     """
 

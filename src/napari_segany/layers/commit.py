@@ -38,7 +38,7 @@ class Committer:
     ----------
     session : Session
         Whose masks are kept.
-    output : Output
+    output : OutputLayer
         Where.
     step : callable
         Makes one step of undo of what is done within it.

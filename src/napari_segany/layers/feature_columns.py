@@ -161,7 +161,7 @@ def counted_columns(labels: Labels, total: LabelCounts, rows: np.ndarray, *, int
     ----------
     labels : Labels
         The layer.
-    total : Tally
+    total : LabelCounts
         What was counted in it.
     rows : ndarray
         Rows of `total` in the table's order; -1 for an object without pixels, whose numbers are NaN.

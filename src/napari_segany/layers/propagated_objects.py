@@ -53,7 +53,7 @@ class PropagatedObjects:
 
     Attributes
     ----------
-    verdicts : dict of (int, View) to Verdict
+    verdicts : dict of (int, View) to SliceConfidence
         What is to be thought of each object on each slice.
     """
 

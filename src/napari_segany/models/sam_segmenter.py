@@ -51,7 +51,7 @@ class SamSegmenter:
         Where to compute.
     dtype : torch.dtype
         What encoder and decoder compute in. Prompts are encoded, and IoU and logits handed out, in float32.
-    texts : Texts, optional
+    texts : TextPrompter, optional
         What turns texts into tokens; without it prompts by text are refused.
     """
 

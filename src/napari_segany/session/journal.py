@@ -54,9 +54,9 @@ class Header:
     ----------
     package : str
         Version of this package that began it.
-    model : Model
+    model : ModelEvent
         What answers at first.
-    image : Content
+    image : ImageFingerprint
         The image.
     rgb : bool
         Whether the image's last axis holds the colours of a picture.

@@ -22,7 +22,7 @@ class PlaneCandidates:
     candidates : Candidates
         Of a query, or masks of prompts.
     query : Query, optional
-        What was looked for. Without one somebody pointed at each of the objects, and nothing is filtered.
+        What was searched for. None for masks of prompts, of which nothing is filtered.
     """
 
     plane: View
@@ -31,7 +31,7 @@ class PlaneCandidates:
 
     @property
     def asked(self) -> bool:
-        """Whether somebody pointed at each of the objects."""
+        """Whether each object has a prompt of the user."""
         return self.query is None
 
     def select(self, filters: Filters, overlap: float, taken: np.ndarray | None) -> Selection:

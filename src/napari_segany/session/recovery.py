@@ -31,7 +31,7 @@ class State:
         What can be undone and done again.
     choice : int
         Which candidate is shown.
-    look : Look
+    look : ChannelSettings
         How the image is looked at.
     finished : bool
         Whether the session was closed, and not resumed since.
@@ -39,7 +39,7 @@ class State:
         Whether labels were changed since they were saved or exported last.
     dismissed : bool
         Whether the user chose not to continue, and did not since.
-    described : dict of int to Described
+    described : dict of int to ObjectEvent
         What is known of the objects, by their labels.
     largest : int
         How many pixels label arrays have at most.

@@ -318,7 +318,7 @@ def packed(pictures: Sequence[NamedImage], seed: int, most: int, empty: int) -> 
 
     Parameters
     ----------
-    pictures : sequence of Named
+    pictures : sequence of NamedImage
         Where from.
     seed : int
         Decides which objects.

@@ -31,7 +31,7 @@ def learn_scenes(head: TextPromptHead, paths: Sequence[Path], bank: TextBank, se
         On the CPU or wherever it is; its ``scene`` parts begin anew.
     paths : sequence of Path
         Views of whole pictures. Sources count alike, however many views they have.
-    bank : Bank
+    bank : TextBank
         Vectors of names and of crops.
     seed : int
         Of all that is drawn.

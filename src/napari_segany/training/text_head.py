@@ -173,7 +173,7 @@ class TextSampler:
     ----------
     paths : sequence of Path
         Views.
-    bank : Bank
+    bank : TextBank
         Their vectors.
     config : HeadConfig
         How often what is said.

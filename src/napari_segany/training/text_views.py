@@ -132,7 +132,7 @@ def view_of(sam: Sam, picture: NamedImage, rng: np.random.Generator, side: int, 
     ----------
     sam : Sam
         Whose encoder is used, on the CPU or wherever it is.
-    picture : Named
+    picture : NamedImage
         Of what.
     rng : numpy.random.Generator
         Source of chance.
@@ -280,7 +280,7 @@ def make_views(
     ----------
     sam : Sam
         Whose encoder is used.
-    pictures : mapping of str to sequence of Named
+    pictures : mapping of str to sequence of NamedImage
         By source.
     counts : mapping of str to pair of int
         Whole and close views of each source.

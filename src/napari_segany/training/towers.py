@@ -178,7 +178,7 @@ def batches(
 
     Parameters
     ----------
-    crops : Crops
+    crops : CropSpec
         All of them.
     shares : ndarray
         (N,) how often each is drawn.

@@ -27,7 +27,7 @@ class HoverPreview(QObject):
         Whose cursor.
     jobs : Jobs
         The worker.
-    answers : Answers
+    answers : PredictionService
         The model and its embeddings; nothing is encoded for a hint.
     ready : callable
         A method that tells whether a click would begin an object now.

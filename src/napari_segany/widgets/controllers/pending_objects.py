@@ -21,7 +21,7 @@ class PendingObjects:
 
     Parameters
     ----------
-    subject : Subject
+    subject : PendingKind
         What it is.
     text : str
         What the status line says of it; empty for what there always is to be said.

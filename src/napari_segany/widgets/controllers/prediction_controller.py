@@ -34,7 +34,7 @@ class PredictionController(QObject):
         Whose questions are answered.
     jobs : Jobs
         The worker; owns this object.
-    answers : Answers
+    answers : PredictionService
         The model and its embeddings.
     pause : PaintPause
         Has the window draw click and answer together.

@@ -74,7 +74,7 @@ class PropagationController(QObject):
         Its buttons.
     jobs : Jobs
         The worker.
-    answers : Answers
+    answers : PredictionService
         The model and its embeddings.
     query_maker : callable
         From a text, empty for all objects, to what makes the query for a model.

@@ -1,4 +1,4 @@
-"""Finds everything on the plane that is looked at, filters it, and keeps it: the box and what it sets going."""
+"""Finds objects on the shown plane, filters and commits them: between panel, worker and layers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _key(view: View, prompt: Prompt) -> Key:
 
 
 class SearchController(QObject):
-    """Between the box for everything, the worker and the layers.
+    """Connect the automatic masks panel with the worker and the layers.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class SearchController(QObject):
         Its buttons and sliders.
     jobs : Jobs
         The worker.
-    answers : Answers
+    answers : PredictionService
         The model and its embeddings.
 
     Attributes

@@ -51,7 +51,7 @@ class ExportPanel(QWidget):
 
     Parameters
     ----------
-    jobs : Runs
+    jobs : RunsExport
         Runs the writing.
 
     Attributes
@@ -118,7 +118,7 @@ class ExportPanel(QWidget):
             What is written; None: nothing can be.
         image : Image, optional
             Whose intensities a table has, and beside which files are suggested.
-        objects : Objects, optional
+        objects : ObjectFeatures, optional
             Knows names and scores; else they are read from the layer's features.
         """
         self._labels, self._image, self._objects = labels, image, objects

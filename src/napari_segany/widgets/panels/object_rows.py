@@ -31,7 +31,7 @@ class ObjectRows:
 
     Parameters
     ----------
-    objects : Objects
+    objects : ObjectFeatures
         What is shown.
 
     Attributes

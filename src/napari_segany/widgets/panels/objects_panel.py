@@ -41,7 +41,7 @@ class ObjectsPanel(QWidget):
 
     Attributes
     ----------
-    objects : Objects or None
+    objects : ObjectFeatures or None
         What is listed.
     described : Signal
         Emitted with a :class:`~napari_segany.session.events.ObjectEvent` when something else is known of an object.
