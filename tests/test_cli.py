@@ -344,13 +344,23 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, name: str) -> None:
         str(out),
         "--everything",
     ]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while run.poll() is None and not list(out.glob(".segany.*/labels")):
-        time.sleep(0.05)
-    time.sleep(0.5)
     number = getattr(signal, name)
-    run.send_signal(number)
-    _, err = run.communicate(timeout=60)
+    # under nohup the tests themselves ignore SIGHUP, which a child inherits
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
+    try:
+        while run.poll() is None and not list(out.glob(".segany.*/labels")):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        run.send_signal(number)
+        _, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
     assert run.returncode == 128 + number
     assert "Traceback" not in err
     assert [path.name for path in out.iterdir()] == ["everything.json"]
