@@ -54,7 +54,7 @@ def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Drifting nuclei, and those of the middle slice."""
     made = synthetic_image(np.random.default_rng(0), (768, 768), kind="fluorescence", radius=30)
     planes = np.stack([np.roll(made.image[..., 0], k, axis=1) for k in range(count)])
-    return planes, larger(np.roll(made.labels, count // 2, axis=1))
+    return planes, larger(np.roll(made.levels[0], count // 2, axis=1))
 
 
 def measure(planes: np.ndarray, given: np.ndarray) -> dict[str, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.link import relabelled
 from napari_segany.core.planes import Stack
-from napari_segany.core.propagate import Known, propagate
+from napari_segany.core.propagate import Known
 from napari_segany.core.views import View
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_shape
@@ -21,6 +22,7 @@ from napari_segany.layers.slices import Followed, Place, planes_along, present
 from napari_segany.layers.write import free_label
 from napari_segany.run.answers import Answers
 from napari_segany.run.through import Ask, FoundPlane, Plane, found_through
+from napari_segany.run.worker_jobs import propagate_objects
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.offer import counted
 from napari_segany.widgets.stack_box import StackBox
@@ -50,7 +52,7 @@ class _Walk:
     """
 
     views: dict[int, View]
-    find: Callable[[], Iterator[FoundPlane]]
+    find: Callable[[], Generator[FoundPlane, None, None]]
     labels: dict[int, int]
     names: dict[int, str]
     first: int = 0
@@ -183,10 +185,12 @@ class Follower(QObject):
 
     def _go(self, walk: _Walk) -> None:
         """Runs in the worker."""
-        for done, found in enumerate(walk.find(), start=1):
-            self._arrived.emit(walk, found)
-            self.progress.emit(min(done, len(walk.views)), len(walk.views))
-            self._jobs.check()
+        # closed at once when it is cancelled, so that the model stops and is free for clicks
+        with closing(walk.find()) as planes:
+            for done, found in enumerate(planes, start=1):
+                self._arrived.emit(walk, found)
+                self.progress.emit(min(done, len(walk.views)), len(walk.views))
+                self._jobs.check()
 
     def _paint(self, walk: _Walk, found: FoundPlane) -> None:
         """Paint what was found on a slice, beside all that is there; late news of what was cancelled are dropped."""
@@ -274,14 +278,14 @@ class Follower(QObject):
         self._box.show_state("Tracking undone.", doubtful=0, followed=False)
 
 
-def _followed(answers: Answers, stack: Stack, known: Known, numbers: list[int]) -> Iterator[FoundPlane]:
+def _followed(answers: Answers, stack: Stack, known: Known, numbers: list[int]) -> Generator[FoundPlane, None, None]:
     """Runs in the worker: objects that are known on some planes, on the others."""
-    steps = propagate(answers.segmenter, stack, known, numbers, embed=partial(answers.embed, stack))
-    for number, masks, verdicts in steps:
-        labels = np.zeros(stack.plane_shape, np.int64)
-        for label, mask in masks.items():
-            labels[mask.pixels] = label
-        yield FoundPlane(number, labels, verdicts, {})
+    with closing(answers.stream(propagate_objects, stack, known, numbers)) as steps:
+        for number, masks, verdicts in steps:
+            labels = np.zeros(stack.plane_shape, np.int64)
+            for label, mask in masks.items():
+                labels[mask.pixels] = label
+            yield FoundPlane(number, labels, verdicts, {})
 
 
 def _found(
