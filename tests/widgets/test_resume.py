@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_segany.run.keeping import Earlier, KeptSession, sessions_folder
+from napari_segany.run.keeping import Earlier, KeptSession
+from napari_segany.run.session_files import sessions_folder
 from napari_segany.session.recovery import recover
 from napari_segany.widgets import segany
 from napari_segany.widgets.resume_box import summary
@@ -31,6 +32,7 @@ def left_behind(hand: Hand) -> np.ndarray:
     opened.wait_for_mask()
     opened.widget.keeper._drop()
     opened.widget.keeper._image = None
+    opened.widget.keeper.flush()
     labels = opened.widget.binding.labels.data.copy()
     opened.close()
     hand.viewer.layers.clear()

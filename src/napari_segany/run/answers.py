@@ -105,8 +105,10 @@ class Answers:
         embedding = self.cache.get(key)
         if embedding is None:
             segmenter = self.segmenter
-            remote = isinstance(segmenter, RunsJobs)
-            embedding = segmenter.embed_plane(stack, number) if remote else segmenter.embed(stack.plane(number))
+            if isinstance(segmenter, RunsJobs):
+                embedding = segmenter.embed_plane(stack, number)
+            else:
+                embedding = segmenter.embed(stack.plane(number))
             self.cache.put(key, embedding)
         return embedding
 

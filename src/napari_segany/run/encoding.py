@@ -16,7 +16,7 @@ import platformdirs
 from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.run.images import read_image, reading
-from napari_segany.run.keeping import UNKNOWN, model_of
+from napari_segany.run.session_files import UNKNOWN, model_of
 from napari_segany.session.embeddings import EmbeddingCache, EmbeddingStore, key_of, rounded
 
 FOLDER, GIGABYTES = "SEGANY_EMBEDDINGS", "SEGANY_EMBEDDINGS_GB"

@@ -15,10 +15,10 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View, planes_of
 from napari_segany.run.answers import Answers
 from napari_segany.run.images import ImageFile, read_image, reading
-from napari_segany.run.keeping import model_of
 from napari_segany.run.labels import check_axes, check_output, write_labels
 from napari_segany.run.outputs import check_apart
 from napari_segany.run.remote import load_remote
+from napari_segany.run.session_files import model_of
 from napari_segany.run.spacing import Calibration
 from napari_segany.session.content import content_of
 from napari_segany.session.events import Did, Event, Model, Said

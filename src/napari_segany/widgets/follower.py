@@ -294,11 +294,11 @@ def _found(
     numbers: list[int],
     ask: Ask,
     taken: Callable[[int], np.ndarray],
-) -> Iterator[FoundPlane]:
+) -> Generator[FoundPlane, None, None]:
     """Runs in the worker: all objects of all planes."""
 
     def planes() -> Iterator[Plane]:
         for number in numbers:
             yield Plane(number, stack.plane(number), answers.embed(stack, number), taken(number))
 
-    return found_through(answers.segmenter, planes(), ask)
+    yield from found_through(answers.segmenter, planes(), ask)

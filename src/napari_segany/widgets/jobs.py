@@ -59,6 +59,13 @@ class Job:
 class Jobs(QObject):
     """Runs jobs one after the other in a thread that lives as long as this object is open.
 
+    Parameters
+    ----------
+    parent : QObject, optional
+        Owns this object.
+    before_delivery : callable, optional
+        Called in the worker before a result is handed over; it may wait.
+
     One thread for all of them: torch keeps a pool of threads for each thread that calls it, and two computations at
     once only slow each other down.
 
@@ -71,8 +78,9 @@ class Jobs(QObject):
     busy = Signal(bool)
     _finished = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, before_delivery: Callable[[], object] = bool) -> None:
         super().__init__(parent)
+        self._before_delivery = before_delivery
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open: list[Job] = []
         self._latest: dict[str, Job] = {}
@@ -171,6 +179,7 @@ class Jobs(QObject):
             self._running = job
             try:
                 job.result = job.work()
+                self._before_delivery()
             except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
                 job.error = error
             self._running = None
