@@ -18,7 +18,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 
 
 def spin_until(ready, limit: float = 60.0) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segany.core.everything import everything
+from napari_segany.batch.dask_cluster import DaskCluster, loader
+from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
+from napari_segany.core.automatic_masks import generate_candidates
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.run.cluster import Cluster, loader
-from napari_segany.run.everything import EverythingJob, segment_everything
-from napari_segany.run.ome_zarr import Layout, create_labels
+from napari_segany.io.ome_zarr import Layout, create_labels
 
 
 def stack(path: Path, planes: int, side: int) -> None:
@@ -31,9 +31,9 @@ def stack(path: Path, planes: int, side: int) -> None:
         array[z] = (made.image.mean(axis=-1) * 200).astype(np.uint16)
 
 
-def measured(image: Path, out: Path, cluster: Cluster | None) -> dict[str, float]:
+def measured(image: Path, out: Path, cluster: DaskCluster | None) -> dict[str, float]:
     started, computed = time.perf_counter(), time.process_time()
-    (report,) = segment_everything(EverythingJob(image, out, None, {}, link=True), loader("tiny", "cpu"), cluster)
+    (report,) = segment_folder_files(FolderJob(image, out, None, {}, link=True), loader("tiny", "cpu"), cluster)
     seconds, computed = time.perf_counter() - started, time.process_time() - computed
     labels = (out / f"{image.stem}_labels.tif").stat().st_size
     return {"objects": report.objects, "seconds": seconds, "own_cpu_seconds": computed, "label_bytes": labels}
@@ -49,7 +49,7 @@ def rates(side: int = 1024) -> dict[str, float]:
     times.append(time.process_time())
     seeds = len(segmenter.seeds(embedding))
     times.append(time.process_time())
-    found = sum(len(batch) for _, batch in everything(segmenter, plane, embedding=embedding))
+    found = sum(len(batch) for _, batch in generate_candidates(segmenter, plane, embedding=embedding))
     times.append(time.process_time())
     encode, seed, rest = np.diff(times)
     return {
@@ -82,7 +82,7 @@ def main() -> None:
         for count in given.workers:
             with (
                 LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as local,
-                Cluster(local.scheduler_address, loader("tiny", "cpu")) as cluster,
+                DaskCluster(local.scheduler_address, loader("tiny", "cpu")) as cluster,
             ):
                 # the model is loaded in the first run, which does not count
                 measured(image, Path(folder) / f"first{count}", cluster)

@@ -26,7 +26,7 @@ from torch import nn
 from napari_segany.models.device import pick_dtype
 from napari_segany.models.loading import load_model
 from napari_segany.models.sam.model import build_sam
-from napari_segany.models.tiny import folded
+from napari_segany.models.tiny.tiny_sam import fold_batch_norm
 
 Runs = Callable[[torch.Tensor], np.ndarray]
 
@@ -137,8 +137,10 @@ def main() -> None:
         measure("ViT-B, 1024", lambda: First(copy.deepcopy(vit.image_encoder)), (1, 3, 1024, 1024), times, without)
         return
     tiny = load_model("tiny").eval()
-    measure("window, 256", lambda: First(folded(tiny.image_encoder)).eval(), (1, 4, 256, 256), 3 * times, without)
-    measure("tiny, 512", lambda: First(folded(tiny.image_encoder)).eval(), (1, 4, 512, 512), times, without)
+    measure(
+        "window, 256", lambda: First(fold_batch_norm(tiny.image_encoder)).eval(), (1, 4, 256, 256), 3 * times, without
+    )
+    measure("tiny, 512", lambda: First(fold_batch_norm(tiny.image_encoder)).eval(), (1, 4, 512, 512), times, without)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ from napari_segany import Box, Point, Prompt
 from napari_segany.cli import main as command_line
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import Stack
-from napari_segany.run.clicks import read_prompts
-from napari_segany.run.export import FORMATS, LabelledObject, export_labels
-from napari_segany.run.images import read_image, reading
-from napari_segany.session.events import Did
+from napari_segany.io.export import FORMATS, LabelledObject, export_labels
+from napari_segany.io.images import read_image, reading
+from napari_segany.io.prompt_tables import read_prompts
+from napari_segany.session.events import ActionEvent
 from napari_segany.session.recovery import recover
 
 ROOT = Path(__file__).parents[1]
@@ -134,7 +134,7 @@ def kills(count: int, folder: Path) -> Row:
 def sums_at(found: Any, steps: int) -> list[int]:
     """Sums of labels and prompts as they were after so many steps."""
     while found.state.history.position > steps:
-        found.state.take(Did("undone"))
+        found.state.take(ActionEvent("undone"))
     labels = found.labels
     painted = labels is not None and labels.any()
     marks = repr((found.marks("points"), found.marks("shapes")))
@@ -373,7 +373,7 @@ class Disk:
 
 def full_sessions(count: int, folder: Path) -> Row:
     """A disk that takes a part of a record at each record of a session."""
-    from napari_segany.run.keeping import Keeper
+    from napari_segany.engine.autosave import Autosave
     from napari_segany.run.session_files import FOLDER
     from napari_segany.session.session import Session
     from tests.layers.desk import Desk
@@ -382,7 +382,7 @@ def full_sessions(count: int, folder: Path) -> Row:
     for number in range(count):
         os.environ[FOLDER] = str(folder / f"session-{number}")
         image, session = np.full((64, 64), number % 250, np.uint8), Session()
-        keeper = Keeper(session, lambda: "fake")
+        keeper = Autosave(session, lambda: "fake")
         keeper.watch(lambda image=image: image)
         desk = Desk(image, session=session)
         desk.click(10, 10)

@@ -22,7 +22,7 @@ import numpy as np
 import zarr
 
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.run.ome_zarr import LabelFile, Layout, create_labels
+from napari_segany.io.ome_zarr import LabelFile, Layout, create_labels
 
 PART, DEPTH = 1000, 512
 

@@ -25,7 +25,7 @@ from large import DEPTH, PART, make_plane, make_stack
 from napari.layers._source import layer_source
 from qtpy.QtWidgets import QApplication
 
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 
 CLICKS, REACH = 3, 10
 FAR = 0.25, 0.75

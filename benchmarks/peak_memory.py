@@ -25,7 +25,7 @@ def measure(case: str, side: int) -> dict[str, object]:
     """Do one thing, in float32; what is there before it begins, imports and weights, is told apart."""
     import torch
 
-    from napari_segany.core.everything import Filters, Grid, everything, kept
+    from napari_segany.core.automatic_masks import Filters, Grid, filter_candidates, generate_candidates
     from napari_segany.core.segmenter import ImageEmbedding
     from napari_segany.experiments.rivals import SegmentAnything
     from napari_segany.experiments.untrained import random_vit_b
@@ -47,8 +47,8 @@ def measure(case: str, side: int) -> dict[str, object]:
         (ours or theirs).embed(plane)
     elif ours is not None:
         embedding = ImageEmbedding({"image_embed": made}, (1024, 1024), "vit_b")
-        found = everything(ours, plane, Grid(side), embedding=embedding, least=Filters().score)
-        kept([one for _, batch in found for one in batch], Filters(), (1024, 1024))
+        found = generate_candidates(ours, plane, Grid(side), embedding=embedding, least=Filters().score)
+        filter_candidates([one for _, batch in found for one in batch], Filters(), (1024, 1024))
     else:
         theirs.everything(plane, side)
     return {"case": case, "before_mib": round(before), "peak_mib": round(peak()), "added_mib": round(peak() - before)}

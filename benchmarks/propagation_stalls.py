@@ -20,7 +20,7 @@ import skimage.measure
 from stalls import Pulse, wait
 
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 
 BIT, SMALLEST = 1, 200
 """Which bit of the labels of the folder is an object, and pixels of the smallest one."""

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from napari_segany.core.confidence import Gates
 from napari_segany.core.planes import Stack
 from napari_segany.core.propagate import propagate
-from napari_segany.core.verdicts import Gates
-from napari_segany.run.answers import load_default
+from napari_segany.engine.prediction import load_default
 from napari_segany.sample_data import nuclei_stack
 
 FIRST, LAST = 10, 14

@@ -65,7 +65,7 @@ def window(what: str) -> dict[str, float]:
     viewer = napari.Viewer()
     bare = drawn(viewer, since)
     begun = time.perf_counter()
-    from napari_segany.widgets.segany import SeganyWidget
+    from napari_segany.widgets.main import SeganyWidget
 
     widget = SeganyWidget(viewer)
     viewer.window.add_dock_widget(widget)

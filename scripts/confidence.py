@@ -1,4 +1,4 @@
-"""Fit the confidence of slices that nobody looked at: the ``calibration`` of ``models/closer.py``.
+"""Fit the confidence of slices that nobody looked at: the ``calibration`` of ``models/tiny/zoom.py``.
 
 python scripts/confidence.py "$SEGANY_DATA/train/flyem"
 
@@ -18,14 +18,14 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from napari_segany.core.confidence import Gates
 from napari_segany.core.metrics import iou
 from napari_segany.core.planes import Stack
 from napari_segany.core.propagate import propagate
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.core.verdicts import Gates
+from napari_segany.engine.prediction import load_default
 from napari_segany.experiments.datasets import LabelledVolume, labelled_volumes
-from napari_segany.experiments.stacks import wholes
-from napari_segany.run.answers import load_default
+from napari_segany.experiments.stack_benchmark import stack_objects
 from napari_segany.sample_data import nuclei_stack
 
 OBJECTS, REACH, BEYOND = 14, 12, 4
@@ -48,7 +48,7 @@ def seen(segmenter: Segmenter, volume: LabelledVolume) -> tuple[np.ndarray, np.n
     """What is seen of each mask, (n, 6), and its true IoU, (n,)."""
     embed = lru_cache(None)(lambda z: segmenter.embed(volume.stack.plane(z)))
     rows, truth = [], []
-    for one in wholes(volume.labels, OBJECTS):
+    for one in stack_objects(volume.labels, OBJECTS):
         last = one.first + len(one.masks)
         low, high = max(one.first - BEYOND, 0), min(last + BEYOND, len(volume.labels))
         numbers = range(max(low, one.middle - REACH), min(high, one.middle + REACH + 1))

@@ -19,17 +19,17 @@ import torch
 import torch.nn.functional as F
 
 from napari_segany.core.metrics import auroc
-from napari_segany.core.words import Phrase
-from napari_segany.experiments.text import TRUTH, asked_planes
-from napari_segany.models.clip import load_clip
+from napari_segany.core.text_query import Phrase
+from napari_segany.experiments.text_benchmark import TRUTH, text_cases
 from napari_segany.models.geometry import Frame
 from napari_segany.models.loading import load_model
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.text_prompt import TextPromptHead
-from napari_segany.models.texts import Texts
-from napari_segany.training.text import head_parts
-from napari_segany.training.text_head import Bank, HeadConfig, HeadTask, Speaker, make_bank
+from napari_segany.models.text.clip import load_clip
+from napari_segany.models.text.prompt_head import TextPromptHead
+from napari_segany.models.text.text_prompter import TextPrompter
+from napari_segany.training.text_head import HeadConfig, HeadTask, TextBank, TextSampler, make_bank
+from napari_segany.training.train_text import head_parts
 
 PLAIN = {"noise": 0.0, "centring": False, "text_share": 0.0}
 CROPS = {**PLAIN, "prototypes": 0.6}
@@ -62,7 +62,7 @@ def seen(sam: Sam, data: Path) -> Iterator[Seen]:
     """Planes of all sets, encoded."""
     segmenter = SamSegmenter(sam, "tiny", dtype=torch.bfloat16)
     for group in TRUTH:
-        for one in islice(asked_planes(data / group), LIMIT):
+        for one in islice(text_cases(data / group), LIMIT):
             image = torch.from_numpy(segmenter.embed(one.plane).features["image_embed"]).float()
             frame = Frame(one.plane.shape[:2], sam.image_size)
             size = image.shape[-1]
@@ -74,13 +74,13 @@ def seen(sam: Sam, data: Path) -> Iterator[Seen]:
             yield Seen(group, image, (rows, columns), targets, dict(one.truth))
 
 
-def trained(sam: Sam, bank: Bank, paths: list[Path], config: HeadConfig, steps: int) -> TextPromptHead:
+def trained(sam: Sam, bank: TextBank, paths: list[Path], config: HeadConfig, steps: int) -> TextPromptHead:
     """A head that has learned where things are and whether they are there."""
     torch.manual_seed(0)
     task = HeadTask(sam, head_parts(sam, bank, config), config, torch.from_numpy(bank.spread))
     head = task.model["head"]
     optimizer = torch.optim.AdamW(head.parameters(), 1e-3)
-    batches = Speaker(paths, bank, config, sam.image_size / sam.mask_size[0]).batches(0, 0)
+    batches = TextSampler(paths, bank, config, sam.image_size / sam.mask_size[0]).batches(0, 0)
     for step, batch in enumerate(islice(batches, steps)):
         optimizer.param_groups[0]["lr"] = 1e-3 * min(1, (step + 1) / 20, (steps - step) / (0.7 * steps))
         features = {"image_embed": batch["feature_image_embed"].float()}
@@ -91,7 +91,7 @@ def trained(sam: Sam, bank: Bank, paths: list[Path], config: HeadConfig, steps: 
     return head.eval()
 
 
-def figures(texts: Texts, planes: list[Seen]) -> tuple[float, float, float]:
+def figures(texts: TextPrompter, planes: list[Seen]) -> tuple[float, float, float]:
     """IoU of "nucleus" on dsb2018 and "cell" on usiigaci, on the grid of the embedding; AUROC of presence."""
     overlaps: dict[str, list[float]] = {"dsb2018": [], "usiigaci": []}
     there, absent = [], []
@@ -134,7 +134,7 @@ def main() -> None:
         head = heads[learned]
         if config.memory:
             head.remember(torch.from_numpy(bank.some(config.memory)))
-        numbers = figures(Texts(lambda: clip, head, torch.nn.Identity(), torch.device("cpu")), planes)
+        numbers = figures(TextPrompter(lambda: clip, head, torch.nn.Identity(), torch.device("cpu")), planes)
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in numbers)} |", flush=True)
 
 

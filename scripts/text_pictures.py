@@ -17,10 +17,10 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from napari_segany.core.metrics import instance_scores
-from napari_segany.experiments.text import Asked, asked_planes
+from napari_segany.engine.text_search import NamedCandidates, find_named_objects, select_named, text_filters
+from napari_segany.experiments.text_benchmark import TextQueryCase, text_cases
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.run.text import Named, find_named, settled, text_filters
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
 SIDE = 420
@@ -37,13 +37,13 @@ WORST = ("worst", "dsb2018", "nucleus", 8)
 """The same for the failure: the lowest mean segmentation accuracy among so many images, the first left out."""
 
 
-def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> Named:
+def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> NamedCandidates:
     """What a text finds on a plane."""
-    found = [one for _, batch in find_named(segmenter, plane, text) for one in batch]
-    return settled(plane, found, segmenter.known_texts().phrases(text), text_filters(segmenter))
+    found = [one for _, batch in find_named_objects(segmenter, plane, text) for one in batch]
+    return select_named(plane, found, segmenter.known_texts().phrases(text), text_filters(segmenter))
 
 
-def drawn(plane: np.ndarray, named: Named) -> Image.Image:
+def drawn(plane: np.ndarray, named: NamedCandidates) -> Image.Image:
     """The plane, and beside it the plane with the outlines of what was found."""
     classes = list(dict.fromkeys(named.names))
     factor = SIDE / max(plane.shape[:2])
@@ -57,22 +57,22 @@ def drawn(plane: np.ndarray, named: Named) -> Image.Image:
     return Image.fromarray(np.concatenate([bare, gap, marked], axis=1))
 
 
-def first(data: Path, group: str, text: str, segmenter: SamSegmenter) -> Asked:
+def first(data: Path, group: str, text: str, segmenter: SamSegmenter) -> TextQueryCase:
     """The first image of a set with enough objects of the name."""
     name = segmenter.known_texts().phrases(text)[0].name
-    return next(one for one in asked_planes(data / group) if len(np.unique(one.labels[name])) > OBJECTS)
+    return next(one for one in text_cases(data / group) if len(np.unique(one.labels[name])) > OBJECTS)
 
 
-def worst(data: Path, segmenter: SamSegmenter) -> Asked:
+def worst(data: Path, segmenter: SamSegmenter) -> TextQueryCase:
     """The image on which a text does worst."""
     _, group, text, count = WORST
 
-    def reached(planes: Iterator[Asked]) -> Iterator[tuple[float, str, Asked]]:
+    def reached(planes: Iterator[TextQueryCase]) -> Iterator[tuple[float, str, TextQueryCase]]:
         for one in planes:
             labels = answered(segmenter, one.plane, text).labels
             yield float(instance_scores(labels, one.labels[text], smallest=16).mean()), one.name, one
 
-    return min(reached(islice(asked_planes(data / group), 1, count + 1)), key=lambda one: one[:2])[2]
+    return min(reached(islice(text_cases(data / group), 1, count + 1)), key=lambda one: one[:2])[2]
 
 
 def main() -> None:

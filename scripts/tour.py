@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication
 from napari_segany.core.prompts import Point
 from napari_segany.core.simulate import centre_point
 from napari_segany.sample_data import nuclei, nuclei_stack
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 
 SIZE = (1280, 720)
 COLOURS = 128
@@ -175,7 +175,7 @@ def stack(tour: Tour) -> None:
     widget.follow()
     tour.wait(lambda: "Tracked" in widget.stack_box.text, 300)
     tour.rest(1)
-    widget.show_doubtful()
+    widget.show_uncertain()
     tour.picture("stack")
 
 

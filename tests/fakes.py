@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_segany.core.everything import Filters
+from napari_segany.core.automatic_masks import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding

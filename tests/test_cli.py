@@ -22,10 +22,10 @@ from PIL import Image
 
 import napari_segany
 from napari_segany import cli
+from napari_segany.io.labels import read_labels
 from napari_segany.models import loading
-from napari_segany.models.tiny import TinySam
-from napari_segany.run.labels import read_labels
-from napari_segany.training import sam as training
+from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.training import train_sam as training
 from tests.fakes import FakeSegmenter
 
 Run = Callable[..., SimpleNamespace]

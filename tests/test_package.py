@@ -13,7 +13,7 @@ from npe2 import PluginManifest
 from packaging.requirements import Requirement
 
 import napari_segany
-from napari_segany.run.export import FORMATS
+from napari_segany.io.export import FORMATS
 
 
 @pytest.mark.parametrize("name", napari_segany.__all__)

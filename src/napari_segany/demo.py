@@ -22,16 +22,16 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.simulate import centre_point
+from napari_segany.engine.prediction import PredictionService, load_default
+from napari_segany.io.labels import check_output, write_labels
 from napari_segany.layers.binding import Binding
-from napari_segany.run.answers import Answers, load_default
-from napari_segany.run.labels import check_output, write_labels
 from napari_segany.sample_data import nuclei
 from napari_segany.session.session import SegmentRequest, Session
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_segany.widgets.segany import SeganyWidget
+    from napari_segany.widgets.main import SeganyWidget
 
 OBJECTS = 12
 STEP_MS = 700
@@ -112,7 +112,7 @@ def run_demo(headless: bool = False, out: Path | None = None) -> str:
 def _headless(out: Path) -> str:
     targets = _targets(out)
     (image, image_options, _), (truth, _, _) = nuclei()
-    viewer, session, answers = ViewerModel(), Session(), Answers(load_default)
+    viewer, session, answers = ViewerModel(), Session(), PredictionService(load_default)
     binding = Binding(viewer, session, viewer.add_layer(Image(image, **image_options)))
 
     def answer(request: SegmentRequest) -> None:
@@ -169,7 +169,7 @@ def _window(out: Path | None) -> str:
 
 def open_window() -> tuple[Viewer, SeganyWidget]:
     """A window with the demo; the model is loaded while it opens."""
-    from napari_segany.run.remote import load_remote_default, starting
+    from napari_segany.engine.remote_segmenter import load_remote_default, starting
 
     begun = [starting()]
     import napari
@@ -184,7 +184,7 @@ def open_window() -> tuple[Viewer, SeganyWidget]:
 
 def open_demo(viewer: Viewer, **options: Any) -> SeganyWidget:
     """Put the sample and the dock widget, with options of its own, into a viewer."""
-    from napari_segany.widgets.segany import SeganyWidget
+    from napari_segany.widgets.main import SeganyWidget
 
     (image, image_options, _), (truth, truth_options, _) = nuclei()
     viewer.add_labels(truth, **truth_options)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.draw import ellipse
 
-from napari_segany.core.attributes import measured_labels
-from napari_segany.core.words import ATTRIBUTES
+from napari_segany.core.attributes import measure_labels
+from napari_segany.core.text_query import ATTRIBUTES
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     ],
 )
 def test_which_objects_a_word_is_true_of(scene, attribute, expected):
-    numbers, found = measured_labels(*scene)
+    numbers, found = measure_labels(*scene)
     assert set(numbers[found.holds(attribute)].tolist()) == expected
 
 
 def test_round_ones(scene):
-    numbers, found = measured_labels(*scene)
+    numbers, found = measure_labels(*scene)
     assert {2, 3, 5} <= set(numbers[found.holds("round")].tolist())
     assert not {4, 6} & set(numbers[found.holds("round")].tolist())
 
@@ -46,25 +46,25 @@ def test_texture_is_what_varies_inside(scene):
     plane, labels = scene
     plane = plane.copy()
     plane[::2][labels[::2] == 5] = 120
-    numbers, found = measured_labels(plane, labels)
+    numbers, found = measure_labels(plane, labels)
     assert numbers[found.texture.argmax()] == 5
     assert 5 in numbers[found.holds("textured")]
 
 
 def test_several_attributes_together(scene):
-    numbers, found = measured_labels(*scene)
+    numbers, found = measure_labels(*scene)
     assert numbers[found.satisfying(("large",), ("dark",))].tolist() == [4]
     assert len(numbers[found.satisfying(())]) == 6
 
 
 def test_every_attribute_has_a_rule(scene):
-    _, found = measured_labels(*scene)
+    _, found = measure_labels(*scene)
     for attribute in ATTRIBUTES:
         assert found.holds(attribute).dtype == np.bool_
 
 
 def test_none_of_a_few_is_called_small(scene):
     plane, labels = scene
-    _, found = measured_labels(plane, np.where(labels < 4, labels, 0))
+    _, found = measure_labels(plane, np.where(labels < 4, labels, 0))
     assert not found.holds("small").any()
-    assert len(measured_labels(plane, np.zeros_like(labels))[0]) == 0
+    assert len(measure_labels(plane, np.zeros_like(labels))[0]) == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_segany.core.link import Linker, linked, matched, relabelled
+from napari_segany.core.link import Linker, link_planes, match_objects, relabel_planes
 
 
 def squares(*corners: tuple[int, int, int]) -> np.ndarray:
@@ -19,7 +19,7 @@ def squares(*corners: tuple[int, int, int]) -> np.ndarray:
 
 
 def test_what_overlaps_keeps_its_number() -> None:
-    found = linked([squares((5, 0, 0), (2, 20, 20)), squares((1, 21, 22), (9, 0, 2)), squares((7, 22, 24))])
+    found = link_planes([squares((5, 0, 0), (2, 20, 20)), squares((1, 21, 22), (9, 0, 2)), squares((7, 22, 24))])
     assert found.dtype == np.uint32
     # numbers follow the first pixels on the slice on which objects first appear
     assert [found[z, 5, 5] for z in range(3)] == [1, 1, 0]
@@ -29,23 +29,23 @@ def test_what_overlaps_keeps_its_number() -> None:
 def test_the_best_pairs_are_made_together() -> None:
     # each for itself, both old ones would take the new label 1
     before, after = squares((1, 0, 0), (2, 0, 10)), squares((1, 0, 4), (2, 0, 14))
-    assert matched(before, after, 0.1, ({1, 2}, {1, 2})) == [(1, 1), (2, 2)]
+    assert match_objects(before, after, 0.1, ({1, 2}, {1, 2})) == [(1, 1), (2, 2)]
 
 
 def test_below_the_gate_an_object_begins_anew() -> None:
     # 10 x 5 of 10 x 15 pixels are shared: an IoU of 1/3
     slices = [squares((1, 0, 0)), squares((1, 0, 5))]
-    assert linked(slices, Linker(gate=1 / 3)).max() == 1
-    assert linked(slices, Linker(gate=0.34)).max() == 2
+    assert link_planes(slices, Linker(gate=1 / 3)).max() == 1
+    assert link_planes(slices, Linker(gate=0.34)).max() == 2
 
 
 @pytest.mark.parametrize(("missing", "objects"), [(0, 1), (1, 1), (2, 2)])
 def test_one_slice_may_be_missed(missing: int, objects: int) -> None:
-    assert linked([squares((1, 0, 0)), *[squares()] * missing, squares((4, 0, 0))]).max() == objects
+    assert link_planes([squares((1, 0, 0)), *[squares()] * missing, squares((4, 0, 0))]).max() == objects
 
 
 def test_what_was_linked_is_not_linked_again_over_a_gap() -> None:
-    found = linked([squares((1, 0, 0)), squares((1, 0, 3)), squares((1, 0, 3), (2, 20, 0)), squares((1, 20, 0))])
+    found = link_planes([squares((1, 0, 0)), squares((1, 0, 3)), squares((1, 0, 3), (2, 20, 0)), squares((1, 20, 0))])
     assert sorted(np.unique(found[3])) == [0, 2]
     assert found.max() == 2
 
@@ -53,7 +53,7 @@ def test_what_was_linked_is_not_linked_again_over_a_gap() -> None:
 def test_a_division_is_left_open() -> None:
     halves = squares()
     halves[0:10, 0:5], halves[0:10, 5:10] = 1, 2
-    found = linked([squares((1, 0, 0)), halves, halves])
+    found = link_planes([squares((1, 0, 0)), halves, halves])
     # one of them keeps the number, the other begins anew: no third object, no shared number
     assert found.max() == 2
     assert len(np.unique(found[1])) == 3
@@ -62,13 +62,13 @@ def test_a_division_is_left_open() -> None:
 
 def test_short_objects_can_be_dropped_and_numbers_have_no_gap() -> None:
     slices = [squares((1, 0, 0), (2, 0, 20)), squares((3, 0, 20)), squares((3, 0, 20))]
-    found = linked(slices, extent=2)
+    found = link_planes(slices, extent=2)
     assert sorted(np.unique(found)) == [0, 1]
     assert found[0, 5, 25] == 1
 
 
 def test_nothing_anywhere() -> None:
-    assert not linked([squares()] * 3).any()
+    assert not link_planes([squares()] * 3).any()
 
 
 def test_only_the_last_slices_are_kept() -> None:
@@ -97,15 +97,15 @@ def test_labels_of_slices_are_names_only(slices: list[np.ndarray], random: objec
     renamed = []
     for labels in slices:
         names = dict(zip(range(1, 5), shuffle(range(1, 1000), 4), strict=True))
-        renamed.append(relabelled(labels, names))
-    first, second = linked(slices), linked(renamed)
+        renamed.append(relabel_planes(labels, names))
+    first, second = link_planes(slices), link_planes(renamed)
     assert np.array_equal(first, second)
 
 
 @settings(max_examples=30, deadline=None)
 @given(stacks())
 def test_numbers_of_a_stack_do_not_change_when_it_is_linked_again(slices: list[np.ndarray]) -> None:
-    first = linked(slices)
+    first = link_planes(slices)
     assert np.array_equal(first > 0, np.stack(slices) > 0)
     assert set(np.unique(first)) - {0} == set(range(1, int(first.max()) + 1))
     # an object is in one piece on a slice: two labels of a slice never share a number

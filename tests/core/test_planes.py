@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from napari_segany.core import planes
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import Stack, loaded
+from napari_segany.core.planes import Stack, load_array
 from napari_segany.core.views import View
 
 DTYPES = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
@@ -273,7 +273,7 @@ def test_dask_is_computed_beside_whoever_computes_too() -> None:
     seen: list[object] = []
     array = da.from_array(np.arange(4 * 6 * 8).reshape(4, 6, 8), chunks=(1, 6, 4))
     with Callback(pretask=lambda *args: seen.append(args)):
-        np.testing.assert_array_equal(loaded(array[2]), np.asarray(array[2]))
+        np.testing.assert_array_equal(load_array(array[2]), np.asarray(array[2]))
         asked = len(seen)
         Stack(array).plane(1)
         View((1, 2), (3, 0, 0)).read(array)

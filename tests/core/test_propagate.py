@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_segany.core.errors import InputError
-from napari_segany.core.masks import Mask
-from napari_segany.core.planes import Stack
-from napari_segany.core.prompts import Prompt
-from napari_segany.core.propagate import gates_of, propagate
-from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.core.verdicts import (
+from napari_segany.core.confidence import (
     FILLED,
     FITTED,
     LOST,
     MERGE,
     SPLIT,
     ConfidenceCalibration,
-    Signs,
-    Verdict,
-    judged,
+    MaskChange,
+    SliceConfidence,
+    judge_mask,
     plain_confidence,
 )
-from napari_segany.models.closer import CloserSegmenter
+from napari_segany.core.errors import InputError
+from napari_segany.core.masks import Mask
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.propagate import gates_of, propagate
+from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.models.tiny.zoom import ZoomSegmenter
 
 SIDE = 96
 Disc = tuple[float, float, float]
@@ -81,11 +81,11 @@ def drawn(slices: Iterable[Sequence[Disc]]) -> tuple[Stack, np.ndarray]:
 
 def followed(
     stack: Stack, known: dict[int, dict[int, np.ndarray]], **options: object
-) -> tuple[dict[int, dict[int, np.ndarray]], dict[int, dict[int, Verdict]], SeeingSegmenter]:
+) -> tuple[dict[int, dict[int, np.ndarray]], dict[int, dict[int, SliceConfidence]], SeeingSegmenter]:
     """All masks and verdicts, plane by plane, the last word of each counting."""
     segmenter = SeeingSegmenter()
     masks: dict[int, dict[int, np.ndarray]] = {}
-    verdicts: dict[int, dict[int, Verdict]] = {}
+    verdicts: dict[int, dict[int, SliceConfidence]] = {}
     for plane, found, opinions in propagate(segmenter, stack, known, **options):  # type: ignore[arg-type]
         masks.setdefault(plane, {}).update({label: mask.pixels for label, mask in found.items()})
         verdicts.setdefault(plane, {}).update(opinions)
@@ -149,23 +149,23 @@ def test_an_object_ends_where_slices_are_blank(blank: str, left: int) -> None:
 
 
 def test_the_calibration_is_that_of_the_model() -> None:
-    signs = Signs(agreement=0.8, score=0.9, match=0.64, growth=0.1, unrest=0.1, steps=3)
+    signs = MaskChange(agreement=0.8, score=0.9, match=0.64, growth=0.1, unrest=0.1, steps=3)
     assert plain_confidence(signs) == pytest.approx(0.8 * 0.82)
     assert gates_of(SeeingSegmenter()).calibration is None
     calibrated = SeeingSegmenter()
     calibrated.calibration = ConfidenceCalibration((0, 1, 0, 0, 0, 0))
     assert gates_of(calibrated).calibration.confidence(signs) == pytest.approx(1 / (1 + math.exp(-0.8)))
     assert all(
-        ConfidenceCalibration(CloserSegmenter.calibration.weights).confidence(replace(signs, steps=n + 1))
-        < CloserSegmenter.calibration.confidence(replace(signs, steps=n))
+        ConfidenceCalibration(ZoomSegmenter.calibration.weights).confidence(replace(signs, steps=n + 1))
+        < ZoomSegmenter.calibration.confidence(replace(signs, steps=n))
         for n in range(1, FITTED)
     ), "farther from what was given there is less to rely on"
 
 
 def test_an_object_is_not_lost_for_being_far_from_where_it_was_given() -> None:
-    gates, mask = gates_of(CloserSegmenter), np.ones((8, 8), bool)
-    near, far = (Signs(0.9, 0.9, 0.9, 0.0, 0.1, steps=steps) for steps in (1, 1000))
-    verdicts = [judged(signs, mask, mask, gates) for signs in (near, far)]
+    gates, mask = gates_of(ZoomSegmenter), np.ones((8, 8), bool)
+    near, far = (MaskChange(0.9, 0.9, 0.9, 0.0, 0.1, steps=steps) for steps in (1, 1000))
+    verdicts = [judge_mask(signs, mask, mask, gates) for signs in (near, far)]
     assert all(LOST not in verdict.flags for verdict in verdicts)
     assert verdicts[1].confidence < verdicts[0].confidence
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_segany.core.prompts import Point
-from napari_segany.core.simulate import centre_point, correction, noisy_box, random_point
+from napari_segany.core.simulate import centre_point, correction_point, noisy_box, random_point
 
 
 @pytest.fixture
@@ -36,21 +36,21 @@ def test_the_next_click_goes_into_the_largest_error(square):
     found = square.copy()
     found[10:13] = False
     found[30:32, 30:32] = True
-    click = correction(square, found)
+    click = correction_point(square, found)
     assert click is not None
     assert (click.y, click.positive) == (11.0, True)
     surplus = square.copy()
     surplus[10:21, 16:30] = True
-    click = correction(square, surplus)
+    click = correction_point(square, surplus)
     assert click is not None
     assert not click.positive
-    assert correction(square, square) is None
+    assert correction_point(square, square) is None
 
 
 def test_touching_errors_of_different_sign_are_two_regions():
     truth, found = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
     truth[5:15, 2:10] = True
     found[5:15, 10:13] = True
-    click = correction(truth, found)
+    click = correction_point(truth, found)
     assert click is not None
     assert click.positive

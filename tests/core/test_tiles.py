@@ -11,20 +11,20 @@ import pytest
 from scipy import ndimage
 
 from napari_segany.core import tiles
-from napari_segany.core.everything import Candidate, Filters, Region, painted
+from napari_segany.core.automatic_masks import Candidate, Filters, Region, paint_candidates
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.tiles import (
-    answered,
-    everything_in_tiles,
+    generate_candidates_in_tiles,
     is_large,
-    merged,
+    merge_candidates,
     reaches_edge,
-    schedule,
+    segment_in_window,
+    shift_prompt,
+    tile_grid,
     window_around,
-    within,
 )
 
 ALL = Filters(stability=0, score=0)
@@ -86,7 +86,7 @@ def test_a_part_is_centred_on_what_was_said_as_far_as_the_border_allows() -> Non
 def test_prompts_move_with_the_part() -> None:
     mask = np.zeros((50, 60), bool)
     mask[20, 30] = True
-    moved = within(
+    moved = shift_prompt(
         Prompt((Point(20, 30), Point(5, 40, False)), Box(1, 2, 30, 40), "x", mask), (slice(10, 40), slice(20, 60))
     )
     assert moved.points == (Point(10, 10), Point(-5, 20, False))
@@ -94,7 +94,9 @@ def test_prompts_move_with_the_part() -> None:
     assert moved.mask is not None
     assert moved.mask.shape == (30, 40)
     assert moved.mask[10, 10]
-    assert within(Prompt((Point(1, 1),), mask=np.zeros((8, 8), np.float32)), (slice(0, 4), slice(0, 4))).mask is None
+    assert (
+        shift_prompt(Prompt((Point(1, 1),), mask=np.zeros((8, 8), np.float32)), (slice(0, 4), slice(0, 4))).mask is None
+    )
 
 
 def test_an_edge_within_the_plane_cuts_and_its_border_does_not() -> None:
@@ -114,10 +116,10 @@ def test_a_click_is_answered_from_as_much_as_its_object_needs() -> None:
         asked.append(window)
         return picture(truth).part(0, window)
 
-    window, masks = answered(BrightSegmenter(), part, shape, Prompt((Point(80, 80),)), side=128)
+    window, masks = segment_in_window(BrightSegmenter(), part, shape, Prompt((Point(80, 80),)), side=128)
     assert len(asked) == 1
     assert int(masks[0].pixels.sum()) == int(cell((80, 80), (9, 9), shape).sum())
-    window, masks = answered(BrightSegmenter(), part, shape, Prompt((Point(430, 500),)), side=128)
+    window, masks = segment_in_window(BrightSegmenter(), part, shape, Prompt((Point(430, 500),)), side=128)
     assert [w[0].stop - w[0].start for w in asked[1:]] == [128, 256, 512]
     whole = np.zeros(shape, bool)
     whole[window] = masks[0].pixels
@@ -126,7 +128,7 @@ def test_a_click_is_answered_from_as_much_as_its_object_needs() -> None:
 
 @pytest.mark.parametrize("shape", [(1000, 1000), (300, 5000), (1024, 1025), (90, 70), (2047, 3333)])
 def test_tiles_cover_the_plane_and_share_enough(shape: tuple[int, int]) -> None:
-    found = schedule(shape, side=500, overlap=120)
+    found = tile_grid(shape, side=500, overlap=120)
     seen = np.zeros(shape, np.uint8)
     for tile in found:
         seen[tile] += 1
@@ -140,7 +142,7 @@ def test_tiles_cover_the_plane_and_share_enough(shape: tuple[int, int]) -> None:
 
 
 def test_automatic_masks_of_tiles_are_those_of_the_whole_plane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "schedule", lambda shape: schedule(shape, side=200, overlap=60))
+    monkeypatch.setattr(tiles, "schedule", lambda shape: tile_grid(shape, side=200, overlap=60))
     monkeypatch.setattr(tiles, "SIDE", 200)
     rng, shape = np.random.default_rng(4), (640, 730)
     truth = np.zeros(shape, np.int32)
@@ -155,12 +157,12 @@ def test_automatic_masks_of_tiles_are_those_of_the_whole_plane(monkeypatch: pyte
         if not ndimage.binary_dilation(one, iterations=2)[truth > 0].any():
             truth[one] = truth.max() + 1
     parts, stack = [], picture(truth)
-    for done, batch in everything_in_tiles(BrightSegmenter(), lambda w: stack.part(0, w), shape, None, ALL):
+    for done, batch in generate_candidates_in_tiles(BrightSegmenter(), lambda w: stack.part(0, w), shape, None, ALL):
         assert 0 < done <= 1
         parts += batch
-    found = merged(parts, shape)
+    found = merge_candidates(parts, shape)
     assert len(found) == truth.max()
-    labels, objects = painted(found, shape)
+    labels, objects = paint_candidates(found, shape)
     assert len(objects) == truth.max()
     assert np.array_equal(labels > 0, truth > 0)
     pairs = np.unique(np.stack([labels.ravel(), truth.ravel()]), axis=1)
@@ -176,15 +178,15 @@ def test_pieces_that_do_not_agree_stay_apart_and_duplicates_go() -> None:
 
     shape = (100, 160)
     one, other = piece(slice(10, 20), slice(30, 100), left), piece(slice(10, 20), slice(60, 130), right, 0.8)
-    (joined,) = merged([one, other], shape)
+    (joined,) = merge_candidates([one, other], shape)
     assert joined.window == (slice(10, 20), slice(30, 130))
     assert joined.mask.all()
     # one goes on beyond its tile, the other says that it ends there, and has another height
-    apart = merged([one, piece(slice(40, 50), slice(60, 130), right)], shape)
+    apart = merge_candidates([one, piece(slice(40, 50), slice(60, 130), right)], shape)
     assert len(apart) == 2
     # seen whole in one tile, cut in the other
     whole, cut = piece(slice(10, 20), slice(62, 110), right, 0.5), piece(slice(10, 20), slice(62, 100), left)
-    assert merged([cut, whole], shape) == [whole]
+    assert merge_candidates([cut, whole], shape) == [whole]
 
 
 def test_what_is_large() -> None:

@@ -8,8 +8,8 @@ import segment_anything
 import torch
 
 from napari_segany.cli import main
+from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import InputError
-from napari_segany.core.everything import Candidate
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.experiments import rivals, speed, untrained
 from napari_segany.models.sam.image_encoder import EncoderConfig

@@ -15,7 +15,7 @@ from napari_segany import cli
 from napari_segany.core.prompts import Point
 from napari_segany.experiments import suite
 from napari_segany.models import loading
-from tests.experiments.test_text import Measured
+from tests.experiments.test_text_benchmark import Measured
 
 SETS = ("dsb2018", "usiigaci", "epfl6", "plant3d", "usiigaci_movie")
 

@@ -6,10 +6,10 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
+from napari_segany.engine.prediction import PredictionService
 from napari_segany.layers.binding import Binding
-from napari_segany.layers.marks import read_marks
+from napari_segany.layers.prompt_marks import read_marks
 from napari_segany.layers.read import SIGN
-from napari_segany.run.answers import Answers
 from napari_segany.session.events import Event
 from napari_segany.session.session import SegmentRequest, Session
 from tests.fakes import FakeSegmenter
@@ -23,7 +23,7 @@ class Desk:
         image: np.ndarray,
         labels: np.ndarray | None = None,
         session: Session | None = None,
-        answers: Answers | None = None,
+        answers: PredictionService | None = None,
         **options: object,
     ) -> None:
         self.viewer = ViewerModel()
@@ -32,7 +32,7 @@ class Desk:
         self.session = session or Session()
         self.events: list[Event] = []
         self.session.happened.connect(self.events.append)
-        self.answers = answers or Answers(lambda: FakeSegmenter(radius=3))
+        self.answers = answers or PredictionService(lambda: FakeSegmenter(radius=3))
         self.asked: list[SegmentRequest] = []
         self.late = False
         self.problems: list[str] = []

@@ -7,10 +7,10 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 
 from napari_segany.core.errors import InputError
+from napari_segany.engine.prediction import PredictionService
 from napari_segany.layers import write
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import SIGN
-from napari_segany.run.answers import Answers
 from napari_segany.session.session import Session
 from tests.fakes import FakeSegmenter
 
@@ -25,7 +25,7 @@ class Desk:
             self.viewer.add_layer(labels)
         self.session = Session()
         self.segmenter = FakeSegmenter(radius=4)
-        self.answers = Answers(lambda: self.segmenter)
+        self.answers = PredictionService(lambda: self.segmenter)
         self.problems: list[str] = []
         self.binding = Binding(self.viewer, self.session, self.image, labels)
         self.binding.problem.connect(self.problems.append)

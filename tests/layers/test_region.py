@@ -11,9 +11,9 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_segany.io.ome_zarr import CHUNK, Layout, create_labels
 from napari_segany.layers import region
 from napari_segany.layers.read import current_view, stack_of
-from napari_segany.run.ome_zarr import CHUNK, Layout, create_labels
 
 
 class Watched:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import Look
+from napari_segany.core.planes import ChannelSettings
 from tests.layers.desk import Desk
 
 
@@ -13,13 +13,13 @@ def test_what_the_model_sees_can_be_changed_and_is_asked_again() -> None:
     desk.click(10, 12)
     (stack, number), moved = desk.binding.stack(desk.binding.view()), []
     desk.binding.moved.connect(lambda: moved.append(True))
-    desk.binding.set_look(Look(inverted=True))
+    desk.binding.set_look(ChannelSettings(inverted=True))
     seen = desk.binding.stack(desk.binding.view())[0].plane(number)
     np.testing.assert_array_equal(seen, 255 - stack.plane(number))
     assert len(desk.asked) == 2
     assert moved == [True]
-    assert Look(inverted=True) in desk.events
-    desk.binding.set_look(Look(inverted=True))
+    assert ChannelSettings(inverted=True) in desk.events
+    desk.binding.set_look(ChannelSettings(inverted=True))
     assert len(desk.asked) == 2, "nothing is new"
 
 
@@ -28,7 +28,7 @@ def test_an_axis_can_be_seen_as_colours() -> None:
     channels[:, 0, 0], channels[:, 0, 1] = 0, 255
     desk = Desk(np.stack([channels, channels]), rgb=False)
     desk.viewer.dims.set_point((0, 1), (1, 1))
-    desk.binding.set_look(Look((0, 255), together=1))
+    desk.binding.set_look(ChannelSettings((0, 255), together=1))
     stack, number = desk.binding.stack(desk.binding.view())
     assert (len(stack), number) == (2, 1)
     assert stack.plane(number)[5, 5].tolist() == [10, 200, 0]
@@ -36,7 +36,7 @@ def test_an_axis_can_be_seen_as_colours() -> None:
     assert desk.binding.keep()
     assert desk.labels[1, 1, 10, 12] == 1
     with pytest.raises(InputError, match="roll the axes back"):
-        desk.binding.set_look(Look(together=3))
+        desk.binding.set_look(ChannelSettings(together=3))
     assert desk.binding.look.together == 1
 
 

@@ -12,7 +12,7 @@ from napari.layers import Labels
 from napari.settings import get_settings
 
 from napari_segany.core.errors import InputError
-from napari_segany.layers.objects import Objects
+from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.layers.write import free_label, numbered
 from tests.layers.desk import Desk
 
@@ -45,7 +45,7 @@ def test_huge_labels_are_previewed_kept_listed_and_undone(dtype: type, highest: 
     assert set(np.unique(desk.binding.preview.layer.data).tolist()) == {0, highest + 1}
     assert desk.binding.keep()
     assert int(desk.labels[30, 40]) == highest + 1
-    objects = Objects(desk.viewer, desk.binding.labels, desk.image)
+    objects = ObjectFeatures(desk.viewer, desk.binding.labels, desk.image)
     objects.update()
     assert objects.present == [highest, highest + 1]
     objects.delete([highest + 1])
@@ -107,7 +107,7 @@ def test_objects_in_a_row_get_labels_in_a_row_and_pieces_too() -> None:
     labels.data[20:22, 20:22] = labels.data[40:43, 40:43] = 10
     viewer = ViewerModel()
     viewer.add_layer(labels)
-    objects = Objects(viewer, labels)
+    objects = ObjectFeatures(viewer, labels)
     assert objects.split(10) == [10, 1, 2]
     objects.close()
 
@@ -169,7 +169,7 @@ def test_rows_that_name_no_label_stay_as_they_are(index: list) -> None:
     viewer = ViewerModel()
     viewer.add_layer(labels)
     for name in ("seven", "eight"):
-        objects = Objects(viewer, labels)
+        objects = ObjectFeatures(viewer, labels)
         objects.update()
         assert objects.table().index.tolist() == [1, 7]
         objects.rename(7, name)

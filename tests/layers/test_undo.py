@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from napari.layers import Labels, Points
 from napari.utils.key_bindings import KeymapHandler
 
-from napari_segany.session.events import Said
+from napari_segany.session.events import PromptEvent
 from napari_segany.session.history import Step
 from tests.layers.desk import Desk
 
@@ -75,10 +75,10 @@ def test_what_is_restored_is_not_recorded_and_asked_once(desk):
     desk.click(10, 10)
     desk.click(10, 15)
     desk.binding.keep()
-    asked, said = len(desk.asked), sum(isinstance(event, Said) for event in desk.events)
+    asked, said = len(desk.asked), sum(isinstance(event, PromptEvent) for event in desk.events)
     desk.binding.undo()
     assert len(desk.asked) == asked + 1
-    assert sum(isinstance(event, Said) for event in desk.events) == said + 1
+    assert sum(isinstance(event, PromptEvent) for event in desk.events) == said + 1
     assert desk.steps == 3
     assert desk.session.history.can_redo
 

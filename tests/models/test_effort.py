@@ -11,10 +11,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_segany.core.everything import Grid, everything
+from napari_segany.core.automatic_masks import Grid, generate_candidates
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.geometry import Frame, plane_masks
 from napari_segany.models.loading import load_model
 from napari_segany.models.sam import transformer
@@ -24,6 +23,7 @@ from napari_segany.models.sam.mask_decoder import Choice, MaskDecoder
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam.transformer import TwoWayTransformer
 from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.tiny.zoom import ZoomSegmenter
 
 CLICK = Prompt((Point(40, 60),))
 
@@ -123,7 +123,9 @@ def test_masks_that_are_not_wanted_are_not_drawn(segmenter, monkeypatch):
     assert len(segmenter.segment(embedding, [CLICK])[0]) == 3
     assert drawn
     assert not [
-        one for _, batch in everything(segmenter, plane, Grid(2), embedding=embedding, least=1e9) for one in batch
+        one
+        for _, batch in generate_candidates(segmenter, plane, Grid(2), embedding=embedding, least=1e9)
+        for one in batch
     ]
     assert len(drawn) == 1
 
@@ -170,7 +172,7 @@ def test_what_stays_the_same_from_click_to_click_is_made_once(small_sam, monkeyp
 
 
 def test_what_stays_the_same_from_click_to_click_in_a_window_is_made_once_too():
-    segmenter = CloserSegmenter(load_model("tiny"), "tiny")
+    segmenter = ZoomSegmenter(load_model("tiny"), "tiny")
     embedding = segmenter.embed(np.zeros((64, 64, 3), np.uint8))
     segmenter.segment(embedding, [CLICK])
     _, maps = segmenter._last
@@ -237,7 +239,7 @@ class TestReducedPrecision:
     def test_masks_of_the_model_in_the_wheel_agree(self):
         model = load_model("tiny")
         whole, half = (
-            CloserSegmenter(copy.deepcopy(model), "tiny", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
+            ZoomSegmenter(copy.deepcopy(model), "tiny", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
         )
         overlaps = []
         for seed in range(3):

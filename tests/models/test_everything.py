@@ -11,7 +11,15 @@ import segment_anything
 import torch
 import torch.nn.functional as F
 
-from napari_segany.core.everything import Candidate, Filters, Grid, crops, everything, kept, tidied
+from napari_segany.core.automatic_masks import (
+    Candidate,
+    Filters,
+    Grid,
+    clean_mask,
+    crop_windows,
+    filter_candidates,
+    generate_candidates,
+)
 from napari_segany.core.masks import Mask
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Prompt
@@ -98,8 +106,8 @@ def test_a_fitted_model_gives_the_masks_of_the_reference(fitted: Sam, shape: tup
         crop_n_points_downscale_factor=2,
     )
     segmenter = SamSegmenter(fitted, "fitted")
-    found = [one for _, batch in everything(segmenter, image, Grid(12, layers, 2)) for one in batch]
-    assert_the_same(our_masks(kept(found, filters, shape), shape), reference_masks(generator, image))
+    found = [one for _, batch in generate_candidates(segmenter, image, Grid(12, layers, 2)) for one in batch]
+    assert_the_same(our_masks(filter_candidates(found, filters, shape), shape), reference_masks(generator, image))
 
 
 def made_up_logits(xy: np.ndarray, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,16 +174,16 @@ def test_the_same_logits_pass_the_same_filters(
     monkeypatch.setattr(generator.predictor, "predict_torch", answer)
     image = np.zeros((*shape, 3), np.uint8)
     theirs = reference_masks(generator, image)
-    found = [one for _, batch in everything(MadeUp(), image, Grid(10, layers)) for one in batch]
-    assert_the_same(our_masks(kept(found, Filters(), shape), shape), theirs)
+    found = [one for _, batch in generate_candidates(MadeUp(), image, Grid(10, layers)) for one in batch]
+    assert_the_same(our_masks(filter_candidates(found, Filters(), shape), shape), theirs)
 
 
 @pytest.mark.parametrize("shape", [(300, 300), (513, 700), (97, 1031)], ids=str)
 def test_crops_are_those_of_the_reference(shape: tuple[int, int]) -> None:
     boxes, layers = segment_anything.utils.amg.generate_crop_boxes(shape, 2, 512 / 1500)
-    ours = [[c.start, r.start, c.stop, r.stop] for _, (r, c) in crops(shape, 2)]
+    ours = [[c.start, r.start, c.stop, r.stop] for _, (r, c) in crop_windows(shape, 2)]
     assert ours == boxes
-    assert [layer for layer, _ in crops(shape, 2)] == layers
+    assert [layer for layer, _ in crop_windows(shape, 2)] == layers
 
 
 def test_small_holes_and_islands_go_as_in_the_reference() -> None:
@@ -185,5 +193,5 @@ def test_small_holes_and_islands_go_as_in_the_reference() -> None:
         theirs, _ = segment_anything.utils.amg.remove_small_regions(mask, size, "holes")
         theirs, _ = segment_anything.utils.amg.remove_small_regions(theirs, size, "islands")
         region = (slice(0, 40), slice(0, 50))
-        ours = tidied(Candidate.of(region, mask, 1.0, 1.0, Prompt(), region), size)
+        ours = clean_mask(Candidate.of(region, mask, 1.0, 1.0, Prompt(), region), size)
         assert np.array_equal(our_masks([ours], mask.shape)[0], theirs)

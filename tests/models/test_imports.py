@@ -16,8 +16,8 @@ print([name for name in ("triton", "torch._dynamo") if name in sys.modules])
 def test_no_second_llvm_is_loaded_beside_that_of_opengl(tmp_path):
     import torch
 
-    from napari_segany.models.tiny import TinySam
-    from napari_segany.training.sam import export
+    from napari_segany.models.tiny.tiny_sam import TinySam
+    from napari_segany.training.train_sam import export
 
     torch.manual_seed(0)
     export(TinySam(), tmp_path / "weights.safetensors")

@@ -7,14 +7,14 @@ from safetensors import safe_open
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models import loading
-from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.geometry import Frame, image_tensor
 from napari_segany.models.loading import architecture_of, load_segmenter, load_weights
 from napari_segany.models.registry import list_models
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.texts import text_file
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.text.text_prompter import text_file
+from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.models.weights import load_state
 
 CLICK = Prompt((Point(8, 9),))
@@ -48,7 +48,7 @@ def test_a_checkpoint_of_the_tiny_model(tiny, plane, tmp_path):
     answers = [segmenter.segment(segmenter.embed(plane), [CLICK])[0] for segmenter in (first, second)]
     np.testing.assert_array_equal(answers[0][0].logits, answers[1][0].logits)
     assert all(weight.dtype == torch.float32 for weight in first.model.parameters())
-    assert type(first) is type(second) is CloserSegmenter
+    assert type(first) is type(second) is ZoomSegmenter
     assert first.name.startswith("mine-")
     assert first.name != second.name
 

@@ -8,7 +8,7 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.models import sam_segmenter
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.tiny.tiny_sam import TinySam
 
 CLICK = Prompt((Point(30, 20),))
 BOX = Prompt(box=Box(10, 5, 60, 50))

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segany.layers.marks import read_marks
-from napari_segany.run.keeping import Keeper
+from napari_segany.engine.autosave import Autosave
+from napari_segany.layers.prompt_marks import read_marks
 from napari_segany.run.session_files import FOLDER
 from napari_segany.session.session import Session
 from tests.layers.desk import Desk
 
 
-def die_in_a_record(keeper: Keeper, share: float) -> None:
+def die_in_a_record(keeper: Autosave, share: float) -> None:
     """Write a part of the next record, and end as the system ends a process."""
     keeper.flush()
     journal = keeper._writer._journal if keeper._writer is not None else None
@@ -41,7 +41,7 @@ def die_in_a_record(keeper: Keeper, share: float) -> None:
     journal._file = Torn()
 
 
-def annotate(desk: Desk, keeper: Keeper, acknowledge: int, seed: int) -> None:
+def annotate(desk: Desk, keeper: Autosave, acknowledge: int, seed: int) -> None:
     """Click, choose, keep and paint without end; after each, write on a file descriptor what there is by now."""
     chance = random.Random(seed)
     last = chance.randrange(1, 8) if seed % 5 == 0 else -1
@@ -74,7 +74,7 @@ def acknowledged(desk: Desk) -> list[int]:
 def main(folder: Path, kills: int, seed: int) -> None:
     """Fork, let it do a few things, wait for a random time, kill; one after the other."""
     chance, image, session = random.Random(seed), np.zeros((64, 64), np.uint8), Session()
-    keeper = Keeper(session, lambda: "fake")
+    keeper = Autosave(session, lambda: "fake")
     keeper.watch(lambda: image)
     desk = Desk(image, session=session)
     for number in range(kills):

@@ -16,8 +16,8 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.run.journal_writer import JournalWriter
 from napari_segany.run.session_files import SessionStart
-from napari_segany.session import content as content_module
-from napari_segany.session.events import Did, Model, Said
+from napari_segany.session import fingerprint as content_module
+from napari_segany.session.events import ActionEvent, ModelEvent, PromptEvent
 from napari_segany.session.journal import read_journal
 
 IMAGE = np.arange(24 * 30, dtype=np.uint16).reshape(24, 30)
@@ -39,12 +39,12 @@ def told() -> Iterator[Told]:
     told.writer.end(30)
 
 
-def said(number: int) -> Said:
-    return Said(View((0, 1), (0, 0)), Prompt((Point(number, 3),)))
+def said(number: int) -> PromptEvent:
+    return PromptEvent(View((0, 1), (0, 0)), Prompt((Point(number, 3),)))
 
 
 def numbers(path: Path) -> list[int]:
-    return [int(event.prompt.points[0].y) for event in read_journal(path).events if isinstance(event, Said)]
+    return [int(event.prompt.points[0].y) for event in read_journal(path).events if isinstance(event, PromptEvent)]
 
 
 def test_events_are_on_the_disk_in_their_order_when_they_were_waited_for(told: Told) -> None:
@@ -94,12 +94,12 @@ def test_the_image_is_read_in_the_thread(told: Told) -> None:
 @pytest.mark.parametrize("names", [["tiny"], ["tiny", "vit_b"], ["vit_b", "vit_b", "tiny"]])
 def test_a_change_of_models_is_written_before_what_is_about_it(told: Told, names: list[str]) -> None:
     for name in names:
-        told.writer.put(Did("accepted", 1), name)
+        told.writer.put(ActionEvent("accepted", 1), name)
     assert told.writer.flush(30)
     events = read_journal(told.writer.path).events
     current, seen = "tiny", []
     for event in events:
-        if isinstance(event, Model):
+        if isinstance(event, ModelEvent):
             current = event.name
         else:
             seen.append(current)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from napari_segany.run.labels import read_labels, write_labels
-from napari_segany.run.ome_zarr import Layout, create_labels, window_of
+from napari_segany.io.labels import read_labels, write_labels
+from napari_segany.io.ome_zarr import Layout, create_labels, window_of
 
 
 def test_small_labels_have_one_level(tmp_path: Path) -> None:

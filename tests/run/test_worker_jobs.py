@@ -18,8 +18,8 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.propagate import propagate
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.run.answers import Answers, load_default
-from napari_segany.run.remote import RemoteSegmenter, load_remote_default
+from napari_segany.engine.prediction import PredictionService, load_default
+from napari_segany.engine.remote_segmenter import RemoteSegmenter, load_remote_default
 from napari_segany.run.worker_jobs import JobContext, propagate_objects
 from tests.fakes import FakeSegmenter
 
@@ -93,7 +93,7 @@ def test_objects_are_propagated_as_in_this_process(remote: RemoteSegmenter) -> N
 
 
 def test_a_model_in_this_process_runs_the_same_job() -> None:
-    answers = Answers(lambda: FakeSegmenter(radius=8))
+    answers = PredictionService(lambda: FakeSegmenter(radius=8))
     found = list(answers.stream(propagate_objects, Stack(SLICES), KNOWN, [2, 3, 4]))
     assert [number for number, _, _ in found] == [4, 2]
     assert len(answers.cache) == 2

@@ -8,14 +8,14 @@ import pytest
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
-from napari_segany.session.content import content_of
-from napari_segany.session.events import Did, LayerBase, Model, Said
+from napari_segany.session.events import ActionEvent, LayerEvent, ModelEvent, PromptEvent
+from napari_segany.session.fingerprint import fingerprint_of
 from napari_segany.session.history import Mark, MarksPatch, Patch, Step
 from napari_segany.session.journal import Header, Journal, _line, decode, encode, read_journal
 from napari_segany.session.recovery import recover
 
 IMAGE = np.zeros((20, 30, 3), np.uint8)
-HEADER = Header("0.1.0", Model("fake", "fake"), content_of(IMAGE), rgb=True, path="somewhere.png")
+HEADER = Header("0.1.0", ModelEvent("fake", "fake"), fingerprint_of(IMAGE), rgb=True, path="somewhere.png")
 CLICK = Mark("point", ((3.25, 4.0),), (("sign", "positive"), ("rank", None)))
 
 
@@ -26,16 +26,16 @@ def painted(*places: tuple[int, int], label: int = 1) -> Patch:
 
 
 EVENTS = (
-    LayerBase(1, "points"),
-    LayerBase(2, "shapes", marks=(Mark("rectangle", ((1.0, 1.0), (2.0, 1.0), (2.0, 2.0), (1.0, 2.0))),)),
+    LayerEvent(1, "points"),
+    LayerEvent(2, "shapes", marks=(Mark("rectangle", ((1.0, 1.0), (2.0, 1.0), (2.0, 2.0), (1.0, 2.0))),)),
     Step("prompt", marks=((1, MarksPatch(0, (), (CLICK,))),)),
-    Said(View((0, 1), (0, 0)), Prompt((Point(3.25, 4), Point(0.1, 0.2, positive=False)))),
-    Did("accepted", 1),
-    Did("chosen", 2),
-    LayerBase(3, "labels", (20, 30), "<i4", painted((0, 0), label=9)),
+    PromptEvent(View((0, 1), (0, 0)), Prompt((Point(3.25, 4), Point(0.1, 0.2, positive=False)))),
+    ActionEvent("accepted", 1),
+    ActionEvent("chosen", 2),
+    LayerEvent(3, "labels", (20, 30), "<i4", painted((0, 0), label=9)),
     Step("keep", ((3, painted((3, 4), (3, 5))),), ((1, MarksPatch(0, (CLICK,), ())),), (2, 0), 1, True),
-    Model("vit_b", "sha256:00"),
-    Did("undone"),
+    ModelEvent("vit_b", "sha256:00"),
+    ActionEvent("undone"),
 )
 
 
@@ -51,7 +51,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("event", EVENTS)
 def test_events_come_back_as_they_were(event):
     again = decode(json.loads(json.dumps(encode(event))))
-    if isinstance(event, Said):
+    if isinstance(event, PromptEvent):
         assert again.plane == event.plane
         assert again.prompt.says_the_same(event.prompt)
     else:
@@ -61,7 +61,7 @@ def test_events_come_back_as_they_were(event):
 @pytest.mark.parametrize("dtype", [bool, np.float32])
 def test_rough_masks_and_logits_come_back_as_they_were(dtype):
     mask = np.random.default_rng(0).random((13, 7)) > 0.5
-    said = Said(View((1, 2), (4, 0, 0)), Prompt(box=Box(0, 1, 5, 6), text="a cell", mask=mask.astype(dtype)))
+    said = PromptEvent(View((1, 2), (4, 0, 0)), Prompt(box=Box(0, 1, 5, 6), text="a cell", mask=mask.astype(dtype)))
     again = decode(json.loads(json.dumps(encode(said))))
     assert again.prompt.says_the_same(said.prompt)
     assert again.prompt.mask.dtype == dtype
@@ -84,7 +84,7 @@ def test_recover_needs_no_model(path):
     assert found.marks("points") == (CLICK,)
     assert found.state.history.redo_name == "keep"
     assert not found.state.finished
-    found.state.take(Did("redone"))
+    found.state.take(ActionEvent("redone"))
     assert found.labels[3, 4] == 1
     assert found.marks("points") == ()
 

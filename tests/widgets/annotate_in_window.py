@@ -14,7 +14,7 @@ import numpy as np
 from napari import Viewer
 from qtpy.QtWidgets import QApplication
 
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 from tests.fakes import FakeSegmenter
 
 

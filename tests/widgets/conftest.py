@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.widgets import commands
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 from tests.fakes import FakeSegmenter
 
 

@@ -13,8 +13,8 @@ from npe2 import PluginManager, PluginManifest
 
 from napari_segany.widgets import commands, settings
 from napari_segany.widgets.actions import ACTIONS
-from napari_segany.widgets.key_sheet import KeySheet
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
+from napari_segany.widgets.panels.key_sheet import KeySheet
 from napari_segany.widgets.settings import DEFAULTS, Settings
 from tests.widgets.conftest import Opened
 

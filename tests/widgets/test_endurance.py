@@ -12,7 +12,7 @@ from napari import Viewer
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 from tests.fakes import FakeSegmenter
 from tests.layers.desk import Desk
 from tests.widgets.conftest import own_threads

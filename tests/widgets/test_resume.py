@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_segany.run.keeping import Earlier, KeptSession
+from napari_segany.engine.autosave import EarlierSession, SavedSession
 from napari_segany.run.session_files import sessions_folder
 from napari_segany.session.recovery import recover
-from napari_segany.widgets import segany
-from napari_segany.widgets.resume_box import summary
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets import main
+from napari_segany.widgets.main import SeganyWidget
+from napari_segany.widgets.panels.resume_panel import summary
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -209,7 +209,7 @@ def test_start_new_leaves_the_earlier_session_in_the_menu(hand, left_behind):
 
 def test_no_click_waits_for_an_image_to_be_known_again(hand, left_behind, monkeypatch):
     known = threading.Event()
-    monkeypatch.setattr(segany, "earlier_sessions", lambda array, cancelled: known.wait(60) and Earlier())
+    monkeypatch.setattr(main, "earlier_sessions", lambda array, cancelled: known.wait(60) and EarlierSession())
     opened = Opened(hand, IMAGE, FakeSegmenter(radius=5))
     _commit(opened, 30, 40)
     assert opened.widget.binding.labels.data.max() == 1
@@ -228,4 +228,4 @@ def test_no_click_waits_for_an_image_to_be_known_again(hand, left_behind, monkey
     ],
 )
 def test_a_session_in_a_few_words(when, says):
-    assert summary(KeptSession(Path("a"), when, 20, 0, saved=False), datetime(2026, 3, 9, 18, 0)) == says
+    assert summary(SavedSession(Path("a"), when, 20, 0, saved=False), datetime(2026, 3, 9, 18, 0)) == says

@@ -11,7 +11,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton
 
 from napari_segany.core.prompts import Point
-from napari_segany.widgets.offer import Subject
+from napari_segany.widgets.controllers.pending_objects import PendingKind
 from tests.fakes import FakeSegmenter, KnowingSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -53,9 +53,9 @@ def says_what_k_does(opened: Opened) -> None:
     widget = opened.widget
     offer, before = widget.offer, len(labels_of(opened))
     assert widget.prompt_box._keep.isEnabled() == offer.keepable
-    assert widget.everything_box._keep.isEnabled() == (offer.subject is Subject.FOUND and offer.keepable)
+    assert widget.everything_box._keep.isEnabled() == (offer.subject is PendingKind.FOUND and offer.keepable)
     assert ("K keeps" in opened.text) == offer.keepable
-    wanted = widget.finder.count if offer.subject is Subject.FOUND else int(offer.keepable)
+    wanted = widget.finder.count if offer.subject is PendingKind.FOUND else int(offer.keepable)
     assert shown(opened) == wanted
     opened.hand.press("k")
     assert len(labels_of(opened)) == before + wanted
@@ -306,7 +306,7 @@ def test_keys_work_after_something_was_typed_or_chosen(knowing: Opened) -> None:
 
 def test_no_text_of_the_panel_uses_our_own_words(opened: Opened) -> None:
     texts = [button.text() + button.toolTip() for button in opened.widget.findChildren(QPushButton)]
-    assert not [text for text in texts if any(word in text for word in ("anew", "doubtful", "Take back", "beside"))]
+    assert not [text for text in texts if any(word in text for word in ("anew", "uncertain", "Take back", "beside"))]
 
 
 def test_the_chosen_row_is_marked(knowing: Opened) -> None:

@@ -10,7 +10,7 @@ import pytest
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.core.words import Phrase
+from napari_segany.core.text_query import Phrase
 from tests.fakes import KnowingSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -27,7 +27,7 @@ class ReadingSegmenter(KnowingSegmenter):
     def texts(self) -> ReadingSegmenter:
         return self
 
-    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
         (phrase,) = self.phrases(text)
         return [Prompt((place,), text=phrase.label) for place in self.places[1:]]
 
@@ -42,7 +42,7 @@ class TwoWords(KnowingSegmenter):
     def texts(self) -> TwoWords:
         return self
 
-    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
         names = ["nucleus", "cell", "cell"]
         asked = [phrase.name for phrase in self.phrases(text)]
         return [Prompt((p,), text=n) for p, n in zip(self.places, names, strict=True) if n in asked]

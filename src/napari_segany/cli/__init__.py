@@ -118,9 +118,9 @@ def embed(
     Embeddings are kept on the disk, by content: any image with the same planes finds them. SEGANY_EMBEDDINGS names
     another folder, SEGANY_EMBEDDINGS_GB how many gigabytes are kept (4), the ones that were used last.
     """
-    from napari_segany.run.encoding import embed_file, embeddings_folder
-    from napari_segany.run.outputs import check_apart
-    from napari_segany.run.remote import load_remote
+    from napari_segany.engine.encoding import embed_file, embeddings_folder
+    from napari_segany.engine.remote_segmenter import load_remote
+    from napari_segany.io.output_checks import check_apart
 
     folder = embeddings_folder()
     if image.is_dir():
@@ -144,7 +144,7 @@ def replay(
     Each mask is decoded anew. On the same machine and device the labels are the same to the bit; where they are not,
     it is said. Another image and other weights than the session's are refused.
     """
-    from napari_segany.run.replay import ReplayJob, replay_file
+    from napari_segany.batch.replay import ReplayJob, replay_file
 
     report = replay_file(ReplayJob(session, labels, image, overwrite))
     if report.warning:

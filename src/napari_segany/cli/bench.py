@@ -124,7 +124,7 @@ def bench_everything(
     ] = None,
 ) -> None:
     """Measure the masks that are found without a prompt: AP at an IoU of 0.5, and its mean up to 0.95 (mSA)."""
-    from napari_segany.experiments.instances import rows_of_everything
+    from napari_segany.experiments.instance_scores import rows_of_everything
 
     chosen = tuple(method or ())
     _show(
@@ -149,7 +149,7 @@ def bench_stack(  # noqa: PLR0913  each parameter is an option of the command li
     `box` is the projection of micro-sam, `copy` the first mask on every slice. IoU in three dimensions, over each
     object and two slices beyond its ends.
     """
-    from napari_segany.experiments.stacks import rows_of_stacks
+    from napari_segany.experiments.stack_benchmark import rows_of_stacks
 
     load = loader(model, device)
     _show(json, lambda: rows_of_stacks(data, load, limit, per_image, corrections, ShownProgress()), files_of(model))
@@ -166,7 +166,7 @@ def bench_link(  # noqa: PLR0913  each parameter is an option of the command lin
     first: Annotated[int, typer.Option(min=0, help="Leave out the slices before this one, from 0.")] = 0,
 ) -> None:
     """Measure how objects of slices or frames are linked: those that are given, and those that the model finds."""
-    from napari_segany.experiments.links import rows_of_links
+    from napari_segany.experiments.linking import rows_of_links
 
     _show(
         json,
@@ -193,7 +193,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
 
     Beside it automatic masks ranked by their crops, and Otsu's classes by name.
     """
-    from napari_segany.experiments.text import METHODS, measured_attributes, measured_text
+    from napari_segany.experiments.text_benchmark import METHODS, measured_attributes, measured_text
 
     load = loader(model, device)
     if select:
@@ -236,7 +236,7 @@ def bench_all(
 ) -> None:
     """Measure everything on all public sets and write a page of the figures."""
     from napari_segany.experiments import suite
-    from napari_segany.experiments.bench import check_rows, write_rows
+    from napari_segany.experiments.benchmark import check_rows, write_rows
 
     for folder in (page.parent, json and json.parent, kept):
         if folder is not None and not folder.is_dir():
@@ -255,7 +255,7 @@ def bench_all(
 
 
 def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
-    from napari_segany.experiments.bench import BenchConfig, rows_of
+    from napari_segany.experiments.benchmark import BenchConfig, rows_of
 
     _show(
         json,
@@ -266,7 +266,7 @@ def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **
 
 def _show(json: Path | None, measure: Callable[[], Iterable[dict[str, Any]]], inputs: Sequence[Path] = ()) -> None:
     """Measure, and show the rows as a table; or write them, each as soon as it is there."""
-    from napari_segany.experiments.bench import check_rows, write_rows
+    from napari_segany.experiments.benchmark import check_rows, write_rows
 
     if json is not None:
         check_rows(json, inputs)

@@ -24,7 +24,7 @@ def make(
     Each mask has its run lengths (COCO), area, box, point, the one farthest from its outline, and crop box, the whole
     image. Predicted IoU and stability come from labels/NAME_objects.csv where it is there, else they are null.
     """
-    from napari_segany.run.dataset import make_dataset
+    from napari_segany.batch.sa1b_dataset import make_dataset
 
     made = make_dataset(folder, out)
     typer.echo(f"wrote {out}: {len(made)} images, {sum(one.masks for one in made)} masks")
@@ -39,7 +39,7 @@ def read(
 
     Where masks overlap, the smaller one keeps the pixels; images with such masks are told of.
     """
-    from napari_segany.run.dataset import read_dataset
+    from napari_segany.batch.sa1b_dataset import read_dataset
 
     made = read_dataset(folder, out)
     for one in made:
@@ -63,9 +63,9 @@ def report(
     of annotated pixels in several masks; centres are shares of the masks in 8 x 8 parts of the image. --against tells
     the share of masks whose IoU with their partner is above 0.9 and 0.75.
     """
-    from napari_segany.experiments.bench import check_rows, write_rows
-    from napari_segany.run.dataset import report_dataset
-    from napari_segany.run.outputs import check_apart
+    from napari_segany.batch.sa1b_dataset import report_dataset
+    from napari_segany.experiments.benchmark import check_rows, write_rows
+    from napari_segany.io.output_checks import check_apart
 
     if json is not None:
         check_apart(json, [folder, against], "the rows")

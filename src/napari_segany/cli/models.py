@@ -26,9 +26,9 @@ def model_info(name: Annotated[str, typer.Argument(help="Name of a model.")]) ->
     from napari_segany.models.registry import EXPECTED_IOU, find
 
     if name == "tiny-text":
-        from napari_segany.models.texts import about_embedded
+        from napari_segany.models.text.text_prompter import embedded_info
 
-        typer.echo(table([(f"{key}:", value) for key, value in about_embedded().items()]))
+        typer.echo(table([(f"{key}:", value) for key, value in embedded_info().items()]))
         return
     spec = find(name)
     rows = {
@@ -68,11 +68,11 @@ def check_model(
     """
     from napari_segany import sample_data
     from napari_segany.core.planes import Stack
-    from napari_segany.models import check
+    from napari_segany.models import weight_check
     from napari_segany.models.registry import find
 
     (image, _, _), (truth, _, _) = sample_data.nuclei()
-    found = check.check_model(model, Stack(image).plane(0), truth, device, show_download)
+    found = weight_check.check_model(model, Stack(image).plane(0), truth, device, show_download)
     published = "that of no published model"
     if found.published:
         embedded = find(found.published).embedded

@@ -14,10 +14,10 @@ from napari_segany.cli.shared import DeviceOption, ModelOption, ShownProgress, f
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_segany.batch.dask_cluster import DaskCluster
+    from napari_segany.batch.segment_file import Place, SegmentJob, SegmentReport
     from napari_segany.core.prompts import Box, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
-    from napari_segany.run.cluster import Cluster
-    from napari_segany.run.segment import Place, SegmentJob, SegmentReport
 
 SIGNS = {"+": True, "-": False}
 
@@ -186,7 +186,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         return
     if link or tracks or any(option is not None for option in (grid, score, stability, smallest)):
         raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
-    from napari_segany.run.segment import SegmentJob
+    from napari_segany.batch.segment_file import SegmentJob
 
     prompts, planes = _said(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
@@ -196,24 +196,24 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         _segment(job, propagate, loader(model, device), cluster)
 
 
-def _cluster(address: str, model: str, device: str) -> AbstractContextManager[Cluster | None]:
+def _cluster(address: str, model: str, device: str) -> AbstractContextManager[DaskCluster | None]:
     """The cluster that was asked for; None for this machine."""
     if not address:
         return nullcontext()
-    from napari_segany.run.cluster import Cluster, loader
+    from napari_segany.batch.dask_cluster import DaskCluster, loader
 
-    return Cluster(address, loader(model, device))
+    return DaskCluster(address, loader(model, device))
 
 
 def _said(
     point: Sequence[str], box: Sequence[str], plane: int | None, one_object: bool
 ) -> tuple[tuple[Prompt, ...], tuple[Place, ...]]:
     """Prompts, and the plane of each where points name theirs."""
-    from napari_segany.run.segment import objects
+    from napari_segany.batch.segment_file import object_prompts
 
     places = [_point(text) for text in point]
     clicks, boxes = [click for _, click in places], [_box(text) for text in box]
-    prompts = objects(clicks, boxes, together=one_object)
+    prompts = object_prompts(clicks, boxes, together=one_object)
     named = [z for z, _ in places if z is not None]
     if not named:
         return prompts, ()
@@ -227,15 +227,15 @@ def _said(
     return prompts, tuple(named[i] for i in starts)
 
 
-def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cluster: Cluster | None) -> None:
-    from napari_segany.run.propagate import propagate_file
-    from napari_segany.run.segment import objects_place, segment_file
+def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cluster: DaskCluster | None) -> None:
+    from napari_segany.batch.propagate_file import propagate_file
+    from napari_segany.batch.segment_file import objects_path, segment_file
 
     if propagate:
         followed = propagate_file(
             job, load, progress=ShownProgress(), encoder=None if cluster is None else cluster.encoder
         )
-        for z, label in followed.doubtful[:DOUBTFUL]:
+        for z, label in followed.uncertain[:DOUBTFUL]:
             verdict = followed.verdicts[z, label]
             why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"
             typer.echo(f"napari-segany: look at object {label} on plane {z}: {why}", err=True)
@@ -246,7 +246,7 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
         if not pixels:
             typer.echo(f"napari-segany: object {label} got no pixel", err=True)
     found = sum(pixels > 0 for pixels in report.painted.values())
-    table = f", listed in {objects_place(job.labels)}" if job.boxes else ""
+    table = f", listed in {objects_path(job.labels)}" if job.boxes else ""
     typer.echo(f"wrote {report.path}: {found} of {len(report.painted)} objects{table}")
 
 
@@ -255,19 +255,19 @@ def _everything(
     out: Path,
     options: dict[str, Any],
     wanted: tuple[int | None, dict[str, float]],
-    who: tuple[Callable[[], Segmenter], Cluster | None],
+    who: tuple[Callable[[], Segmenter], DaskCluster | None],
 ) -> None:
-    from napari_segany.core.everything import Grid
-    from napari_segany.run.everything import EverythingJob, segment_everything
-    from napari_segany.run.labels import TIFF, ZARR
+    from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
+    from napari_segany.core.automatic_masks import Grid
+    from napari_segany.io.labels import TIFF, ZARR
 
     if out.suffix.lower() in (*TIFF, *ZARR):
         mode = "--text" if options["text"] else "--everything"
         raise InputError(f"with {mode}, labels go to a folder, not to {out}")
     grid, changes = wanted
-    job = EverythingJob(image, out, None if grid is None else Grid(grid), changes, **options)
+    job = FolderJob(image, out, None if grid is None else Grid(grid), changes, **options)
     reports = []
-    for report in segment_everything(job, *who):
+    for report in segment_folder_files(job, *who):
         reports.append(report)
         if report.problem:
             typer.echo(f"napari-segany: {' '.join(report.problem.split())}", err=True)

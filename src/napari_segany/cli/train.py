@@ -31,7 +31,7 @@ def sam(
     """Train a model by simulated clicks and boxes."""
     path = _checked(config, data, out)
     from napari_segany.models.device import pick_device
-    from napari_segany.training.sam import train_sam
+    from napari_segany.training.train_sam import train_sam
 
     typer.echo(f"wrote {train_sam(path, data, out, pick_device(device))}")
 
@@ -46,7 +46,7 @@ def train_text(
     """Train what texts need: towers that compare texts with objects, or the head that makes prompts of texts."""
     path = _checked(config, data, out)
     from napari_segany.models.device import pick_device
-    from napari_segany.training.text import train_text
+    from napari_segany.training.train_text import train_text
 
     typer.echo(f"wrote {train_text(path, data, out, pick_device(device))}")
 

@@ -27,7 +27,7 @@ ELONGATED = 1.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class ObjectMeasures:
     """Objects of a plane, measured; each array is (n,).
 
     Parameters
@@ -94,7 +94,7 @@ def _third(values: np.ndarray, lowest: bool) -> np.ndarray:
     return high
 
 
-def measured(plane: np.ndarray, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> Measured:
+def measure_objects(plane: np.ndarray, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> ObjectMeasures:
     """Measure the objects of a plane.
 
     Parameters
@@ -109,7 +109,7 @@ def measured(plane: np.ndarray, windows: Sequence[Region], masks: Sequence[np.nd
     rows = [_one(plane, window, mask) for window, mask in zip(windows, masks, strict=True)]
     columns = np.array(rows, float).reshape(-1, 6).T
     area, brightness, texture, elongation, filling, border = columns
-    return Measured(area, brightness, texture, elongation, filling, border > 0)
+    return ObjectMeasures(area, brightness, texture, elongation, filling, border > 0)
 
 
 def _one(plane: np.ndarray, window: Region, mask: np.ndarray) -> tuple[float, ...]:
@@ -125,10 +125,10 @@ def _one(plane: np.ndarray, window: Region, mask: np.ndarray) -> tuple[float, ..
     return area, mean, float(values.std() / (mean + 1)), float(length / width), filling, float(touches)
 
 
-def measured_labels(plane: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Measured]:
+def measure_labels(plane: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ObjectMeasures]:
     """The numbers of a label image (y, x), ascending without 0, and what is measured of each object."""
     values, compact = np.unique(labels, return_inverse=True)
     compact = compact.reshape(labels.shape) + (0 if values[0] == 0 else 1)
     windows = [window for window in scipy.ndimage.find_objects(compact) if window is not None]
     masks = [compact[window] == number for number, window in enumerate(windows, start=1)]
-    return values[values != 0], measured(plane, windows, masks)
+    return values[values != 0], measure_objects(plane, windows, masks)

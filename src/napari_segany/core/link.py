@@ -106,7 +106,7 @@ class Linker:
         return node
 
 
-def matched(
+def match_objects(
     before: np.ndarray, after: np.ndarray, gate: float, among: tuple[set[int], set[int]]
 ) -> list[tuple[int, int]]:
     """Which labels of two slices are one object: the assignment of the highest total IoU, none below `gate`.
@@ -177,7 +177,7 @@ def _overlaps(before: _Slice, after: _Slice) -> np.ndarray:
     return overlap
 
 
-def relabelled(labels: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
+def relabel_planes(labels: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
     """A slice with the numbers of the stack: (y, x) integers -> (y, x) uint32, or uint64 where numbers are larger."""
     kind = np.uint32 if max(numbers.values(), default=0) < 2**32 else np.uint64
     if labels.max() <= labels.size:
@@ -192,7 +192,7 @@ def relabelled(labels: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
     return new[flat].reshape(labels.shape)
 
 
-def linked(
+def link_planes(
     slices: Iterator[np.ndarray] | list[np.ndarray], linker: Linker | None = None, extent: int = 1
 ) -> np.ndarray:
     """All at once, for stacks that fit into memory.
@@ -215,4 +215,4 @@ def linked(
     for labels in slices:
         linker.add(labels)
         kept.append(labels)
-    return np.stack([relabelled(one, numbers) for one, numbers in zip(kept, linker.numbers(extent), strict=True)])
+    return np.stack([relabel_planes(one, numbers) for one, numbers in zip(kept, linker.numbers(extent), strict=True)])

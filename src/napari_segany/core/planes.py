@@ -39,7 +39,7 @@ class LazyArray(Protocol):
         """The part of the array that `key`, a tuple of integers and slices, selects."""
 
 
-def loaded(part: Any) -> np.ndarray:
+def load_array(part: Any) -> np.ndarray:
     """A part of an image array in memory.
 
     Dask computes it without the callbacks that were registered for the whole program. The cache that napari registers
@@ -50,7 +50,7 @@ def loaded(part: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ChannelSettings:
     """How an image is looked at, where that is not left to what is measured; nothing of it changes the image.
 
     Parameters
@@ -72,7 +72,7 @@ class Look:
     inverted: bool = False
 
 
-MEASURED = Look()
+MEASURED = ChannelSettings()
 """Everything is left to what is measured."""
 
 
@@ -127,7 +127,7 @@ class Stack:
         channel_axis: int | None = None,
         rgb: bool | None = None,
         limits: Limits | Sequence[Limits] | None = None,
-        look: Look = MEASURED,
+        look: ChannelSettings = MEASURED,
     ) -> None:
         _check_options(channel_axis, rgb, look)
         lazy = _as_array(array)
@@ -239,7 +239,7 @@ class Stack:
             key[axis] = position
         for axis, part in zip(self._yx_axes, window, strict=True):
             key[axis] = part
-        values = loaded(self._array[tuple(key)])
+        values = load_array(self._array[tuple(key)])
         if self._channel_axis is None:
             return values[..., np.newaxis]
         values = np.moveaxis(values, sum(axis < self._channel_axis for axis in self._yx_axes), -1)
@@ -275,7 +275,7 @@ def _check_options(channel_axis: object, rgb: object, look: object) -> None:
         raise InputError(f"channel_axis is a whole number or None, got {channel_axis!r}")
     if rgb is not None and not isinstance(rgb, (bool, np.bool_)):
         raise InputError(f"rgb is True, False or None, got {rgb!r}")
-    if not isinstance(look, Look):
+    if not isinstance(look, ChannelSettings):
         raise InputError(f"look is a Look, got {look!r}")
 
 
@@ -333,7 +333,7 @@ def _given_limits(limits: ArrayLike, channels: int) -> tuple[Limits, ...]:
 
 
 def _spread(length: int, wanted: int) -> list[int]:
-    """Up to `wanted` positions, one at random in each of as many equal parts.
+    """Up to `wanted_masks` positions, one at random in each of as many equal parts.
 
     Equal steps could fall on the same z of every time point; the generator's seed is fixed, so the choice is too.
     """

@@ -1,6 +1,6 @@
 """Objects that are known on some slices are followed through the stack, slice by slice.
 
-From a slice to the next, the picture's own motion carries each mask along (:mod:`napari_segany.core.project`), the
+From a slice to the next, the picture's own motion carries each mask along (:mod:`napari_segany.core.optical_flow`), the
 model is asked there with a box and a point, and its mask and the expected one are weighed against each other: the
 model's counts as much as it is sure. Slices that were given stay as they are.
 """
@@ -13,22 +13,29 @@ from typing import Protocol
 
 import numpy as np
 
+from napari_segany.core.automatic_masks import Region
+from napari_segany.core.confidence import FILLED, LOST, Gates, SliceConfidence
 from napari_segany.core.errors import InputError
-from napari_segany.core.everything import Region
-from napari_segany.core.evidence import Past, Settled, prompt_of, settled, together, weighed
+from napari_segany.core.mask_fusion import (
+    JudgedMask,
+    ObjectTrack,
+    agreement,
+    fuse_masks,
+    prompt_from_mask,
+    resolve_overlaps,
+)
 from napari_segany.core.masks import Mask
 from napari_segany.core.metrics import iou
-from napari_segany.core.project import Projection, between, drift, gray, project
+from napari_segany.core.optical_flow import Projection, estimate_drift, interpolate_masks, project_mask, to_gray
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
-from napari_segany.core.verdicts import FILLED, LOST, Gates, Verdict
 
 Known = Mapping[int, Mapping[int, np.ndarray]]
 """For each plane, and each label on it, its mask (y, x) bool; an empty one says that the object is not there."""
-Step = tuple[int, dict[int, Mask], dict[int, Verdict]]
+Step = tuple[int, dict[int, Mask], dict[int, SliceConfidence]]
 """A plane, and for each label its mask and what is to be thought of it; a lost object has a verdict and no mask."""
 
 
-GONE = Verdict(0.0, (LOST,))
+GONE = SliceConfidence(0.0, (LOST,))
 
 
 class Planes(Protocol):
@@ -201,7 +208,7 @@ class _Walk:
             active = [one for one in active if one.target is not None or abs(place - one.at) <= self.gates.gap]
 
     def _gray(self, place: int) -> np.ndarray:
-        return gray(self.stack.plane(self.order[place]))
+        return to_gray(self.stack.plane(self.order[place]))
 
     def _from_afar(self, track: _Track) -> dict[int, tuple[Region, np.ndarray]]:
         """Where the motion alone puts an object, from the far end of its way to the near one."""
@@ -211,7 +218,7 @@ class _Walk:
         pixels, before = track.target, self._gray(track.stop)
         for place in range(track.stop - 1, track.start, -1):
             after = self._gray(place)
-            seen = project(before, after, pixels, drift(before, after))
+            seen = project_mask(before, after, pixels, estimate_drift(before, after))
             inside = seen.level > 0
             if not inside.any():
                 break
@@ -224,7 +231,7 @@ class _Walk:
         """Look for all objects of a slice; returns the slice, gray."""
         number = self.order[place]
         plane = self.stack.plane(number)
-        now = gray(plane)
+        now = to_gray(plane)
         expected = self._expected(place, now, tracks)
         found = self._found(place, plane, expected)
         masks = {label: one.mask for label, one in found.items() if LOST not in one.verdict.flags}
@@ -242,28 +249,28 @@ class _Walk:
         expected = []
         for one in tracks:
             if one.at not in drifts:
-                drifts[one.at] = drift(one.seen, now)
-            seen = project(one.seen, now, one.pixels, drifts[one.at])
-            seen = together(seen, one.far.get(place), (place - one.start) / (one.stop - one.start))
+                drifts[one.at] = estimate_drift(one.seen, now)
+            seen = project_mask(one.seen, now, one.pixels, drifts[one.at])
+            seen = agreement(seen, one.far.get(place), (place - one.start) / (one.stop - one.start))
             if (seen.level > 0).any():
                 expected.append((one, seen))
         return expected
 
     def _found(
         self, place: int, plane: np.ndarray, expected: Sequence[tuple[_Track, Projection]]
-    ) -> dict[int, Settled]:
+    ) -> dict[int, JudgedMask]:
         """What the model says of all objects at once, weighed, and no pixel twice."""
         if not expected:
             return {}
         number = self.order[place]
         embedding = self.segmenter.embed(plane) if self.embed is None else self.embed(number)
-        answers = self.segmenter.segment(embedding, [prompt_of(seen) for _, seen in expected], candidates=1)
+        answers = self.segmenter.segment(embedding, [prompt_from_mask(seen) for _, seen in expected], candidates=1)
         found = {}
         for (one, seen), masks in zip(expected, answers, strict=True):
             answer = masks[0] if masks else None
-            past = Past(one.pixels, one.unrest, one.target is not None, one.steps(place))
-            found[one.label] = weighed(seen, answer, past)
-        return settled(found, self._taken(place), self.gates)
+            past = ObjectTrack(one.pixels, one.unrest, one.target is not None, one.steps(place))
+            found[one.label] = fuse_masks(seen, answer, past)
+        return resolve_overlaps(found, self._taken(place), self.gates)
 
     def _taken(self, place: int) -> np.ndarray:
         """Pixels that were given to an object."""
@@ -278,10 +285,10 @@ class _Walk:
             free, masks, verdicts = ~self._taken(missed), {}, {}
             for one, now in back:
                 if missed in _range(one.at, place):
-                    pixels = between(one.pixels, now.pixels, (missed - one.at) / (place - one.at))
+                    pixels = interpolate_masks(one.pixels, now.pixels, (missed - one.at) / (place - one.at))
                     masks[one.label] = replace(now, pixels=pixels & free)
                     # The more both ends are alike, the less can be wrong between them.
-                    verdicts[one.label] = Verdict(iou(one.pixels, now.pixels), (FILLED,))
+                    verdicts[one.label] = SliceConfidence(iou(one.pixels, now.pixels), (FILLED,))
             yield self.order[missed], masks, verdicts
 
 

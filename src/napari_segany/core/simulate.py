@@ -67,7 +67,7 @@ def noisy_box(mask: np.ndarray, rng: np.random.Generator, noise: float = 0.1) ->
     return Box(float(y0), float(x0), float(y1), float(x1))
 
 
-def correction(truth: np.ndarray, found: np.ndarray) -> Point | None:
+def correction_point(truth: np.ndarray, found: np.ndarray) -> Point | None:
     """The next click: in the middle of the largest error region, positive where the mask lacks, else negative.
 
     Parameters

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_segany.core.everything import Candidate, Filters, Grid, Region, everything, kept
+from napari_segany.core.automatic_masks import Candidate, Filters, Grid, Region, filter_candidates, generate_candidates
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import Segmenter
@@ -77,7 +77,7 @@ def _extent(prompt: Prompt) -> tuple[tuple[float, float], tuple[float, float]]:
     return (min(rows), min(columns)), (max(rows), max(columns))
 
 
-def within(prompt: Prompt, window: Region) -> Prompt:
+def shift_prompt(prompt: Prompt, window: Region) -> Prompt:
     """The same prompt in the coordinates of a part of the plane; logits of an earlier mask are left out."""
     y, x = window[0].start, window[1].start
     box, mask = prompt.box, prompt.mask
@@ -100,7 +100,7 @@ def reaches_edge(box: Box | None, window: Region, shape: tuple[int, int]) -> boo
     )
 
 
-def answered(
+def segment_in_window(
     segmenter: Segmenter, plane_of: PlaneOf, shape: tuple[int, int], prompt: Prompt, side: int = SIDE
 ) -> tuple[Region, list[Mask]]:
     """Answer a prompt on a large plane.
@@ -128,14 +128,14 @@ def answered(
     while True:
         window = window_around(prompt, shape, side)
         embedding = segmenter.embed(plane_of(window))
-        masks = segmenter.segment(embedding, [within(prompt, window)])[0]
+        masks = segmenter.segment(embedding, [shift_prompt(prompt, window)])[0]
         side *= 2
         # of several candidates one that is not shown must not make the part grow
         if not masks or not reaches_edge(box_of(masks[0].pixels), window, shape) or side * side > LARGE:
             return window, masks
 
 
-def schedule(shape: tuple[int, int], side: int = SIDE, overlap: int = OVERLAP) -> list[Region]:
+def tile_grid(shape: tuple[int, int], side: int = SIDE, overlap: int = OVERLAP) -> list[Region]:
     """Tiles that cover a plane, row by row, each sharing at least `overlap` pixels with the next.
 
     Parameters
@@ -156,7 +156,7 @@ def schedule(shape: tuple[int, int], side: int = SIDE, overlap: int = OVERLAP) -
     return [(rows, columns) for rows in along[0] for columns in along[1]]
 
 
-def everything_in_tiles(
+def generate_candidates_in_tiles(
     segmenter: Segmenter, plane_of: PlaneOf, shape: tuple[int, int], grid: Grid | None, filters: Filters
 ) -> Iterator[tuple[float, list[Candidate]]]:
     """Ask for masks all over a large plane, tile by tile.
@@ -170,7 +170,7 @@ def everything_in_tiles(
     shape : tuple of int
         (y, x) of the plane.
     grid : Grid, optional
-        See :func:`~napari_segany.core.everything.everything`; of each tile.
+        See :func:`~napari_segany.core.automatic_masks.generate_candidates`; of each tile.
     filters : Filters
         What to keep of each tile.
 
@@ -181,13 +181,13 @@ def everything_in_tiles(
     candidates : list of Candidate
         What passed the filters, in pixels of the plane; for :func:`merged` once all are there.
     """
-    tiles = schedule(shape)
+    tiles = tile_grid(shape)
     # at the edge of a tile is not at the border of the plane
     here = replace(filters, whole=False)
     for number, tile in enumerate(tiles, start=1):
         plane = plane_of(tile)
-        candidates = [one for _, batch in everything(segmenter, plane, grid) for one in batch]
-        yield number / len(tiles), [_placed(one, tile) for one in kept(candidates, here, plane.shape[:2])]
+        candidates = [one for _, batch in generate_candidates(segmenter, plane, grid) for one in batch]
+        yield number / len(tiles), [_placed(one, tile) for one in filter_candidates(candidates, here, plane.shape[:2])]
 
 
 def _placed(one: Candidate, tile: Region) -> Candidate:
@@ -198,13 +198,13 @@ def _placed(one: Candidate, tile: Region) -> Candidate:
     return replace(one, window=(rows, columns), crop=tile)
 
 
-def merged(candidates: Sequence[Candidate], shape: tuple[int, int]) -> list[Candidate]:
+def merge_candidates(candidates: Sequence[Candidate], shape: tuple[int, int]) -> list[Candidate]:
     """What was found in all tiles as objects of the plane, without seams and each once.
 
     Parameters
     ----------
     candidates : sequence of Candidate
-        Of :func:`everything_in_tiles`.
+        Of :func:`generate_candidates_in_tiles`.
     shape : tuple of int
         (y, x) of the plane.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import MEASURED, LazyArray, Look, Stack, loaded
+from napari_segany.core.planes import MEASURED, ChannelSettings, LazyArray, Stack, load_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class View:
 
     def read(self, array: Any) -> np.ndarray:
         """The plane's values, (rows, columns)."""
-        plane = loaded(array[self.key()])
+        plane = load_array(array[self.key()])
         return plane if self.axes[0] < self.axes[1] else plane.T
 
     def on_plane(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +106,7 @@ def rows_and_columns_last(array: LazyArray, view: View, *, rgb: bool) -> Any:
     return transpose(order)
 
 
-def planes_of(array: LazyArray, view: View, *, rgb: bool, look: Look = MEASURED) -> Stack:
+def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings = MEASURED) -> Stack:
     """The planes of an image parallel to a view; ``view.number(shape, look.together)`` is that of the view itself.
 
     Parameters

@@ -14,8 +14,8 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point
 from napari_segany.core.simulate import centre_point
-from napari_segany.run.images import read_image
-from napari_segany.run.labels import read_labels
+from napari_segany.io.images import read_image
+from napari_segany.io.labels import read_labels
 
 MIN_PIXELS = 16
 """Smaller objects are not measured: their IoU hangs on single pixels."""

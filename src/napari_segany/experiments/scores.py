@@ -52,7 +52,7 @@ def joined(parts: Sequence[Scores]) -> Scores:
 
 
 def figures(results: Sequence[Scores]) -> Row:
-    """Figures of one method over all planes; see :func:`napari_segany.experiments.bench.rows_of`."""
+    """Figures of one method over all planes; see :func:`napari_segany.experiments.benchmark.rows_of`."""
     first = summarise([result.chosen[:, 0] for result in results])
     oracle = summarise([result.oracle for result in results]).mean
     row: Row = {

@@ -35,7 +35,7 @@ def _placed(targets: Sequence[Target], top: int, left: int) -> tuple[Target, ...
     return tuple(moved)
 
 
-def as_it_is(one: LabelledPlane, targets: Sequence[Target]) -> Iterator[Variant]:
+def unchanged(one: LabelledPlane, targets: Sequence[Target]) -> Iterator[Variant]:
     """The plane itself."""
     yield Variant(one.plane, tuple(targets))
 
@@ -132,7 +132,7 @@ def _found(labels: np.ndarray, number: int, target: Target, factor: float) -> Ta
 UNCHANGED = "as it is"
 
 VARIANTS: dict[str, Callable[[LabelledPlane, Sequence[Target]], Iterator[Variant]]] = {
-    UNCHANGED: as_it_is,
+    UNCHANGED: unchanged,
     "cropped": cropped,
     "padded to 1024": padded(1024),
     "padded to 4096": padded(4096),

@@ -10,12 +10,12 @@ from typing import Any
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.experiments.bench import BenchConfig, commit, rows_of, write_rows
-from napari_segany.experiments.instances import rows_of_everything
-from napari_segany.experiments.links import rows_of_links
+from napari_segany.experiments.benchmark import BenchConfig, commit, rows_of, write_rows
+from napari_segany.experiments.instance_scores import rows_of_everything
+from napari_segany.experiments.linking import rows_of_links
 from napari_segany.experiments.scores import Row
-from napari_segany.experiments.stacks import rows_of_stacks
-from napari_segany.experiments.text import rows_of_text
+from napari_segany.experiments.stack_benchmark import rows_of_stacks
+from napari_segany.experiments.text_benchmark import rows_of_text
 
 SUITE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("clicks", "dsb2018", {"by_group": True}),
@@ -91,7 +91,7 @@ def run_suite(
     Yields
     ------
     (entry, rows)
-        An entry of ``SUITE`` and its rows, see :func:`~napari_segany.experiments.bench.rows_of`.
+        An entry of ``SUITE`` and its rows, see :func:`~napari_segany.experiments.benchmark.rows_of`.
 
     Raises
     ------

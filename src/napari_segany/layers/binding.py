@@ -13,18 +13,18 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from psygnal import Signal
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.planes import Look, Stack
+from napari_segany.core.planes import ChannelSettings, Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
-from napari_segany.layers.keeping import Keeping
-from napari_segany.layers.marks import write_marks
-from napari_segany.layers.output import Output
-from napari_segany.layers.prompts import PromptLayers
+from napari_segany.layers.commit import Committer
+from napari_segany.layers.output_layer import OutputLayer
+from napari_segany.layers.prompt_layers import PromptLayers
+from napari_segany.layers.prompt_marks import write_marks
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.recorder import Recorder
-from napari_segany.layers.removal import put_to_rest, remove_layer
-from napari_segany.session.events import Did
+from napari_segany.layers.removal import leave_paint_mode, remove_layer
+from napari_segany.session.events import ActionEvent
 from napari_segany.session.history import Step
 from napari_segany.session.recovery import Recovered
 from napari_segany.session.session import SegmentRequest, Session
@@ -80,14 +80,14 @@ class Binding:
         self.prompts = PromptLayers(viewer, image)
         self.prompts.said.connect(self._said)
         self.prompts.adopted.connect(self._adopted)
-        self.output = Output(viewer, image)
+        self.output = OutputLayer(viewer, image)
         self.output.made.connect(self._put_below)
-        self.keeping = Keeping(session, self.output, self.step, self.clear_prompts)
+        self.keeping = Committer(session, self.output, self.step, self.clear_prompts)
         self.set_labels(labels)
         self.several = False
         self._refused = False
         self._used: tuple[Layer | None, bool] = (None, False)
-        self.look = Look()
+        self.look = ChannelSettings()
         self.preview: write.Preview | None = None
         self._stacks: dict[tuple[int, int], Stack] = {}
         self._view: View | None = None
@@ -195,7 +195,7 @@ class Binding:
             self._stacks[view.axes] = read.stack_of(self.image, view, self.look)
         return self._stacks[view.axes], view.number(read.image_shape(self.image), self.look.together)
 
-    def set_look(self, look: Look) -> None:
+    def set_look(self, look: ChannelSettings) -> None:
         """Have the model see the image otherwise from here on; what is asked now is asked again.
 
         Raises
@@ -302,7 +302,7 @@ class Binding:
     def stop_painting(self) -> None:
         """Put the brush away, so that nothing brings it back but the tool."""
         if self.preview is not None:
-            put_to_rest(self.preview.layer)
+            leave_paint_mode(self.preview.layer)
 
     def ready_to_paint(self, *, erase: bool = False) -> None:
         """Make the preview the layer that the brush paints into: what is painted there is a rough mask to refine."""
@@ -310,7 +310,7 @@ class Binding:
         view = self.shown
         if self.preview is None or view is None:
             return
-        kind = write.holding(self.session.label)
+        kind = write.labels_in(self.session.label)
         if self.preview.view != view or self.preview.layer.data.dtype.itemsize < kind.itemsize:
             nothing = np.zeros(view.plane_shape(read.image_shape(self.image)), bool)
             self.preview.show(view, nothing, number=self.session.label)
@@ -455,7 +455,7 @@ class Binding:
         self._stacks.clear()
         self._view = self._said_last = None
         self.session.forget(self.session.history)
-        self.session.tell(Did("new image"))
+        self.session.tell(ActionEvent("new image"))
         self._look()
 
     def _follow(self, event: Any = None) -> None:
@@ -471,7 +471,7 @@ class Binding:
         self._used = self.viewer.layers.selection.active, self.painting
         for layer in (self._used[0], None if self.preview is None else self.preview.layer):
             if isinstance(layer, Labels):
-                put_to_rest(layer)
+                leave_paint_mode(layer)
 
     def _forget(self, event: Any) -> None:
         """A layer was removed from the viewer; prompts that were on it are withdrawn."""

@@ -10,7 +10,7 @@ from napari.components import Dims
 from napari.layers import Labels
 
 from napari_segany.layers.write import COUNTED_VOXELS
-from napari_segany.session.events import LayerBase
+from napari_segany.session.events import LayerEvent
 from napari_segany.session.history import Patch, Window
 
 
@@ -75,10 +75,10 @@ class Mirror:
         patch.apply(self._known)
         self.layer.refresh()
 
-    def base(self, number: int) -> LayerBase:
+    def base(self, number: int) -> LayerEvent:
         """The layer as steps from here on find it."""
         patch = Patch.between(np.zeros_like(self._known), self._known)
-        return LayerBase(number, "labels", self._known.shape, self._known.dtype.str, patch)
+        return LayerEvent(number, "labels", self._known.shape, self._known.dtype.str, patch)
 
 
 def painted_window(atoms: Iterable[Any], whole: Window) -> Window:

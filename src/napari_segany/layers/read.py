@@ -12,7 +12,7 @@ from napari.components import Dims
 from napari.layers import Image, Layer, Points, Shapes
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import MEASURED, LazyArray, Look, Stack
+from napari_segany.core.planes import MEASURED, ChannelSettings, LazyArray, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View, planes_of
 
@@ -60,7 +60,7 @@ def current_view(image: Image, dims: Dims) -> View:
     return view
 
 
-def stack_of(image: Image, view: View, look: Look = MEASURED) -> Stack:
+def stack_of(image: Image, view: View, look: ChannelSettings = MEASURED) -> Stack:
     """Planes of the image parallel to a view, see :func:`~napari_segany.core.views.planes_of`."""
     return planes_of(image_array(image), view, rgb=image.rgb, look=look)
 

@@ -17,9 +17,9 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Points, Shapes
 from psygnal import Signal
 
-from napari_segany.layers.marks import MarksReader, write_marks
 from napari_segany.layers.mirror import Mirror, painted_window
-from napari_segany.session.events import LayerBase
+from napari_segany.layers.prompt_marks import MarksReader, write_marks
+from napari_segany.session.events import LayerEvent
 from napari_segany.session.history import Marks, MarksPatch, Step
 from napari_segany.session.session import Session
 
@@ -84,7 +84,7 @@ class Recorder:
                 self._readers[number] = MarksReader(layer)
                 self._marks[number] = self._readers[number].read()
             marks = self._marks[number]
-            self._session.tell(LayerBase(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
+            self._session.tell(LayerEvent(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
 
     def begin_at(self, number: int) -> None:
         """Know no layer any more; those that are watched from here on get numbers from this one on."""

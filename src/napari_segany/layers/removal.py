@@ -8,7 +8,7 @@ from napari.layers import Layer
 RESTING = "pan_zoom"
 
 
-def put_to_rest(layer: Layer) -> None:
+def leave_paint_mode(layer: Layer) -> None:
     """End painting or drawing in a layer.
 
     Where a layer comes or goes while the circle of the brush is shown, napari leaves a part of that circle in the
@@ -21,5 +21,5 @@ def put_to_rest(layer: Layer) -> None:
 def remove_layer(viewer: ViewerModel, layer: Layer) -> None:
     """Take a layer out of a viewer, if it is there, out of paint mode."""
     if layer in viewer.layers:
-        put_to_rest(layer)
+        leave_paint_mode(layer)
         viewer.layers.remove(layer)

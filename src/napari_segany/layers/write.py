@@ -68,7 +68,7 @@ def check_labels(labels: Labels, image: Image) -> None:
         )
 
 
-def fits(labels: Labels, image: Image) -> bool:
+def fits_shape(labels: Labels, image: Image) -> bool:
     """Whether masks of an image can be painted into a layer, see :func:`check_labels`."""
     try:
         check_labels(labels, image)
@@ -83,7 +83,7 @@ def can_be_written(labels: Labels) -> bool:
 
 
 def free_label(labels: Labels, view: View | None, wanted: int, *, count: int = 1) -> int:
-    """The label from `wanted` on that is above all that pixels have, with `count` - 1 more after it.
+    """The label from `wanted_masks` on that is above all that pixels have, with `count` - 1 more after it.
 
     Where the type of the layer ends before that, as in masks of 0 and 255, the lowest that lie between others.
 
@@ -104,7 +104,7 @@ def free_label(labels: Labels, view: View | None, wanted: int, *, count: int = 1
 
 
 def _free_below(values: np.ndarray, wanted: int, count: int, highest: int) -> int:
-    """The first label from `wanted` to `highest` that no value has, nor have `count` - 1 after it; 0 for none."""
+    """The first label from `wanted_masks` to `highest` that no value has, nor have `count` - 1 after it; 0 for none."""
     start = max(wanted, 1)
     while start + count - 1 <= highest:
         stop = min(start + count + SEARCHED, highest + 1)
@@ -147,11 +147,11 @@ def set_pixels(labels: Labels, pixels: tuple[np.ndarray, ...], values: Any) -> N
 def numbered(found: np.ndarray, first: int) -> np.ndarray:
     """Labels from 1 of objects that were found, (rows, columns) -> the same from `first` on; 0 stays."""
     last = first + int(found.max(initial=0)) - 1
-    kind = holding(last)
+    kind = labels_in(last)
     return np.where(found > 0, found.astype(kind) + kind.type(first - 1), kind.type(0))
 
 
-def holding(label: int) -> np.dtype:
+def labels_in(label: int) -> np.dtype:
     """The type in which a label is previewed."""
     kinds = (np.int32, np.int64, np.uint64)
     return np.dtype(next((kind for kind in kinds if label <= np.iinfo(kind).max), np.uint64))
@@ -342,7 +342,7 @@ class Preview:
             self.layer.opacity = opacity
         window = self._room(view, labels)
         part = labels[window]
-        kind = holding(max(number, int(part.max(initial=0)) if number == 1 else 1))
+        kind = labels_in(max(number, int(part.max(initial=0)) if number == 1 else 1))
         self._plane = labels.shape[0], labels.shape[1]
         self._lay(view, window, part.astype(kind, copy=number == 1) if number == 1 else part * kind.type(number))
 

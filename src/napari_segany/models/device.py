@@ -6,8 +6,8 @@ import os
 
 import torch
 
+from napari_segany.core.arguments import check_type
 from napari_segany.core.errors import InputError
-from napari_segany.models.arguments import check_type
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
-from napari_segany.models.closer import CloserSegmenter
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.texts import DECODER, HEAD, load_texts, text_file
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.text.text_prompter import DECODER, HEAD, load_text_prompter, text_file
+from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.models.weights import Progress, check_usable, fetch, is_file, load_state
 
 # Kept by some exporters; here they are constants of the model.
@@ -64,8 +64,10 @@ def load_segmenter(
         return SamSegmenter(sam, name, place, dtype)
     source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
     # open_clip is imported when the first text is used
-    texts = load_texts(TinySam().mask_decoder, source, place) if source is not None and source.is_file() else None
-    return CloserSegmenter(sam, name, place, dtype, texts)
+    texts = (
+        load_text_prompter(TinySam().mask_decoder, source, place) if source is not None and source.is_file() else None
+    )
+    return ZoomSegmenter(sam, name, place, dtype, texts)
 
 
 def without_texts(state: dict[str, Tensor]) -> dict[str, Tensor]:

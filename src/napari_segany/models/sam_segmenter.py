@@ -12,16 +12,16 @@ import torch
 from skimage.feature import peak_local_max
 from torch import Tensor
 
+from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.core.words import Phrase
-from napari_segany.models.arguments import check_each, check_type
+from napari_segany.core.text_query import Phrase
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
 from napari_segany.models.sam.mask_decoder import ALL, CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.texts import Found, Texts
+from napari_segany.models.text.text_prompter import TextMatch, TextPrompter
 
 BATCH = 64
 """Prompts decoded together, at most."""
@@ -61,7 +61,7 @@ class SamSegmenter:
         name: str,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-        texts: Texts | None = None,
+        texts: TextPrompter | None = None,
     ) -> None:
         self.name = name
         self.device = torch.device(device)
@@ -148,7 +148,7 @@ class SamSegmenter:
         prompts = self._checked(embedding, prompts, candidates)
         check_type(at_least, (int, float, np.number), "at_least")
         if any(prompt.text.strip() for prompt in prompts):
-            return texted(self, embedding, prompts, candidates, at_least)
+            return has_text(self, embedding, prompts, candidates, at_least)
         return self.segment_plain(embedding, prompts, candidates, at_least)
 
     @torch.inference_mode()
@@ -171,9 +171,9 @@ class SamSegmenter:
         """For each prompt the wanted logits (n, h, w) of the frame, where they are good enough, and their IoU (n,)."""
         features = self._maps(embedding)
         answers: dict[int, tuple[Tensor, Tensor]] = {}
-        for group in alike(prompts, max(NUMBERS // features["image_embed"].numel(), 1)):
+        for group in is_similar(prompts, max(NUMBERS // features["image_embed"].numel(), 1)):
             chosen = [prompts[index] for index in group]
-            choice = Choice(wanted(chosen[0], candidates), at_least)
+            choice = Choice(wanted_masks(chosen[0], candidates), at_least)
             logits, iou = self._decode(features, chosen, frame, choice)
             answers |= {index: (logits[row], iou[row]) for row, index in enumerate(group)}
         return [answers[index] for index in range(len(prompts))]
@@ -233,7 +233,7 @@ class SamSegmenter:
         return self.model if text is None or self.texts is None else self.model.with_decoder(self.texts.decoder)
 
     @torch.inference_mode()
-    def found(self, embedding: ImageEmbedding, phrase: Phrase) -> Found:
+    def found(self, embedding: ImageEmbedding, phrase: Phrase) -> TextMatch:
         """Where something that is named seems to be, and whether it is there at all.
 
         Raises
@@ -246,8 +246,8 @@ class SamSegmenter:
         frame = Frame(embedding.shape, self.model.image_size)
         return texts.found(phrase, features, self._cells(frame, features))
 
-    def text_seeds(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
-        """A click with its name on each object that a text seems to name; see ``core.everything.TextSeeding``.
+    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        """A click with its name on each object that a text seems to name; see ``core.everything.ProposesNamedObjects``.
 
         Without a model of its own for seeds, these are the peaks of the relevance map.
         """
@@ -258,7 +258,7 @@ class SamSegmenter:
                 prompts += named_peaks(found.relevance, Frame(embedding.shape, self.model.image_size), phrase.label)
         return prompts
 
-    def known_texts(self) -> Texts:
+    def known_texts(self) -> TextPrompter:
         """What turns texts into tokens.
 
         Raises
@@ -278,7 +278,7 @@ class SamSegmenter:
         return masks_of(pixels, scores, logits, stability)
 
 
-def texted(
+def has_text(
     segmenter: SamSegmenter,
     embedding: ImageEmbedding,
     prompts: Sequence[Prompt],
@@ -302,15 +302,17 @@ def texted(
     }
     clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
     for k, masks in zip(lone, clicks, strict=True):
-        answers[k] = chosen_by(answers[k][0], masks)[: candidates or 1]
+        answers[k] = choose_mask(answers[k][0], masks)[: candidates or 1]
     joined: list[list[Mask]] = [[] for _ in prompts]
     for (number, meant, _), masks in zip(parts, answers, strict=True):
         before = joined[number]
-        joined[number] = [combined(*pair, meant=meant) for pair in zip(before, masks, strict=True)] if before else masks
+        joined[number] = (
+            [combine_masks(*pair, meant=meant) for pair in zip(before, masks, strict=True)] if before else masks
+        )
     return [[mask for mask in masks if mask.score >= at_least] for masks in joined]
 
 
-def chosen_by(text: Mask, masks: Sequence[Mask]) -> list[Mask]:
+def choose_mask(text: Mask, masks: Sequence[Mask]) -> list[Mask]:
     """What a click may mean, the likeliest first in the light of what text and click together mean.
 
     The score of each is the mean of what the model predicts for it and for the text: low where the click is on
@@ -326,7 +328,7 @@ def chosen_by(text: Mask, masks: Sequence[Mask]) -> list[Mask]:
     return [replace(mask, score=(mask.score + text.score) / 2) for mask in order]
 
 
-def combined(first: Mask, second: Mask, *, meant: bool) -> Mask:
+def combine_masks(first: Mask, second: Mask, *, meant: bool) -> Mask:
     """Two answers as one: both, when the second is meant too, else the first where the second is less sure."""
     if first.logits.shape != second.logits.shape:
         second = replace(second, logits=np.full_like(first.logits, first.logits.min()))
@@ -350,7 +352,7 @@ def named_peaks(relevance: np.ndarray, frame: Frame, name: str) -> list[Prompt]:
     return [Prompt((Point(float(y), float(x)),), text=name) for y, x in inside]
 
 
-def wanted(prompt: Prompt, candidates: int | None) -> int:
+def wanted_masks(prompt: Prompt, candidates: int | None) -> int:
     """How many masks answer a prompt: what was asked for, else three for an ambiguous one and one for any other."""
     return candidates or (3 if prompt.ambiguous else 1)
 
@@ -379,7 +381,7 @@ def masks_of(pixels: np.ndarray, scores: Tensor, logits: Tensor, stability: np.n
     ]
 
 
-def alike(prompts: Sequence[Prompt], most: int = BATCH) -> list[list[int]]:
+def is_similar(prompts: Sequence[Prompt], most: int = BATCH) -> list[list[int]]:
     """Indices of prompts that can be decoded together, at most `most` and ``BATCH`` at a time.
 
     A padding token takes part in attention and changes the answer, so only prompts with the same tokens share a batch;

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from napari_segany.core.planes import LazyArray
 from napari_segany.run.session_files import SessionStart, model_of, new_path
-from napari_segany.session.content import content_of
-from napari_segany.session.events import Event, Fingerprint
+from napari_segany.session.events import Event, FingerprintEvent
+from napari_segany.session.fingerprint import fingerprint_of
 from napari_segany.session.journal import Header, Journal
 
 LAST_SECONDS = 30.0
@@ -139,7 +139,7 @@ class JournalWriter:
 
     def _take(self, event: Event, model: str) -> None:
         if self._fingerprint is not None and self._fingerprint.done:
-            self._waiting += [Fingerprint(self._fingerprint.hash)] if self._fingerprint.hash else []
+            self._waiting += [FingerprintEvent(self._fingerprint.hash)] if self._fingerprint.hash else []
             self._fingerprint = None
         if model and model != self._model:
             self._model = model
@@ -187,7 +187,7 @@ class BackgroundHash:
 
     def _work(self, image: Callable[[], LazyArray]) -> None:
         try:
-            self.hash = content_of(image(), self._cancelled.is_set).hash
+            self.hash = fingerprint_of(image(), self._cancelled.is_set).hash
         except Exception:  # noqa: BLE001 - the sample is what the image is known by then
             self.hash = ""
         self.done = True

@@ -18,7 +18,7 @@ import numpy as np
 from napari_segany.core.errors import Cancelled, SeganyError
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
-from napari_segany.run.parcels import packed, unpacked
+from napari_segany.engine.mask_packing import pack_mask, unpack_mask
 
 RECENT_PLANES = 3
 """Planes that a `RemotePlanes` remembers: propagation reads one, and encodes the same one next."""
@@ -140,4 +140,4 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _reduced(mask: Mask) -> tuple[Callable[..., Mask], tuple[Any]]:
-    return unpacked, (packed(mask),)
+    return unpack_mask, (pack_mask(mask),)

@@ -15,8 +15,8 @@ import platformdirs
 from napari_segany.core.errors import ModelError
 from napari_segany.core.planes import LazyArray
 from napari_segany.models.registry import find
-from napari_segany.session.content import sample_of
-from napari_segany.session.events import Model
+from napari_segany.session.events import ModelEvent
+from napari_segany.session.fingerprint import sample_fingerprint
 from napari_segany.session.journal import Header
 
 FOLDER = "SEGANY_SESSIONS"
@@ -31,14 +31,14 @@ def sessions_folder() -> Path:
     return Path(given) if given else platformdirs.user_data_path("napari-segany", appauthor=False) / "sessions"
 
 
-def model_of(name: str) -> Model:
+def model_of(name: str) -> ModelEvent:
     """A model by its name with the hash of its weights: that of the registry, else SHA-256 of the file."""
     try:
         spec = find(name)
         digest = spec.hash or f"sha256:{hashlib.sha256(spec.path.read_bytes()).hexdigest()}"
     except (ModelError, OSError):
         digest = UNKNOWN
-    return Model(name, digest)
+    return ModelEvent(name, digest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class SessionStart:
     def header(self) -> Header:
         """The first record. Reads a sample of the image, and raises what the image raises."""
         version = metadata.version("napari-segany")
-        return Header(version, model_of(self.model), sample_of(self.image()), self.rgb, self.path)
+        return Header(version, model_of(self.model), sample_fingerprint(self.image()), self.rgb, self.path)
 
 
 def new_path(header: Header) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_segany.core.planes import Look
+from napari_segany.core.planes import ChannelSettings
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.session.history import Marks, Patch, Step
@@ -25,7 +25,7 @@ ACTS = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Said:
+class PromptEvent:
     """A prompt, all that is said of the current object; an empty one takes back what was said."""
 
     plane: View
@@ -33,7 +33,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Did:
+class ActionEvent:
     """One of ``ACTS``; `value` is the generation of an accepted answer, or the candidate that an undo goes back to."""
 
     what: str
@@ -41,14 +41,14 @@ class Did:
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """The hash of all values of a large image, once it is known; see ``Content`` in ``session.content``."""
+class FingerprintEvent:
+    """The hash of all values of a large image, once it is known; see ``ImageFingerprint`` in ``session.content``."""
 
     hash: str
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelEvent:
     """Which model answers from here on: its name, and the hash of its weights as "algorithm:digest"."""
 
     name: str
@@ -56,7 +56,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerBase:
+class LayerEvent:
     """A layer comes into use, and steps name it by a number from here on; one that is known comes into use again.
 
     Parameters
@@ -84,7 +84,7 @@ class LayerBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class ObjectEvent:
     """What is known of an object in the labels layer in use, but for its pixels.
 
     Parameters
@@ -113,5 +113,5 @@ class Described:
     class_name: str = ""
 
 
-Event = Said | Did | Model | LayerBase | Step | Look | Fingerprint | Described
+Event = PromptEvent | ActionEvent | ModelEvent | LayerEvent | Step | ChannelSettings | FingerprintEvent | ObjectEvent
 """A Look says how the image is looked at from here on."""

@@ -22,11 +22,20 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError, SeganyError
-from napari_segany.core.planes import Look
+from napari_segany.core.planes import ChannelSettings
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
-from napari_segany.session.content import Content
-from napari_segany.session.events import ACTS, Described, Did, Event, Fingerprint, LayerBase, Model, Said
+from napari_segany.session.events import (
+    ACTS,
+    ActionEvent,
+    Event,
+    FingerprintEvent,
+    LayerEvent,
+    ModelEvent,
+    ObjectEvent,
+    PromptEvent,
+)
+from napari_segany.session.fingerprint import ImageFingerprint
 from napari_segany.session.history import FAST, Mark, Patch, Step, inflate, pack, unpack, whole_numbers
 
 FORMAT = 1
@@ -56,8 +65,8 @@ class Header:
     """
 
     package: str
-    model: Model
-    image: Content
+    model: ModelEvent
+    image: ImageFingerprint
     rgb: bool = False
     path: str = ""
 
@@ -74,11 +83,13 @@ class Header:
     def from_json(cls, plain: Mapping[str, Any]) -> Header:
         """The inverse of :meth:`to_json`."""
         image = plain["image"]
-        content = Content(image["hash"], whole_numbers(image["shape"]), image["dtype"], image.get("sample", ""))
+        content = ImageFingerprint(
+            image["hash"], whole_numbers(image["shape"]), image["dtype"], image.get("sample", "")
+        )
         if not content.sample:
             # 0.1.0 knew an image by its sample alone
             content = replace(content, hash="", sample=content.hash)
-        return cls(plain["package"], Model(**plain["model"]), content, plain["rgb"], plain["path"])
+        return cls(plain["package"], ModelEvent(**plain["model"]), content, plain["rgb"], plain["path"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +120,10 @@ class JournalFile:
     ends: tuple[int, ...] = field(default=(), repr=False)
 
     @property
-    def image(self) -> Content:
+    def image(self) -> ImageFingerprint:
         """The image, with the hash of all its values where the journal tells it."""
         for event in self.events:
-            if isinstance(event, Fingerprint):
+            if isinstance(event, FingerprintEvent):
                 return replace(self.header.image, hash=event.hash)
         return self.header.image
 
@@ -125,17 +136,17 @@ def encode(event: Event) -> dict[str, Any]:
     """An event as plain values."""
     if isinstance(event, Step):
         return {"do": "step", **event.to_json()}
-    if isinstance(event, Did):
+    if isinstance(event, ActionEvent):
         return {"do": event.what, "value": event.value}
-    if isinstance(event, Model):
+    if isinstance(event, ModelEvent):
         return {"do": "model", **asdict(event)}
-    if isinstance(event, Fingerprint):
+    if isinstance(event, FingerprintEvent):
         return {"do": "fingerprint", **asdict(event)}
-    if isinstance(event, Described):
+    if isinstance(event, ObjectEvent):
         return {"do": "described", **asdict(event)}
-    if isinstance(event, Look):
+    if isinstance(event, ChannelSettings):
         return {"do": "look", **asdict(event)}
-    if isinstance(event, LayerBase):
+    if isinstance(event, LayerEvent):
         patch = None if event.patch is None else event.patch.to_json()
         return {"do": "layer", "number": event.number, "kind": event.kind, "shape": event.shape,
                 "dtype": event.dtype, "patch": patch, "marks": [asdict(mark) for mark in event.marks]}  # fmt: skip
@@ -159,36 +170,36 @@ def decode(plain: Mapping[str, Any]) -> Event:
     if kind == "prompt":
         return _said(plain)
     if kind == "model":
-        return Model(plain["name"], plain["hash"])
+        return ModelEvent(plain["name"], plain["hash"])
     if kind == "fingerprint":
-        return Fingerprint(str(plain["hash"]))
+        return FingerprintEvent(str(plain["hash"]))
     if kind == "described":
         return _described(plain)
     if kind == "look":
         limits = None if plain["limits"] is None else (float(plain["limits"][0]), float(plain["limits"][1]))
-        return Look(limits, plain["together"], tuple(plain["channels"]), plain["inverted"])
+        return ChannelSettings(limits, plain["together"], tuple(plain["channels"]), plain["inverted"])
     if kind == "layer":
         patch = None if plain["patch"] is None else Patch.from_json(plain["patch"])
         marks = tuple(Mark.from_json(mark) for mark in plain["marks"])
-        return LayerBase(plain["number"], plain["kind"], whole_numbers(plain["shape"]), plain["dtype"], patch, marks)
+        return LayerEvent(plain["number"], plain["kind"], whole_numbers(plain["shape"]), plain["dtype"], patch, marks)
     if kind in ACTS:
-        return Did(kind, plain["value"])
+        return ActionEvent(kind, plain["value"])
     raise NewerError(f"it holds {kind!r}")
 
 
-def _described(plain: Mapping[str, Any]) -> Described:
+def _described(plain: Mapping[str, Any]) -> ObjectEvent:
     score, confidence = (None if plain[name] is None else float(plain[name]) for name in ("score", "confidence"))
     name, how, flags, kind = (str(plain[each]) for each in ("name", "how", "flags", "class_name"))
     pixels = None if plain["pixels"] is None else operator.index(plain["pixels"])
-    return Described(operator.index(plain["label"]), name, score, how, flags, confidence, pixels, kind)
+    return ObjectEvent(operator.index(plain["label"]), name, score, how, flags, confidence, pixels, kind)
 
 
-def _said(plain: Mapping[str, Any]) -> Said:
+def _said(plain: Mapping[str, Any]) -> PromptEvent:
     points = tuple(Point(y, x, positive) for y, x, positive in plain["points"])
     box = None if plain["box"] is None else Box(*plain["box"])
     mask = None if plain["mask"] is None else _unpack_array(plain["mask"])
     first, second = plain["axes"]
-    return Said(View((first, second), tuple(plain["position"])), Prompt(points, box, plain["text"], mask))
+    return PromptEvent(View((first, second), tuple(plain["position"])), Prompt(points, box, plain["text"], mask))
 
 
 def _pack_array(array: np.ndarray) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import Look
-from napari_segany.session.events import Described, Did, Event, LayerBase, Model, Said
+from napari_segany.core.planes import ChannelSettings
+from napari_segany.session.events import ActionEvent, Event, LayerEvent, ModelEvent, ObjectEvent, PromptEvent
 from napari_segany.session.history import History, Marks, Step
 from napari_segany.session.journal import NOT_AS_WRITTEN, JournalFile, read_journal
 
@@ -51,34 +51,34 @@ class State:
         self.marks: dict[int, Marks] = {}
         self.current: dict[str, int] = {}
         self.history = History()
-        self.described: dict[int, Described] = {}
+        self.described: dict[int, ObjectEvent] = {}
         self.choice = 0
-        self.look = Look()
+        self.look = ChannelSettings()
         self.finished = self.unsaved = self.dismissed = False
 
     def take(self, event: Event) -> None:
         """Bring everything to what it is after an event."""
-        self.finished = event in (Did("closed"), Did("dismissed"))
-        self.dismissed = event == Did("dismissed")
-        if event == Did("saved"):
+        self.finished = event in (ActionEvent("closed"), ActionEvent("dismissed"))
+        self.dismissed = event == ActionEvent("dismissed")
+        if event == ActionEvent("saved"):
             self.unsaved = False
-        if isinstance(event, LayerBase):
+        if isinstance(event, LayerEvent):
             self.add(event)
-        elif isinstance(event, Look):
+        elif isinstance(event, ChannelSettings):
             self.look = event
-        elif isinstance(event, Described):
+        elif isinstance(event, ObjectEvent):
             self.described[event.label] = event
         elif isinstance(event, Step):
             self.history.do(event)
             self._apply(event)
-        elif isinstance(event, Did) and event.what in ("undone", "redone"):
+        elif isinstance(event, ActionEvent) and event.what in ("undone", "redone"):
             step = self.history.undo() if event.what == "undone" else self.history.redo()
             if step is None:
                 raise InputError(f"something is {event.what} that was never done")
             self._apply(step)
-        elif isinstance(event, Did) and event.what == "chosen":
+        elif isinstance(event, ActionEvent) and event.what == "chosen":
             self.choice = event.value
-        elif isinstance(event, Said):
+        elif isinstance(event, PromptEvent):
             self.choice = 0
 
     def _apply(self, step: Step) -> None:
@@ -87,7 +87,7 @@ class State:
         if step.choice[0] != step.choice[1]:
             self.choice = step.choice[1]
 
-    def add(self, base: LayerBase) -> None:
+    def add(self, base: LayerEvent) -> None:
         """Begin with a layer."""
         self.current[base.kind] = base.number
         if base.kind != "labels":
@@ -119,9 +119,9 @@ class Recovered:
         return self.state.marks.get(self.state.current.get(kind, 0), ())
 
     @property
-    def last_model(self) -> Model:
+    def last_model(self) -> ModelEvent:
         """What answered last."""
-        named = [event for event in self.journal.events if isinstance(event, Model)]
+        named = [event for event in self.journal.events if isinstance(event, ModelEvent)]
         return named[-1] if named else self.journal.header.model
 
     @property

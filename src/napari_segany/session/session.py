@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
-from napari_segany.session.events import Did, Event, Said
+from napari_segany.session.events import ActionEvent, Event, PromptEvent
 from napari_segany.session.history import History, Step
 
 REMEMBERED = 32
@@ -117,7 +117,7 @@ class Session:
 
     def restore_choice(self, choice: int) -> None:
         """Show a candidate without making a step of it, as soon as there is an answer that has it."""
-        self.happened.emit(Did("chosen", choice))
+        self.happened.emit(ActionEvent("chosen", choice))
         self._wanted = choice
         if self.result is not None and not self.waiting and choice < len(self.result.masks):
             self._pick(choice)
@@ -142,7 +142,7 @@ class Session:
 
     def _travelled(self, step: Step | None, what: str) -> Step | None:
         if step is not None:
-            self.happened.emit(Did(what))
+            self.happened.emit(ActionEvent(what))
         return step
 
     @property
@@ -165,7 +165,7 @@ class Session:
         while ago, before it was undone, is asked with the mask that it was asked with then.
         """
         if prompt or self._said is not None:
-            self.happened.emit(Said(plane, prompt))
+            self.happened.emit(PromptEvent(plane, prompt))
         self._ask(plane, prompt)
 
     def _ask(self, plane: View, prompt: Prompt) -> None:
@@ -198,7 +198,7 @@ class Session:
 
     def repeat(self) -> None:
         """Ask the open or answered question again, after the model or the picture changed."""
-        self.happened.emit(Did("repeated"))
+        self.happened.emit(ActionEvent("repeated"))
         self._asked.clear()
         if self._said is not None:
             plane, prompt = self._said
@@ -210,7 +210,7 @@ class Session:
         """Take an answer; False, and nothing changes, when it is stale."""
         if result.request.generation != self._generation or self._said is None:
             return False
-        self.happened.emit(Did("accepted", result.request.generation))
+        self.happened.emit(ActionEvent("accepted", result.request.generation))
         self._show(result)
         return True
 
@@ -233,7 +233,7 @@ class Session:
     def discard(self) -> None:
         """Forget what was said of the current object."""
         if self._said is not None:
-            self.happened.emit(Did("discarded"))
+            self.happened.emit(ActionEvent("discarded"))
         self._clear()
 
     def forget(self, history: History | None = None) -> None:

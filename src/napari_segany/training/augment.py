@@ -103,7 +103,7 @@ def crop(
     frame : int
         Side of the model's input frame; the longest side of a picture is resized to it when the model is used.
     close : bool
-        Magnify as for a closer look (:mod:`napari_segany.models.closer`), not as for the whole picture.
+        Magnify as for a closer look (:mod:`napari_segany.models.tiny.zoom`), not as for the whole picture.
 
     Returns
     -------

@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_segany.models.text_prompt import TextPromptHead
-from napari_segany.training.named import BACKGROUND
-from napari_segany.training.text_head import Bank, valid_cells
+from napari_segany.models.text.prompt_head import TextPromptHead
+from napari_segany.training.named_images import BACKGROUND
+from napari_segany.training.text_head import TextBank, valid_cells
 from napari_segany.training.text_views import load_view
 
 STEPS, RATE, DECAY = 600, 2e-3, 0.3
 
 
-def learn_scenes(head: TextPromptHead, paths: Sequence[Path], bank: Bank, seed: int, text_share: float) -> None:
+def learn_scenes(head: TextPromptHead, paths: Sequence[Path], bank: TextBank, seed: int, text_share: float) -> None:
     """Train what a head thinks of whole pictures; nothing else of it changes.
 
     Parameters
@@ -77,7 +77,7 @@ def _scenes(head: TextPromptHead, paths: Sequence[Path], names: Sequence[str]) -
 
 
 def _vectors(
-    head: TextPromptHead, bank: Bank, names: Sequence[str], rng: np.random.Generator, text_share: float
+    head: TextPromptHead, bank: TextBank, names: Sequence[str], rng: np.random.Generator, text_share: float
 ) -> Tensor:
     """A centred vector for each name, (N, d): of one of its texts, or of a crop."""
     rows = []

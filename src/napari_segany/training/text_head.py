@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from napari_segany.models.clip import VIEWS, Clip
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.text_prompt import TextPromptHead, rough_mask
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.text.clip import VIEWS, Clip
+from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
+from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.losses import dice, focal, iou
-from napari_segany.training.named import BACKGROUND, PARENTS
-from napari_segany.training.text_views import View, load_view
+from napari_segany.training.named_images import BACKGROUND, PARENTS
+from napari_segany.training.text_views import CropView, load_view
 
 TEXT, BOTH, CLICK = 0, 1, 2
 """Kinds of prompts: a text, a text and a click, a click alone."""
@@ -74,7 +74,7 @@ class HeadConfig:
     said: int = 3
 
 
-class Bank:
+class TextBank:
     """Vectors of the crops of all views and of all names, computed once by a CLIP and kept.
 
     Parameters
@@ -114,7 +114,7 @@ class Bank:
         return root.T.astype(np.float32)
 
 
-def make_bank(clip: Clip, paths: Sequence[Path], path: Path) -> Bank:
+def make_bank(clip: Clip, paths: Sequence[Path], path: Path) -> TextBank:
     """Vectors of all crops and names, made once and kept in a file.
 
     Parameters
@@ -145,7 +145,7 @@ def make_bank(clip: Clip, paths: Sequence[Path], path: Path) -> Bank:
             for each in (name, *PARENTS.get(name, ())):
                 images.setdefault(each, []).append(vector)
     texts = {name: _texts(clip, name) for name in (*images, BACKGROUND)}
-    return Bank({name: np.stack(rows) for name, rows in images.items()}, own, texts)
+    return TextBank({name: np.stack(rows) for name, rows in images.items()}, own, texts)
 
 
 def _texts(clip: Clip, name: str) -> np.ndarray:
@@ -166,7 +166,7 @@ class _Said:
     target: np.ndarray
 
 
-class Speaker:
+class TextSampler:
     """Says things of views, as somebody would who looks for something: text, text and click, click.
 
     Parameters
@@ -181,7 +181,7 @@ class Speaker:
         Input pixels per pixel of the mask logits.
     """
 
-    def __init__(self, paths: Sequence[Path], bank: Bank, config: HeadConfig, stride: float) -> None:
+    def __init__(self, paths: Sequence[Path], bank: TextBank, config: HeadConfig, stride: float) -> None:
         self.bank, self.config, self.stride = bank, config, stride
         self.paths = {kind: [p for p in paths if f"-{kind}-" in p.stem] for kind in ("whole", "close")}
 
@@ -206,7 +206,7 @@ class Speaker:
             yield batch | self._all(chosen, views, rng) if kind == "whole" else batch
             step += 1
 
-    def _all(self, paths: Sequence[Path], views: Sequence[View], rng: np.random.Generator) -> dict[str, Tensor]:
+    def _all(self, paths: Sequence[Path], views: Sequence[CropView], rng: np.random.Generator) -> dict[str, Tensor]:
         """Every name for every view: a vector, where it is on the grid of the embedding, and whether it is there."""
         names = list(self.bank.texts)
         cells = views[0].features["image_embed"].shape[-2:]
@@ -232,7 +232,7 @@ class Speaker:
             "all_there": torch.tensor(there).unflatten(0, shape),
         }
 
-    def _of(self, k: int, path: Path, view: View, rng: np.random.Generator) -> Iterator[_Said]:
+    def _of(self, k: int, path: Path, view: CropView, rng: np.random.Generator) -> Iterator[_Said]:
         own = self.bank.own[path.stem]
         for number in range(self.config.said if view.close else self.config.said + 1):
             clicked = number % 3 > 0 if view.close else number % 4 == 3
@@ -241,7 +241,7 @@ class Speaker:
             else:
                 yield self._named(k, view, own, rng)
 
-    def _absent(self, view: View, rng: np.random.Generator) -> str | None:
+    def _absent(self, view: CropView, rng: np.random.Generator) -> str | None:
         names = [n for n in self.bank.texts if n not in view.present and n not in view.undecided and n != BACKGROUND]
         return str(rng.choice(names)) if names else None
 
@@ -256,7 +256,7 @@ class Speaker:
         rows = own if len(own) and rng.random() < 0.6 else pool
         return rows[rng.integers(len(rows))], True
 
-    def _named(self, k: int, view: View, own: np.ndarray, rng: np.random.Generator) -> _Said:
+    def _named(self, k: int, view: CropView, own: np.ndarray, rng: np.random.Generator) -> _Said:
         """A text alone: all that has the name."""
         absent = self._absent(view, rng) if rng.random() < self.config.absent else None
         present = [name for name in view.present if name not in view.undecided]
@@ -266,7 +266,7 @@ class Speaker:
         target = np.zeros(view.levels.shape[1:], bool) if absent else view.union(name)
         return _Said(k, TEXT, vector, image, (0.0, 0.0), target)
 
-    def _clicked(self, k: int, view: View, own: np.ndarray, rng: np.random.Generator) -> _Said:
+    def _clicked(self, k: int, view: CropView, own: np.ndarray, rng: np.random.Generator) -> _Said:
         """A click on an object, with its name, without, or seldom with the name of something else."""
         i = int(rng.integers(len(view.objects)))
         level, label = view.objects[i]
@@ -293,7 +293,7 @@ def _is(own: str, name: str) -> bool:
     return name in (own, *PARENTS.get(own, ()))
 
 
-def _batch(views: Sequence[View], said: Sequence[_Said]) -> dict[str, Tensor]:
+def _batch(views: Sequence[CropView], said: Sequence[_Said]) -> dict[str, Tensor]:
     cells = torch.tensor([view.cells for view in views])
     batch = {
         f"feature_{name}": torch.from_numpy(np.stack([view.features[name] for view in views]))
@@ -323,7 +323,7 @@ class HeadTask:
     config : HeadConfig
         How.
     spread : Tensor
-        Shape of the noise, see :attr:`Bank.spread`.
+        Shape of the noise, see :attr:`TextBank.spread`.
     """
 
     def __init__(self, sam: Sam, model: nn.ModuleDict, config: HeadConfig, spread: Tensor) -> None:

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from napari_segany.core.masks import box_of
-from napari_segany.models.clip import VIEWS, squared
-from napari_segany.models.closer import SIDE, window_for
 from napari_segany.models.geometry import Frame, image_tensor
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.tiny import TinySam
+from napari_segany.models.text.clip import VIEWS, square_crop
+from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.models.tiny.zoom import SIDE, window_for
 from napari_segany.models.windows import Window, window_image
 from napari_segany.training.augment import MIN_PIXELS, relight
-from napari_segany.training.named import BACKGROUND, PARENTS, Named
+from napari_segany.training.named_images import BACKGROUND, PARENTS, NamedImage
 
 OBJECTS = 12
 """Objects of a view whose crops are kept."""
@@ -32,7 +32,7 @@ LEAST_SIDE = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class CropView:
     """What a segmenter sees of a picture, and what is true of it.
 
     Parameters
@@ -90,7 +90,7 @@ class View:
         return mask
 
 
-def _turned(picture: Named, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
+def _turned(picture: NamedImage, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
     """The picture and its labels, turned and mirrored."""
     quarter, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
@@ -125,7 +125,7 @@ def _lit(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def view_of(sam: Sam, picture: Named, rng: np.random.Generator, side: int, *, close: bool) -> View | None:
+def view_of(sam: Sam, picture: NamedImage, rng: np.random.Generator, side: int, *, close: bool) -> CropView | None:
     """A view of a picture, with the embedding that a segmenter makes of it.
 
     Parameters
@@ -168,7 +168,7 @@ def view_of(sam: Sam, picture: Named, rng: np.random.Generator, side: int, *, cl
         cells = math.ceil(frame.resized[0] / step), math.ceil(frame.resized[1] / step)
     seen = np.stack([_at(level, places) for level in levels])
     objects = _chosen(seen, picture.names, rng)
-    return View(
+    return CropView(
         {name: value[0].half().cpu().numpy() for name, value in features.items()},
         seen,
         cells,
@@ -229,11 +229,11 @@ def _crops(image: np.ndarray, levels: Sequence[np.ndarray], objects: np.ndarray,
         if box is not None:
             window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
             for v, (grown, _) in enumerate(VIEWS):
-                made[v, k] = squared(image, window, mask[window], grown, side).round().byte().numpy()
+                made[v, k] = square_crop(image, window, mask[window], grown, side).round().byte().numpy()
     return made
 
 
-def save_view(path: Path, view: View) -> None:
+def save_view(path: Path, view: CropView) -> None:
     """Write a view."""
     about = {
         "names": [{str(k): v for k, v in names.items()} for names in view.names],
@@ -249,12 +249,12 @@ def save_view(path: Path, view: View) -> None:
     partial.replace(path)
 
 
-def load_view(path: Path) -> View:
+def load_view(path: Path) -> CropView:
     """Read a view that :func:`save_view` wrote."""
     with np.load(path) as file:
         about = json.loads(file["about"].tobytes())
         features = {key.removeprefix("feature_"): file[key] for key in file.files if key.startswith("feature_")}
-        return View(
+        return CropView(
             features,
             file["levels"],
             tuple(about["cells"]),
@@ -269,7 +269,7 @@ def load_view(path: Path) -> View:
 
 def make_views(
     sam: Sam,
-    pictures: Mapping[str, Sequence[Named]],
+    pictures: Mapping[str, Sequence[NamedImage]],
     counts: Mapping[str, Sequence[int]],
     folder: Path,
     at: tuple[int, int],

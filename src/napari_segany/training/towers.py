@@ -12,9 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_segany.core.words import ATTRIBUTES, MODALITIES, TERMS, sentences
-from napari_segany.models.clip import import_open_clip, object_vectors
-from napari_segany.training.named import ATTRIBUTE_NAMES, GROWN, MODALITY_NAMES, NAMES, Crops, load_named, packed
+from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, TERMS, prompt_sentences
+from napari_segany.models.text.clip import import_open_clip, object_vectors
+from napari_segany.training.named_images import (
+    ATTRIBUTE_NAMES,
+    GROWN,
+    MODALITY_NAMES,
+    NAMES,
+    CropSpec,
+    load_named,
+    packed,
+)
 
 TINY = {
     "embed_dim": 256,
@@ -89,7 +97,7 @@ class TowersTask:
 
 
 def captions(
-    crops: Crops, chosen: np.ndarray, rng: np.random.Generator, config: TowersConfig
+    crops: CropSpec, chosen: np.ndarray, rng: np.random.Generator, config: TowersConfig
 ) -> tuple[list[str], np.ndarray]:
     """Texts that are true of some of the chosen crops, and of which of them: truth (B, T) of -1, 0, 1."""
     texts, columns = [], []
@@ -120,7 +128,7 @@ def _said(k: int, attributes: np.ndarray, modality: int, rng: np.random.Generato
     if any(ATTRIBUTE_NAMES[a] == "border" for a in attributes):
         words.append("border")
     kind = str(rng.choice(MODALITIES[MODALITY_NAMES[modality]][:3])) if modality >= 0 else ""
-    return str(rng.choice(sentences(one, many, words, kind)))
+    return str(rng.choice(prompt_sentences(one, many, words, kind)))
 
 
 def views(pixels: Tensor, generator: torch.Generator, size: int) -> Tensor:
@@ -164,7 +172,7 @@ def views(pixels: Tensor, generator: torch.Generator, size: int) -> Tensor:
 
 
 def batches(
-    crops: Crops, shares: np.ndarray, tokenizer: Any, config: TowersConfig, at: tuple[int, int]
+    crops: CropSpec, shares: np.ndarray, tokenizer: Any, config: TowersConfig, at: tuple[int, int]
 ) -> Iterator[dict[str, Tensor]]:
     """Endless batches.
 
@@ -199,7 +207,7 @@ def batches(
 
 def stored_crops(
     data: Path, folder: Path, sources: dict[str, float], config: TowersConfig, at: tuple[int, int]
-) -> tuple[Crops, np.ndarray]:
+) -> tuple[CropSpec, np.ndarray]:
     """Crops of the training sources, made once and kept in a folder, and how often each is drawn.
 
     Parameters
@@ -232,12 +240,12 @@ def stored_crops(
                 modality=made.modality,
             )
         with np.load(path) as file:
-            parts.append(Crops(**{key: file[key] for key in file.files}))
+            parts.append(CropSpec(**{key: file[key] for key in file.files}))
         first = np.where(parts[-1].names.any(1), parts[-1].names.argmax(1), -1)
         _, kinds, counts = np.unique(first, return_inverse=True, return_counts=True)
         weight = 1 / np.sqrt(counts[kinds])
         shares.append(share * weight / weight.sum())
     fields = ("pixels", "names", "decided", "attributes", "modality")
-    crops = Crops(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
+    crops = CropSpec(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
     chances = np.concatenate(shares)
     return crops, chances / chances.sum()

@@ -34,8 +34,8 @@ ACTIONS: Mapping[str, Action] = {
     "next_object": Action(".", "Look at the next object of the table"),
     "previous_object": Action(",", "Look at the object before it in the table"),
     "follow": Action("Shift+G", "Track the objects of this slice through the other slices"),
-    "show_doubtful": Action("Shift+N", "Go to the next uncertain slice of what was tracked"),
+    "show_uncertain": Action("Shift+N", "Go to the next uncertain slice of what was tracked"),
     "work_here": Action("Shift+W", "Work on the part of a large image that is shown"),
     "show_keys": Action("/", "Show what the keys do"),
 }
-"""Under the names of the methods of :class:`~napari_segany.widgets.segany.SeganyWidget` that do it."""
+"""Under the names of the methods of :class:`~napari_segany.widgets.main.SeganyWidget` that do it."""

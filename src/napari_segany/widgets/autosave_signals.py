@@ -6,7 +6,7 @@ import contextlib
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_segany.run.keeping import Keeper
+from napari_segany.engine.autosave import Autosave
 
 
 class AutosaveSignals(QObject):
@@ -22,7 +22,7 @@ class AutosaveSignals(QObject):
     Attributes
     ----------
     problem : Signal
-        Emitted with a line of text; see :class:`~napari_segany.run.keeping.Keeper`.
+        Emitted with a line of text; see :class:`~napari_segany.engine.autosave.Autosave`.
     caught_up : Signal
         Emitted without arguments.
     """
@@ -31,7 +31,7 @@ class AutosaveSignals(QObject):
     caught_up = Signal()
     _told = Signal(str)
 
-    def __init__(self, keeper: Keeper, parent: QObject) -> None:
+    def __init__(self, keeper: Autosave, parent: QObject) -> None:
         super().__init__(parent)
         self._told.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         keeper.problem.connect(self._tell)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from napari.viewer import Viewer
 
 from napari_segany.layers.proxies import unwrapped
-from napari_segany.widgets.segany import SeganyWidget
+from napari_segany.widgets.main import SeganyWidget
 
 
 def docked(viewer: Viewer) -> SeganyWidget:
@@ -41,5 +41,5 @@ next_object = _command("next_object")
 previous_object = _command("previous_object")
 work_here = _command("work_here")
 follow = _command("follow")
-show_doubtful = _command("show_doubtful")
+show_uncertain = _command("show_uncertain")
 show_keys = _command("show_keys")

@@ -8,13 +8,13 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLineEdit, QWidget
 
 
-def to_picture(widget: QWidget) -> None:
+def focus_canvas(widget: QWidget) -> None:
     """Give the focus to the canvas of the window that a widget is in."""
     for canvas in widget.window().findChildren(QOpenGLWidget):
         canvas.setFocus()
 
 
-def give_back(panel: QWidget, done: Callable[..., None]) -> None:
+def return_focus(panel: QWidget, done: Callable[..., None]) -> None:
     """Have a method of a panel called whenever something in it was typed or chosen."""
     for chooser in panel.findChildren(QComboBox):
         chooser.activated.connect(done)

@@ -1,0 +1,235 @@
+"""One stack and what was said of objects on some of its slices become labels of the whole stack."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from napari_segany.batch.segment_file import (
+    SegmentJob,
+    SegmentReport,
+    label_file_spec,
+    prepare_job,
+    segment_prompts,
+    write_objects,
+)
+from napari_segany.core.arguments import check_callable, check_type
+from napari_segany.core.automatic_masks import Region
+from napari_segany.core.confidence import Gates, SliceConfidence
+from napari_segany.core.errors import InputError
+from napari_segany.core.planes import Stack
+from napari_segany.core.propagate import Known, Planes, propagate
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.tiles import is_large
+from napari_segany.io.images import FilePlanes
+from napari_segany.io.label_writer import open_label_writer
+from napari_segany.io.labels import check_place, owner_of, replacing
+from napari_segany.io.output_checks import check_apart
+from napari_segany.io.prompt_tables import PlacedPrompt
+
+Embed = Callable[[int], ImageEmbedding]
+
+
+@dataclass(frozen=True, slots=True)
+class PropagateReport(SegmentReport):
+    """What became of a job.
+
+    Parameters
+    ----------
+    verdicts : dict of (int, int) to Verdict
+        For each plane and label that was looked for, how far to trust it.
+    """
+
+    verdicts: dict[tuple[int, int], SliceConfidence]
+
+    def write_confidence(self) -> Path:
+        """Write a table beside the labels: label, plane, confidence and flags, a row for each that was looked for."""
+        path = confidence_path(self.path)
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["label", "plane", "confidence", "flags"])
+            for (plane, label), verdict in sorted(self.verdicts.items(), key=lambda one: one[0][::-1]):
+                writer.writerow([label, plane, _shown(verdict.confidence), ", ".join(verdict.flags)])
+        return path
+
+    @property
+    def uncertain(self) -> list[tuple[int, int]]:
+        """Planes and labels with a flag, the least sure first."""
+        flagged = [key for key, verdict in self.verdicts.items() if verdict.flags]
+        return sorted(flagged, key=lambda key: self.verdicts[key].confidence)
+
+
+def propagate_file(
+    job: SegmentJob,
+    load: Callable[[], Segmenter],
+    gates: Gates | None = None,
+    progress: Callable[[int], None] | None = None,
+    encoder: Callable[[Path, Stack], Embed] | None = None,
+) -> PropagateReport:
+    """Segment the objects that were asked for, follow them through the stack, and write their labels.
+
+    Beside the labels, LABELS_confidence.csv tells how sure each object is on each plane.
+
+    Only a few planes are in memory; the labels of a pixel are those of the object that had it first. Objects go along
+    the last axis before y and x: in (t, z, y, x) through the depth of one time, in (t, y, x) through time.
+
+    Parameters
+    ----------
+    job : SegmentJob
+        What to do.
+    load : callable
+        Makes the segmenter; called once everything else is known to be in order.
+    gates : Gates, optional
+        When an object is lost.
+    progress : callable, optional
+        Called with the number of each plane that is done.
+    encoder : callable, optional
+        From the image and its planes to what gives their embeddings; by default the segmenter encodes them.
+
+    Raises
+    ------
+    InputError
+        As of :func:`~napari_segany.batch.segment_file.segment_file`; or when the image is a single plane. Nothing is written
+        then.
+    ModelError
+        From `load`.
+    """
+    check_type(job, SegmentJob, "job")
+    check_callable(load, "load")
+    ready = prepare_job(job)
+    stack, placed = ready.stack, ready.placed
+    if len(stack) < 2:
+        raise InputError(f"{job.image} is a single plane: there is nowhere to follow an object to")
+    check_place(confidence_path(job.labels), overwrite=job.overwrite)
+    check_apart(confidence_path(job.labels), (job.image, job.table, job.boxes, *job.inputs), "the table of confidence")
+    segmenter = load()
+    painted = {one.label: 0 for one in placed}
+    verdicts: dict[tuple[int, int], SliceConfidence] = {}
+    planes = FilePlanes(job.image, stack)
+    with open_label_writer(label_file_spec(job, ready)) as labels:
+        for numbers, group in _series(stack, placed):
+            known, region = _known(segmenter, planes, group)
+            part = PlanePart(planes, region)
+            embed = encoder(job.image, stack) if encoder is not None and part.whole else None
+            follow = PlanePropagation(segmenter, part, gates, embed)
+            for plane, masks, judged in chain(_given(known), follow.through(known, numbers)):
+                for label, pixels in masks.items():
+                    painted[label] += labels.paint(plane, pixels, label, region)
+                verdicts |= {(plane, label): verdict for label, verdict in judged.items()}
+                if progress is not None and judged:
+                    progress(plane)
+    report = PropagateReport(job.labels, painted, verdicts)
+    report.write_confidence()
+    if job.boxes is not None:
+        write_objects(job, ready, {})
+    return report
+
+
+def _shown(confidence: float) -> str:
+    return f"{confidence:.3f}" if math.isfinite(confidence) else ""
+
+
+def confidence_path(labels: Path) -> Path:
+    """Where it is written how sure the objects of a label file are; not in OME-Zarr images, which hold no tables."""
+    return (owner_of(labels) or labels).with_name(f"{labels.stem}_confidence.csv")
+
+
+def _given(known: Known) -> Iterator[tuple[int, Mapping[int, np.ndarray], dict[int, SliceConfidence]]]:
+    return ((plane, masks, {}) for plane, masks in known.items())
+
+
+def _series(stack: Stack, placed: Sequence[PlacedPrompt]) -> Iterator[tuple[range, list[PlacedPrompt]]]:
+    """Planes that lie on one line along the last axis, and what was said on them."""
+    length = stack.shape[-1]
+    for first in sorted({one.z - one.z % length for one in placed}):
+        numbers = range(first, first + length)
+        yield numbers, [one for one in placed if one.z in numbers]
+
+
+def _known(
+    segmenter: Segmenter, planes: FilePlanes, placed: Sequence[PlacedPrompt]
+) -> tuple[dict[int, dict[int, np.ndarray]], Region]:
+    """Masks of the planes on which something was said, and the part of the planes that they are masks of.
+
+    A pixel belongs to the first that asked for it. Of large planes the part is what lies around all of the objects.
+    """
+    windows: dict[PlacedPrompt, tuple[Region, np.ndarray]] = {}
+    for z in sorted({one.z for one in placed}):
+        for one, mask, window in segment_prompts(segmenter, planes, [one for one in placed if one.z == z]):
+            windows[one] = window or (slice(0, planes.plane_shape[0]), slice(0, planes.plane_shape[1])), mask.pixels
+    region = _around([window for window, _ in windows.values()])
+    if is_large((region[0].stop - region[0].start, region[1].stop - region[1].start)):
+        raise InputError("the objects lie too far apart to be followed together on planes of this size; ask one by one")
+    known: dict[int, dict[int, np.ndarray]] = {}
+    for one, (window, pixels) in windows.items():
+        own = np.zeros((region[0].stop - region[0].start, region[1].stop - region[1].start), bool)
+        rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(window, region, strict=True))
+        own[rows, columns] = pixels
+        for earlier in known.get(one.z, {}).values():
+            own &= ~earlier
+        if own.any():
+            known.setdefault(one.z, {})[one.label] = own
+    return known, region
+
+
+def _around(windows: Sequence[Region]) -> Region:
+    rows, columns = (slice(min(w[i].start for w in windows), max(w[i].stop for w in windows)) for i in (0, 1))
+    return rows, columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePart:
+    """A stack of which only a part of each plane is read.
+
+    Parameters
+    ----------
+    planes : FilePlanes
+        All of it.
+    region : tuple of slice
+        Rows and columns.
+    """
+
+    planes: FilePlanes
+    region: Region
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of the part."""
+        return self.region[0].stop - self.region[0].start, self.region[1].stop - self.region[1].start
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of each plane."""
+        return self.plane_shape == self.planes.plane_shape
+
+    def __len__(self) -> int:
+        return len(self.planes)
+
+    def plane(self, number: int, /) -> np.ndarray:
+        """(y, x, 3) uint8 of the part."""
+        return self.planes.part(number, self.region)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePropagation:
+    """How objects are followed: who is asked, on what, and where embeddings come from."""
+
+    segmenter: Segmenter
+    stack: Planes
+    gates: Gates | None
+    embed: Embed | None
+
+    def through(
+        self, known: Known, numbers: range
+    ) -> Iterator[tuple[int, dict[int, np.ndarray], dict[int, SliceConfidence]]]:
+        """Masks and verdicts plane by plane; nothing where nothing is known."""
+        if not known:
+            return
+        for plane, masks, verdicts in propagate(self.segmenter, self.stack, known, numbers, self.gates, self.embed):
+            yield plane, {label: mask.pixels for label, mask in masks.items()}, verdicts

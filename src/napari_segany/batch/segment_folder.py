@@ -1,0 +1,455 @@
+"""Automatic masks of whole folders: labels, COCO and a table for each image; what is done stays done."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from napari_segany.core.arguments import as_path, check_callable, check_type
+from napari_segany.core.automatic_masks import (
+    Candidate,
+    Filters,
+    Grid,
+    default_filters,
+    filter_candidates,
+    generate_candidates,
+    paint_candidates,
+)
+from napari_segany.core.errors import InputError
+from napari_segany.core.link import Linker, relabel_planes
+from napari_segany.core.planes import Stack
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.tiles import generate_candidates_in_tiles, is_large, merge_candidates
+from napari_segany.engine.text_search import find_named_objects, phrases_of, select_named, text_filters
+from napari_segany.io.export import LabelledObject, export_labels
+from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
+from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
+from napari_segany.io.labels import TIFF as LABEL_TIFF
+from napari_segany.io.labels import replacing
+from napari_segany.io.ome_zarr import is_zarr
+from napari_segany.io.output_checks import (
+    identity,
+    is_own_coco,
+    is_own_ctc,
+    is_own_tiff,
+    is_own_tracks,
+    is_own_zarr,
+    is_torn,
+    named,
+)
+from napari_segany.io.spacing import unit_shown
+from napari_segany.io.temporary_files import temporary_array
+
+_NAMED = ("link", "text", "clip", "tracks")
+SETTINGS = "everything.json"
+"""In the output folder: how its files were made. Files made otherwise are not mixed with them."""
+ENDINGS = ("_labels.tif", "_masks.json", "_objects.csv", "_tracks.csv", "_ctc")
+"""What the results of NAME are called."""
+MANY = 2**32 - 1
+"""How many objects there are shows at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderJob:
+    """What to segment without a prompt, and how.
+
+    Parameters
+    ----------
+    source : Path
+        An image, or a folder of images.
+    out : Path
+        Folder for the results; made when it is not there.
+    grid : Grid, optional
+        Where to ask; without one the model tells, when it can.
+    changes : dict of str to float
+        Filters to use instead of those that suit the model; see :class:`~napari_segany.core.automatic_masks.Filters`.
+    overlap : float
+        See :func:`~napari_segany.core.automatic_masks.paint_candidates`.
+    link : bool
+        Whether objects of neighbouring slices, along the last axis before y and x, become one; and along time those of
+        the volumes of a (t, z, y, x) image.
+    tracks : bool
+        Whether what is linked is also written as tracks: NAME_tracks.csv and the folder NAME_ctc, see
+        :mod:`napari_segany.io.formats.tracks`. The first axis counts as time.
+    text : str
+        What to look for, names parted by ``;``; everything when empty.
+    clip : str
+        Name of a CLIP that ranks automatic masks by their crops; without one the model's own text prompts are used.
+    inputs : tuple of Path
+        What else the results are made from and must not replace, such as a checkpoint.
+    """
+
+    source: Path
+    out: Path
+    grid: Grid | None
+    changes: dict[str, float]
+    overlap: float = 0.5
+    link: bool = False
+    text: str = ""
+    clip: str = ""
+    tracks: bool = False
+    inputs: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("source", "out"):
+            object.__setattr__(self, name, as_path(getattr(self, name), name))
+        check_type(self.grid, (Grid, type(None)), "grid")
+        check_type(self.changes, dict, "changes")
+        known = {field.name for field in fields(Filters)}
+        if unknown := sorted(set(map(str, self.changes)) - known):
+            raise InputError(f"changes has {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        for name, value in self.changes.items():
+            check_type(value, (int, float, np.number), f"changes[{name!r}]")
+        for name in ("text", "clip"):
+            check_type(getattr(self, name), str, name)
+        check_type(self.overlap, (int, float, np.number), "overlap")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    """What became of one image: how many objects were found, or -1 when it was done before; or why it failed."""
+
+    image: Path
+    objects: int
+    problem: str = ""
+
+
+Seen = tuple[np.ndarray, Sequence[LabelledObject]]
+"""Labels (y, x) of a plane, from 1, and what is known of its objects."""
+
+
+class PlaneDistributor(Protocol):
+    """Who looks at planes elsewhere."""
+
+    def looks(self, image: Path, count: int, job: FolderJob, filters: Filters) -> Iterator[Seen]:
+        """What is found on each of the planes of an image, in their order."""
+
+
+def segment_folder_files(
+    job: FolderJob, load: Callable[[], Segmenter], spread: PlaneDistributor | None = None
+) -> Iterator[ImageReport]:
+    """Segment all that is to be seen in an image or in all images of a folder.
+
+    For NAME.tif there are NAME_labels.tif, NAME_masks.json (COCO, run lengths) and, written last, NAME_objects.csv; an
+    image that has the last one is done. An image that cannot be read is told of, and the next one is taken.
+
+    Parameters
+    ----------
+    job : FolderJob
+        What to do.
+    load : callable
+        Makes the segmenter; called once everything else is known to be in order.
+    spread : Spread, optional
+        Who looks at the planes; by default this process.
+
+    Yields
+    ------
+    ImageReport
+        One for each image, as it is done.
+
+    Raises
+    ------
+    InputError
+        When there is no image, or the output folder cannot be used or holds what was made in another way.
+    ModelError
+        From `load`.
+    """
+    check_type(job, FolderJob, "job")
+    check_callable(load, "load")
+    with named(job.source):
+        images = _images(job.source)
+    with named(job.out):
+        _check_folder(job, images)
+    ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
+    segmenter = load()
+    filters = _filters(segmenter, job.changes, job.text)
+    look = plane_search(segmenter, job, filters)
+    _settle(job, segmenter, filters)
+
+    def looks(image: Path, stack: Stack) -> Iterator[Seen]:
+        return _here(image, stack, look) if spread is None else spread.looks(image, len(stack), job, filters)
+
+    for image, name in images.items():
+        try:
+            if _exists(job.out / f"{name}_objects.csv"):
+                yield ImageReport(image, -1)
+                continue
+            _check_results(job.out / name, known=ours)
+            count = _segment(image, job, looks, name)
+        except InputError as error:
+            yield ImageReport(image, 0, str(error))
+        else:
+            yield ImageReport(image, count)
+
+
+def _images(source: Path) -> dict[Path, str]:
+    """Images and the names that their results get: the ending is part of it only where two would be the same."""
+    if source.is_dir() and not is_zarr(source):
+        found = [path for path in sorted(source.iterdir()) if _is_image(path) and not _is_result(path)]
+        if not found:
+            raise InputError(f"there is no image in the folder {source}; what this program wrote does not count")
+    elif source.exists():
+        found = [source]
+    else:
+        raise InputError(f"there is no image or folder {source}")
+    stems = [path.stem for path in found]
+    return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in found}
+
+
+def _is_image(path: Path) -> bool:
+    """Whether the name is that of an image; those that begin with a dot are what systems leave, as ``._a.tif``."""
+    if path.name.startswith("."):
+        return False
+    return is_zarr(path) if path.is_dir() else path.suffix.lower() in (*TIFF, *PICTURES)
+
+
+def _is_result(path: Path) -> bool:
+    """Whether this program wrote a file or folder; names and neighbours tell it of what version 0.1.0 wrote."""
+    if path.is_dir():
+        return is_own_zarr(path)
+    if path.suffix.lower() not in LABEL_TIFF:
+        return False
+    stem = path.stem.removesuffix("_labels")
+    siblings = (path.with_name(f"{stem}{ending}") for ending in ("_masks.json", "_objects.csv"))
+    before = stem != path.stem and (path.parent / SETTINGS).is_file() and any(one.is_file() for one in siblings)
+    return before or is_own_tiff(path)
+
+
+def _folder_of(source: Path) -> Path:
+    return source if source.is_dir() and not is_zarr(source) else source.parent
+
+
+def _check_folder(job: FolderJob, images: Mapping[Path, str]) -> None:
+    """Refuse a folder for the results in which an input would be lost or changed.
+
+    That is an image or a folder within one, the folder of the images, and one in which an input has the name of a
+    result.
+
+    Raises
+    ------
+    InputError
+        When it is such a folder, or none.
+    """
+    if _exists(job.out) and not job.out.is_dir():
+        raise InputError(f"{job.out} is not a folder")
+    for place in (job.out, *job.out.absolute().parents, *job.out.resolve().parents):
+        if is_zarr(place):
+            raise InputError(f"{job.out} is or lies in the zarr {place}, which is no place for the folder of results")
+    if job.source.is_dir() and identity(job.out) is not None and identity(job.out) == identity(job.source):
+        raise InputError(f"{job.out} is the folder of the images themselves; choose another one for the results")
+    given = {identity(path): path for path in (*images, *job.inputs)}
+    given.pop(None, None)
+    for name in images.values():
+        for ending in ENDINGS:
+            place = job.out / f"{name}{ending}"
+            if _exists(place) and (found := given.get(identity(place))) is not None:
+                raise InputError(f"the results would replace {found}, from which they are made: {place}")
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Raises
+    ------
+    InputError
+        When the system takes no such name.
+    """
+    with named(path):
+        return path.exists()
+
+
+def _check_results(stem: Path, *, known: bool) -> None:
+    """Refuse to replace files that this program did not write; `known` when the folder held results before.
+
+    Those of version 0.1.0 have no mark, and are recognised in such a folder only, as are files that are torn.
+
+    Raises
+    ------
+    InputError
+        When there is such a file.
+    """
+    ours: Mapping[str, Callable[[Path], bool]] = {
+        "_labels.tif": partial(is_own_tiff, before=known),
+        "_masks.json": partial(is_own_coco, before=known),
+        "_tracks.csv": is_own_tracks,
+        "_ctc": is_own_ctc,
+    }
+    for ending, is_ours in ours.items():
+        place = stem.with_name(f"{stem.name}{ending}")
+        if place.exists() and not is_ours(place) and not (known and is_torn(place)):
+            raise InputError(f"{place} is there, and this program did not write it; choose another folder")
+
+
+def _filters(segmenter: Segmenter, changes: dict[str, float], text: str) -> Filters:
+    own = text_filters(segmenter) if text.strip() else default_filters(segmenter)
+    return Filters(**{**asdict(own), **changes})
+
+
+def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
+    """Write down how the files of the folder are made, or make sure that they are made the same way."""
+    now = {
+        "model": segmenter.name,
+        "grid": None if job.grid is None else asdict(job.grid),
+        "filters": asdict(filters),
+        "overlap": job.overlap,
+    }
+    now |= {key: value for key, value in asdict(job).items() if key in _NAMED and value}
+    path = job.out / SETTINGS
+    try:
+        job.out.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(now, indent=1) + "\n")
+            return
+        before = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{job.out} cannot be used: {error}") from None
+    differing = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
+    if differing:
+        raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
+
+
+Look = Callable[[FilePlanes, int], tuple[np.ndarray, Sequence[Candidate]]]
+"""From planes and a number to labels (y, x) of that one, and the objects in the order of their labels."""
+
+
+def plane_search(segmenter: Segmenter, job: FolderJob, filters: Filters) -> Look:
+    """What finds the objects of a plane: everything, or what the job's text names.
+
+    Raises
+    ------
+    InputError
+        The text cannot be read, or holds a word that is not known.
+    ModelError
+        The model takes no text, or open_clip cannot be imported.
+    """
+    if not job.text.strip():
+
+        def all_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
+            shape = planes.plane_shape
+            if is_large(shape):
+                part_of = partial(planes.part, number)
+                tiles = generate_candidates_in_tiles(segmenter, part_of, shape, job.grid, filters)
+                good = merge_candidates([one for _, batch in tiles for one in batch], shape)
+            else:
+                batches = generate_candidates(segmenter, planes.plane(number), job.grid)
+                good = filter_candidates([one for _, batch in batches for one in batch], filters, shape)
+            return paint_candidates(good, shape, job.overlap)
+
+        return all_objects
+    clip = None
+    if job.clip:
+        from napari_segany.models.text.clip import load_clip
+
+        clip = load_clip(job.clip)
+    phrases = phrases_of(segmenter, job.text, clip)
+    method, wanted = ("crops", replace(filters, score=0.0)) if clip else ("seeds", filters)
+
+    def named_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
+        plane = planes.plane(number)
+        batches = find_named_objects(segmenter, plane, job.text, method=method, clip=clip)
+        found = select_named(plane, [one for _, batch in batches for one in batch], phrases, wanted, job.overlap)
+        return found.labels, found.objects
+
+    return named_objects
+
+
+def _here(image: Path, stack: Stack, look: Look) -> Iterator[Seen]:
+    planes = FilePlanes(image, stack)
+    for number in range(len(stack)):
+        found, objects = look(planes, number)
+        yield found, [candidate_info(one, place) for place, one in enumerate(objects, start=1)]
+
+
+def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterator[Seen]], name: str) -> int:
+    file = read_image(image)
+    with reading(image):
+        stack = file.stack()
+    with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
+        objects: list[LabelledObject] = []
+        for number, (found, here) in enumerate(looks(image, stack)):
+            before = len(objects)
+            labels[number] = np.where(found, found + before, 0)
+            objects += [replace(one, label=one.label + before) for one in here]
+        if job.link:
+            objects = _link(labels, stack.shape[-1] if stack.shape else 1, objects)
+        whole = labels.reshape(stack.shape + stack.plane_shape)
+        if job.link and file.label_axes == "tzyx":
+            objects = _linked_in_time(whole, objects)
+        if job.tracks:
+            _write_tracks(job.out / name, whole)
+        _write(job.out / name, image.name, file, whole, objects)
+    return len(objects)
+
+
+def _link(labels: np.ndarray, length: int, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
+    """Objects of slices become objects of stacks of `length` slices each, known by what was surest of them."""
+    count = 0
+    best: dict[int, LabelledObject] = {}
+    for first in range(0, len(labels), length):
+        linker = Linker()
+        for plane in labels[first : first + length]:
+            linker.add(plane)
+        for number, names in enumerate(linker.numbers(), start=first):
+            new = {old: name + count for old, name in names.items()}
+            labels[number] = relabel_planes(labels[number], new)
+            for old, name in new.items():
+                one = replace(objects[old - 1], label=name)
+                best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)
+        count = len(best)
+    return [best[name] for name in sorted(best)]
+
+
+def _linked_in_time(labels: np.ndarray, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
+    """Objects of the volumes of (t, z, y, x) labels become objects that keep their numbers."""
+    linker, best = Linker(), dict[int, LabelledObject]()
+    for volume in labels:
+        linker.add(np.asarray(volume))
+    for time, names in enumerate(linker.numbers()):
+        labels[time] = relabel_planes(np.asarray(labels[time]), names)
+        for old, name in names.items():
+            one = replace(objects[old - 1], label=name)
+            best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)
+    return [best[name] for name in sorted(best)]
+
+
+def _write_tracks(stem: Path, labels: np.ndarray) -> None:
+    is_time_series(labels)
+    write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), track_table(labels))
+    write_ctc(stem.with_name(f"{stem.name}_ctc"), labels)
+
+
+def candidate_info(one: Candidate, label: int) -> LabelledObject:
+    """What is known of an object that was found without a prompt by the user."""
+    corner = (one.crop[0].start, one.crop[1].start)
+    points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
+    stability = None if math.isnan(one.stability) else one.stability
+    name = one.prompt.text
+    how = "text" if name else "automatic"
+    return LabelledObject(label, class_name=name, score=one.score, stability=stability, points=points, how=how)
+
+
+def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:
+    """Write the three files of an image that is called `name`."""
+    axes = image.label_axes if set(image.label_axes) <= set("tzyx") else None
+    placed = image.label_calibration
+    if axes is not None:
+        placed = placed.metric(axes)
+    for ending in ("_labels.tif", "_masks.json", "_objects.csv"):
+        export_labels(
+            labels,
+            stem.with_name(stem.name + ending),
+            objects=objects,
+            axes=axes,
+            scale=placed.scale,
+            unit=unit_shown(placed, axes),
+            image_name=name,
+            overwrite=True,
+        )

@@ -1,0 +1,449 @@
+"""Automatic masks: ask everywhere once, then filter as often as one likes without the model.
+
+After Kirillov et al. 2023, appendix B ("Automatic mask generation"). The numbers are those of the automatic mask
+generator of ``segment-anything`` 1.0, and so are the masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import scipy
+
+from napari_segany.core.errors import ModelError
+from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+
+BATCH = 32
+"""Prompts that are answered between two looks at whether to go on."""
+CROP_OVERLAP = 512 / 1500
+"""Share of the shorter side by which crops of the first layer overlap."""
+NEAR = 20
+"""Masks that come so close, in pixels, to an inner edge of their crop may be cut there, and are dropped."""
+LEAST_SCORE = 0.3
+"""Masks that the model thinks less of are not kept as candidates: no filter would bring them back."""
+
+Region = tuple[slice, slice]
+"""Rows and columns of a plane."""
+
+
+def union(one: Region, other: Region) -> Region:
+    """The smallest region that holds two."""
+    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where to ask when nothing is known.
+
+    Parameters
+    ----------
+    side : int
+        Points along each side of the plane, evenly spaced.
+    crop_layers : int
+        Layer i asks again in 2^i x 2^i crops of the plane, for what is small; 0 for none.
+    thinning : int
+        Each layer has so many times fewer points along each side of a crop.
+    """
+
+    side: int = 32
+    crop_layers: int = 0
+    thinning: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A mask that may be an object, kept as the part of the plane that it fills; made by :meth:`of`.
+
+    A grid finds thousands of them before any is dropped, each as large as the plane at worst: so a pixel is a bit.
+
+    Parameters
+    ----------
+    window : tuple of slice
+        Rows and columns of its bounding box.
+    bits : ndarray
+        (n,) uint8, the pixels of the window row by row, eight in each.
+    area : int
+        Pixels of the mask.
+    score, stability : float
+        Predicted IoU, and how little the mask depends on its threshold, see :class:`~napari_segany.core.masks.Mask`.
+    prompt : Prompt
+        What was asked, in pixels of the crop.
+    crop : tuple of slice
+        The part of the plane that the model saw.
+    """
+
+    window: Region
+    bits: np.ndarray
+    area: int
+    score: float
+    stability: float
+    prompt: Prompt
+    crop: Region
+
+    @classmethod
+    def of(
+        cls, window: Region, mask: np.ndarray, score: float, stability: float, prompt: Prompt, crop: Region
+    ) -> Candidate:
+        """A mask, bool of the window's shape, as a candidate."""
+        return cls(window, np.packbits(mask), int(np.count_nonzero(mask)), score, stability, prompt, crop)
+
+    def redrawn(self, window: Region, mask: np.ndarray) -> Candidate:
+        """The same with another mask, bool of its window's shape."""
+        return Candidate.of(window, mask, self.score, self.stability, self.prompt, self.crop)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The mask, bool of the window's shape, made anew each time."""
+        height, width = (span.stop - span.start for span in self.window)
+        return np.unpackbits(self.bits, count=height * width).reshape(height, width).view(bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What becomes of candidates; every number can be changed without asking the model again.
+
+    Parameters
+    ----------
+    score, stability : float
+        Predicted IoU must be above, stability at least.
+    smallest, largest : int
+        Pixels of a mask, both included.
+    box_overlap : float
+        Of masks whose boxes have a higher IoU only the most confident stays; across crops, that of the smaller crop.
+    whole : bool
+        Drop masks that touch the border of the plane.
+    tidy : int
+        Holes and islands of fewer pixels go, see :func:`clean_mask`; 0 leaves masks as they are.
+    """
+
+    score: float = 0.88
+    stability: float = 0.95
+    smallest: int = 1
+    largest: int = 2**62
+    box_overlap: float = 0.7
+    whole: bool = False
+    tidy: int = 0
+
+
+@runtime_checkable
+class ProposesObjects(Protocol):
+    """A segmenter that can tell by itself where objects are.
+
+    Attributes
+    ----------
+    filters : Filters
+        Those that suit its masks.
+    """
+
+    filters: Filters
+
+    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
+        """A prompt for each object that seems to be there, of an embedding by the same segmenter."""
+
+
+@runtime_checkable
+class ProposesNamedObjects(Protocol):
+    """A segmenter that can tell where objects are that a text names."""
+
+    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        """A prompt with a click and its part of the text for each object; none where the text names what is absent."""
+
+
+def default_filters(segmenter: Segmenter) -> Filters:
+    """The filters that suit a model: its own, where it has some, else those of the paper."""
+    return segmenter.filters if isinstance(segmenter, ProposesObjects) else Filters()
+
+
+def crop_windows(shape: tuple[int, int], layers: int) -> list[tuple[int, Region]]:
+    """The plane and its crops, each with its layer.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (y, x) of the plane.
+    layers : int
+        Layers beside the plane itself, which is layer 0.
+    """
+    found: list[tuple[int, Region]] = [(0, (slice(0, shape[0]), slice(0, shape[1])))]
+    for layer in range(1, layers + 1):
+        count = 2**layer
+        overlap = int(CROP_OVERLAP * min(shape) * 2 / count)
+        lengths = [-(-(overlap * (count - 1) + whole) // count) for whole in shape]
+        for column, row in product(range(count), range(count)):
+            starts = [(length - overlap) * i for length, i in zip(lengths, (row, column), strict=True)]
+            rows, columns = (
+                slice(start, min(start + length, whole))
+                for start, length, whole in zip(starts, lengths, shape, strict=True)
+            )
+            found.append((layer, (rows, columns)))
+    return found
+
+
+def grid_points(shape: tuple[int, int], side: int) -> list[Point]:
+    """`side` x `side` points, evenly spaced over a plane of `shape` (y, x), row by row."""
+    along = np.linspace(1 / (2 * side), 1 - 1 / (2 * side), side)
+    return [Point(float(y * shape[0]), float(x * shape[1])) for y in along for x in along]
+
+
+def generate_candidates(
+    segmenter: Segmenter,
+    plane: np.ndarray,
+    grid: Grid | None = None,
+    *,
+    embedding: ImageEmbedding | None = None,
+    least: float = LEAST_SCORE,
+    text: str = "",
+) -> Iterator[tuple[float, list[Candidate]]]:
+    """Ask for masks all over a plane, or wherever something is that a text names.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Who is asked.
+    plane : ndarray
+        (y, x, 3) uint8, as :meth:`Segmenter.embed` takes it.
+    grid : Grid, optional
+        Where to ask. Without one the segmenter itself tells, when it can (:class:`ProposesObjects`), else it is ``Grid()``.
+    embedding : ImageEmbedding, optional
+        Of the whole plane, when there is one.
+    least : float
+        Candidates whose predicted IoU is lower are left out.
+    text : str
+        What to look for; several names are parted by ``;``. The prompt of each candidate has the name that it is of.
+
+    Yields
+    ------
+    done : float
+        Share of the work that is done, 0 to 1.
+    candidates : list of Candidate
+        What the last batch brought. Ceasing to iterate cancels the rest.
+
+    Raises
+    ------
+    ModelError
+        There is a text, and the model takes none.
+    """
+    whole = embedding or segmenter.embed(plane)
+    if text.strip():
+        if not isinstance(segmenter, ProposesNamedObjects):
+            raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
+        region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
+        yield from _asked(segmenter, whole, segmenter.named_proposals(whole, text), region, least, candidates=1)
+        return
+    if grid is None and isinstance(segmenter, ProposesObjects):
+        region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
+        for done, batch in _asked(segmenter, whole, segmenter.seeds(whole), region, least):
+            # A seed stands for one object: what else it may mean is another seed's.
+            best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
+            yield done, list(best.values())
+        return
+    grid = grid or Grid()
+    regions = crop_windows(whole.shape, grid.crop_layers)
+    for number, (layer, region) in enumerate(regions):
+        seen = whole if number == 0 else segmenter.embed(np.ascontiguousarray(plane[region]))
+        points = grid_points(seen.shape, max(grid.side // grid.thinning**layer, 1))
+        for done, batch in _asked(segmenter, seen, [Prompt((point,)) for point in points], region, least):
+            yield (number + done) / len(regions), [one for one in batch if not _cut(one, whole.shape)]
+
+
+def candidates_of_prompts(
+    segmenter: Segmenter, embedding: ImageEmbedding, prompts: Sequence[Prompt]
+) -> list[Candidate | None]:
+    """The best mask of each of many prompts on a plane, all answered together; None where it is empty."""
+    region = (slice(0, embedding.shape[0]), slice(0, embedding.shape[1]))
+    answers = segmenter.segment(embedding, list(prompts))
+    return [_candidate(masks[0], prompt, region) for prompt, masks in zip(prompts, answers, strict=True)]
+
+
+def _asked(
+    segmenter: Segmenter,
+    embedding: ImageEmbedding,
+    prompts: Sequence[Prompt],
+    region: Region,
+    least: float,
+    *,
+    candidates: int = 3,
+) -> Iterator[tuple[float, list[Candidate]]]:
+    """Answers to prompts on a region of a plane, batch by batch."""
+    for start in range(0, len(prompts), BATCH):
+        batch = prompts[start : start + BATCH]
+        answers = segmenter.segment(embedding, batch, candidates=candidates, at_least=least)
+        found = [
+            candidate
+            for prompt, masks in zip(batch, answers, strict=True)
+            for mask in masks
+            if (candidate := _candidate(mask, prompt, region)) is not None
+        ]
+        yield (start + len(batch)) / len(prompts), found
+
+
+def _candidate(mask: Mask, prompt: Prompt, region: Region) -> Candidate | None:
+    box = box_of(mask.pixels)
+    if box is None:
+        return None
+    rows, columns = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+    window = tuple(slice(s.start + r.start, s.stop + r.start) for s, r in zip((rows, columns), region, strict=True))
+    return Candidate.of((window[0], window[1]), mask.pixels[rows, columns], mask.score, mask.stability, prompt, region)
+
+
+def _cut(one: Candidate, shape: tuple[int, int]) -> bool:
+    """Whether a mask comes close to an edge of its crop within which the plane goes on."""
+    for window, crop, length in zip(one.window, one.crop, shape, strict=True):
+        for at, edge, end in ((window.start, crop.start, 0), (window.stop - 1, crop.stop, length)):
+            # The border of the plane is as near as it is far, whichever side of the plane it is.
+            near_border = abs(at - end) <= NEAR
+            if abs(at - edge) <= NEAR and not near_border:
+                return True
+    return False
+
+
+def filter_candidates(candidates: Sequence[Candidate], filters: Filters, shape: tuple[int, int]) -> list[Candidate]:
+    """What passes the filters, the most confident first.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        All that :func:`everything` brought.
+    filters : Filters
+        What to keep.
+    shape : tuple of int
+        (y, x) of the plane.
+    """
+    # The models' numbers are single precision: 0.95 is what they call so, not a hair more.
+    score, stability = np.float32(filters.score), np.float32(filters.stability)
+    good = [
+        one
+        for one in candidates
+        if np.float32(one.score) > score
+        and np.float32(one.stability) >= stability
+        and filters.smallest <= one.area <= filters.largest
+        and not (filters.whole and _at_border(one, shape))
+    ]
+    groups: dict[tuple[int, ...], list[Candidate]] = {}
+    for one in good:
+        groups.setdefault(tuple(bound for span in one.crop for bound in (span.start, span.stop)), []).append(one)
+    best = [
+        group[i]
+        for group in groups.values()
+        for i in suppress_overlaps([one.window for one in group], [one.score for one in group], filters.box_overlap)
+    ]
+    if len(groups) > 1:
+        small_first = [1 / ((c[0].stop - c[0].start) * (c[1].stop - c[1].start)) for c in (one.crop for one in best)]
+        best = [best[i] for i in suppress_overlaps([one.window for one in best], small_first, filters.box_overlap)]
+    if filters.tidy:
+        best = [clean_mask(one, filters.tidy) for one in best]
+        best = [
+            best[i]
+            for i in suppress_overlaps([one.window for one in best], [one.score for one in best], filters.box_overlap)
+        ]
+    return sorted(best, key=lambda one: -one.score)
+
+
+def _at_border(one: Candidate, shape: tuple[int, int]) -> bool:
+    return any(span.start == 0 or span.stop == length for span, length in zip(one.window, shape, strict=True))
+
+
+def suppress_overlaps(windows: Sequence[Region], scores: Sequence[float], overlap: float) -> list[int]:
+    """Non-maximum suppression of boxes.
+
+    Parameters
+    ----------
+    windows : sequence of tuple of slice
+        Bounding boxes; they reach from the centre of their first pixel to that of their last.
+    scores : sequence of float
+        The higher one stays; of equal ones the first.
+    overlap : float
+        Boxes with a higher IoU are too much alike.
+
+    Returns
+    -------
+    list of int
+        Indices of those that stay, the highest score first.
+    """
+    boxes = np.array([[r.start, c.start, r.stop - 1, c.stop - 1] for r, c in windows], float).reshape(-1, 4)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = np.argsort(-np.asarray(scores, float), kind="stable")
+    stay = []
+    while left.size:
+        first, rest = left[0], left[1:]
+        stay.append(int(first))
+        low = np.maximum(boxes[first, :2], boxes[rest, :2])
+        high = np.minimum(boxes[first, 2:], boxes[rest, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=1)
+        union = areas[first] + areas[rest] - shared
+        left = rest[shared <= overlap * union]
+    return stay
+
+
+def clean_mask(one: Candidate, area: int) -> Candidate:
+    """The candidate with holes and islands of fewer than `area` pixels filled and taken away; the largest stays."""
+    before = one.mask
+    mask = _without_small(_without_small(before, area, holes=True), area, holes=False)
+    box = box_of(mask)
+    if mask is before or box is None:
+        return one
+    inner = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+    rows, columns = (
+        slice(span.start + part.start, span.start + part.stop) for span, part in zip(one.window, inner, strict=True)
+    )
+    return one.redrawn((rows, columns), mask[inner])
+
+
+def _without_small(mask: np.ndarray, area: int, *, holes: bool) -> np.ndarray:
+    # What lies around the window is background, and never a hole.
+    regions, _ = scipy.ndimage.label(np.pad(mask ^ holes, 1, constant_values=holes), np.ones((3, 3)))
+    sizes = np.bincount(regions.ravel())
+    small = np.setdiff1d(np.flatnonzero(sizes < area), [0, regions[0, 0]])
+    if not small.size:
+        return mask
+    if holes:
+        filled: np.ndarray = mask | np.isin(regions, small)[1:-1, 1:-1]
+        return filled
+    large = np.setdiff1d(np.arange(1, sizes.size), small)
+    stays: np.ndarray = np.isin(regions, large if large.size else [sizes[1:].argmax() + 1])[1:-1, 1:-1]
+    return stays
+
+
+def paint_candidates(
+    candidates: Sequence[Candidate], shape: tuple[int, int], overlap: float = 0.5
+) -> tuple[np.ndarray, list[Candidate]]:
+    """One label for each object: where two masks overlap, the first has the pixels.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        The best first.
+    shape : tuple of int
+        (y, x) of the plane.
+    overlap : float
+        A mask that shares more than this part of itself, or of the one before it, with an object that is there, is
+        taken for the same, or a part or the whole of it, and left out.
+
+    Returns
+    -------
+    labels : ndarray
+        (y, x) int32, from 1.
+    objects : list of Candidate
+        Those that have a label, in the order of their labels.
+    """
+    labels = np.zeros(shape, np.int32)
+    objects: list[Candidate] = []
+    areas = [0]
+    for one in candidates:
+        here, mask = labels[one.window], one.mask
+        shared = np.bincount(here[mask], minlength=len(areas))[1:]
+        if (shared > overlap * np.minimum(one.area, areas[1:])).any():
+            continue
+        free = mask & (here == 0)
+        if free.any():
+            objects.append(one)
+            areas.append(one.area)
+            here[free] = len(objects)
+    return labels, objects

@@ -1,0 +1,305 @@
+"""Keeps sessions in files as they happen, and finds those that were not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from psygnal import Signal
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.planes import ChannelSettings, LazyArray
+from napari_segany.run.journal_writer import JournalWriter, Reopened
+from napari_segany.run.session_files import SessionStart, sessions_folder
+from napari_segany.session.events import ActionEvent, Event, LayerEvent, PromptEvent
+from napari_segany.session.fingerprint import ImageFingerprint, fingerprint_of, sample_fingerprint
+from napari_segany.session.history import Step
+from napari_segany.session.journal import Journal, is_open
+from napari_segany.session.recovery import Recovered, recover
+from napari_segany.session.session import Session
+
+FLUSH_SECONDS = 10.0
+"""How long a prediction waits for a disk that does not respond, before it is shown all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSession:
+    """An earlier session of an image.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+    when : datetime
+        When it was last written to, with its time zone.
+    objects, prompts : int
+        How many labels it has, and how many open clicks and shapes.
+    saved : bool
+        Whether its labels were saved or exported after they last changed.
+    dismissed : bool
+        Whether the user chose to start a new session instead.
+    problem : str
+        A line about what of it cannot be read; empty when all is well.
+    """
+
+    path: Path
+    when: datetime
+    objects: int
+    prompts: int
+    saved: bool = True
+    dismissed: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierSession:
+    """What there is of earlier sessions of an image.
+
+    Parameters
+    ----------
+    offered : Recovered, optional
+        See :func:`unfinished_sessions`.
+    latest : Recovered, optional
+        The latest session that holds anything, whether it is offered or not.
+    sessions : tuple of SavedSession
+        See :func:`saved_sessions`.
+    """
+
+    offered: Recovered | None = None
+    latest: Recovered | None = None
+    sessions: tuple[SavedSession, ...] = ()
+
+
+def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool) -> EarlierSession:
+    """Look for earlier sessions of an image; all its values are read only where there are files of its sample.
+
+    Parameters
+    ----------
+    array : array
+        The image.
+    cancelled : callable
+        See :func:`~napari_segany.session.fingerprint.fingerprint_of`.
+    """
+    sampled = sample_fingerprint(array)
+    if not _files_of(sampled):
+        return EarlierSession()
+    content = fingerprint_of(array, cancelled)
+    sessions = tuple(saved_sessions(content))
+    latest = recover(sessions[0].path, partial=True) if sessions else None
+    return EarlierSession(unfinished_sessions(content), latest, sessions)
+
+
+def unfinished_sessions(content: ImageFingerprint) -> Recovered | None:
+    """The latest session of an image that is worth continuing; None when there is none.
+
+    These are sessions that were not ended, and those that were ended with labels that were neither saved nor exported.
+    Where a record is damaged, what stands before it counts. Files that no record can be read of are passed over, and so
+    are those that another window writes into. Nothing is changed by looking.
+    """
+    for path in _files_of(content):
+        found = _readable(path, content)
+        if found is not None and not found.empty and not found.state.dismissed and _worth_continuing(found):
+            return found
+    return None
+
+
+def saved_sessions(content: ImageFingerprint, most: int = 10) -> list[SavedSession]:
+    """The latest sessions of an image that hold anything, the newest first; see :func:`unfinished_sessions`."""
+    sessions: list[SavedSession] = []
+    for path in _files_of(content):
+        found = _readable(path, content)
+        if found is None or found.empty:
+            continue
+        when = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone()
+        state, warning = found.state, found.journal.warning
+        kept = SavedSession(path, when, found.objects, found.prompts, not state.unsaved, state.dismissed, warning)
+        sessions.append(kept)
+        if len(sessions) == most:
+            break
+    return sessions
+
+
+def _files_of(content: ImageFingerprint) -> list[Path]:
+    return sorted(sessions_folder().glob(f"{content.name}-*.jsonl"), reverse=True)
+
+
+def _readable(path: Path, content: ImageFingerprint) -> Recovered | None:
+    """A session of this image as far as it can be read; None where it cannot, is of another, or is being written."""
+    try:
+        # the lock first: what is written after it was looked for is not missed
+        if is_open(path):
+            return None
+        found = recover(path, partial=True)
+    except (InputError, OSError):
+        return None
+    return found if found.journal.image.is_same_as(content) else None
+
+
+def _worth_continuing(found: Recovered) -> bool:
+    return not found.state.finished or (found.state.unsaved and found.objects > 0)
+
+
+class Autosave:
+    """Has what happens in a session written into a file of its own for each image, from the first prompt on.
+
+    Nothing here waits for the disk but :meth:`flush` and :meth:`disconnect`; see
+    :class:`~napari_segany.run.journal_writer.JournalWriter`.
+
+    Parameters
+    ----------
+    session : Session
+        What is kept.
+    model : callable
+        Gives the name of the model that answers.
+
+    Attributes
+    ----------
+    begun : Signal
+        Emitted without arguments with the first prompt, of which a file is made.
+    problem : Signal
+        Emitted with a line of text when something cannot be written, once until it can be again. This signal and the
+        next one come from the thread that writes.
+    caught_up : Signal
+        Emitted without arguments when all that waited has been written.
+    """
+
+    begun = Signal()
+    problem = Signal(str)
+    caught_up = Signal()
+
+    def __init__(self, session: Session, model: Callable[[], str]) -> None:
+        self._session, self._model = session, model
+        self._image: Callable[[], LazyArray] | None = None
+        self._rgb, self._path = False, ""
+        self._bases: list[LayerEvent | ChannelSettings] = []
+        self._writer: JournalWriter | None = None
+        self._ending: list[JournalWriter] = []
+        self._stuck = False
+        session.happened.connect(self._take)
+
+    @property
+    def keeping(self) -> bool:
+        """Whether the session has begun, so that there is a file of it or will be one."""
+        return self._writer is not None
+
+    @property
+    def path(self) -> Path | None:
+        """Where the session is kept; None before the file is made."""
+        return None if self._writer is None else self._writer.path
+
+    def watch(self, image: Callable[[], LazyArray], *, rgb: bool = False, path: str = "") -> None:
+        """Keep what happens to an image from here on; the layers that are in use come next.
+
+        Parameters
+        ----------
+        image : callable
+            Gives the image's array.
+        rgb : bool
+            Whether its last axis holds colours.
+        path : str
+            Where it was opened from, if that is known; a relative one is of the current folder.
+        """
+        self.close()
+        self._image, self._rgb, self._path = image, rgb, _absolute(path)
+
+    def flush(self) -> None:
+        """Wait until all that happened so far is on the disk, or the disk refused it; for any thread but the window's.
+
+        A disk that does not respond is told once, and not waited for again until it does.
+        """
+        seconds = 0.0 if self._stuck else FLUSH_SECONDS
+        ending = [writer for writer in self._ending if not writer.flush(seconds)]
+        self._ending = [writer for writer in self._ending if writer in ending]
+        written = not ending and (self._writer is None or self._writer.flush(seconds))
+        if not written and not self._stuck:
+            self.problem.emit(f"this session is not on the disk: it has not responded for {FLUSH_SECONDS:.0f} s")
+        elif written and self._stuck:
+            self.caught_up.emit()
+        self._stuck = not written
+
+    def close(self) -> None:
+        """End the session's file, if there is one; it is written to its end in the background."""
+        if self._writer is not None:
+            self._writer.put(ActionEvent("closed"))
+        self._drop()
+        self._image, self._bases = None, []
+
+    def saved(self) -> None:
+        """Take note that all labels have been saved or exported."""
+        if self._writer is not None:
+            self._writer.put(ActionEvent("saved"))
+
+    def disconnect(self) -> None:
+        """End the file, listen no more, and wait until all is written."""
+        self.close()
+        self._session.happened.disconnect(self._take)
+        self.flush()
+
+    def resume(self, found: Recovered) -> None:
+        """Go on with the file of an earlier session of the same image.
+
+        Raises
+        ------
+        InputError
+            When another window writes into it, or it cannot be written.
+        """
+        self._drop()
+        self.flush()
+        self._writer = self._reopened(found, "continue")
+        self._writer.put(ActionEvent("resumed"))
+
+    def dismiss(self, found: Recovered) -> None:
+        """Offer a session no more by itself; it stays in the list of :func:`saved_sessions`.
+
+        Raises
+        ------
+        InputError
+            When another window writes into it, or it cannot be written.
+        """
+        writer = self._reopened(found, "write to")
+        writer.put(ActionEvent("dismissed"))
+        writer.end()
+        self._ending.append(writer)
+
+    def _reopened(self, found: Recovered, to: str) -> JournalWriter:
+        try:
+            journal = Journal.reopen(found.path, found.journal.whole, found.journal.size)
+        except OSError as error:
+            raise InputError(f"cannot {to} the session {found.path}: {error.strerror}") from error
+        return JournalWriter(Reopened(journal, found.journal.header, found.last_model.name), self._told)
+
+    def _take(self, event: Event) -> None:
+        if self._image is None:
+            return
+        if self._writer is None:
+            if isinstance(event, LayerEvent | ChannelSettings):
+                self._bases.append(event)
+            if not isinstance(event, PromptEvent | Step):
+                return
+            self._writer = JournalWriter(SessionStart(self._image, self._rgb, self._path, self._model()), self._told)
+            for base in self._bases:
+                self._writer.put(base)
+            self._bases = []
+            self.begun.emit()
+        answered = isinstance(event, ActionEvent) and event.what == "accepted"
+        self._writer.put(event, self._model() if answered else "")
+
+    def _told(self, problem: str) -> None:
+        """Runs in the thread that writes."""
+        if problem:
+            self.problem.emit(problem)
+        else:
+            self.caught_up.emit()
+
+    def _drop(self) -> None:
+        if self._writer is not None:
+            self._writer.end()
+            self._ending.append(self._writer)
+            self._writer = None
+
+
+def _absolute(path: str) -> str:
+    """A path that holds in other folders too; what is no path of this machine stays as it is."""
+    return path if not path or "://" in path else str(Path(path).absolute())

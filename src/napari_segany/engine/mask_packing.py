@@ -1,0 +1,49 @@
+"""Masks made small for a journey between processes: of a large plane most is nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_segany.core.masks import Mask, box_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConstantPadded:
+    """An array of two axes that has one value everywhere but in a part of it."""
+
+    shape: tuple[int, int]
+    fill: float
+    corner: tuple[int, int]
+    part: np.ndarray
+
+
+def pack_mask(mask: Mask) -> tuple[ConstantPadded, ConstantPadded, float, float]:
+    """A mask without what is the same everywhere; :func:`unpack_mask` makes the very same again."""
+    return _crop(mask.pixels), _crop(mask.logits), mask.score, mask.stability
+
+
+def unpack_mask(parcel: tuple[ConstantPadded, ConstantPadded, float, float]) -> Mask:
+    """The mask that was packed."""
+    pixels, logits, score, stability = parcel
+    return Mask(_whole(pixels), score, _whole(logits), stability)
+
+
+def _crop(array: np.ndarray) -> ConstantPadded:
+    fill = array.flat[0] if array.size else array.dtype.type(0)
+    # of bool with nothing in the corner, which masks mostly are, it is the array itself
+    box = box_of(array if array.dtype == bool and not fill else array != fill) if array.size else None
+    rows, columns = (slice(0, 0), slice(0, 0))
+    if box is not None:
+        rows, columns = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+    return ConstantPadded(array.shape, fill, (rows.start, columns.start), np.ascontiguousarray(array[rows, columns]))
+
+
+def _whole(crop: ConstantPadded) -> np.ndarray:
+    # Zeros cost nothing until somebody looks at them: of masks that is the one that is shown.
+    array = np.full(crop.shape, crop.fill, crop.part.dtype) if crop.fill else np.zeros(crop.shape, crop.part.dtype)
+    y, x = crop.corner
+    height, width = crop.part.shape
+    array[y : y + height, x : x + width] = crop.part
+    return array

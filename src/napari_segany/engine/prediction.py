@@ -1,0 +1,166 @@
+"""From a request to its answer: the model, the planes and the embeddings of those seen last, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from napari_segany.core.masks import Mask
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.engine.embeddings import EmbeddingCache
+from napari_segany.run.worker_jobs import Job, JobContext, RunsJobs
+from napari_segany.session.session import SegmentRequest, SegmentResult
+
+MODEL = "tiny"
+"""The model in the package."""
+GRID = 1024
+"""Parts of a pixel to which a lone click is rounded before it is answered."""
+
+
+def load_default() -> Segmenter:
+    """The segmenter in the package."""
+    return load_named(MODEL)
+
+
+def load_named(name: str, progress: Callable[[int, int | None], None] | None = None) -> Segmenter:
+    """A segmenter by its name; see :func:`~napari_segany.models.loading.load_segmenter`.
+
+    Importing torch takes seconds, so it waits until this is called.
+    """
+    from napari_segany.models.loading import load_segmenter
+
+    return load_segmenter(name, progress=progress)
+
+
+class PredictionService:
+    """Answers requests with a segmenter that is loaded when it is first needed.
+
+    Parameters
+    ----------
+    load : callable
+        Makes the segmenter; called once, in the thread that first asks.
+    cache : EmbeddingCache, optional
+        Embeddings of the planes used last; of a model in another process their keys, and the features stay there.
+
+    Attributes
+    ----------
+    restarted : callable or None
+        Called in the thread that asks when the process that computes had ended and was started again.
+    """
+
+    def __init__(self, load: Callable[[], Segmenter], cache: EmbeddingCache | None = None) -> None:
+        self._load = load
+        self._segmenter: Segmenter | None = None
+        self.cache = cache or EmbeddingCache()
+        self.restarted: Callable[[], None] | None = None
+        self._last: tuple[ImageEmbedding, Prompt, tuple[Mask, ...]] | None = None
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The segmenter; loading it may take seconds the first time."""
+        if self._segmenter is None:
+            self._segmenter = self._watched(self._load())
+        return self._segmenter
+
+    @property
+    def name(self) -> str:
+        """Name of the segmenter, or of the model in the package while there is none yet."""
+        return MODEL if self._segmenter is None else self._segmenter.name
+
+    def forget(self) -> None:
+        """Drop all that was computed of the pictures seen so far."""
+        self.cache.clear()
+        self._last = None
+
+    def use(self, load: Callable[[], Segmenter]) -> None:
+        """Answer with another segmenter from now on; when it cannot be loaded, all stays as it was."""
+        segmenter = self._watched(load())
+        self.close()
+        self._segmenter = segmenter
+
+    def _watched(self, segmenter: Segmenter) -> Segmenter:
+        """The segmenter; where it is in a process of its own, `restarted` is told when that is started again."""
+        if hasattr(segmenter, "restarted"):
+            segmenter.restarted = lambda: self.restarted and self.restarted()
+        return segmenter
+
+    def close(self) -> None:
+        """Let go of the segmenter; one in a process of its own is ended."""
+        end = getattr(self._segmenter, "close", None)
+        if end is not None:
+            end()
+        self._segmenter = self._last = None
+
+    def ready(self, stack: Stack, number: int) -> bool:
+        """Whether the plane is encoded, so that an answer takes no longer than a glance."""
+        return self._segmenter is not None and self.cache.get((stack, number, self._segmenter.name)) is not None
+
+    def embed(self, stack: Stack, number: int) -> ImageEmbedding:
+        """The embedding of a plane, computed when it is not kept."""
+        key = (stack, number, self.segmenter.name)
+        embedding = self.cache.get(key)
+        if embedding is None:
+            segmenter = self.segmenter
+            if isinstance(segmenter, RunsJobs):
+                embedding = segmenter.embed_plane(stack, number)
+            else:
+                embedding = segmenter.embed(stack.plane(number))
+            self.cache.put(key, embedding)
+        return embedding
+
+    def stream(self, job: Job, stack: Stack, *given: Any) -> Generator[Any, None, None]:
+        """Run a job where the model is, and yield what it yields.
+
+        Parameters
+        ----------
+        job : callable
+            See :mod:`napari_segany.run.worker_jobs`.
+        stack : Stack
+            The image.
+        *given
+            What else the job is given.
+
+        Notes
+        -----
+        Ceasing to iterate cancels the job; close the iterator for that (``contextlib.closing``), since nothing else can
+        be answered before.
+        """
+        segmenter = self.segmenter
+        if isinstance(segmenter, RunsJobs):
+            return segmenter.stream(job, stack, *given)
+        return job(JobContext(segmenter, stack, partial(self.embed, stack)), *given)
+
+    def answer(self, stack: Stack, number: int, request: SegmentRequest) -> SegmentResult:
+        """Candidate masks for a request.
+
+        Parameters
+        ----------
+        stack : Stack
+            Planes parallel to the one that was prompted.
+        number : int
+            Of that plane in `stack`.
+        request : SegmentRequest
+            What is asked.
+        """
+        embedding, prompt = self.embed(stack, number), _on_grid(request.prompt)
+        known = self._last is not None and self._last[0] is embedding and prompt.ambiguous
+        if self._last is None or not known or not self._last[1].says_the_same(prompt):
+            masks = tuple(self.segmenter.segment(embedding, [prompt])[0])
+            # A click comes where the cursor was, and what it would give has just been worked out.
+            self._last = embedding, prompt, masks
+        return SegmentResult(request, self._last[2])
+
+
+def _on_grid(prompt: Prompt) -> Prompt:
+    """A lone click without what a transform there and back adds to it.
+
+    So a click has the answer of the cursor that was there before it, to the last bit, and has it again without one.
+    """
+    if not prompt.ambiguous:
+        return prompt
+    point = prompt.points[0]
+    return replace(prompt, points=(Point(round(point.y * GRID) / GRID, round(point.x * GRID) / GRID),))

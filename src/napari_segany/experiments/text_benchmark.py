@@ -1,0 +1,457 @@
+"""``napari-segany bench text``: what a name alone finds, on sets where it is known what is there and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage import draw
+from skimage.color import rgb2gray
+from skimage.filters import gaussian, threshold_otsu
+from skimage.measure import label
+
+from napari_segany.core.attributes import measure_labels
+from napari_segany.core.automatic_masks import (
+    Candidate,
+    Filters,
+    default_filters,
+    filter_candidates,
+    generate_candidates,
+)
+from napari_segany.core.errors import InputError
+from napari_segany.core.metrics import auroc, bootstrap, instance_scores, iou
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.text_query import Phrase, UnknownWord
+from napari_segany.engine.text_search import rank_by_crops, select_named, text_filters
+from napari_segany.experiments.benchmark import commit
+from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
+from napari_segany.experiments.scores import Row
+from napari_segany.experiments.simulated_users import TOGETHER
+from napari_segany.io.images import read_image
+
+METHODS = ("text", "crops", "otsu")
+"""Ways to find what a name means: text prompts on seeds, automatic masks by their crops, Otsu's brighter or darker
+class by name. The first is what the program does by default."""
+
+WORDS = ("nucleus", "cell", "neurite", "person", "car", "dog", "chair", "food", "animal", "mitochondrion")
+"""What is asked for everywhere; the last is not in the vocabulary."""
+
+_PHOTO = ("person", "car", "dog", "chair", "food", "animal")
+_COCO = {
+    "person": (0,),
+    "car": (2,),
+    "dog": (16,),
+    "chair": (56,),
+    "food": tuple(range(46, 56)),
+    "animal": tuple(range(14, 24)),
+}
+_NO_PHOTO = dict.fromkeys(_PHOTO, False)
+_NO_MICROSCOPY = {"nucleus": False, "cell": False, "neurite": False, "mitochondrion": False}
+
+TRUTH: Mapping[str, Mapping[str, bool]] = {
+    "dsb2018": {"nucleus": True, "neurite": False, "mitochondrion": False, **_NO_PHOTO},
+    "usiigaci": {"cell": True, "neurite": False, **_NO_PHOTO},
+    "wbc": {"nucleus": True, "cell": True, "neurite": False, "mitochondrion": False, **_NO_PHOTO},
+    "epfl6": {"neurite": True, "mitochondrion": True, **_NO_PHOTO},
+    "bsds500": _NO_MICROSCOPY,
+    "coco128": _NO_MICROSCOPY,
+}
+"""Word by set: whether it is there. What is left out cannot be decided, such as "cell" where only nuclei are stained.
+On ``coco128`` the words of photographs are decided picture by picture by its own annotations."""
+
+Automatic = tuple[Sequence[Candidate], np.ndarray | None]
+
+CLICKED = 24
+"""Objects of a plane that are clicked on, drawn with a fixed seed."""
+DARK = 96
+"""Median gray value from which on Otsu's darker class is taken for the objects: the picture is bright."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextQueryCase:
+    """A plane, label images of what is known to be on it by name, and which names are known to be there or not."""
+
+    name: str
+    plane: np.ndarray
+    labels: Mapping[str, np.ndarray]
+    truth: Mapping[str, bool]
+
+
+@dataclass(slots=True, eq=False)
+class _Tally:
+    """What one method reached on one class of a set: a number for each plane."""
+
+    iou: list[float] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    both: list[np.ndarray] = field(default_factory=list)
+    click: list[np.ndarray] = field(default_factory=list)
+
+
+def text_cases(folder: Path, name: str = "") -> Iterator[TextQueryCase]:
+    """Planes of a set by its name; see ``TRUTH``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the set is.
+    name : str
+        What it is called; by default as the folder is.
+
+    Raises
+    ------
+    InputError
+        The folder is none of those that are known, or cannot be read.
+    """
+    name = name or folder.absolute().name
+    if name not in TRUTH:
+        raise InputError(f"nothing is known of what is on the pictures of {name}; known: {', '.join(TRUTH)}")
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    reader = _READERS.get(name) or partial(_one_name, what=_NAMED.get(name, ""))
+    yield from reader(folder, TRUTH[name])
+
+
+_NAMED = {"dsb2018": "nucleus", "usiigaci": "cell"}
+"""What all objects of a set are."""
+
+
+def _one_name(folder: Path, truth: Mapping[str, bool], *, what: str) -> Iterator[TextQueryCase]:
+    for one in labelled_planes(folder):
+        yield TextQueryCase(one.name, one.plane, {what: one.labels} if what else {}, truth)
+
+
+def _blood(folder: Path, truth: Mapping[str, bool]) -> Iterator[TextQueryCase]:
+    for path in sorted((folder / "labels_class").glob("*.png")):
+        marks = np.asarray(read_image(path).array[...])
+        marks = marks if marks.ndim == 2 else marks[..., 0]
+        plane = read_image(_image(folder, path.stem)).stack().plane(0)
+        # A white blood cell is in the middle; its nucleus may have several lobes.
+        yield TextQueryCase(
+            path.stem, plane, {"nucleus": (marks == marks.max()).astype(int), "cell": (marks > 0).astype(int)}, truth
+        )
+
+
+def _image(folder: Path, stem: str) -> Path:
+    found = sorted((folder / "images").glob(f"{stem}.*"))
+    if not found:
+        raise InputError(f"{folder} holds no image {stem}")
+    return found[0]
+
+
+def _photographs(folder: Path, truth: Mapping[str, bool]) -> Iterator[TextQueryCase]:
+    for path in sorted((folder / "labels").glob("*.txt")):
+        plane = read_image(_image(folder, path.stem)).stack().plane(0)
+        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        labels = {}
+        for name, classes in _COCO.items():
+            mask = np.zeros(plane.shape[:2], int)
+            for number, row in enumerate((r for r in rows if int(r[0]) in classes), start=1):
+                xy = np.array(row[1:], float).reshape(-1, 2) * plane.shape[1::-1]
+                mask[draw.polygon(xy[:, 1], xy[:, 0], mask.shape)] = number
+            if mask.any():
+                labels[name] = mask
+        yield TextQueryCase(path.stem, plane, labels, {**truth, **{name: name in labels for name in _COCO}})
+
+
+def _unlabelled(folder: Path, truth: Mapping[str, bool]) -> Iterator[TextQueryCase]:
+    for path in sorted((folder / "images").iterdir()):
+        if path.suffix.lower() in (".jpg", ".png", ".tif"):
+            yield TextQueryCase(path.stem, read_image(path).stack().plane(0), {}, truth)
+
+
+_READERS: Mapping[str, Callable[[Path, Mapping[str, bool]], Iterator[TextQueryCase]]] = {
+    "wbc": _blood,
+    "coco128": _photographs,
+    "bsds500": _unlabelled,
+    "epfl6": _unlabelled,
+}
+
+
+def rows_of_text(
+    data: Path,
+    load: Callable[[], Segmenter],
+    sets: Sequence[str] = (),
+    methods: Sequence[str] = METHODS,
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Row]:
+    """Measure prompts by text.
+
+    Parameters
+    ----------
+    data : Path
+        Folder that holds the folders of the sets.
+    load : callable
+        Makes the segmenter.
+    sets, methods : sequence of str
+        Which of ``TRUTH`` and of ``METHODS``; all sets that are there by default.
+    limit : int, optional
+        Take the first planes of each set only.
+    progress : callable, optional
+        Called with the number of planes done.
+
+    Returns
+    -------
+    list of dict
+        A row for each set, class and method: ``bench``, ``set``, ``model``, ``device``, ``commit``, ``class``,
+        ``method``; ``iou`` (of all that is named, mean over the planes where it is; for "text" of the answer to the
+        text alone, for the others of the union of what was found), ``ap50`` and ``msa`` (as in ``bench everything``),
+        ``auroc`` (presence on the set's planes against words that are known to be absent there;
+        the rivals' presence is their best score), ``iou_with_click`` (mean over objects of a click in the middle with
+        the text), ``iou_click`` (without it), ``click_low`` (lower end of the 95% bootstrap interval of the
+        difference, paired, over planes), ``images`` and ``n``. The row of set and class "all" has the ``auroc`` over
+        all words and sets.
+
+    Raises
+    ------
+    InputError
+        The data cannot be used, or a set or method is unknown.
+    ModelError
+        From `load`, or the model takes no text.
+    """
+    return list(measured_text(data, load, sets, methods, limit, progress))
+
+
+def measured_text(
+    data: Path,
+    load: Callable[[], Segmenter],
+    sets: Sequence[str] = (),
+    methods: Sequence[str] = METHODS,
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Row]:
+    """Yield the rows of :func:`rows_of_text`, those of a set when it is done; parameters and errors are its own."""
+    chosen = list(sets) or [name for name in TRUTH if (data / name).is_dir()]
+    unknown = sorted((set(chosen) - set(TRUTH)) | (set(methods) - set(METHODS)))
+    if unknown or not chosen:
+        wrong = ", ".join(unknown) or f"{data}, which holds no known set"
+        raise InputError(f"cannot measure {wrong}; sets: {', '.join(TRUTH)}; methods: {', '.join(METHODS)}")
+    segmenter = load()
+    bench = _Bench(segmenter, tuple(methods))
+    common = {
+        "bench": "text",
+        "model": segmenter.name,
+        "device": str(getattr(segmenter, "device", "cpu")),
+        "commit": commit(),
+    }
+    done = 0
+    for name in chosen:
+        # (by the name that was given: the folder may be a link to one that is called otherwise)
+        for one in islice(text_cases(data / name, name), limit):
+            bench.take(name, one)
+            done += 1
+            if progress is not None:
+                progress(done)
+        yield from ({**common, **row} for row in bench.rows_of_set(name))
+    yield from ({**common, **row} for row in bench.rows_of_all())
+
+
+class _Bench:
+    """Asks, and keeps what came of it."""
+
+    def __init__(self, segmenter: Any, methods: tuple[str, ...]) -> None:
+        self.segmenter, self.methods = segmenter, methods
+        self.texts = segmenter.known_texts()
+        self.tallies: dict[tuple[str, str, str], _Tally] = {}
+        self.presence: dict[tuple[str, str, str], tuple[list[float], list[float]]] = {}
+
+    def take(self, group: str, one: TextQueryCase) -> None:
+        """Measure a plane."""
+        embedding = self.segmenter.embed(one.plane)
+        automatic = self._automatic(one.plane, embedding) if "crops" in self.methods else ([], None)
+        for word, there in one.truth.items():
+            known = self._phrases(word)
+            for method in self.methods:
+                labels, score = self._found(method, one.plane, embedding, automatic, known)
+                lists = self.presence.setdefault((group, word, method), ([], []))
+                lists[0 if there else 1].append(score)
+                truth = one.labels.get(word)
+                if truth is None or not there:
+                    continue
+                tally = self.tallies.setdefault((group, word, method), _Tally())
+                union = labels > 0
+                if method == "text":
+                    # Of all of them the program is asked by the text alone, of each by its instances.
+                    union = self.segmenter.segment(embedding, [Prompt(text=known[0].name)])[0][0].pixels
+                tally.iou.append(iou(union, truth > 0))
+                tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
+                if method == "text":
+                    both, click = clicked_with(self.segmenter, embedding, truth, word)
+                    tally.both.append(both)
+                    tally.click.append(click)
+
+    def _phrases(self, word: str) -> list[Phrase]:
+        try:
+            found: list[Phrase] = self.texts.phrases(word)
+        except UnknownWord:
+            return []
+        return found
+
+    def _automatic(self, plane: np.ndarray, embedding: ImageEmbedding) -> Automatic:
+        """Automatic masks and the vectors of their crops, which are those of every word."""
+        found = [one for _, batch in generate_candidates(self.segmenter, plane, embedding=embedding) for one in batch]
+        good = filter_candidates(found, default_filters(self.segmenter), (plane.shape[0], plane.shape[1]))
+        return good, self.texts.clip.crop_vectors(plane, [one.window for one in good], [one.mask for one in good])
+
+    def _found(
+        self,
+        method: str,
+        plane: np.ndarray,
+        embedding: ImageEmbedding,
+        automatic: Automatic,
+        known: list[Phrase],
+    ) -> tuple[np.ndarray, float]:
+        """Labels of what is named, and how surely it is there; a word that is not known is surely not."""
+        nothing = np.zeros(plane.shape[:2], int)
+        if method == "otsu":
+            return named_by_otsu(plane), 1.0
+        if not known:
+            return nothing, 0.0
+        if method == "crops":
+            found = rank_by_crops(plane, automatic[0], known, self.texts.clip, automatic[1])
+            named = select_named(plane, found, known, Filters(score=0.0, stability=0.0))
+            return named.labels, max((one.score for one in found), default=0.0)
+        presence = float(self.segmenter.found(embedding, known[0]).presence)
+        text = known[0].label
+        found = [
+            one
+            for _, batch in generate_candidates(self.segmenter, plane, embedding=embedding, text=text)
+            for one in batch
+        ]
+        return select_named(plane, found, known, text_filters(self.segmenter)).labels, presence
+
+    def rows_of_set(self, name: str) -> Iterator[Row]:
+        """The figures of a set, a row for each class and method."""
+        for (group, word, method), tally in self.tallies.items():
+            if group != name:
+                continue
+            scores = np.array(tally.scores)
+            absent = [s for (g, _, m), (_, no) in self.presence.items() if (g, m) == (group, method) for s in no]
+            row: Row = {
+                "set": group,
+                "class": word,
+                "method": method,
+                "iou": float(np.mean(tally.iou)),
+                "ap50": float(scores[:, 0].mean()),
+                "msa": float(scores.mean()),
+                "auroc": auroc(np.array(self.presence[group, word, method][0]), np.array(absent)),
+                "images": len(tally.iou),
+            }
+            yield row | (_click_figures(tally) if tally.both else {})
+
+    def rows_of_all(self) -> Iterator[Row]:
+        """How surely what is absent is known to be, over all sets, a row for each method."""
+        for method in self.methods:
+            both: tuple[list[float], list[float]] = ([], [])
+            for (_, _, m), lists in self.presence.items():
+                if m == method:
+                    both[0].extend(lists[0])
+                    both[1].extend(lists[1])
+            yield {"set": "all", "class": "all", "method": method, "auroc": auroc(*(np.array(one) for one in both))}
+
+
+def _click_figures(tally: _Tally) -> Row:
+    both, click = np.concatenate(tally.both), np.concatenate(tally.click)
+    pairs = [(b - c) for b, c in zip(tally.both, tally.click, strict=True) if len(b)]
+    low = bootstrap(np.array([p.sum() for p in pairs]), np.array([len(p) for p in pairs]))[0]
+    return {"iou_with_click": float(both.mean()), "iou_click": float(click.mean()), "click_low": low, "n": len(both)}
+
+
+def clicked_with(
+    segmenter: Segmenter, embedding: ImageEmbedding, truth: np.ndarray, word: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """IoU of each object for a click in its middle with a text and without, the most confident mask of each."""
+    both: list[float] = []
+    alone: list[float] = []
+    objects = targets(truth)
+    if len(objects) > CLICKED:
+        drawn = np.random.default_rng(0).choice(len(objects), CLICKED, replace=False)
+        objects = [objects[index] for index in sorted(drawn)]
+    for start in range(0, len(objects), TOGETHER):
+        group = objects[start : start + TOGETHER]
+        for results, text in ((both, word), (alone, "")):
+            answers = segmenter.segment(embedding, [Prompt((one.point,), text=text) for one in group])
+            results += [one.iou(masks[0].pixels) for one, masks in zip(group, answers, strict=True)]
+    return np.array(both), np.array(alone)
+
+
+def named_by_otsu(plane: np.ndarray) -> np.ndarray:
+    """What is bright on a dark ground, or dark on a bright one, in the view of Otsu: (y, x) labels."""
+    gray = gaussian(rgb2gray(plane), 1.0)
+    bright = gray > (threshold_otsu(gray) if gray.min() < gray.max() else gray.min())
+    found: np.ndarray = label(~bright if np.median(plane) > DARK else bright)
+    return found
+
+
+def attribute_rows(
+    data: Path, load: Callable[[], Segmenter], asked: Sequence[tuple[str, str]], limit: int | None = None
+) -> list[Row]:
+    """How well attributes select, against what the same rules say of the true objects.
+
+    Parameters
+    ----------
+    data : Path
+        Folder that holds the folders of the sets.
+    load : callable
+        Makes the segmenter.
+    asked : sequence of pair of str
+        A set, and a text with attributes.
+    limit : int, optional
+        Take the first planes of each set only.
+
+    Returns
+    -------
+    list of dict
+        ``set``, ``text``, ``precision``, ``recall`` and ``f1`` of the objects that were found at an IoU of 0.5, over
+        all planes; ``all_f1`` is that of the name without attributes against the same truth; ``n`` true objects.
+    """
+    return list(measured_attributes(data, load, asked, limit))
+
+
+def measured_attributes(
+    data: Path, load: Callable[[], Segmenter], asked: Sequence[tuple[str, str]], limit: int | None = None
+) -> Iterator[Row]:
+    """Yield the rows of :func:`attribute_rows` one by one; parameters and errors are its own."""
+    segmenter: Any = load()
+    for group, text in asked:
+        phrase = segmenter.known_texts().phrases(text)[0]
+        counts = np.zeros((2, 3), int)
+        for one in islice(text_cases(data / group, group), limit):
+            truth = one.labels[phrase.name]
+            numbers, found = measure_labels(one.plane, truth)
+            wanted = np.where(np.isin(truth, numbers[found.satisfying(phrase.attributes, phrase.lacking)]), truth, 0)
+            asks = (phrase, Phrase(phrase.name))
+            batches = generate_candidates(segmenter, one.plane, text="; ".join(ask.label for ask in asks))
+            candidates = [candidate for _, batch in batches for candidate in batch]
+            for number, ask in enumerate(asks):
+                named = select_named(one.plane, candidates, [ask], text_filters(segmenter))
+                counts[number] += _matches(named.labels, wanted)
+        (hit, ours, theirs), bare = counts[0], counts[1]
+        row = {
+            "bench": "text",
+            "set": group,
+            "text": text,
+            "precision": hit / max(ours, 1),
+            "recall": hit / max(theirs, 1),
+        }
+        yield {
+            **row,
+            "f1": 2 * hit / max(ours + theirs, 1),
+            "all_f1": 2 * bare[0] / max(bare[1] + bare[2], 1),
+            "n": int(theirs),
+        }
+
+
+def _matches(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Objects found at an IoU of 0.5, objects found, true objects; those of fewer than ``MIN_PIXELS`` do not count."""
+    ours, theirs = targets(found) if found.any() else [], targets(truth) if truth.any() else []
+    score = float(instance_scores(found, truth, (0.5,), smallest=MIN_PIXELS)[0])
+    # TP / (TP + FP + FN), and both sides are known.
+    hits = round(score * (len(ours) + len(theirs)) / (1 + score)) if ours and theirs else 0
+    return np.array([hits, len(ours), len(theirs)])

@@ -1,0 +1,81 @@
+"""Objects as a table of measurements."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage
+
+from napari_segany.io.formats.labelled_image import LabelledImage, numbered
+
+PROPERTIES = ("num_pixels", "area", "centroid", "bbox")
+INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
+
+
+def write_table(image: LabelledImage, path: Path) -> None:
+    """Write a .csv with a row for each object, at each time where there is an axis of time.
+
+    Sizes and centroids are in the unit that stands in their column, the centre of the first pixel being 0. Boxes,
+    "y_min" to "x_max", are indices of the first and last pixel. "slices" says on how many slices an object lies.
+    Intensities are there if the image is. What is not known is empty.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_columns(image))
+        if "t" not in image.axes:
+            writer.writerows(_rows(image, image.labels, image.intensity))
+            return
+        for time, labels in enumerate(image.labels):
+            image.report(time, len(image.labels))
+            intensity = None if image.intensity is None else image.intensity[time]
+            writer.writerows([*row[:1], time, *row[1:]] for row in _rows(image, labels, intensity))
+
+
+def _columns(image: LabelledImage) -> list[str]:
+    space = image.axes.lstrip("t")
+    size = f"volume [{image.unit}^3]" if "z" in space else f"area [{image.unit}^2]"
+    return [
+        "label",
+        *(["t"] if "t" in image.axes else []),
+        *("name", "class", "score", "stability", "how", "pixels", size),
+        *(f"centroid_{axis} [{image.unit}]" for axis in space),
+        *(f"{axis}_min" for axis in space),
+        *(f"{axis}_max" for axis in space),
+        *(["slices"] if "z" in space else []),
+        *(INTENSITIES if image.intensity is not None else []),
+    ]
+
+
+def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None) -> Iterator[list[Any]]:
+    dense, label_of = numbered(labels)
+    table = skimage.measure.regionprops_table(
+        dense,
+        intensity,
+        properties=PROPERTIES + (INTENSITIES if intensity is not None else ()),
+        spacing=image.scale[-labels.ndim :],
+        extra_properties=(slices,) if labels.ndim == 3 else None,
+    )
+    # boxes end behind their last pixel
+    for axis in range(labels.ndim, 2 * labels.ndim):
+        table[f"bbox-{axis}"] -= 1
+    order = [name for name in table if name not in (*INTENSITIES, "slices")]
+    order += [name for name in ("slices", *INTENSITIES) if name in table]
+    for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
+        known = image.known(label)
+        values = (known.score, known.stability, known.how, *measured)
+        yield [label, known.name, known.class_name, *map(_cell, values)]
+
+
+def _cell(value: Any) -> Any:
+    """A value as tables have it: what is not known is empty."""
+    return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
+
+
+def slices(region: np.ndarray) -> int:
+    """On how many slices of its window (z, y, x) an object lies."""
+    return int(region.any(axis=(1, 2)).sum())

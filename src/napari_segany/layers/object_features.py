@@ -1,0 +1,351 @@
+"""The objects of a Labels layer: measured into its features, named, and changed one step of undo at a time.
+
+napari finds the row of a label by the column ``index`` of ``Labels.features``. Columns of the user's own stay as they
+are; ours are written anew when pixels, scale or names change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from psygnal import Signal
+
+from napari_segany.core.errors import InputError
+from napari_segany.layers import feature_columns
+from napari_segany.layers.commit import Steps
+from napari_segany.layers.feature_columns import ObjectDescription
+from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up
+from napari_segany.layers.write import can_be_written, free_label, set_pixels
+from napari_segany.session.history import Step
+
+
+class ObjectFeatures:
+    """Keeps a layer's features up to date with its pixels.
+
+    A block of pixels that did not change is not counted again. Arrays that are not in memory (dask, zarr, several
+    resolutions) are not read at all: of them, only the objects that were noted are listed, without measures.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are shown.
+    labels : Labels
+        Whose objects.
+    image : Image, optional
+        The picture whose intensities are measured.
+    step : callable, optional
+        Makes one step of undo of what is done within it; by default it is one of the layer's own undo.
+
+    Attributes
+    ----------
+    stale : Signal
+        Emitted without arguments when :meth:`update` or :meth:`remove_stale_files` may find something new.
+    changed : Signal
+        Emitted without arguments when the features were written.
+    described : Signal
+        Emitted with a label and its About when something else is known of an object.
+    problem : str
+        What is not measured, and why; empty when all is.
+    """
+
+    stale = Signal()
+    changed = Signal()
+    described = Signal(int, ObjectDescription)
+
+    def __init__(
+        self, viewer: ViewerModel, labels: Labels, image: Image | None = None, step: Steps | None = None
+    ) -> None:
+        self.viewer, self.labels, self.image = viewer, labels, image
+        self.problem = ""
+        self._step: Steps = step or (lambda _: nullcontext())
+        self._counter: LabelCounter | None = None
+        self._about: dict[int, ObjectDescription] = {}
+        self._last: dict[int, int] = {}
+        self._names: dict[int, str] = {}
+        self._present: set[int] = set()
+        self._written: LabelCounts | None = None
+        self._writing = False
+        self._looked = self._look()
+        self._connections = [
+            *((event, self._touched) for event in (labels.events.paint, labels.events.set_data)),
+            *((getattr(labels.events, name), self._restate) for name in ("scale", "units", "axis_labels")),
+            (labels.events.data, self._renew),
+            (labels.events.features, self._read),
+            *([(image.events.data, self._renew)] if image is not None else []),
+        ]
+        for event, callback in self._connections:
+            event.connect(callback)
+        self._read()
+        self._renew()
+
+    def close(self) -> None:
+        """Disconnect everything; the features stay."""
+        for event, callback in self._connections:
+            event.disconnect(callback)
+        self._connections.clear()
+
+    def _look(self) -> tuple[Any, ...]:
+        dims = self.viewer.dims
+        return dims.current_step, dims.order, dims.ndisplay
+
+    def _touched(self, event: Any) -> None:
+        # napari says set_data also when another slice is shown, and then no pixel has changed
+        look, self._looked = self._looked, self._look()
+        if event.type == "paint" or look == self._looked:
+            self.stale.emit()
+
+    def _restate(self, event: Any = None) -> None:
+        self._written = None
+        self.stale.emit()
+
+    def _renew(self, event: Any = None) -> None:
+        """There is another array, or another picture: count from the start."""
+        self.problem, self._counter = "", None
+        if self.labels.multiscale or not isinstance(self.labels.data, np.ndarray):
+            self.problem = f"Not measured: {self.labels.name!r} is not in memory; objects kept here are listed."
+        else:
+            self._counter = LabelCounter(self.labels.data, self._values())
+        self._restate()
+
+    def _values(self) -> np.ndarray | None:
+        values = feature_columns.grey_values(self.labels, self.image)
+        if values is None and self.image is not None:
+            self.problem = f"No intensities: {self.image.name!r} is no grey picture in memory of the labels' shape."
+        return values
+
+    def _read(self, event: Any = None) -> None:
+        """Take over what the features say: names and so on, and the columns that are not ours."""
+        if self._writing:
+            return
+        features = self.labels.features
+        self._nameless = features[feature_columns.nameless_rows(features)]
+        known, self._theirs = feature_columns.read_rows(features)
+        self._names = {}
+        for label, about in known.items():
+            self._about[label] = replace(about, pixels=self.about(label).pixels)
+        self._restate()
+
+    def note(self, label: int, about: ObjectDescription) -> None:
+        """Say what is known of an object that was just painted; what was known of its label before is forgotten."""
+        self._about[label] = about
+        self._last.pop(label, None)
+        self.described.emit(label, about)
+        self._restate()
+
+    def take_over(self, known: Mapping[int, ObjectDescription]) -> None:
+        """Say what is known of objects of an earlier session."""
+        self._about |= known
+        self._restate()
+
+    def remark(self, label: int, flags: str, confidence: float = math.nan) -> None:
+        """Say what should be looked at in an object, and how sure it is where it is least sure."""
+        self._about[label] = replace(self.about(label), flags=flags, confidence=confidence)
+        self.described.emit(label, self._about[label])
+        self._restate()
+
+    def about(self, label: int) -> ObjectDescription:
+        """What is known of an object."""
+        return self._about.get(label, ObjectDescription())
+
+    @property
+    def known(self) -> dict[int, ObjectDescription]:
+        """What is known of objects, by label, also of some that are gone and may come back."""
+        return dict(self._about)
+
+    @property
+    def total(self) -> LabelCounts:
+        """What was counted last."""
+        return add_up([], self.labels.ndim) if self._counter is None else self._counter.total
+
+    @property
+    def present(self) -> list[int]:
+        """Labels of the objects that are there, sorted."""
+        return sorted(self._about) if self._counter is None else self._counter.total.labels.tolist()
+
+    def table(self) -> Any:
+        """The features (DataFrame) of the objects that are there, by their labels."""
+        features = self.labels.features
+        if feature_columns.LABEL not in features:
+            return features.iloc[:0]
+        there = features[feature_columns.LABEL].isin(self.present)
+        rows = features[there].drop(columns=feature_columns.INDEX)
+        # a row that names no label makes the column one of other values
+        return rows.set_index(rows[feature_columns.LABEL].astype(self.total.labels.dtype)).drop(
+            columns=feature_columns.LABEL
+        )
+
+    def update(self) -> None:
+        """Count what changed and write the features, all at once."""
+        for _ in self.sweep():
+            pass
+
+    def sweep(self) -> Iterator[None]:
+        """Count what changed, a block at each step, and write the features after the last one."""
+        if self._counter is not None:
+            yield from self._counter.sweep()
+        total = self.total
+        if self._written is not total:
+            self._adopt()
+            self._remember(total)
+            self._write(total)
+            self._written = total if self._counter is not None else None
+            self.changed.emit()
+
+    def _remember(self, total: LabelCounts) -> None:
+        """Note sizes, and forget what is known of a label whose object went, and which came back as another one."""
+        counts = dict(zip(total.labels.tolist(), total.pixels.tolist(), strict=True))
+        for label, pixels in counts.items():
+            if label not in self._present and self._last.get(label, pixels) != pixels:
+                self._about.pop(label, None)
+            about = self._about.get(label)
+            if about is not None and about.pixels is None:
+                self._about[label] = replace(about, pixels=pixels)
+        self._present = set(counts)
+        self._last.update(counts)
+
+    def _adopt(self) -> None:
+        """Take over names that somebody wrote into cells of the features, of which no event tells."""
+        if self._names:
+            features = self.labels.features
+            for label, name in zip(features[feature_columns.LABEL], features["name"], strict=True):
+                if isinstance(name, str) and name != self._names.get(label, name):
+                    self._about[label] = replace(self.about(label), name=name)
+                    self.described.emit(label, self._about[label])
+
+    def _write(self, total: LabelCounts) -> None:
+        # a row of the user's stays, though there be no such object
+        labels = sorted({*self.present, *(self._theirs.index.tolist() if self._theirs.shape[1] else [])})
+        rows, known = feature_columns.rows_of(labels, total), [self.about(label) for label in labels]
+        intensity = self._counter is not None and self._counter.values is not None
+        ours = {
+            feature_columns.INDEX: labels,
+            feature_columns.LABEL: labels,
+            **feature_columns.known_columns(known),
+            **feature_columns.counted_columns(self.labels, total, rows, intensity=intensity),
+            "how": np.array([about.how for about in known], object),
+            "flags": feature_columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
+        }
+        self._names = {label: about.name for label, about in zip(labels, known, strict=True)}
+        theirs = self._theirs.reindex(labels)
+        order = [*ours, *(name for name in theirs if name not in ours)]
+        table = theirs.assign(**ours)[order]
+        if len(self._nameless):
+            table = feature_columns.below(table, self._nameless)
+        self._writing = True
+        try:
+            self.labels.features = table
+        finally:
+            self._writing = False
+
+    def show(self, label: int) -> None:
+        """Select an object and look at it: at the middle one of its slices, with its middle in that of the window.
+
+        Raises
+        ------
+        InputError
+            When there is no such object.
+        """
+        self._check([label])
+        self.labels.selected_label = label
+        if self._counter is None:
+            return
+        dims = self.viewer.dims
+        world = np.full(dims.ndim, math.nan)
+        world[dims.ndim - self.labels.ndim :] = self.labels.data_to_world(self._counter.middle(label))
+        hidden = [axis for axis in dims.not_displayed if not math.isnan(world[axis])]
+        if hidden:
+            dims.set_point(hidden, world[hidden].tolist())
+        # napari 0.9 moved the camera into a scene
+        camera = getattr(self.viewer, "scene", self.viewer).camera
+        centre, shown = np.array(camera.center, float), world[list(dims.displayed)]
+        centre[-len(shown) :] = np.where(np.isnan(shown), centre[-len(shown) :], shown)
+        camera.center = tuple(centre.tolist())
+
+    def delete(self, labels: Iterable[int]) -> None:
+        """Take objects away.
+
+        Raises
+        ------
+        InputError
+            When none is named, one is not there, or the layer cannot be painted into; so do the others.
+        """
+        self._paint(self._pixels(self._check(labels)), 0, "delete")
+
+    def merge(self, labels: Iterable[int]) -> int:
+        """Make objects one, with the lowest of their labels, which is returned, and what is known of that one."""
+        first, *others = self._check(labels)
+        if not others:
+            raise InputError("choose two or more objects to merge")
+        self._paint(self._pixels(others), first, "merge")
+        return first
+
+    def split(self, label: int) -> list[int]:
+        """Give each piece of an object a label of its own; returned, the largest piece first, which keeps its label.
+
+        Pixels that touch, be it at a corner, belong to one piece, on the same slice or the next.
+        """
+        self._check([label])
+        pixels = self._pixels([label])
+        corner = [axis.min() for axis in pixels]
+        mask = np.zeros([int(axis.max() - low) + 1 for axis, low in zip(pixels, corner, strict=True)], bool)
+        inside = tuple(axis - low for axis, low in zip(pixels, corner, strict=True))
+        mask[inside] = True
+        pieces, count = scipy.ndimage.label(mask, np.ones((3,) * mask.ndim))
+        if count == 1:
+            raise InputError(f"object {label} is in one piece already")
+        piece = pieces[inside]
+        order = np.argsort(-np.bincount(piece)[1:], kind="stable")
+        first = free_label(self.labels, None, 1, count=count - 1)
+        names = [label, *range(first, first + count - 1)]
+        name_of = np.zeros(count + 1, self.labels.data.dtype)
+        name_of[order + 1] = names
+        for new in names[1:]:
+            self.note(new, ObjectDescription(how=f"split from {label}"))
+        self._paint(pixels, name_of[piece], "split")
+        return names
+
+    def rename(self, label: int, name: str) -> None:
+        """Call an object something else."""
+        self._check([label])
+        if name == self.about(label).name:
+            raise InputError(f"object {label} is called that already" if name else f"object {label} has no name")
+        self._about[label] = replace(self.about(label), name=name)
+        self.described.emit(label, self._about[label])
+        self._restate()
+        self.update()
+
+    def _check(self, labels: Iterable[int]) -> list[int]:
+        """Labels, sorted, all of which there are, counted now."""
+        self.update()
+        wanted = sorted({int(label) for label in labels})
+        if not wanted:
+            raise InputError("choose an object first")
+        gone = sorted(set(wanted) - set(self.present))
+        if gone:
+            raise InputError(f"there is no object {gone[0]}")
+        return wanted
+
+    def _pixels(self, labels: list[int]) -> tuple[np.ndarray, ...]:
+        """Indices of all pixels of objects."""
+        if self._counter is None or not can_be_written(self.labels):
+            raise InputError(f"{self.labels.name!r} cannot be painted into")
+        found = []
+        for label, row in zip(labels, feature_columns.rows_of(labels, self.total), strict=True):
+            window = self.total.window(int(row))
+            inside = np.nonzero(self.labels.data[window] == label)
+            found.append([axis + side.start for axis, side in zip(inside, window, strict=True)])
+        return tuple(np.concatenate(axis) for axis in zip(*found, strict=True))
+
+    def _paint(self, pixels: tuple[np.ndarray, ...], value: Any, kind: str) -> None:
+        """One step of undo, called `kind`."""
+        with self._step(Step(kind)):
+            set_pixels(self.labels, pixels, value)
+        self.update()

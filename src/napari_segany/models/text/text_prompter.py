@@ -1,0 +1,184 @@
+"""Texts: what a segmenter needs to be prompted by text. Towers, head and a decoder that has learned of text tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from napari_segany.core.errors import ModelError
+from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, TERMS, Phrase, Vocabulary
+from napari_segany.models.text.clip import EMBEDDED, Clip, embedded_folder, load_clip
+from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
+from napari_segany.models.weights import load_state
+
+HEAD, DECODER = "head.", "decoder."
+"""What the names of weights in a file begin with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextMatch:
+    """Where something that was named seems to be in a picture.
+
+    Parameters
+    ----------
+    relevance : ndarray
+        (h, w) float32, 0 to 1 for each cell of the image embedding; padding is 0.
+    presence : float
+        0 to 1, whether it is there at all.
+    """
+
+    relevance: np.ndarray
+    presence: float
+
+
+class TextPrompter:
+    """Texts for one model.
+
+    Parameters
+    ----------
+    clip : callable
+        Makes the CLIP; called when a text is first used, so that open_clip is not needed before.
+    head : TextPromptHead
+        Vectors to tokens.
+    decoder : nn.Module
+        A mask decoder that was trained with the head; it takes the place of the model's own where there is text.
+    device : torch.device
+        Where the model computes.
+    """
+
+    def __init__(
+        self, clip: Callable[[], Clip], head: TextPromptHead, decoder: nn.Module, device: torch.device
+    ) -> None:
+        self._make = clip
+        self.device = device
+        self.head = head.to(device).eval().requires_grad_(False)
+        self.decoder = decoder.to(device).eval().requires_grad_(False)
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The towers; loading them takes a second, and an error says what to install."""
+        return self._make()
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Words that can be used; None for any."""
+        return self.clip.vocabulary
+
+    def phrases(self, text: str) -> list[Phrase]:
+        """What a text asks for; see :meth:`~napari_segany.models.text.clip.Clip.phrases`."""
+        return self.clip.phrases(text)
+
+    def vectors(self, phrases: list[Phrase]) -> Tensor:
+        """Centred vectors of what is named, (B, d). Attributes select among objects and do not change it."""
+        found = [self.clip.name_vector(phrase.name, (), phrase.modality) for phrase in phrases]
+        return self.head.centred(torch.from_numpy(np.stack(found)).to(self.device))
+
+    def tokens(self, phrases: list[Phrase]) -> Tensor:
+        """Prompt tokens (B, T, C)."""
+        return self.head(self.vectors(phrases))
+
+    @torch.inference_mode()
+    def rough(
+        self, phrases: list[Phrase], image_embed: Tensor, cells: tuple[int, int], size: tuple[int, int]
+    ) -> Tensor:
+        """Mask prompts (B, 1, *size) that go with texts alone; see :func:`~.text_prompt.rough_mask`."""
+        valid = _valid(image_embed, cells)
+        relevance, _ = self.head.found(self.vectors(phrases), image_embed, valid)
+        return rough_mask(relevance, valid, size)
+
+    @torch.inference_mode()
+    def found(self, phrase: Phrase, image_embed: Tensor, cells: tuple[int, int]) -> TextMatch:
+        """Where a phrase is.
+
+        Parameters
+        ----------
+        phrase : Phrase
+            What is asked for. What it must not be lowers the map where that is likelier.
+        image_embed : Tensor
+            (1, C, h, w).
+        cells : tuple of int
+            Rows and columns of the embedding that are picture.
+        """
+        valid = _valid(image_embed, cells)
+        names = [phrase, *(Phrase(name) for name in phrase.avoided)]
+        relevance, presence = self.head.found_in_scene(self.vectors(names), image_embed, valid)
+        likely = relevance.sigmoid() * valid
+        if len(names) > 1:
+            likely[0] *= (likely[0] >= likely[1:].amax(0)).float()
+        return TextMatch(likely[0].cpu().numpy(), float(presence[0].sigmoid()))
+
+
+def _valid(image_embed: Tensor, cells: tuple[int, int]) -> Tensor:
+    valid = torch.zeros(1, *image_embed.shape[-2:], dtype=torch.bool, device=image_embed.device)
+    valid[:, : cells[0], : cells[1]] = True
+    return valid
+
+
+def embedded_info() -> dict[str, str]:
+    """What there is to tell of the text prompts in the wheel, by heading: what they know and what they do not."""
+    known = [f"{term.name} ({', '.join(term.words[1:])})" for term in TERMS]
+    there = "there" if text_file().is_file() and embedded_folder().is_dir() else "not in this package"
+    return {
+        "model": EMBEDDED,
+        "architecture": "a small CLIP of open_clip, and a head and a decoder for `tiny`",
+        "made for": "microscopy; names of photographs are known roughly",
+        "size": "in the package",
+        "licence": "BSD-3-Clause",
+        "cite": "the text prompts of napari-segany, after Kirillov et al. 2023, arXiv:2304.02643",
+        "knows": "; ".join(known),
+        "attributes": "; ".join(f"{name} ({', '.join(words)})" for name, words in ATTRIBUTES.items()),
+        "pictures": ", ".join(MODALITIES),
+        "other words": "are answered by the nearest that are known",
+        "files": f"{embedded_folder()}, {text_file().name} ({there})",
+    }
+
+
+def text_file() -> Path:
+    """Where the head and the decoder of the embedded model lie."""
+    return embedded_folder().with_suffix(".safetensors")
+
+
+def load_text_prompter(decoder: nn.Module, path: Path, device: torch.device) -> TextPrompter:
+    """Read a head and its decoder.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        Of the architecture that the head was trained beside; it is filled with the file's weights.
+    path : Path
+        A file that ``train text`` wrote.
+    device : torch.device
+        Where to compute.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or does not fit the model.
+    """
+    state = load_state(path)
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("text", "{}"))
+        head = TextPromptHead(int(about["vector_dim"]), int(about["embed_dim"]), int(about["tokens"]))
+        weights = _part(state, HEAD)
+        if "memory" in weights:
+            head.remember(weights["memory"])
+        head.load_state_dict(weights)
+        decoder.load_state_dict(_part(state, DECODER))
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(f"{path} holds no text prompts for this model: {reason}") from error
+    name = str(about.get("clip", EMBEDDED))
+    return TextPrompter(lambda: load_clip(name, device), head, decoder, device)
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value.float() for name, value in state.items() if name.startswith(prefix)}

@@ -1,0 +1,454 @@
+"""A second look at each object, in a window of its own, at the size that the model draws best.
+
+The input frame of the embedded model is small. A nucleus of a large picture is hardly more than a dot in it, and no
+decoder can draw its outline. So the first answer only tells where the object is; the part of the plane around it is
+then encoded again, magnified so that the object has the size that the model draws best, and the prompt is answered
+there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_segany.core.automatic_masks import Filters
+from napari_segany.core.confidence import ConfidenceCalibration
+from napari_segany.core.errors import InputError
+from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.prompts import Box, Prompt
+from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.models import geometry
+from napari_segany.models.geometry import Frame
+from napari_segany.models.sam.mask_decoder import ALL
+from napari_segany.models.sam.model import Sam
+from napari_segany.models.sam_segmenter import (
+    PRESENT,
+    RELEVANT,
+    SamSegmenter,
+    best_first,
+    good_first,
+    is_similar,
+    masks_of,
+    only_text,
+    wanted_masks,
+)
+from napari_segany.models.tiny import object_proposals
+from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_crumbs, without_specks
+from napari_segany.models.tiny.test_time_augmentation import SIDES, Flip, flip_boxes, flip_window
+from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam, fold_batch_norm
+from napari_segany.models.windows import (
+    Window,
+    corner_around,
+    frame_logits,
+    middle_of,
+    part_of_frame,
+    window_box,
+    window_image,
+    window_logits,
+    window_masks,
+    window_prompts,
+)
+
+SIDE = 224
+"""Pixels of a window. With 256, which most of the training was on, clicks take a tenth longer and are as good within
+.004, boxes on dev/plant3d better by .006; with 192 clicks there lose .03."""
+WANTED = 80.0
+"""Longest side, in window pixels, that an object is magnified to."""
+ROOMY = 110.0
+"""Longest side, in window pixels, of objects that are larger than that in the plane and in the input frame."""
+MAGNIFICATION = 4.0
+"""Window pixels per plane pixel, at most: there is nothing more to see."""
+OF_A_CLICK = 3.0
+"""The same where a single click is all that tells where the object is, which may be larger than it seems: with 4 clicks
+on dev/plant3d lose .04. Where more is told, small nuclei would lose .01 with it."""
+DOT = 36.0
+"""Longest side, in window pixels, up to which what a single click tells of is magnified by more than that all the same:
+without it those at half the magnification lose .005; with 60 clicks on dev/plant3d lose .02."""
+UNSEEN = 1.5
+"""The same where nothing was seen at a glance but a click was made: what is there may be small or large."""
+AGAIN = 1.6
+"""A click's first answer may be far off; when the second asks for a magnification that differs by more, a third look
+is taken."""
+ENOUGH = 1.3
+"""When the magnification of the overview differs by no more from the one that suits what was seen there, that is the
+answer. Not in planes that are magnified to fill it: on plants in small ones clicks would lose .05."""
+LOOKS = 2
+NOTHING = 0.3
+"""Predicted IoU below which there is nothing that a third look would show. A glance at the inside of something large
+and noisy finds specks that are worth no more."""
+COARSE = 0.75
+"""Frame pixels per plane pixel below which a click is not looked up in the overview at first, where small objects are
+dots. Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
+GLANCE = 128
+"""Pixels of the windows that clicks are looked up in before that. They tell only where to look, and take half the time;
+larger ones were no better for clicks on dev/usiigaci and dev/epfl6: of 160, which find one cell more by themselves in
+dev/usiigaci_movie, those on dev/epfl6 are worse by .007."""
+GLANCES = ((1.0, COARSE), (0.3, 0.1))
+"""Their pixels per plane pixel, each with the frame pixels per plane pixel below which it is worth its time. What does
+not fit into them is looked up in the overview after all."""
+NAMED_FROM = math.log(0.2 / 0.8)
+"""Logit of the relevance from which on foreground belongs to what is named; chosen on images of train/."""
+PLANE = "plane"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """What was found in a window: logits (4, h, w) and predicted IoU (4,)."""
+
+    window: Window
+    logits: Tensor
+    scores: Tensor
+
+    def box(self, candidates: int) -> Box | None:
+        """Around the mask that would be shown, in plane pixels."""
+        return window_box(best_first(self.logits, self.scores, candidates)[0][0], self.window)
+
+    def score(self, candidates: int) -> float:
+        """Predicted IoU of that mask."""
+        return float(best_first(self.logits, self.scores, candidates)[1][0])
+
+    def cells(self, prompt: Prompt) -> Tensor:
+        """Rows and columns (N, 2) of the logits that the positive clicks lie in, those in the window."""
+        places = [(point.y, point.x) for point in prompt.points if point.positive]
+        if not places:
+            return torch.empty(0, 2, dtype=torch.long)
+        size = self.logits.shape[-1]
+        cells = ((self.window.xy(places).flip(1) + 0.5) * size / self.window.side).floor().long()
+        return cells[((cells >= 0) & (cells < size)).all(dim=1)]
+
+
+class ZoomSegmenter(SamSegmenter):
+    """Answers prompts with the embedded model, looking closer at what is small.
+
+    Parameters are those of :class:`SamSegmenter`; the model is a :class:`TinySam`. Its embeddings hold the plane too:
+    (y, x, 3), or (y, x, 1) where it is gray, which is looked at in half the time.
+    """
+
+    model: TinySam
+    # Chosen on images of dev/dsb2018. Its soft outlines say little of how good a mask is.
+    filters = Filters(score=0.6, stability=0.0)
+    # Fitted to what it made of train/flyem and the sample stack of nuclei, both of one weight: scripts/confidence.py
+    calibration = ConfidenceCalibration((-0.12, 1.88, 1.63, 1.5, -1.8, -1.02))
+
+    def _ready(self, model: Sam) -> Sam:
+        """The encoder in the type that it computes in; the decoder, in its small windows, is as fast in float32."""
+        # An answer is many small steps: without batch norms and casts there are half as many.
+        model.image_encoder = fold_batch_norm(model.image_encoder).to(self.dtype)
+        # A quarter faster on a CPU; nearly all of the time goes into convolutions.
+        return model.to(memory_format=torch.channels_last)
+
+    def embed(self, plane: np.ndarray) -> ImageEmbedding:
+        """Encode a plane; see :meth:`SamSegmenter.embed`."""
+        embedding = super().embed(plane)
+        gray = plane[..., :1]
+        kept = gray if (plane == gray).all() else plane
+        return ImageEmbedding({**embedding.features, PLANE: kept.copy()}, embedding.shape, embedding.model)
+
+    def _checked(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> list[Prompt]:
+        """See :meth:`SamSegmenter.segment`; there is no window for what is nowhere."""
+        checked = super()._checked(embedding, prompts, candidates)
+        if not all(prompt.says_where for prompt in checked):
+            raise InputError("nothing says where the object is: add a point on it, a box, a mask or a text")
+        return checked
+
+    @torch.inference_mode()
+    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
+        """Clicks on what seems to be objects, the surest first; see :mod:`napari_segany.models.tiny.object_proposals`."""
+        frame = Frame(embedding.shape, self.model.image_size)
+        scale = (1.0, 1.0) if min(frame.scale) < COARSE else frame.scale
+        return object_proposals.proposal_peaks(self._dense(embedding), scale, frame.plane)
+
+    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
+        known = self.seeds(embedding)
+        frame = Frame(embedding.shape, self.model.image_size)
+        prompts: list[tuple[float, Prompt]] = []
+        for phrase in self.known_texts().phrases(text):
+            found = self.found(embedding, phrase)
+            if found.presence < PRESENT:
+                continue
+            step = frame.side / found.relevance.shape[0]
+            for seed in known:
+                cell = tuple(
+                    int((place + 0.5) * scale / step)
+                    for place, scale in zip((seed.points[0].y, seed.points[0].x), frame.scale, strict=True)
+                )
+                relevance = float(found.relevance[cell])
+                if relevance >= RELEVANT:
+                    prompts.append((relevance, replace(seed, text=phrase.label)))
+        return [prompt for _, prompt in sorted(prompts, key=lambda one: -one[0])]
+
+    @torch.inference_mode()
+    def segment_plain(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None, at_least: float
+    ) -> list[list[Mask]]:
+        """Answer each prompt; see :meth:`SamSegmenter.segment`."""
+        features, frame = dict(embedding.features), Frame(embedding.shape, self.model.image_size)
+        plane = features.pop(PLANE)
+        counts = [wanted_masks(prompt, candidates) for prompt in prompts]
+        overview = ImageEmbedding(features, embedding.shape, embedding.model)
+        guesses, looks = self._guesses(plane, overview, frame, prompts, counts)
+        named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
+        unknown = [i for i, box in guesses.items() if box is None and i not in named]
+        whole = self._answers(overview, [prompts[i] for i in unknown], frame, ALL.candidates)
+        first = dict(zip(unknown, whole, strict=True))
+        for i, (logits, scores) in first.items():
+            guesses[i] = guess_size(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
+        looking = [i for i in guesses if i not in named and i not in looks]
+        for _ in range(LOOKS):
+            chosen = {i: window_for(guesses[i], frame, clicked=_only_click(prompts[i])) for i in looking}
+            windows = {i: window for i, window in chosen.items() if window is not None}
+            looks |= self._look(plane, frame, prompts, windows)
+            found = {i: guess_size(prompts[i], looks[i].box(counts[i])) for i in windows}
+            seen = [i for i in windows if looks[i].score(counts[i]) >= NOTHING]
+            looking = [i for i in seen if _asks_again(found[i], windows[i], frame, clicked=_only_click(prompts[i]))]
+            guesses |= found
+        wholes = self._named(embedding, [prompts[i] for i in named])
+        answers = dict(zip(named, wholes, strict=True))
+        return [
+            answers[i]
+            if i in answers
+            else self._candidates(looks[i], prompts[i], frame, count, at_least)
+            if i in looks
+            else self._masks(*good_first(*choose_masks(*first[i]), count, at_least), frame)
+            for i, count in enumerate(counts)
+        ]
+
+    def _named(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> list[list[Mask]]:
+        """All that a text alone names: the foreground of the dense heads, where the text is relevant.
+
+        The dense heads see outlines at a stride of 4 pixels, of large planes at their own resolution. The decoder's
+        answer to text tokens in the small input frame, which other models give, is coarser.
+        """
+        if not prompts:
+            return []
+        frame = Frame(embedding.shape, self.model.image_size)
+        foreground = torch.from_numpy(self._dense(embedding)[:1])[None]
+        foreground = F.interpolate(foreground, frame.plane, mode="bilinear", align_corners=False)[0]
+        answers = []
+        for prompt in prompts:
+            phrase = self.known_texts().phrases(prompt.text)[0]
+            found = self.found(embedding, phrase)
+            likely = torch.from_numpy(found.relevance).clamp(1e-4, 1 - 1e-4).logit() - NAMED_FROM
+            logits = torch.minimum(foreground, geometry.plane_logits(likely[None], frame))
+            low = geometry.mask_values(logits, frame, self.model.mask_size).numpy()
+            pixels = without_crumbs((logits[0] > 0).numpy())
+            steady = int((logits > 1).sum()) / max(int((logits > -1).sum()), 1)
+            answers.append([Mask(pixels, found.presence, low[0], steady)])
+        return answers
+
+    def _dense(self, embedding: ImageEmbedding) -> np.ndarray:
+        """Dense heads of a plane, (5, h, w), at its own resolution where the input frame is too coarse."""
+        frame = Frame(embedding.shape, self.model.image_size)
+        if min(frame.scale) < COARSE:
+            return object_proposals.dense_of_tiles(self.model, embedding.features[PLANE], self.device)
+        maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
+        overview = ImageEmbedding(maps, embedding.shape, embedding.model)
+        return object_proposals.dense_of_frame(self.model, self._maps(overview), frame)
+
+    def _guesses(
+        self,
+        plane: np.ndarray,
+        overview: ImageEmbedding,
+        frame: Frame,
+        prompts: Sequence[Prompt],
+        counts: Sequence[int],
+    ) -> tuple[dict[int, Box | None], dict[int, _Look]]:
+        """Where each object seems to be: said by its prompt, or seen at a glance; and what was seen well enough."""
+        guesses = {i: prompt_extent(prompt, frame) for i, prompt in enumerate(prompts)}
+        clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
+        for scale in (scale for scale, coarse in GLANCES if min(frame.scale) < coarse):
+            windows = {i: Window(middle_of(prompts[i].points), scale, GLANCE) for i in clicked}
+            looks = self._look(plane, frame, prompts, windows)
+            guesses |= _seen_whole(looks, frame, prompts, counts)
+            clicked = [i for i in clicked if guesses[i] is None or looks[i].score(counts[i]) < NOTHING]
+        looks = self._parts_of_overview(overview, frame, prompts, clicked) if clicked else {}
+        looks = {i: look for i, look in looks.items() if guesses[i] is None or look.score(counts[i]) >= NOTHING}
+        guesses |= _seen_whole(looks, frame, prompts, counts)
+        return guesses, {i: look for i, look in looks.items() if _suits(guesses[i], look.window, frame)}
+
+    def _parts_of_overview(
+        self,
+        overview: ImageEmbedding,
+        frame: Frame,
+        prompts: Sequence[Prompt],
+        clicked: Sequence[int],
+    ) -> dict[int, _Look]:
+        """Answer clicks on what is around them in the overview."""
+        looks: dict[int, _Look] = {}
+        maps = self._maps(overview)
+        for group in is_similar([prompts[i] for i in clicked]):
+            chosen = [clicked[k] for k in group]
+            corners = [corner_around(prompts[i].points, frame, SIDE, STRIDE) for i in chosen]
+            features = {
+                name: torch.cat([_cut_out(feature, corner, frame.side) for corner in corners])
+                for name, feature in maps.items()
+            }
+            parts = {i: part_of_frame(at, frame, SIDE) for i, at in zip(chosen, corners, strict=True)}
+            looks |= self._decoded(features, frame, [prompts[i] for i in chosen], parts)
+        return looks
+
+    def _look(
+        self, plane: np.ndarray, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
+    ) -> dict[int, _Look]:
+        looks: dict[int, _Look] = {}
+        numbers = list(windows)
+        for group in is_similar([prompts[i] for i in numbers]):
+            chosen = [numbers[k] for k in group]
+            images = torch.cat([window_image(plane, windows[i]) for i in chosen]).to(self.device)
+            asked, here = [prompts[i] for i in chosen], {i: windows[i] for i in chosen}
+            sides = SIDES if only_box(asked[0]) else SIDES[:1]
+            looks |= _mean([self._seen(images, side, frame, asked, here) for side in sides])
+        return looks
+
+    def _seen(
+        self, images: Tensor, side: Flip, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
+    ) -> dict[int, _Look]:
+        """Answers to prompts that are alike, each on the image of its window."""
+        encoded = self.model.encode_windows(flip_window(side, images))
+        return self._decoded({name: found.float() for name, found in encoded.items()}, frame, prompts, windows, side)
+
+    def _decoded(
+        self,
+        features: dict[str, Tensor],
+        frame: Frame,
+        prompts: Sequence[Prompt],
+        windows: dict[int, Window],
+        side: Flip = Flip.AS_IT_IS,
+    ) -> dict[int, _Look]:
+        """Answers to prompts that are alike, each on a window and its features; from other sides only to boxes."""
+        given = window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
+        if given.boxes is not None:
+            given = replace(given, boxes=flip_boxes(side, given.boxes, SIDE))
+        features = {**features, "image_pe": self._position}
+        text = self._tokens(prompts)
+        if text is None or self.texts is None:
+            logits, scores = self.model.decode_windows(features, given.points, given.boxes, given.masks)
+        else:
+            model = self.model.with_decoder(self.texts.decoder)
+            logits, scores = model.decode_windows(features, given.points, given.boxes, given.masks, text)
+        logits = flip_window(side, logits)
+        return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
+
+    def _meant(self, look: _Look, prompt: Prompt, frame: Frame) -> Tensor:
+        """Cells (N, 2) of a window of which each part of a mask is meant: those clicked, drawn, or masked before."""
+        cells = look.cells(prompt)
+        if prompt.mask is None:
+            return cells
+        drawn = window_logits(prompt.mask, look.window, frame, self.model.mask_size)[0] > 0
+        step = drawn.shape[-1] / look.logits.shape[-1]
+        return torch.cat([cells, (drawn.nonzero() / step).long()])
+
+    def _candidates(self, look: _Look, prompt: Prompt, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
+        logits, scores = good_first(*choose_masks(look.logits, look.scores), candidates, at_least)
+        if not len(logits):
+            return []
+        if prompt.box is not None and only_box(prompt):
+            logits = limit_to_box(prompt.box, logits, look.window)
+        logits = without_specks(logits, self._meant(look, prompt, frame))
+        pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
+        low = frame_logits(logits, look.window, frame, self.model.mask_size)
+        return masks_of(pixels, scores, low, stability)
+
+
+def _mean(looks: Sequence[dict[int, _Look]]) -> dict[int, _Look]:
+    """Of each object what was seen of it on the average."""
+    return {
+        i: replace(
+            first,
+            logits=torch.stack([one[i].logits for one in looks]).mean(dim=0),
+            scores=torch.stack([one[i].scores for one in looks]).mean(dim=0),
+        )
+        for i, first in looks[0].items()
+    }
+
+
+def only_box(prompt: Prompt) -> bool:
+    """Whether a box is all that tells where the object is."""
+    return prompt.box is not None and not prompt.points and prompt.mask is None
+
+
+def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:
+    """Of a map (1, C, h, w) of the frame, what belongs to the window whose first pixel is `corner`."""
+    rows, columns = (slice(at * feature.shape[-1] // side, (at + SIDE) * feature.shape[-1] // side) for at in corner)
+    return feature[..., rows, columns]
+
+
+def _seen_whole(
+    looks: dict[int, _Look], frame: Frame, prompts: Sequence[Prompt], counts: Sequence[int]
+) -> dict[int, Box | None]:
+    """Where the objects of clicks are, without those that an edge of their window cuts."""
+    boxes = {i: look.box(counts[i]) for i, look in looks.items()}
+    return {
+        i: guess_size(prompts[i], box)
+        for i, box in boxes.items()
+        if box is None or not looks[i].window.cuts(box, frame.plane)
+    }
+
+
+def prompt_extent(prompt: Prompt, frame: Frame) -> Box | None:
+    """Where the prompt itself says that the object is: its box, or that of its mask; None when it has neither."""
+    if prompt.box is not None or prompt.mask is None:
+        return prompt.box
+    mask = prompt.mask
+    box = geometry.frame_box(torch.tensor(mask), frame) if mask.dtype.kind == "f" else box_of(mask)
+    return None if box is None else guess_size(prompt, box)
+
+
+def guess_size(prompt: Prompt, box: Box | None) -> Box | None:
+    """Where the object seems to be: the box that was given, else that of its mask, with all positive clicks in it."""
+    if prompt.box is not None:
+        return prompt.box
+    places = [(point.y, point.x) for point in prompt.points if point.positive]
+    if box is not None:
+        places += [(box.y0, box.x0), (box.y1, box.x1)]
+    if not places:
+        return None
+    (y0, x0), (y1, x1) = np.min(places, axis=0), np.max(places, axis=0)
+    return Box(float(y0), float(x0), float(y1), float(x1))
+
+
+def _only_click(prompt: Prompt) -> bool:
+    """Whether a single click is all that tells where the object is."""
+    return len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
+
+
+def window_for(box: Box | None, frame: Frame, *, clicked: bool = False) -> Window | None:
+    """The window for an object, of which only a click tells if `click_prompts`; None when it is not known where it is."""
+    if box is None:
+        return None
+    side = max(box.y1 - box.y0, box.x1 - box.x0) + 1
+    most = min(max(OF_A_CLICK, DOT / side), MAGNIFICATION) if clicked else MAGNIFICATION
+    # A small plane is magnified to fill the frame; its objects are no larger for that.
+    least = min(*frame.scale, 1.0, ROOMY / side)
+    scale = max(min(WANTED / side, UNSEEN if _is_bare(box) else most), least)
+    return Window(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), scale, SIDE)
+
+
+def _is_bare(box: Box) -> bool:
+    """Whether a guess is a single click and nothing else."""
+    return (box.y0, box.x0) == (box.y1, box.x1)
+
+
+def _asks_again(found: Box | None, window: Window, frame: Frame, *, clicked: bool) -> bool:
+    """Whether what was found in a window is to be seen at another magnification; not where that is only the click."""
+    return found is not None and not _is_bare(found) and _apart(found, window, frame, clicked=clicked) > AGAIN
+
+
+def _suits(found: Box | None, window: Window, frame: Frame) -> bool:
+    """Whether what was found in a window of the overview was seen there as well as it can be."""
+    if found is None or _is_bare(found) or max(frame.scale) > 1:
+        return False
+    return _apart(found, window, frame, clicked=True) <= ENOUGH
+
+
+def _apart(found: Box, window: Window, frame: Frame, *, clicked: bool) -> float:
+    """How many times larger or smaller what was found in a window would be in the one that suits it."""
+    scales = [seen.scale for seen in (window, window_for(found, frame, clicked=clicked)) if seen is not None]
+    return max(scales) / min(scales)

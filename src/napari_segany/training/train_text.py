@@ -1,0 +1,224 @@
+"""``napari-segany train text CONFIG``: the towers that compare texts and objects, and the head that prompts by text."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from napari_segany.core.errors import InputError
+from napari_segany.models.loading import load_model
+from napari_segany.models.sam.model import Sam
+from napari_segany.models.text.clip import EMBEDDED, build_towers, load_clip, short_tokenizer
+from napari_segany.models.text.prompt_head import TextPromptHead
+from napari_segany.models.weights import load_state
+from napari_segany.training.loop import Loop, LoopConfig
+from napari_segany.training.named_images import load_named
+from napari_segany.training.scenes import learn_scenes
+from napari_segany.training.text_head import HeadConfig, HeadTask, TextBank, TextSampler, make_bank
+from napari_segany.training.text_views import make_views
+from napari_segany.training.towers import TINY, TowersConfig, TowersTask, batches, stored_crops
+from napari_segany.training.train_sam import build, check_apart, export
+
+WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
+"""What open_clip reads of a folder."""
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file.
+
+    Raises
+    ------
+    InputError
+        It is missing, is not TOML, or names no sources.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the training configuration {path}: {error}") from error
+    if not isinstance(table.get("sources"), dict) or not table["sources"]:
+        raise InputError(f"{path} names no [sources]")
+    return table
+
+
+def train_towers(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+    """Train a small CLIP, or go on training it.
+
+    Parameters
+    ----------
+    path : Path
+        TOML file, see ``training/configs/tiny-text-towers.toml``.
+    data : Path
+        Folder that holds one folder per source.
+    folder : Path
+        Where crops, checkpoint, log and weights go; a checkpoint found there is resumed.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    Path
+        A folder that open_clip reads as "local-dir:", its weights in half precision.
+
+    Raises
+    ------
+    InputError
+        The configuration or the data cannot be used, or the checkpoint is of another seed or other sources.
+    """
+    table = read_table(path)
+    seed, sources, count = int(table.get("seed", 0)), dict(table["sources"]), int(table.get("synthetic", 1000))
+    config = build(TowersConfig, table.get("task", {}), "task")
+    check_apart(folder, [data / name for name in sources])
+    crops, shares = stored_crops(data, folder, sources, config, (count, seed))
+    torch.manual_seed(seed)
+    task = TowersTask(build_towers(TINY))
+    loop = Loop(
+        task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, {"seed": seed, "sources": sources}
+    )
+    loop.resume()
+    text = TINY["text_cfg"]
+    tokenizer = short_tokenizer(text["vocab_size"], text["context_length"])  # type: ignore[index]
+    loop.run(lambda step: batches(crops, shares, tokenizer, config, (seed, step)))
+    return save_towers(loop.average, folder / "clip")
+
+
+def save_towers(model: torch.nn.Module, folder: Path) -> Path:
+    """Write a small CLIP the way open_clip reads it: half precision, and its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    export(model, folder / WEIGHTS)
+    seen = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
+    (folder / CONFIG).write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": seen}, indent=1) + "\n")
+    return folder
+
+
+def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+    """Train the head and the decoder for texts beside a frozen model, or go on; errors as of :func:`train_towers`.
+
+    Parameters
+    ----------
+    path : Path
+        TOML file, see ``training/configs/tiny-text.toml``. ``model`` is any SAM that ``load_model`` finds, ``clip`` any
+        CLIP that ``load_clip`` does; ``start`` is a file that an earlier run wrote, to begin with.
+    data : Path
+        Folder that holds one folder per source.
+    folder : Path
+        Where embeddings (``views``), vectors, checkpoint, log and weights go. What is there already is not made again.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    Path
+        A .safetensors file that ``load_text_prompter`` reads.
+    """
+    table = read_table(path)
+    seed, count = int(table.get("seed", 0)), int(table.get("synthetic", 300))
+    counts = {name: tuple(int(n) for n in numbers) for name, numbers in table["sources"].items()}
+    config = build(HeadConfig, table.get("task", {}), "task")
+    model, name = str(table.get("model", "tiny")), str(table.get("clip", EMBEDDED))
+    sam = load_model(model).float().eval().to(device).to(memory_format=torch.channels_last)
+    clip = load_clip(name, device)
+    views = Path(table.get("views", folder / "views"))
+    paths = stored_views(sam, data, counts, views, (count, seed, clip.side))
+    bank = make_bank(clip, paths, views / f"vectors-{Path(name).name}.npz")
+    torch.manual_seed(seed)
+    parts = head_parts(sam, bank, config)
+    start = str(table.get("start", ""))
+    check_apart(folder, [data / name for name in counts], start)
+    if start:
+        parts.load_state_dict(fitting(load_state(start), parts), strict=False)
+    task = HeadTask(sam, parts, config, torch.from_numpy(bank.spread))
+    identity = {"seed": seed, "model": model, "clip": name, "start": start}
+    loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)
+    loop.resume()
+    speaker = TextSampler(paths, bank, config, sam.image_size / sam.mask_size[0])
+    loop.run(lambda step: speaker.batches(seed, step))
+    head = loop.average.get_submodule("head")
+    if isinstance(head, TextPromptHead):
+        if config.memory:
+            head.remember(torch.from_numpy(bank.some(config.memory)))
+        learn_scenes(head, speaker.paths["whole"], bank, seed, config.text_share)
+    about = {
+        "vector_dim": len(bank.means[0]),
+        "embed_dim": sam.prompt_encoder.embed_dim,
+        "tokens": config.tokens,
+        "clip": name,
+    }
+    return save_head(loop.average, about, folder / "weights.safetensors")
+
+
+def fitting(state: dict[str, Tensor], parts: torch.nn.Module) -> dict[str, Tensor]:
+    """Of earlier weights those to begin with; the means of the vectors belong to this run's CLIP."""
+    own = {key: value.shape for key, value in parts.state_dict().items() if not key.endswith("_mean")}
+    return {key: value.float() for key, value in state.items() if own.get(key) == value.shape}
+
+
+def stored_views(
+    sam: Sam, data: Path, counts: dict[str, tuple[int, ...]], folder: Path, at: tuple[int, int, int]
+) -> list[Path]:
+    """Views of all sources, made once and kept; pictures are read only where views are missing.
+
+    Parameters
+    ----------
+    sam : Sam
+        Whose encoder is used.
+    data : Path
+        Folder of the sources.
+    counts : dict of str to tuple of int
+        Whole and close views of each source.
+    folder : Path
+        Where they are kept, with a file ``NAME.done`` for each source that is complete.
+    at : tuple of int
+        Number of synthetic pictures, seed, and side of the CLIP's crops.
+    """
+    count, seed, side = at
+    found: list[Path] = []
+    for name, numbers in counts.items():
+        done = folder / f"{name}.done"
+        wanted = json.dumps([*numbers, count, seed, side])
+        if not (done.is_file() and done.read_text() == wanted):
+            pictures = load_named(data, [name], count=count, seed=seed)
+            with torch.autocast(next(sam.parameters()).device.type, torch.bfloat16):
+                list(make_views(sam, pictures, counts, folder, (seed, side)))
+            done.write_text(wanted)
+        found += sorted(path for path in folder.glob(f"{name}-*-????.npz"))
+    return found
+
+
+def head_parts(sam: Sam, bank: TextBank, config: HeadConfig) -> torch.nn.ModuleDict:
+    """What is trained: a new head, which knows the means of the vectors, and a copy of the decoder."""
+    text, image = bank.means
+    head = TextPromptHead(len(text), sam.prompt_encoder.embed_dim, config.tokens)
+    if config.centring:
+        head.text_mean.copy_(torch.from_numpy(text))
+        head.image_mean.copy_(torch.from_numpy(image))
+    decoder = copy.deepcopy(sam.mask_decoder).requires_grad_(True)
+    return torch.nn.ModuleDict({"head": head, "decoder": decoder})
+
+
+def save_head(parts: torch.nn.Module, about: dict[str, Any], path: Path) -> Path:
+    """Write head and decoder in half precision, and what they belong to."""
+    half = {name: value.half().contiguous() for name, value in parts.state_dict().items()}
+    save_file(half, path, metadata={"text": json.dumps(about)})
+    return path
+
+
+def train_text(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+    """Train what a configuration asks for; parameters and errors are those of the function that does it.
+
+    Raises
+    ------
+    InputError
+        Also when ``trains`` is neither "towers" nor "head".
+    """
+    kinds = {"towers": train_towers, "head": train_head}
+    kind = str(read_table(path).get("trains", ""))
+    if kind not in kinds:
+        raise InputError(f"{path} trains {kind!r}; known: {', '.join(kinds)}")
+    return kinds[kind](path, data, folder, device)

@@ -1,0 +1,207 @@
+"""Between the session, the worker and the model: planes are encoded and questions answered off the window's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from weakref import WeakMethod
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.planes import Stack
+from napari_segany.engine.prediction import PredictionService
+from napari_segany.engine.remote_segmenter import load_remote
+from napari_segany.layers.binding import Binding
+from napari_segany.models.registry import ModelSpec
+from napari_segany.session.session import SegmentRequest, SegmentResult, Session
+from napari_segany.widgets.jobs import Job, Jobs
+from napari_segany.widgets.paint_pause import PaintPause
+
+IDLE_MS = 300
+"""Milliseconds without a question until neighbours of the plane are encoded, at least."""
+PATIENCE = 2.0
+"""The same in times of what encoding takes: whoever clicks then waits for it to end, so it begins only in a rest."""
+
+
+class PredictionController(QObject):
+    """Asks the model in the worker.
+
+    Parameters
+    ----------
+    session : Session
+        Whose questions are answered.
+    jobs : Jobs
+        The worker; owns this object.
+    answers : Answers
+        The model and its embeddings.
+    pause : PaintPause
+        Has the window draw click and answer together.
+
+    Attributes
+    ----------
+    said : Signal
+        Emitted with a line about what is going on.
+    ready : Signal
+        Emitted without arguments when a plane is encoded.
+    expected : Signal
+        Emitted with how many seconds the work that begins took the last time.
+    arrived : Signal
+        Emitted with the bytes of a download that have come, and all of them, 0 if that is not known.
+    loaded : Signal
+        Emitted with the name of a model that answers from here on.
+    refused : Signal
+        Emitted without arguments when a model could not be loaded, and the one before answers on.
+    failed : Signal
+        Emitted with the exception of work that failed.
+    """
+
+    said = Signal(str)
+    ready = Signal()
+    expected = Signal(float)
+    arrived = Signal(float, float)
+    loaded = Signal(str)
+    refused = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, jobs: Jobs, answers: PredictionService, pause: PaintPause) -> None:
+        super().__init__(jobs)
+        self._session, self._jobs, self._answers, self._pause = session, jobs, answers, pause
+        self._binding: Binding | None = None
+        self._took: dict[tuple[str, tuple[int, int]], float] = {}
+        self._idle = QTimer(self, singleShot=True)
+        self._idle.timeout.connect(self._look_ahead)
+        self._ahead: Job | None = None
+        session.requested.connect(self.ask)
+        # the worker may hold the answers longer than the window lives, and must not hold the window
+        told = WeakMethod(self._restarted)
+        answers.restarted = lambda: _call(told)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Answer questions about another image."""
+        if self._binding is not None:
+            self._binding.moved.disconnect(self.prepare)
+        self._binding = binding
+        if binding is not None:
+            binding.moved.connect(self.prepare)
+        else:
+            self._hurry()
+
+    def _restarted(self) -> None:
+        """Runs in the worker."""
+        self.said.emit("The process that computes had ended and was started again.")
+
+    def prepare(self) -> None:
+        """Encode the plane that is looked at before anyone clicks."""
+        self._hurry()
+        view = self._binding.view() if self._binding is not None else None
+        if self._binding is None or view is None:
+            return
+        try:
+            stack, number = self._binding.stack(view)
+        except SeganyError as error:
+            self.failed.emit(error)
+            return
+        self.said.emit("Getting ready …")
+        seconds = self._took.get((self._answers.name, stack.plane_shape))
+        if seconds is not None and not self._answers.ready(stack, number):
+            self.expected.emit(seconds)
+        self._jobs.run(
+            partial(self._encode, stack, number),
+            done=self._prepared,
+            failed=self.failed.emit,
+            instead_of="prepare",
+        )
+
+    def _prepared(self, _: object) -> None:
+        self.ready.emit()
+        self._rest()
+
+    def _rest(self) -> None:
+        """Begin to wait for a rest of the user's."""
+        took = max(self._took.values(), default=0.0)
+        self._idle.start(max(IDLE_MS, int(1000 * PATIENCE * took)))
+
+    def _hurry(self) -> None:
+        """Somebody waits: what nobody has asked for does not begin."""
+        self._idle.stop()
+        if self._ahead is not None:
+            self._jobs.cancel(self._ahead)
+            self._ahead = None
+
+    def _look_ahead(self) -> None:
+        """Encode the next neighbour of the plane that is looked at, unseen; one by one, while nobody asks anything."""
+        view = self._binding.view() if self._binding is not None else None
+        if self._binding is None or view is None:
+            return
+        stack, number = self._binding.stack(view)
+        near = [n for n in (number + 1, number - 1) if 0 <= n < len(stack) and not self._answers.ready(stack, n)]
+        if near:
+            self._ahead = self._jobs.run(
+                partial(self._encode, stack, near[0]),
+                done=lambda _: self._rest(),
+                # it will be said when someone comes there
+                failed=lambda _: None,
+                unseen=True,
+            )
+
+    def _encode(self, stack: Stack, number: int) -> None:
+        """Runs in the worker."""
+        if not self._answers.ready(stack, number):
+            # the model is loaded once, and that is no measure for the next plane
+            _ = self._answers.segmenter
+            began = time.monotonic()
+            self._answers.embed(stack, number)
+            self._took[self._answers.name, stack.plane_shape] = time.monotonic() - began
+
+    def ask(self, request: SegmentRequest) -> None:
+        """Have a question answered."""
+        self._hurry()
+        if self._binding is None:
+            return
+        try:
+            stack, number = self._binding.stack(request.plane)
+        except SeganyError as error:
+            self.failed.emit(error)
+            return
+        if self._answers.ready(stack, number):
+            self._pause.begin()
+        work = partial(self._answers.answer, stack, number, request)
+        self._jobs.run(work, done=self._accept, failed=self.failed.emit, instead_of="answer")
+        self._binding.expect(request)
+
+    def _accept(self, result: SegmentResult) -> None:
+        self._session.accept(result)
+        self._pause.end()
+        self._rest()
+
+    def load(self, spec: ModelSpec) -> None:
+        """Have another model answer; a question that is open or answered is asked again."""
+
+        def done(_: object) -> None:
+            self.loaded.emit(spec.name)
+            self.prepare()
+            self._session.repeat()
+
+        def failed(error: Exception) -> None:
+            self.refused.emit()
+            self._session.repeat()
+            self.failed.emit(error)
+
+        self._hurry()
+        self._jobs.cancel_all()
+        self.said.emit(f"Loading {spec.name} …")
+        load = partial(load_remote, spec.name, self._report)
+        self._jobs.run(partial(self._answers.use, load), done=done, failed=failed)
+
+    def _report(self, done: int, total: int | None) -> None:
+        """Pass on how far a download is; runs in the worker, and stops there what was cancelled."""
+        self._jobs.check()
+        self.arrived.emit(done, total or 0)
+
+
+def _call(method: WeakMethod[Callable[[], None]]) -> None:
+    act = method()
+    if act is not None:
+        act()

@@ -1,0 +1,310 @@
+"""Follows objects to the other slices in the worker, or finds all of them there, and paints them as they come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from qtpy.QtCore import QObject, Qt, Signal
+
+from napari_segany.core.errors import InputError, SeganyError
+from napari_segany.core.link import relabel_planes
+from napari_segany.core.planes import Stack
+from napari_segany.core.propagate import Known
+from napari_segany.core.views import View
+from napari_segany.engine.prediction import PredictionService
+from napari_segany.engine.stack_search import PlaneObjects, StackPlane, StackQuery, search_stack
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.propagated_objects import Place, PropagatedObjects, planes_along, present_labels
+from napari_segany.layers.read import image_shape
+from napari_segany.layers.write import free_label
+from napari_segany.run.worker_jobs import propagate_objects
+from napari_segany.widgets.controllers.pending_objects import count_of
+from napari_segany.widgets.jobs import Job, Jobs
+from napari_segany.widgets.panels.stack_panel import StackPanel
+
+CONFIDENCE = "confidence"
+"""In the layer's metadata: a table of how sure each object is on each slice where it was followed or found."""
+DOUBT = 0.6
+"""Confidence below which somebody should look."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Walk:
+    """What is done.
+
+    Parameters
+    ----------
+    views : dict of int to View
+        Planes, by their number in the stack.
+    find : callable
+        Finds objects on them, in the worker.
+    labels : dict of int to int
+        The label of each object, by the number that `find` knows it by.
+    names : dict of int to str
+        What objects are called, by their labels.
+    first : int
+        The first label to give, where objects are found anew and have labels when they come; else 0.
+    """
+
+    views: dict[int, View]
+    find: Callable[[], Generator[PlaneObjects, None, None]]
+    labels: dict[int, int]
+    names: dict[int, str]
+    first: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether objects are found anew."""
+        return self.first > 0
+
+
+class PropagationController(QObject):
+    """Between the box for stacks, the worker and the layers.
+
+    Parameters
+    ----------
+    box : StackPanel
+        Its buttons.
+    jobs : Jobs
+        The worker.
+    answers : Answers
+        The model and its embeddings.
+    ask : callable
+        From a text, empty for everything, to what is looked for on every slice.
+
+    Attributes
+    ----------
+    said : Signal
+        Emitted with a line about what is going on.
+    progress : Signal
+        Emitted with how many slices are done, and how many there are.
+    found : Signal
+        Emitted with a label that nobody had kept before, and its name.
+    remarked : Signal
+        Emitted with a label, what is to be said of it in the table, and how sure it is where it is least sure.
+    failed : Signal
+        Emitted with the exception of work that failed.
+    """
+
+    said = Signal(str)
+    progress = Signal(float, float)
+    found = Signal(int, str)
+    remarked = Signal(int, str, float)
+    failed = Signal(object)
+    _arrived = Signal(object, object)
+
+    def __init__(
+        self, box: StackPanel, jobs: Jobs, answers: PredictionService, ask: Callable[[str], StackQuery]
+    ) -> None:
+        super().__init__(box)
+        self._box, self._jobs, self._answers, self._ask = box, jobs, answers, ask
+        self._binding: Binding | None = None
+        self._walk: _Walk | None = None
+        self._job: Job | None = None
+        self._began: int | None = None
+        self.followed = PropagatedObjects()
+        box.wanted.connect(self.follow)
+        box.doubted.connect(self.show_uncertain)
+        box.withdrawn.connect(self.withdraw)
+        self._arrived.connect(self._paint, Qt.ConnectionType.QueuedConnection)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Follow through another image; what was found in the one before is known no more."""
+        self._binding, self._walk, self._began = binding, None, None
+        self.followed = PropagatedObjects()
+        deep = binding is not None and len(image_shape(binding.image)) > 2
+        self._box.setEnabled(deep)
+        text = "" if deep or binding is None else "The image has one slice only."
+        self._box.show_state(text, uncertain=0, followed=False)
+
+    def follow(self) -> None:
+        """Follow the objects of this slice that are wanted, or find all; what somebody labelled elsewhere stays."""
+        if self._binding is None:
+            return
+        try:
+            walk, anew = self._sweep(self._binding) if self._box.everything else self._prepared(self._binding)
+        except SeganyError as error:
+            self.failed.emit(error)
+            return
+        self._began = self._binding.session.history.position
+        self._binding.keeping.erase(anew)
+        self.followed.forget(anew)
+        self._walk = walk
+        self.said.emit("Looking through the slices …" if self._box.everything else "Tracking …")
+        self._job = self._jobs.run(
+            lambda: self._go(walk), done=lambda _: self._end(), failed=self.failed.emit, instead_of="follow"
+        )
+
+    def _prepared(self, binding: Binding) -> tuple[_Walk, list[Place]]:
+        """What is to be done, and what was found earlier and is to be found anew for that."""
+        view, labels = binding.view(), binding.labels
+        if view is None or labels is None or not view.leading:
+            raise InputError("keep an object on this slice first; then it can be followed to the others")
+        there = present_labels(view.read(labels.data))
+        wanted = there if self._box.all_objects else [label for label in there if label == labels.selected_label]
+        if not wanted:
+            what = "there is no object" if self._box.all_objects else f"object {labels.selected_label} is not"
+            raise InputError(f"{what} on this slice: nothing to follow")
+        views = self._views(binding, view)
+        anew = self.followed.depending(labels, wanted, views, view)
+        known: dict[int, dict[int, np.ndarray]] = {}
+        numbers = {binding.stack(one)[1]: one for one in views}
+        for number, one in numbers.items():
+            plane = one.read(labels.data)
+            here = [label for label in present_labels(plane) if label in wanted and (label, one) not in anew]
+            if here:
+                known[number] = {label: plane == label for label in here}
+        stack = binding.stack(view)[0]
+        find = partial(_followed, self._answers, stack, known, list(numbers))
+        followed = {label: label for masks in known.values() for label in masks}
+        return _Walk(numbers, find, followed, {}), anew
+
+    def _views(self, binding: Binding, view: View) -> list[View]:
+        """The planes to go through."""
+        up, down = self._box.ways
+        length = image_shape(binding.image)[view.leading[-1]]
+        return planes_along(view, length, up=up, down=down, reach=self._box.reach)
+
+    def _sweep(self, binding: Binding) -> tuple[_Walk, list[Place]]:
+        """What is to be done to find all objects of all slices, beside those that there are."""
+        view = binding.view()
+        if view is None or not view.leading:
+            raise InputError("this image has one slice only: use the page All")
+        labels = binding.output.ensure()
+        numbers = {binding.stack(one)[1]: one for one in self._views(binding, view)}
+        stack = binding.stack(view)[0]
+
+        def taken(number: int) -> np.ndarray:
+            return numbers[number].read(labels.data) > 0
+
+        find = partial(_found, self._answers, stack, list(numbers), self._ask(self._box.words), taken)
+        return _Walk(numbers, find, {}, {}, free_label(labels, None, binding.session.label)), []
+
+    def _go(self, walk: _Walk) -> None:
+        """Runs in the worker."""
+        # closed at once when it is cancelled, so that the model stops and is free for clicks
+        with closing(walk.find()) as planes:
+            for done, found in enumerate(planes, start=1):
+                self._arrived.emit(walk, found)
+                self.progress.emit(min(done, len(walk.views)), len(walk.views))
+                self._jobs.check()
+
+    def _paint(self, walk: _Walk, found: PlaneObjects) -> None:
+        """Paint what was found on a slice, beside all that is there; late news of what was cancelled are dropped."""
+        job = self._job
+        if job is None or job.cancelled or self._binding is None or walk is not self._walk:
+            return
+        view, binding = walk.views[found.number], self._binding
+        if walk.fresh:
+            try:
+                self._give_labels(binding, walk, [number for number in found.verdicts if number not in walk.labels])
+            except SeganyError as error:
+                self._jobs.cancel(job)
+                self.stop()
+                self.failed.emit(error)
+                return
+        binding.keeping.add(view, relabel_planes(found.labels, walk.labels))
+        if binding.labels is not None:
+            verdicts = {walk.labels[number]: verdict for number, verdict in found.verdicts.items()}
+            self.followed.note(binding.labels, view, verdicts)
+        walk.names.update({walk.labels[number]: name for number, name in found.names.items()})
+
+    def _give_labels(self, binding: Binding, walk: _Walk, numbers: list[int]) -> None:
+        """Labels for new objects: those that are next, as somebody may have kept others meanwhile."""
+        changing = binding.keeping.opened is not None
+        first = max(walk.labels.values(), default=walk.first - 1) + 1
+        # while an object is being changed, the session's label is that object's
+        first = first if changing else max(first, binding.session.label)
+        if numbers:
+            first = free_label(binding.output.ensure(), next(iter(walk.views.values())), first, count=len(numbers))
+        walk.labels.update(zip(numbers, range(first, first + len(numbers)), strict=True))
+        if not changing:
+            binding.session.begin_at(first + len(numbers))
+
+    def _end(self) -> None:
+        if self._walk is None or self._binding is None or self._binding.labels is None:
+            return
+        labels = sorted(self._walk.labels.values())
+        for label in labels if self._walk.fresh else ():
+            self.found.emit(label, self._walk.names.get(label, ""))
+        remarks = self.followed.remarks(DOUBT)
+        for label in labels:
+            self.remarked.emit(label, *remarks.get(label, ("", math.nan)))
+        uncertain = len(self.followed.uncertain(DOUBT))
+        self._binding.labels.metadata[CONFIDENCE] = self.followed.table()
+        what = (
+            f"{count_of(uncertain, 'place')} to check, the worst first: Shift+N."
+            if uncertain
+            else "Nothing is uncertain."
+        )
+        done = f"Found {count_of(len(labels), 'object')}." if self._walk.fresh else "Tracked."
+        self._box.show_state(f"{done} {what}", uncertain=uncertain, followed=True)
+        self.said.emit(f"{done} {what}")
+
+    def stop(self) -> None:
+        """It was cancelled: what is painted stays, and can be taken back."""
+        if self._walk is not None and self._job is not None and self._job.cancelled:
+            self._job = None
+            self._end()
+
+    def show_uncertain(self) -> None:
+        """Go to the slice on which an object is least sure, and select it; then to the next one."""
+        if self._binding is None or self._binding.labels is None:
+            return
+        found = self.followed.next_uncertain(self._binding.labels, DOUBT)
+        if found is None:
+            self._box.show_state("Nothing uncertain is left.", uncertain=0, followed=self._began is not None)
+            return
+        label, view = found
+        self._binding.go_to(view)
+        self._binding.labels.selected_label = label
+        verdict = self.followed.verdicts[found]
+        flags = f" ({', '.join(verdict.flags)})" if verdict.flags else ""
+        # below the buttons, for the line of the status soon tells that the slice is ready
+        said = f"Object {label}: expected IoU {verdict.confidence:.2f}{flags}. U changes it; Shift+G tracks it again."
+        self._box.show_state(said, uncertain=1, followed=self._began is not None)
+
+    def withdraw(self) -> None:
+        """Undo all that was followed last, and whatever came after it."""
+        if self._binding is None or self._began is None:
+            return
+        if self._job is not None:
+            self._jobs.cancel(self._job)
+        while self._binding.session.history.position > self._began and self._binding.undo():
+            pass
+        self._began = self._walk = None
+        self.followed = PropagatedObjects()
+        self._box.show_state("Tracking undone.", uncertain=0, followed=False)
+
+
+def _followed(
+    answers: PredictionService, stack: Stack, known: Known, numbers: list[int]
+) -> Generator[PlaneObjects, None, None]:
+    """Runs in the worker: objects that are known on some planes, on the others."""
+    with closing(answers.stream(propagate_objects, stack, known, numbers)) as steps:
+        for number, masks, verdicts in steps:
+            labels = np.zeros(stack.plane_shape, np.int64)
+            for label, mask in masks.items():
+                labels[mask.pixels] = label
+            yield PlaneObjects(number, labels, verdicts, {})
+
+
+def _found(
+    answers: PredictionService,
+    stack: Stack,
+    numbers: list[int],
+    ask: StackQuery,
+    taken: Callable[[int], np.ndarray],
+) -> Generator[PlaneObjects, None, None]:
+    """Runs in the worker: all objects of all planes."""
+
+    def planes() -> Iterator[StackPlane]:
+        for number in numbers:
+            yield StackPlane(number, stack.plane(number), answers.embed(stack, number), taken(number))
+
+    yield from search_stack(answers.segmenter, planes(), ask)

@@ -1,0 +1,256 @@
+"""Finds everything on the plane that is looked at, filters it, and keeps it: the box and what it sets going."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts, default_filters, generate_candidates
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.text_query import Phrase
+from napari_segany.core.views import View
+from napari_segany.engine.prediction import PredictionService
+from napari_segany.engine.text_search import phrases_of, select_named, text_filters
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.write import numbered
+from napari_segany.session.plane_candidates import PlaneCandidates
+from napari_segany.widgets.controllers.pending_objects import count_of
+from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
+
+Key = tuple[View, tuple[Point, ...], Box | None, bytes]
+"""What a prompt says, and where: enough to know it again."""
+
+
+def _key(view: View, prompt: Prompt) -> Key:
+    return view, prompt.points, prompt.box, b"" if prompt.mask is None else prompt.mask.tobytes()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextTarget:
+    """What a text asks for, and the plane (y, x, 3) uint8 on which its attributes are measured."""
+
+    plane: np.ndarray
+    phrases: tuple[Phrase, ...]
+
+
+class SearchController(QObject):
+    """Between the box for everything, the worker and the layers.
+
+    Parameters
+    ----------
+    box : AutomaticMasksPanel
+        Its buttons and sliders.
+    jobs : Jobs
+        The worker.
+    answers : Answers
+        The model and its embeddings.
+
+    Attributes
+    ----------
+    said : Signal
+        Emitted with a line about what was found or kept.
+    shown : Signal
+        Emitted without arguments when other objects are offered, or none any more.
+    progress : Signal
+        Emitted with the share that is done and 1, from the worker.
+    failed : Signal
+        Emitted with the exception of work that failed.
+    """
+
+    said = Signal(str)
+    shown = Signal()
+    progress = Signal(float, float)
+    failed = Signal(object)
+
+    def __init__(self, box: AutomaticMasksPanel, jobs: Jobs, answers: PredictionService) -> None:
+        super().__init__(box)
+        self._box, self._jobs, self._answers = box, jobs, answers
+        self._binding: Binding | None = None
+        self.found: PlaneCandidates | None = None
+        self.count = self.labelled = 0
+        self.text = ""
+        self._wanted: TextTarget | None = None
+        self._known: dict[Key, Candidate | None] = {}
+        self._listed: list[Key] = []
+        box.wanted.connect(self.find)
+        box.named.connect(self.find)
+        box.filtered.connect(self.show)
+        box.dropped.connect(self.forget)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Look at another image; what was found on the one before is forgotten."""
+        if self._binding is not None:
+            self._binding.listed.disconnect(self.answer)
+        self.found = None
+        self._known.clear()
+        self._listed = []
+        self._binding = binding
+        if binding is not None:
+            binding.listed.connect(self.answer)
+        self._box.setEnabled(binding is not None)
+        self._box.show_count(None, 0)
+
+    def find(self, text: str = "") -> None:
+        """Look for everything on the plane that is shown, or for what a text names; what is prompted there stays."""
+        view = self._binding.view() if self._binding is not None else None
+        if self._binding is None or view is None:
+            return
+        stack, number = self._binding.stack(view)
+        # what was found before answers another question
+        self.forget()
+        self.text = text.strip()
+        self.said.emit(f"Looking for {self.text or 'everything'} …")
+        self._jobs.run(
+            lambda: self._search(view, stack, number, text.strip()),
+            done=self._arrived,
+            failed=self.failed.emit,
+            instead_of="everything",
+        )
+
+    def _search(self, view: View, stack: Stack, number: int, text: str) -> tuple[PlaneCandidates, TextTarget | None]:
+        """Runs in the worker."""
+        plane = stack.plane(number)
+        wanted = TextTarget(plane, tuple(phrases_of(self._answers.segmenter, text))) if text else None
+        embedding = self._answers.embed(stack, number)
+        candidates: list[Candidate] = []
+        for done, batch in generate_candidates(self._answers.segmenter, plane, embedding=embedding, text=text):
+            self._jobs.check()
+            candidates += batch
+            self.progress.emit(done, 1.0)
+        return PlaneCandidates(view, embedding.shape, tuple(candidates)), wanted
+
+    def answer(self, view: View, prompts: list[Prompt]) -> None:
+        """Find an object for each of many prompts; what was answered before is not asked again."""
+        if self._binding is None or not prompts:
+            self.forget()
+            return
+        stack, number = self._binding.stack(view)
+        keys = [_key(view, prompt) for prompt in prompts]
+        if keys == self._listed:
+            # napari tells of one click several times
+            return
+        self._listed = keys
+        fresh = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._known}
+
+        def arrived(answers: list[Candidate | None]) -> None:
+            self._known = {key: self._known.get(key) for key in keys} | dict(zip(fresh, answers, strict=True))
+            candidates = tuple(one for key in keys if (one := self._known[key]) is not None)
+            self.found = PlaneCandidates(view, stack.plane_shape, candidates, asked=True)
+            self.show()
+
+        self._jobs.run(
+            lambda: self._prompted(stack, number, list(fresh.values())),
+            done=arrived,
+            failed=self.failed.emit,
+            instead_of="several",
+        )
+
+    def _prompted(self, stack: Stack, number: int, prompts: list[Prompt]) -> list[Candidate | None]:
+        """Runs in the worker."""
+        embedding = self._answers.embed(stack, number)
+        return candidates_of_prompts(self._answers.segmenter, embedding, prompts) if prompts else []
+
+    def _arrived(self, answer: tuple[PlaneCandidates, TextTarget | None]) -> None:
+        (found, wanted), before = answer, self._wanted
+        if self.found is None or self.found.asked or (wanted is None) != (before is None):
+            suiting = default_filters if wanted is None else text_filters
+            self._box.suit(suiting(self._answers.segmenter))
+        self._wanted = wanted
+        self.found = found
+        self.show()
+
+    def show(self) -> None:
+        """Preview what passes the filters and has no label yet, when its plane is the one that is looked at."""
+        if self.found is None or self._binding is None:
+            return
+        labels, objects = self._passing(self.found)
+        fresh = self._binding.output.fresh(self.found.plane, labels, pointed=self.found.asked)
+        numbers = self._numbers(labels, fresh)
+        self.count, self.labelled = len(numbers), len(objects) - len(numbers)
+        if not self.found.asked:
+            self._box.show_count(self.count, len(self.found.candidates), self.labelled)
+        if self._binding.shown == self.found.plane:
+            first = self._binding.output.room_for(self.count, self._binding.session.label)
+            names = {first + k: objects[number - 1].prompt.text for k, number in enumerate(numbers)}
+            colours = self._binding.show_labels(self.found.plane, numbered(fresh, first), names)
+            self._box.show_legend(colours, Counter(names.values()))
+        self.shown.emit()
+
+    @staticmethod
+    def _numbers(labels: np.ndarray, fresh: np.ndarray) -> list[int]:
+        """The numbers of the objects that are new, in their order, in what was found."""
+        new = fresh > 0
+        number = np.zeros(int(fresh.max(initial=0)) + 1, np.int64)
+        number[fresh[new]] = labels[new]
+        return [int(one) for one in number[1:]]
+
+    def refresh(self) -> None:
+        """Labels changed: what is new among what was found may be other objects now."""
+        if self.found is not None:
+            self.show()
+
+    def _passing(self, found: PlaneCandidates) -> tuple[np.ndarray, Sequence[Candidate]]:
+        """Labels from 1 of what passes the filters, and has the attributes that a text asks for."""
+        wanted = self._wanted
+        if wanted is None or found.asked:
+            return found.objects(self._box.filters, self._box.overlap)
+        named = select_named(wanted.plane, found.candidates, wanted.phrases, self._box.filters, self._box.overlap)
+        return named.labels, named.objects
+
+    @property
+    def asked(self) -> bool:
+        """Whether what was found was pointed at."""
+        return self.found is not None and self.found.asked
+
+    @property
+    def here(self) -> bool:
+        """Whether something was found on the plane that is looked at."""
+        return self.found is not None and self._binding is not None and self._binding.shown == self.found.plane
+
+    @property
+    def line(self) -> str:
+        """What there is to say of what was found."""
+        there = "1 object is" if self.labelled == 1 else f"{self.labelled:,} objects are"
+        there = f" {there} labelled already." if self.labelled else ""
+        if self.count:
+            them = "it" if self.count == 1 else "them"
+            return f"{count_of(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}."
+        if there:
+            return f"Nothing new was found.{there}"
+        what = f" named “{self.text}”" if self.text and not self.asked else ""
+        return f"0 objects{what} found. Lower the sliders, or click."
+
+    def keep(self) -> dict[int, Candidate]:
+        """Paint what passes the filters into the Labels layer; gives what was painted, by its label."""
+        if self.found is None or self._binding is None:
+            return {}
+        found, binding = self.found, self._binding
+        labels, objects = self._passing(found)
+        try:
+            numbers = binding.keeping.keep_all(found.plane, labels, clear=found.asked)
+        except SeganyError as error:
+            binding.problem.emit(str(error))
+            return {}
+        kept = {label: objects[number - 1] for label, number in numbers.items()}
+        for label, candidate in kept.items():
+            binding.session.made_from[label] = found.plane, candidate.prompt
+        if kept:
+            self.forget()
+        return kept
+
+    def forget(self) -> None:
+        """Show nothing of it any more."""
+        self.found = None
+        self.count = self.labelled = 0
+        self._listed = []
+        self._box.show_count(None, 0)
+        if self._binding is not None:
+            self._binding.show_nothing()
+        self.shown.emit()

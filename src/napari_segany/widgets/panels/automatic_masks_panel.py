@@ -1,0 +1,190 @@
+"""Everything that is to be seen on a plane, found once and filtered by sliders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from qtpy.QtCore import QStringListModel, Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QCompleter,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
+
+from napari_segany.core.automatic_masks import Filters
+from napari_segany.engine.stack_search import StackQuery
+from napari_segany.widgets.controllers.pending_objects import count_of
+
+REMEMBERED = 20
+"""How many texts are offered again."""
+LARGEST = 6.0
+"""Sizes are chosen by their power of ten: a nucleus and an embryo are not on one straight scale."""
+
+
+class AutomaticMasksPanel(QWidget):
+    """A button that finds all objects, and sliders that say which of them are wanted.
+
+    Attributes
+    ----------
+    wanted, kept, dropped : Signal
+        Emitted when everything is to be found, kept as labels, or forgotten.
+    filtered : Signal
+        Emitted without arguments when a slider was moved.
+    named : Signal
+        Emitted with a text that names what is to be found.
+    """
+
+    wanted = Signal()
+    kept = Signal()
+    dropped = Signal()
+    filtered = Signal()
+    named = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._base = Filters()
+        self._suited = False
+        self._find = QPushButton("Find everything  (G)")
+        self._find.setToolTip("Look for all objects on this slice; nothing is painted before you keep them")
+        self._words = QLineEdit()
+        self._words.setPlaceholderText("Or name it: nuclei; bright cells")
+        self._words.setToolTip(
+            "What to find, in plain words and Enter; several names are parted by a semicolon, and 'not' leaves out"
+        )
+        self._words.setClearButtonEnabled(True)
+        self._terms = QStringListModel(self)
+        completer = QCompleter(self._terms, self)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self._words.setCompleter(completer)
+        self._score = self._slider("Leave out masks that the model thinks less of")
+        self._stability = self._slider("Leave out masks with an uncertain outline")
+        self._overlap = self._slider("Leave out masks of which so much lies on better ones")
+        self._size = QLabeledRangeSlider(Qt.Orientation.Horizontal)
+        self._size.setToolTip("Leave out what is smaller or larger: 1 is 10 pixels, 2 is 100, 3 is 1000 …")
+        self._size.setRange(0, int(10 * LARGEST))
+        self._size.setValue((0, int(10 * LARGEST)))
+        self._size.setEdgeLabelMode(QLabeledRangeSlider.EdgeLabelMode.NoLabel)
+        self._size.setHandleLabelPosition(QLabeledRangeSlider.LabelPosition.NoLabel)
+        self._whole = QCheckBox("Leave out what the border cuts")
+        self._text = QLabel("")
+        self._legend = QLabel("")
+        self._legend.hide()
+        self._keep = QPushButton("Keep all  (K)")
+        self._drop = QPushButton("Forget  (Q)")
+        self._lay_out()
+        self._find.clicked.connect(self.wanted)
+        self._words.returnPressed.connect(self._name)
+        self._keep.clicked.connect(self.kept)
+        self._drop.clicked.connect(self.dropped)
+        for slider in (self._score, self._stability, self._overlap, self._size):
+            slider.valueChanged.connect(self.filtered)
+        self._whole.toggled.connect(self.filtered)
+        self.show_count(None, 0)
+
+    @staticmethod
+    def _slider(tip: str) -> QLabeledDoubleSlider:
+        slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        slider.setRange(0, 1)
+        slider.setDecimals(2)
+        slider.setToolTip(tip)
+        return slider
+
+    def _lay_out(self) -> None:
+        self._filters = QWidget()
+        form = QFormLayout(self._filters)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Predicted IoU", self._score)
+        form.addRow("Stability", self._stability)
+        form.addRow("Overlap", self._overlap)
+        form.addRow("Size", self._size)
+        form.addRow(self._whole)
+        ends = QHBoxLayout()
+        ends.addWidget(self._keep)
+        ends.addWidget(self._drop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._find)
+        layout.addWidget(self._words)
+        layout.addWidget(self._filters)
+        layout.addWidget(self._text)
+        layout.addWidget(self._legend)
+        layout.addLayout(ends)
+
+    def suit(self, filters: Filters, overlap: float = 0.5) -> None:
+        """Set the sliders to what suits a model; nobody is told."""
+        self._base, self._suited = filters, True
+        self.blockSignals(True)
+        self._score.setValue(filters.score)
+        self._stability.setValue(filters.stability)
+        self._overlap.setValue(overlap)
+        self.blockSignals(False)
+
+    @property
+    def terms(self) -> list[str]:
+        """What was named lately, the last first."""
+        return list(self._terms.stringList())
+
+    def remember(self, terms: list[str]) -> None:
+        """Offer these again while somebody types."""
+        self._terms.setStringList(terms)
+
+    def _name(self) -> None:
+        text = self._words.text().strip()
+        if text:
+            self.remember([text, *(term for term in self.terms if term != text)][:REMEMBERED])
+            self.named.emit(text)
+
+    @property
+    def filters(self) -> Filters:
+        """What the sliders say."""
+        low, high = self._size.value()
+        top = 10 * LARGEST
+        return replace(
+            self._base,
+            score=self._score.value(),
+            stability=self._stability.value(),
+            smallest=int(10 ** (low / 10)),
+            largest=int(10 ** (high / 10)) if high < top else self._base.largest,
+            whole=self._whole.isChecked(),
+        )
+
+    def ask(self, text: str = "") -> StackQuery:
+        """What to look for on other slices: filtered as the sliders say, once something was found here."""
+        return StackQuery(text, self.filters, self.overlap) if self._suited else StackQuery(text)
+
+    @property
+    def overlap(self) -> float:
+        """Share of a mask that may lie on better ones."""
+        return float(self._overlap.value())
+
+    def show_legend(self, colours: Mapping[str, str], counts: Mapping[str, int]) -> None:
+        """Say which colour is which name, and how many there are; nothing where there are no colours."""
+        rows = [f'<span style="color:{colour}">■</span> {counts[name]} {name}' for name, colour in colours.items()]
+        self._legend.setText("<br>".join(rows))
+        self._legend.setVisible(bool(rows))
+
+    def set_keepable(self, keepable: bool) -> None:
+        """Whether K would keep what was found."""
+        self._keep.setEnabled(keepable)
+
+    def show_count(self, shown: int | None, found: int, labelled: int = 0) -> None:
+        """Say how many objects are new, of how many candidates, and how many are labelled already.
+
+        None when nothing was looked for.
+        """
+        self._filters.setEnabled(shown is not None)
+        self._keep.setEnabled(bool(shown))
+        self._drop.setEnabled(shown is not None)
+        if shown is None:
+            self.show_legend({}, {})
+        there = f"; {count_of(labelled, 'object')} labelled already" if labelled else ""
+        text = f"{count_of(shown or 0, 'object')}, of {count_of(found, 'candidate')}{there}"
+        self._text.setText("" if shown is None else text)

@@ -1,0 +1,270 @@
+"""Objects in the formats of other programs: which, where to, and what became of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.io.export import FORMATS, LabelledObject, check_export, export_labels
+from napari_segany.layers.feature_columns import ObjectDescription, grey_values, physical, read_rows
+from napari_segany.layers.object_features import ObjectFeatures
+
+TITLES = {
+    "coco": ("COCO", "Each object of each slice with its outline as exact RLE, for training and for annotation tools"),
+    "sa1b": ("SA-1B", "The format of Segment Anything's own data set: one 2D picture, masks as RLE"),
+    "imagej": ("ImageJ ROIs", "A zip of ROIs for the ROI Manager of ImageJ and Fiji"),
+    "geojson": ("GeoJSON", "Outlines for QuPath and geographic tools"),
+    "csv": ("Table", "Sizes, places and intensities for a spreadsheet, a row for each object"),
+    "tracks": ("Tracks", "Where each object is at each time or slice, as napari's Tracks layer takes it"),
+    "ctc": ("Cell Tracking Challenge", "A folder with a label image for each time, for programs that judge tracking"),
+    "tiff": ("TIFF label image", "The labels as they are; names and scores are not in it"),
+    "ome-zarr": ("OME-Zarr label image", "The labels with their scale; names and scores are not in it"),
+}
+"""What the formats are called, and what each is for."""
+_AXES = ("yx", "zyx", "tyx", "tzyx")
+
+
+class RunsExport(Protocol):
+    """Whoever runs work off the window's thread, as :class:`~napari_segany.widgets.jobs.Jobs` does."""
+
+    def run(
+        self, work: Callable[[], Any], *, done: Callable[[Any], object], failed: Callable[[Exception], None]
+    ) -> object:
+        """Queue work; result or exception come back on the window's thread."""
+
+    def check(self) -> None:
+        """Raise Cancelled, in the worker, when nobody waits for the work any more."""
+
+
+class ExportPanel(QWidget):
+    """Writes the objects of a Labels layer to a file.
+
+    Parameters
+    ----------
+    jobs : Runs
+        Runs the writing.
+
+    Attributes
+    ----------
+    progress : Signal
+        Emitted from the worker with how much is written, and how much there is.
+    written : Signal
+        Emitted with the format when everything has been written.
+    chosen : Signal
+        Emitted with the name of a format that was chosen.
+    """
+
+    progress = Signal(float, float)
+    chosen = Signal(str)
+    written = Signal(str)
+
+    def __init__(self, jobs: RunsExport) -> None:
+        super().__init__()
+        self._jobs = jobs
+        self._labels: Labels | None = None
+        self._image: Image | None = None
+        self._objects: ObjectFeatures | None = None
+        self._folder = Path.home()
+        self._writing = False
+        self.formats = QComboBox()
+        self.formats.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.formats.setMinimumContentsLength(14)
+        for name, (title, tip) in TITLES.items():
+            self.formats.addItem(f"{title}  ({FORMATS[name][0]})", name)
+            self.formats.setItemData(self.formats.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.button = QPushButton("Export…")
+        self.button.setToolTip("Choose a file, and write the objects of the Labels layer to it")
+        self._said = QLabel()
+        self._said.setWordWrap(True)
+        self._said.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        row = QHBoxLayout()
+        row.addWidget(self.formats, 1)
+        row.addWidget(self.button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self._said)
+        self.formats.currentIndexChanged.connect(self._explain)
+        self.button.clicked.connect(lambda _=False: self._ask())
+        self._explain()
+        self.bind(None)
+
+    @property
+    def text(self) -> str:
+        """What is said below the button."""
+        return self._said.text()
+
+    @property
+    def format(self) -> str:
+        """The format that is chosen, one of ``FORMATS``."""
+        return str(self.formats.currentData())
+
+    def bind(self, labels: Labels | None, image: Image | None = None, objects: ObjectFeatures | None = None) -> None:
+        """Export another layer.
+
+        Parameters
+        ----------
+        labels : Labels, optional
+            What is written; None: nothing can be.
+        image : Image, optional
+            Whose intensities a table has, and beside which files are suggested.
+        objects : Objects, optional
+            Knows names and scores; else they are read from the layer's features.
+        """
+        self._labels, self._image, self._objects = labels, image, objects
+        self.button.setEnabled(labels is not None)
+        source = getattr(getattr(image, "source", None), "path", None)
+        if source and Path(source).parent.is_dir():
+            self._folder = Path(source).parent
+
+    def export(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write to a path, off the window's thread, the labels as they are now.
+
+        Parameters
+        ----------
+        path : Path
+            Where to; the format's ending is added where it is missing.
+        overwrite : bool
+            Whether what is there may be replaced.
+        """
+        labels, path = self._labels, self.with_ending(path)
+        if labels is None:
+            return
+        try:
+            check_export(path, format=self.format, overwrite=overwrite, inputs=[self._source])
+        except SeganyError as error:
+            self._failed(error)
+            return
+        data = labels.data[0] if labels.multiscale else labels.data
+        scale, unit, _ = physical(labels)
+        options = {
+            "format": self.format,
+            "report": self._report,
+            "objects": self._known(),
+            "axes": _axes_of(labels),
+            "scale": scale,
+            "unit": unit,
+            "intensity": grey_values(labels, self._image) if self.format == "csv" else None,
+            "image_name": Path(self._source).name if self._source else self._image.name if self._image else "",
+            "overwrite": overwrite,
+            "inputs": [self._source],
+        }
+        # what is not in memory is read by the worker; what is, may be painted into while it writes
+        snapshot = data.copy() if isinstance(data, np.ndarray) else data
+        self._folder = path.parent
+        self._writing = True
+        self._written_format = self.format
+        self._say(f"Writing {path.name} …")
+        self._jobs.run(partial(_write, snapshot, path, options), done=self._done, failed=self._failed)
+
+    @property
+    def _source(self) -> str | None:
+        """The file that the image was opened from, which no export replaces."""
+        return None if self._image is None or not self._image.source.path else str(self._image.source.path)
+
+    def with_ending(self, path: Path) -> Path:
+        """A path with an ending of the chosen format."""
+        endings = FORMATS[self.format]
+        inside = self.format == "ome-zarr" and path.parent.name == "labels"
+        return path if path.suffix.lower() in endings or inside else path.with_name(path.name + endings[0])
+
+    def _known(self) -> tuple[LabelledObject, ...]:
+        known: dict[int, ObjectDescription] = {}
+        if self._objects is not None:
+            known = self._objects.known
+        elif self._labels is not None:
+            known = read_rows(self._labels.features)[0]
+        return tuple(
+            LabelledObject(
+                label,
+                name=about.name,
+                class_name=about.class_name,
+                score=None if math.isnan(about.score) else about.score,
+                how=about.how,
+            )
+            for label, about in known.items()
+            if label > 0
+        )
+
+    def _ask(self) -> None:
+        if self._labels is None:
+            return
+        suggested = self.with_ending(self._folder / self._labels.name.replace("/", "_"))
+        endings = " ".join(f"*{ending}" for ending in FORMATS[self.format])
+        name, _ = QFileDialog.getSaveFileName(
+            self,
+            "Export objects",
+            str(suggested),
+            f"{TITLES[self.format][0]} ({endings})",
+            # an ending is added to the name, and a zarr is a folder: both are unknown to the dialog's own question
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
+        if not name:
+            return
+        path = self.with_ending(Path(name))
+        if not path.exists():
+            self.export(path)
+        elif self._may_replace(path):
+            self.export(path, overwrite=True)
+
+    def _may_replace(self, path: Path) -> bool:
+        answer = QMessageBox.question(self, "Export objects", f"{path.name} is there already. Replace it?")
+        return answer == QMessageBox.StandardButton.Yes
+
+    def stop(self) -> None:
+        """The writing was cancelled."""
+        if self._writing:
+            self._writing = False
+            self._say("Cancelled. Nothing was written.")
+
+    def choose(self, name: str) -> None:
+        """Choose a format; one that there is not changes nothing."""
+        if self.formats.findData(name) >= 0:
+            self.formats.setCurrentIndex(self.formats.findData(name))
+
+    def _explain(self) -> None:
+        self.formats.setToolTip(TITLES[self.format][1])
+        self.chosen.emit(self.format)
+
+    def _report(self, done: float, total: float) -> None:
+        """Runs in the worker, and stops there what was cancelled; what was begun is taken away."""
+        self._jobs.check()
+        self.progress.emit(done, total)
+
+    def _say(self, text: str) -> None:
+        self._said.setText(text)
+
+    def _done(self, path: Path) -> None:
+        self._writing = False
+        self._say(f"Written to {path}")
+        self.written.emit(self._written_format)
+
+    def _failed(self, error: Exception) -> None:
+        self._writing = False
+        if not isinstance(error, SeganyError):
+            self._say("Nothing was written.")
+            # a defect of ours: napari shows it with its traceback
+            raise error
+        self._say(str(error))
+        show_warning(str(error))
+
+
+def _write(data: Any, path: Path, options: dict[str, Any]) -> Path:
+    """Runs in the worker."""
+    return export_labels(np.asarray(data), path, **options)
+
+
+def _axes_of(labels: Labels) -> str | None:
+    """Letters of a layer's axes, where they are called so; None leaves it to the writer."""
+    letters = "".join("t" if name == "time" else name for name in (str(name).lower() for name in labels.axis_labels))
+    return letters if letters in _AXES else None

@@ -1,0 +1,60 @@
+"""Which model answers: all known ones by name, with what a download would bring before it begins."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QMessageBox, QWidget
+
+from napari_segany.models.registry import ModelSpec, find, list_models
+
+
+class ModelPanel(QComboBox):
+    """Chooses a model; asks before one is downloaded.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model that is in use.
+
+    Attributes
+    ----------
+    chosen : Signal
+        Emitted with the :class:`ModelSpec` that the user wants, once a download is agreed to.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        for number, spec in enumerate(list_models()):
+            self.addItem(spec.name)
+            self.setItemData(number, _described(spec), Qt.ItemDataRole.ToolTipRole)
+        self.setToolTip("The model that answers. What is not on this computer yet is downloaded, if you agree.")
+        self.use(name)
+        self.activated.connect(self._choose)
+
+    def use(self, name: str) -> None:
+        """Show the model that is in use."""
+        self.used = name
+        self.setCurrentText(name)
+
+    def revert(self) -> None:
+        """Show the model that is in use again: the chosen one is not to be had."""
+        self.use(self.used)
+
+    def _choose(self) -> None:
+        spec = find(self.currentText())
+        if spec.name == self.used:
+            return
+        if spec.path.is_file() or self._agreed(spec):
+            self.chosen.emit(spec)
+        else:
+            self.revert()
+
+    def _agreed(self, spec: ModelSpec) -> bool:
+        text = f"{_described(spec)}\n\nDownload it from {spec.url}?\nIt is kept as {spec.path}."
+        return bool(QMessageBox.question(self, f"Download {spec.name}", text) == QMessageBox.StandardButton.Yes)
+
+
+def _described(spec: ModelSpec) -> str:
+    return f"{spec.name}, for {spec.domain}\nSize: {spec.size}\nLicence: {spec.licence}\nPlease cite: {spec.citation}"

@@ -1,0 +1,226 @@
+"""napari's own features table, shown the objects of one layer.
+
+The table follows whatever layers are selected in the viewer, and takes the number of a row for its label. While
+somebody clicks, the selected layer is that of the clicks; and labels have gaps. So it is given a viewer in which one
+layer is selected, always ours, whose data are the rows: those that are filtered in, in the order that is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from napari.utils.events import EmitterGroup, Event, Selection
+from npe2 import PluginManager
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QTableView, QWidget
+
+from napari_segany.layers.object_features import ObjectFeatures
+
+COMMAND = "napari.widgets.features_table"
+MEASURED_ROWS = 30
+"""Columns are made as wide as these many rows need."""
+FILTERED = ("name", "how", "flags")
+"""Columns that a text is looked for in, beside the label."""
+
+
+class ObjectRows:
+    """Objects as napari's table sees a layer: a name, features, and the numbers of the rows that are selected.
+
+    Parameters
+    ----------
+    objects : Objects
+        What is shown.
+
+    Attributes
+    ----------
+    chosen_changed : Signal
+        Emitted without arguments when other objects are chosen, here or in the layer.
+    picked : Signal
+        Emitted with the label of a row that the user clicked.
+    """
+
+    chosen_changed = Signal()
+    picked = Signal(int)
+
+    def __init__(self, objects: ObjectFeatures) -> None:
+        self._objects = objects
+        self.name = objects.labels.name
+        self.events = EmitterGroup(source=self, features=Event)
+        self._selection: Selection[int] = Selection()
+        self._text, self._order = "", ("", False)
+        self._chosen: set[int] = set()
+        self._frame = self._shown()
+        objects.changed.connect(self.refresh)
+        objects.labels.events.selected_label.connect(self._follow)
+        self._follow()
+
+    def close(self) -> None:
+        """Disconnect everything."""
+        self._objects.changed.disconnect(self.refresh)
+        self._objects.labels.events.selected_label.disconnect(self._follow)
+
+    @property
+    def features(self) -> Any:
+        """The rows (DataFrame) that are filtered in, by label; what is not known is empty."""
+        frame = self._frame.copy()
+        for name in frame.columns[frame.isna().any()]:
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
+        return frame
+
+    @property
+    def selected_data(self) -> Selection[int]:
+        """Numbers of the rows that are selected; what is set comes from the table, where somebody clicked."""
+        return self._selection
+
+    @selected_data.setter
+    def selected_data(self, rows: Iterable[int]) -> None:
+        labels = self._frame.index
+        before, self._chosen = self._chosen, {int(labels[row]) for row in rows}
+        self._select()
+        new = self._chosen if len(self._chosen) == 1 else self._chosen - before
+        if new:
+            self.picked.emit(max(new))
+        self.chosen_changed.emit()
+
+    @property
+    def chosen(self) -> list[int]:
+        """Labels of the objects whose rows are selected."""
+        return sorted(int(self._frame.index[row]) for row in self._selection)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self._frame)
+
+    def choose(self, labels: Iterable[int]) -> None:
+        """Select the rows of objects."""
+        self._chosen = set(labels)
+        self._select()
+        self.chosen_changed.emit()
+
+    def beside(self, by: int) -> int:
+        """The label `by` rows below the chosen one, around the ends; the first where none is chosen, 0 without rows."""
+        if not len(self._frame):
+            return 0
+        row = max(self._selection) + by if self._selection else 0
+        return int(self._frame.index[row % len(self._frame)])
+
+    def filter(self, text: str) -> None:
+        """Show only objects whose label is a text, or whose name, flags or making have it in them."""
+        self._text = text.strip().lower()
+        self.refresh()
+
+    def sort(self, column: str, *, descending: bool) -> None:
+        """Put rows in the order of a column; an empty name or that of the labels: of the labels."""
+        self._order = column, descending
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the layer's features say now."""
+        self._frame = self._shown()
+        self._select()
+        self.events.features()
+        self._mark()
+        self.chosen_changed.emit()
+
+    def _mark(self) -> None:
+        """Have the table mark the selected rows again: with new rows it forgets them."""
+        rows = set(self._selection)
+        self._selection.clear()
+        self._selection.update(rows)
+
+    def _shown(self) -> Any:
+        frame = self._objects.table()
+        if self._text:
+            found = frame.index == self._number()
+            for name in (name for name in FILTERED if name in frame):
+                found |= frame[name].astype(str).str.lower().str.contains(self._text, regex=False).to_numpy(bool)
+            frame = frame[found]
+        column, descending = self._order
+        if column not in frame:
+            return frame.sort_index(ascending=not descending)
+        try:
+            return frame.sort_values(column, ascending=not descending, kind="stable")
+        except TypeError:  # a column of the user's, of values that have no order
+            return frame.sort_values(column, ascending=not descending, key=lambda values: values.astype(str))
+
+    def _number(self) -> int:
+        return int(self._text) if self._text.isascii() and self._text.isdigit() else 0
+
+    def _follow(self, event: Any = None) -> None:
+        """A label was picked in the layer."""
+        label = int(self._objects.labels.selected_label)
+        if label not in self._chosen:
+            self.choose([label])
+
+    def _select(self) -> None:
+        rows = {row for row, label in enumerate(self._frame.index) if label in self._chosen}
+        self._selection.symmetric_difference_update(rows ^ set(self._selection))
+
+
+class FeaturesView:
+    """napari's table widget, and the layer that it is to show.
+
+    Attributes
+    ----------
+    widget : QWidget
+        To be put into a layout.
+    clicked : Signal
+        Emitted without arguments when somebody clicked into the table, after its row was chosen.
+    """
+
+    clicked = Signal()
+
+    def __init__(self) -> None:
+        self._selected: Selection[ObjectRows] = Selection()
+        layers = SimpleNamespace(selection=self._selected, events=EmitterGroup(source=self, renamed=Event))
+        self.widget: QWidget = PluginManager.instance().commands.execute(
+            COMMAND, args=(SimpleNamespace(layers=layers),)
+        )
+        self.widget.layout().setContentsMargins(0, 0, 0, 0)
+        self._table: QTableView = self.widget.table
+        self._table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self._table.setMinimumHeight(120)
+        header = self._table.horizontalHeader()
+        header.setResizeContentsPrecision(MEASURED_ROWS)
+        # sorted by its proxy, two thousand rows take half a second, each time one is added
+        self._table.setSortingEnabled(False)
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        header.sortIndicatorChanged.connect(self._sort)
+        self._table.clicked.connect(lambda _: self.clicked.emit())
+        self._hide_switches()
+
+    @property
+    def rows(self) -> ObjectRows | None:
+        """What is shown."""
+        return next(iter(self._selected), None)
+
+    def show_rows(self, rows: ObjectRows | None) -> None:
+        """Show other objects, or none; what is not shown costs nothing."""
+        if rows is self.rows:
+            return
+        self._selected.clear()
+        if rows is not None:
+            self._selected.add(rows)
+        self._hide_switches()
+
+    def scroll(self) -> None:
+        """Bring the first of the selected rows into view."""
+        if self.rows is not None and self.rows.selected_data:
+            self._table.scrollTo(self._table.model().index(min(self.rows.selected_data), 0))
+
+    def _sort(self, section: int, order: Qt.SortOrder) -> None:
+        if self.rows is not None:
+            names = ["", *self.rows.features.columns]
+            column = names[section] if 0 <= section < len(names) else ""
+            self.rows.sort(column, descending=order == Qt.SortOrder.DescendingOrder)
+
+    def _hide_switches(self) -> None:
+        # what is edited in the table would be written anew from the pixels; names have their button
+        for name in ("info", "toggle", "join_toggle"):
+            if hasattr(self.widget, name):
+                getattr(self.widget, name).hide()

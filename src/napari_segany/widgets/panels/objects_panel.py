@@ -1,0 +1,305 @@
+"""The table of objects, and what can be done with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.layers.colours import NameColours
+from napari_segany.layers.commit import Steps
+from napari_segany.layers.feature_columns import ObjectDescription, describe_objects, description_of
+from napari_segany.layers.object_features import ObjectFeatures
+from napari_segany.session.events import ObjectEvent
+from napari_segany.widgets.controllers.pending_objects import count_of
+from napari_segany.widgets.panels.object_rows import FeaturesView, ObjectRows
+
+REST_MS = 100
+"""How long after a change it is counted, together with those that follow it."""
+STEP_SECONDS = 0.012
+"""How long the window waits for the counting at a time."""
+UNDO = "One step of the layer's undo (Ctrl+Z while the Labels layer is selected)."
+
+
+class ObjectsPanel(QWidget):
+    """Lists the objects of a Labels layer; a click on one looks at it.
+
+    While it is hidden nothing is counted; it is made up for when it is shown, or by :meth:`update_now`.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+
+    Attributes
+    ----------
+    objects : Objects or None
+        What is listed.
+    described : Signal
+        Emitted with a :class:`~napari_segany.session.events.ObjectEvent` when something else is known of an object.
+    looked : Signal
+        Emitted without arguments when somebody clicked a row, and its object is shown.
+    """
+
+    described = Signal(object)
+    looked = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.objects: ObjectFeatures | None = None
+        self._rows: ObjectRows | None = None
+        self._sweep: Iterator[None] | None = None
+        self._stale = False
+        self._chosen: list[int] = []
+        self._view: FeaturesView | None = None
+        self._filter = QLineEdit()
+        self._filter.setPlaceholderText("Filter: a label, or part of a name, a flag, how it was made")
+        self._filter.setClearButtonEnabled(True)
+        self._by_name = QCheckBox("Colours by name")
+        self._by_name.setToolTip("Show objects of one name in one colour, where there are several names")
+        self._colours: NameColours | None = None
+        self._note = QLabel()
+        self._note.setWordWrap(True)
+        self.buttons = {
+            "Delete": self._button("Delete", f"Take the selected objects away. {UNDO}", self._delete),
+            "Merge": self._button("Merge", f"Make one of the selected objects. {UNDO}", self._merge),
+            "Split": self._button("Split", f"Give each separate piece a label of its own. {UNDO}", self._split),
+            "Rename": self._button("Rename", "Give the selected object a name; pixels stay as they are.", self._rename),
+        }
+        self._lay_out()
+        self._rest = QTimer(self, singleShot=True, interval=REST_MS)
+        self._rest.timeout.connect(self._begin)
+        self._steps = QTimer(self, interval=0)
+        self._steps.timeout.connect(self._step)
+        self._typed = QTimer(self, singleShot=True, interval=REST_MS)
+        self._typed.timeout.connect(self._apply_filter)
+        self._filter.textChanged.connect(lambda _: self._typed.start())
+        self._by_name.toggled.connect(self._colour)
+        self._tell()
+
+    def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.clicked.connect(lambda _=False: self._try(act))
+        return button
+
+    def _lay_out(self) -> None:
+        row = QGridLayout()
+        for place, button in enumerate(self.buttons.values()):
+            row.addWidget(button, place // 2, place % 2)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addWidget(self._filter)
+        self._layout.addLayout(row)
+        self._layout.addWidget(self._by_name)
+        self._layout.addWidget(self._note)
+
+    @property
+    def text(self) -> str:
+        """What is said below the table."""
+        return self._note.text()
+
+    def bind(self, labels: Labels | None, image: Image | None = None, step: Steps | None = None) -> None:
+        """List the objects of another layer, and measure another picture; None lets go of both.
+
+        Parameters
+        ----------
+        labels, image : Labels, Image, optional
+            The layer and the picture.
+        step : callable, optional
+            Makes one step of undo of what is done within it.
+        """
+        if self.objects is not None and self.objects.labels is labels and self.objects.image is image:
+            return
+        self._release()
+        if labels is not None:
+            self.objects = ObjectFeatures(self._viewer, labels, image, step)
+            self._colours = NameColours(labels)
+            self._rows = ObjectRows(self.objects)
+            self.objects.stale.connect(self._wait)
+            self.objects.changed.connect(self._tell)
+            self.objects.changed.connect(self._colour)
+            self.objects.described.connect(self._describe)
+            self._rows.chosen_changed.connect(self._choose)
+            self._rows.picked.connect(self._look)
+            self._apply_filter()
+            self._wait()
+            if self.isVisible():
+                self._show(self._rows)
+        self._tell()
+
+    def _release(self) -> None:
+        self._rest.stop()
+        self._steps.stop()
+        self._sweep = None
+        self._show(None)
+        if self._rows is not None and self.objects is not None:
+            self._rows.chosen_changed.disconnect(self._choose)
+            self._rows.picked.disconnect(self._look)
+            self._rows.close()
+            self.objects.stale.disconnect(self._wait)
+            self.objects.changed.disconnect(self._tell)
+            self.objects.changed.disconnect(self._colour)
+            self.objects.described.disconnect(self._describe)
+            self.objects.close()
+        if self._colours is not None:
+            self._colours.clear()
+        self._rows = self.objects = self._colours = None
+
+    def _describe(self, label: int, about: ObjectDescription) -> None:
+        self.described.emit(describe_objects(label, about))
+
+    def take_over(self, known: Mapping[int, ObjectEvent]) -> None:
+        """Say what an earlier session knew of the objects."""
+        if self.objects is not None:
+            self.objects.take_over({label: description_of(event) for label, event in known.items()})
+
+    def note(self, label: int, about: ObjectDescription) -> None:
+        """Say what is known of an object that was just kept, see :meth:`ObjectFeatures.note`."""
+        if self.objects is not None:
+            self.objects.note(label, about)
+
+    def remark(self, label: int, flags: str, confidence: float) -> None:
+        """Say what should be looked at in an object, see :meth:`ObjectFeatures.remark`."""
+        if self.objects is not None:
+            self.objects.remark(label, flags, confidence)
+
+    def update_now(self) -> None:
+        """Count what changed here and now, for somebody who needs the layer's features to be true."""
+        if self.objects is not None:
+            self.objects.update()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Make up for what was not counted while nobody looked."""
+        super().showEvent(event)
+        if self._view is None:
+            # with napari's table comes pandas, for which nobody who opens the dock widget is to wait
+            self._view = FeaturesView()
+            self._view.clicked.connect(self._clicked)
+            self._layout.insertWidget(1, self._view.widget, 1)
+        self._show(self._rows)
+        if self._stale:
+            self._wait()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Count no more."""
+        super().hideEvent(event)
+        self._stale |= self._steps.isActive()
+        self._rest.stop()
+        self._steps.stop()
+        self._show(None)
+
+    def _show(self, rows: ObjectRows | None) -> None:
+        """Show rows in the table, when there is one."""
+        if self._view is not None:
+            self._view.show_rows(rows)
+
+    def _wait(self) -> None:
+        """Pixels changed: count soon, if somebody looks."""
+        self._stale = True
+        if self.isVisible() and not self._rest.isActive() and not self._steps.isActive():
+            self._rest.start()
+
+    def _begin(self) -> None:
+        if self.objects is not None:
+            self._stale = False
+            self._sweep = self.objects.sweep()
+            self._steps.start()
+
+    def _step(self) -> None:
+        until = time.perf_counter() + STEP_SECONDS
+        while self._sweep is not None and time.perf_counter() < until:
+            if next(self._sweep, self) is self:
+                self._sweep = None
+        if self._sweep is None:
+            self._steps.stop()
+            if self._stale:
+                self._wait()
+
+    def _apply_filter(self) -> None:
+        if self._rows is not None:
+            self._rows.filter(self._filter.text())
+            self._tell()
+
+    def _choose(self) -> None:
+        """Other rows are selected: some buttons make no sense now."""
+        before, self._chosen = self._chosen, self._rows.chosen if self._rows is not None else []
+        count = len(self._chosen)
+        for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
+            self.buttons[name].setEnabled(fits)
+        if self._chosen != before and self._view is not None:
+            self._view.scroll()
+
+    def _clicked(self) -> None:
+        self.looked.emit()
+
+    def _look(self, label: int) -> None:
+        if self.objects is not None:
+            self._try(partial(self.objects.show, label))
+            self.looked.emit()
+
+    def _tell(self) -> None:
+        self._choose()
+        if self.objects is None or self._rows is None:
+            self._note.setText("No Labels layer yet: one is made when the first mask is kept.")
+            return
+        there, shown = len(self.objects.present), self._rows.count
+        count = count_of(there, "object") if shown == there else f"{shown} of {count_of(there, 'object')}"
+        self._note.setText(f"{count}. {self.objects.problem}".strip())
+
+    def _colour(self) -> None:
+        """Show the objects in the colours of their names, or in the layer's own."""
+        if self._colours is None or self.objects is None:
+            return
+        if not self._by_name.isChecked():
+            self._colours.clear()
+            return
+        self._colours.show({label: self.objects.about(label).name for label in self.objects.present})
+
+    def go(self, by: int) -> None:
+        """Look at the object that many rows further down the table; from its ends, at the other one."""
+        self.update_now()
+        label = self._rows.beside(by) if self._rows is not None else 0
+        if label and self._rows is not None:
+            self._rows.choose([label])
+            self._look(label)
+
+    def delete(self, labels: list[int]) -> None:
+        """Take objects away, in one step of undo."""
+        if self.objects is not None:
+            self._try(partial(self.objects.delete, labels))
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except SeganyError as error:
+            show_warning(str(error))
+
+    def _delete(self) -> None:
+        self.delete(self._chosen)
+
+    def _merge(self) -> None:
+        if self.objects is not None and self._rows is not None:
+            self._rows.choose([self.objects.merge(self._chosen)])
+
+    def _split(self) -> None:
+        if self.objects is not None and self._rows is not None and self._chosen:
+            self._rows.choose(self.objects.split(self._chosen[0]))
+
+    def _rename(self) -> None:
+        if self.objects is None or not self._chosen:
+            return
+        label = self._chosen[0]
+        before = self.objects.about(label).name
+        name, said = QInputDialog.getText(self, "Rename", f"Name of object {label}", text=before)
+        if said:
+            self.objects.rename(label, name.strip())

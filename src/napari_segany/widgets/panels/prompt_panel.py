@@ -1,0 +1,278 @@
+"""What the next click or stroke means, and what becomes of the mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Layer, Points, Shapes
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
+from napari_segany.layers.removal import leave_paint_mode
+
+TOOLS = {
+    "Points": ("add", "Click on the object; Shift+click, or N first, off it"),
+    "Box": ("add_rectangle", "Drag a rectangle around the object"),
+    "Brush": ("paint", "Paint roughly over the object, or rub out with N; the mask is refined from it"),
+    "Scribble": ("add_path", "Draw a line along the object; Enter ends it"),
+    "Outline": ("add_polygon_lasso", "Draw roughly around the object; the mask is refined from it"),
+}
+
+
+class PromptPanel(QWidget):
+    """Tools, the sign of clicks, and the keys for what comes after.
+
+    Attributes
+    ----------
+    kept, discarded : Signal
+        Emitted when the mask is to be kept, or the prompts thrown away.
+    overwrite_changed : Signal
+        Emitted with whether pixels of other labels may be taken.
+    several_changed : Signal
+        Emitted with whether each click and each shape is an object of its own.
+    hover_changed : Signal
+        Emitted with whether the mask under the cursor is to be shown before a click.
+    """
+
+    kept = Signal()
+    discarded = Signal()
+    overwrite_changed = Signal(bool)
+    hover_changed = Signal(bool)
+    several_changed = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._binding: Binding | None = None
+        self._clicked: Points | None = None
+        self._negative = False
+        self._rested = ""
+        self._watched: list[tuple[Any, Any]] = []
+        self._tools = QButtonGroup(self)
+        # no button is pressed while another layer is active
+        self._tools.setExclusive(False)
+        self._sign = QPushButton()
+        self._sign.setToolTip(
+            "Whether the next click lies on the object or off it. Key: N. Shift+click does the other."
+        )
+        self._keep = QPushButton("Keep  (K)")
+        self._keep.setToolTip("Paint the mask as a new label into the Labels layer")
+        self._discard = QPushButton("Clear prompts  (Q)")
+        self._discard.setToolTip("Forget the clicks and shapes on this slice; labels stay")
+        self._overwrite = QCheckBox("Take pixels of other labels")
+        self._overwrite.setToolTip("Off: a kept mask only fills what no other label has")
+        self._several = QCheckBox("Each click or box is an object")
+        self._several.setToolTip("Off: all clicks and shapes on a slice describe one object. On: K keeps all of them")
+        self._hover = QCheckBox("Show what a click would give  (H)")
+        self._hover.setToolTip("Draws the mask under the cursor lightly, before you click")
+        self._hover.setChecked(True)
+        self._lay_out()
+        self._sign.clicked.connect(self.toggle_sign)
+        self._keep.clicked.connect(self.kept)
+        self._discard.clicked.connect(self.discarded)
+        self._overwrite.toggled.connect(self.overwrite_changed)
+        self._hover.toggled.connect(self.hover_changed)
+        self._several.toggled.connect(self.several_changed)
+        self._show_sign()
+        self.set_keepable(False)
+        self.setEnabled(False)
+
+    def _lay_out(self) -> None:
+        tools = QGridLayout()
+        for place, (name, (_, tip)) in enumerate(TOOLS.items()):
+            button = QPushButton(name)
+            button.setCheckable(True)
+            button.setToolTip(tip)
+            self._tools.addButton(button)
+            tools.addWidget(button, place // 3, place % 3)
+            button.clicked.connect(lambda _=False, name=name: self.take(name))
+        ends = QHBoxLayout()
+        ends.addWidget(self._keep)
+        ends.addWidget(self._discard)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(QLabel("Prompt with"))
+        layout.addLayout(tools)
+        layout.addWidget(self._sign)
+        layout.addLayout(ends)
+        layout.addWidget(self._several)
+        layout.addWidget(self._overwrite)
+        layout.addWidget(self._hover)
+
+    def choose(self, *, hover: bool, overwrite: bool) -> None:
+        """Set the switches to what was chosen last time."""
+        self._hover.setChecked(hover)
+        self._overwrite.setChecked(overwrite)
+
+    @property
+    def several(self) -> bool:
+        """Whether each click and each shape is an object of its own."""
+        return self._several.isChecked()
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether pixels of other labels may be taken."""
+        return self._overwrite.isChecked()
+
+    def toggle_hover(self) -> None:
+        """Switch the hint under the cursor on or off."""
+        self._hover.toggle()
+
+    @property
+    def clicking(self) -> bool:
+        """Whether a click would be a prompt now."""
+        if self._binding is None or self._binding.points is None:
+            return False
+        layer = self._binding.points
+        return layer.mode == "add" and layer is self._binding.viewer.layers.selection.active
+
+    def bind(self, binding: Binding | None) -> None:
+        """Use the prompt layers of a binding; None when there is none."""
+        self._let_go()
+        self._stop_watching()
+        self._binding = binding
+        self.setEnabled(binding is not None)
+        if binding is not None:
+            viewer = binding.viewer
+            self._watch(viewer.layers.selection.events.active, self._follow)
+            self._watch(viewer.dims.events.ndisplay, self._show_flat_or_not)
+            binding.prompts.adopted.connect(self._watch_mode)
+            self._watched.append((binding.prompts.adopted, self._watch_mode))
+            for layer in binding.prompts.layers:
+                self._watch_mode(layer)
+            self.take("Points")
+
+    def _watch(self, event: Any, callback: Any) -> None:
+        event.connect(callback)
+        self._watched.append((event, callback))
+
+    def _watch_mode(self, layer: Layer) -> None:
+        """Have the buttons follow what somebody chooses among napari's own tools."""
+        if not any(event is layer.events.mode for event, _ in self._watched):
+            self._watch(layer.events.mode, self._follow)
+
+    def _stop_watching(self) -> None:
+        for event, callback in self._watched:
+            event.disconnect(callback)
+        self._watched.clear()
+
+    @property
+    def tool(self) -> str:
+        """The tool that the mouse has now, as the active layer and its mode say; empty where it is none of ours."""
+        binding = self._binding
+        if binding is None:
+            return ""
+        if binding.painting:
+            return "Brush"
+        active = binding.viewer.layers.selection.active
+        mode = str(getattr(active, "mode", ""))
+        if active is None or active not in (binding.points, binding.shapes):
+            return ""
+        points = active is binding.points
+        return next((name for name, (own, _) in TOOLS.items() if own == mode and (name == "Points") is points), "")
+
+    def _follow(self, event: Any = None) -> None:
+        """Another layer is active, or in another mode: the buttons say so, and the brush does not wait in secret."""
+        if self._binding is None:
+            return
+        tool = self.tool
+        if tool == "Brush":
+            self._negative = self._binding.erasing
+            self._show_sign()
+        else:
+            self._binding.stop_painting()
+        self._check(tool)
+
+    def _show_flat_or_not(self, event: Any = None) -> None:
+        """There are no clicks in 3D: the tools rest there, and are taken up again in 2D."""
+        if self._binding is None:
+            return
+        if self._binding.viewer.dims.ndisplay == 2:
+            if self._rested:
+                self.take(self._rested)
+            self._rested = ""
+            return
+        self._rested = self.tool or self._rested
+        self._binding.stop_painting()
+        for layer in self._binding.prompts.layers:
+            leave_paint_mode(layer)
+        self._check("")
+
+    def take(self, tool: str) -> None:
+        """Choose one of ``TOOLS``: its layer becomes active and its mode is switched on."""
+        if self._binding is None:
+            return
+        if self._binding.viewer.dims.ndisplay != 2:
+            self._rested = tool
+            return
+        self._binding.ensure_layers()
+        if self._binding.preview is not None:
+            self._watch_mode(self._binding.preview.layer)
+        if tool == "Brush":
+            self._binding.ready_to_paint(erase=self._negative)
+            self._check(tool)
+            return
+        self._binding.stop_painting()
+        layer: Points | Shapes | None = self._binding.points if tool == "Points" else self._binding.shapes
+        if layer is None:
+            return
+        if isinstance(layer, Points) and layer is not self._clicked:
+            self._let_go()
+            self._clicked = layer
+            layer.mouse_drag_callbacks.append(self._decide_sign)
+        layer.visible = True
+        self._binding.viewer.layers.selection.active = layer
+        layer.mode = TOOLS[tool][0]
+        self._check(tool)
+        self._show_sign()
+
+    def _check(self, tool: str) -> None:
+        for button in self._tools.buttons():
+            button.setChecked(button.text() == tool)
+
+    def _let_go(self) -> None:
+        """Leave the Points layer that was clicked into as it was found."""
+        if self._clicked is not None:
+            self._clicked.mouse_drag_callbacks.remove(self._decide_sign)
+            self._clicked = None
+
+    def toggle_sign(self) -> None:
+        """Switch between clicks on the object and clicks off it."""
+        self._set_sign(negative=not self._negative)
+
+    def expect_positive(self) -> None:
+        """The next click begins another object, so it lies on it."""
+        self._set_sign(negative=False)
+
+    def _set_sign(self, *, negative: bool) -> None:
+        """The same for clicks, for what is drawn, and for the brush."""
+        self._negative = negative
+        self._show_sign()
+        if self._binding is not None and self._binding.painting:
+            self._binding.ready_to_paint(erase=negative)
+
+    def set_keepable(self, keepable: bool) -> None:
+        """Whether K would keep something."""
+        self._keep.setEnabled(keepable)
+
+    def resume(self) -> None:
+        """Go on with the tool that was in use, after layers came or went."""
+        if self.tool:
+            self.take(self.tool)
+
+    def _show_sign(self) -> None:
+        self._sign.setText("Clicks: NOT the object  (N)" if self._negative else "Clicks: the object  (N)")
+        self._sign.setStyleSheet(f"border: 1px solid {'#d62728' if self._negative else '#2ca02c'};")
+        self._set_default(self._negative)
+
+    def _set_default(self, negative: bool) -> None:
+        if self._binding is None:
+            return
+        for layer in (self._binding.points, self._binding.shapes):
+            if layer is not None:
+                layer.feature_defaults = {SIGN: NEGATIVE if negative else POSITIVE}
+
+    def _decide_sign(self, layer: Points, event: Any) -> None:
+        """Runs at the press; the point itself comes into being at the release."""
+        self._set_default(self._negative != ("Shift" in event.modifiers))

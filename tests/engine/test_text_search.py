@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage import io
+from skimage.draw import disk
+
+from napari_segany import cli
+from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
+from napari_segany.core.automatic_masks import Candidate, Filters
+from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
+from napari_segany.engine.text_search import METHODS, find_named_objects, phrases_of, rank_by_crops, select_named
+from tests.fakes import KnowingSegmenter
+
+VOCABULARY = Vocabulary(TERMS)
+PLACES = (Point(20, 20), Point(20, 70), Point(60, 20), Point(60, 70), Point(40, 45), Point(85, 90))
+
+
+class FakeTexts:
+    vocabulary = VOCABULARY
+    phrases = staticmethod(VOCABULARY.phrases)
+
+
+class NamingSegmenter(KnowingSegmenter):
+    """Knows the names of what it sees: nuclei on the left, cells on the right; nothing else is there."""
+
+    texts = FakeTexts()
+
+    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+        sides = {"nucleus": lambda x: x < 50, "cell": lambda x: x >= 50}
+        return [
+            Prompt((place,), text=phrase.label)
+            for phrase in VOCABULARY.phrases(text)
+            for place in self.places
+            if sides.get(phrase.name, lambda x: False)(place.x)
+        ]
+
+
+class FakeClip:
+    """Crops that are bright are nuclei, others cells."""
+
+    vocabulary = VOCABULARY
+    sharpness = 50.0
+    phrases = staticmethod(VOCABULARY.phrases)
+
+    def name_vector(self, name: str) -> np.ndarray:
+        return np.eye(3, dtype=np.float32)[{"nucleus": 0, "cell": 1}.get(name, 2)]
+
+    def crop_vectors(self, plane: np.ndarray, windows: Sequence, masks: Sequence[np.ndarray]) -> np.ndarray:
+        bright = [plane[window].mean(-1)[mask].mean() > 150 for window, mask in zip(windows, masks, strict=True)]
+        return np.eye(3, dtype=np.float32)[[0 if one else 1 for one in bright]].reshape(-1, 3)
+
+
+@pytest.fixture
+def plane() -> np.ndarray:
+    picture = np.full((100, 100, 3), 20, np.uint8)
+    for number, place in enumerate(PLACES):
+        picture[disk((place.y, place.x), 8, shape=(100, 100))] = 100 + 25 * number
+    return picture
+
+
+@pytest.fixture
+def segmenter() -> NamingSegmenter:
+    return NamingSegmenter(PLACES, radius=8.0)
+
+
+def found_by(segmenter, plane, text, **options) -> list[Candidate]:
+    return [one for _, batch in find_named_objects(segmenter, plane, text, **options) for one in batch]
+
+
+ALL = Filters(score=0.0, stability=0.0)
+
+
+def test_each_candidate_has_its_name(segmenter, plane):
+    found = found_by(segmenter, plane, "nuclei; cell")
+    assert sorted(one.prompt.text for one in found) == ["cell"] * 3 + ["nucleus"] * 3
+    named = select_named(plane, found, VOCABULARY.phrases("nuclei; cell"), ALL)
+    assert len(named.names) == named.labels.max() == 6
+    for number, name in enumerate(named.names, start=1):
+        assert (np.argwhere(named.labels == number)[:, 1].mean() < 50) == (name == "nucleus")
+
+
+def test_what_is_absent_is_not_found(segmenter, plane):
+    assert found_by(segmenter, plane, "person") == []
+    assert select_named(plane, [], VOCABULARY.phrases("person"), ALL).labels.max() == 0
+
+
+def test_attributes_select_by_what_is_measured(segmenter, plane):
+    segmenter.places = [Point(place.y, min(place.x, 49)) for place in PLACES[:4]] + [Point(85, 45)]
+    for number, place in enumerate(segmenter.places):
+        plane[disk((place.y, place.x), 8, shape=(100, 100))] = 90 + 30 * number
+    text = "bright nuclei"
+    named = select_named(plane, found_by(segmenter, plane, text), VOCABULARY.phrases(text), ALL)
+    assert 0 < len(named.names) < len(segmenter.places)
+    values = [plane[named.labels == number].mean() for number in range(1, len(named.names) + 1)]
+    assert min(values) > 120
+    assert set(named.names) == {"bright nucleus"}
+
+
+def test_a_threshold_is_changed_without_the_model(segmenter, plane):
+    found = found_by(segmenter, plane, "cell")
+    asked = len(segmenter.asked)
+    counts = [
+        len(select_named(plane, found, [Phrase("cell")], Filters(score=s, stability=0)).names) for s in (0.0, 0.95)
+    ]
+    assert counts == [3, 0]
+    assert len(segmenter.asked) == asked
+
+
+def test_automatic_masks_are_ranked_by_their_crops(segmenter, plane):
+    found = found_by(segmenter, plane, "nucleus; cell", method="crops", clip=FakeClip())
+    bright = {one.prompt.text for one in found if plane[one.window].mean(-1)[one.mask].mean() > 150}
+    assert bright == {"nucleus"}
+    assert {one.prompt.text for one in found} == {"nucleus", "cell"}
+    assert all(0 < one.score <= 1 for one in found)
+    assert rank_by_crops(plane, [], [Phrase("cell")], FakeClip()) == []
+
+
+def test_what_is_likelier_something_else_is_left_out(segmenter, plane):
+    assert found_by(segmenter, plane, "person", method="crops", clip=FakeClip()) == []
+    only = found_by(segmenter, plane, "cell", method="crops", clip=FakeClip())
+    assert only
+    assert all(plane[one.window].mean(-1)[one.mask].mean() <= 150 for one in only)
+
+
+def test_ways_that_there_are_not(segmenter, plane):
+    for options in ({"method": "magic"}, {"method": METHODS[1]}):
+        with pytest.raises(InputError, match="there are seeds, crops"):
+            found_by(segmenter, plane, "cell", **options)
+
+
+def test_phrases_of_a_model(segmenter):
+    assert phrases_of(segmenter, "cells") == [Phrase("cell")]
+    with pytest.raises(InputError, match="an empty text"):
+        phrases_of(segmenter, " ; ")
+    with pytest.raises(ModelError, match="--clip"):
+        phrases_of(KnowingSegmenter(PLACES), "cells")
+    assert phrases_of(KnowingSegmenter(PLACES), "cells", FakeClip()) == [Phrase("cell")]
+
+
+class TestFolders:
+    @pytest.fixture
+    def folder(self, tmp_path, plane) -> Path:
+        (tmp_path / "in").mkdir()
+        io.imsave(tmp_path / "in/a.png", plane, check_contrast=False)
+        io.imsave(tmp_path / "in/b.png", plane[::-1].copy(), check_contrast=False)
+        return tmp_path / "in"
+
+    def run(self, folder, out, segmenter, text, **options):
+        job = FolderJob(folder, out, None, {"score": 0.1, "stability": 0.0}, text=text, **options)
+        return list(segment_folder_files(job, lambda: segmenter))
+
+    def test_labels_and_names_are_written(self, folder, tmp_path, segmenter):
+        reports = self.run(folder, tmp_path / "out", segmenter, "nucleus; cell")
+        assert [report.objects for report in reports] == [6, 6]
+        with (tmp_path / "out/a_objects.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {row["class"] for row in rows} == {"nucleus", "cell"}
+        assert {row["how"] for row in rows} == {"text"}
+        assert io.imread(tmp_path / "out/a_labels.tif").max() == 6
+        settings = json.loads((tmp_path / "out/everything.json").read_text())
+        assert settings["text"] == "nucleus; cell"
+
+    def test_another_text_is_not_mixed_in(self, folder, tmp_path, segmenter):
+        self.run(folder, tmp_path / "out", segmenter, "nucleus")
+        with pytest.raises(InputError, match="another text"):
+            self.run(folder, tmp_path / "out", segmenter, "cell")
+
+    def test_an_unknown_word_leaves_nothing_behind(self, folder, tmp_path, segmenter):
+        with pytest.raises(InputError, match="'zebra' is not known to this model; nearest:"):
+            self.run(folder, tmp_path / "out", segmenter, "zebra")
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--text", "cell", "--point", "1,1"], "--text takes no points"),
+            (["--text", "cell", "-o", "x.tif"], "labels go to a folder"),
+            (["--clip", "tiny-text"], "--clip belongs to --text"),
+        ],
+    )
+    def test_what_does_not_go_together(self, folder, tmp_path, words, said, capsys):
+        assert cli.main(["segment", str(folder), "-o", str(tmp_path / "out"), *words]) == 2
+        assert said in capsys.readouterr().err
+
+    def test_the_model_of_the_wheel(self, tmp_path, data_dir, capsys):
+        image = sorted((data_dir / "dev/dsb2018/images").glob("*.png"))[0]
+        out = tmp_path / "out"
+        assert cli.main(["segment", str(image), "--text", "nucleus; person", "-o", str(out)]) == 0
+        with next(out.glob("*_objects.csv")).open() as file:
+            rows = list(csv.DictReader(file))
+        assert rows
+        assert {row["class"] for row in rows} == {"nucleus"}
+        assert cli.main(["segment", str(image), "--text", "zebra", "-o", str(tmp_path / "other")]) == 2
+        assert "nearest" in capsys.readouterr().err
+
+
+def test_what_is_known_is_listed(capsys):
+    assert cli.main(["models", "info", "tiny-text"]) == 0
+    heard = capsys.readouterr().out
+    for word in ("nucleus", "neurite", "elongated", "phase contrast"):
+        assert word in heard

@@ -1,0 +1,368 @@
+import gc
+import math
+import time
+import weakref
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from skimage.measure import regionprops
+
+from napari_segany.core.errors import InputError
+from napari_segany.layers import label_counts
+from napari_segany.layers.feature_columns import ObjectDescription
+from napari_segany.layers.object_features import ObjectFeatures
+
+
+def blobs(shape: tuple[int, ...], count: int, seed: int = 0) -> np.ndarray:
+    """Boxes of random places and sizes; later ones cut into earlier ones, and some vanish."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(shape, np.int32)
+    for label in rng.permutation(3 * count)[:count] + 1:
+        start = [rng.integers(0, length) for length in shape]
+        labels[tuple(slice(s, s + rng.integers(1, 12)) for s in start)] = label
+    return labels
+
+
+class Desk:
+    """A viewer without a window, and what is kept of the objects in it."""
+
+    def __init__(self, data, image=None, **options) -> None:
+        self.viewer = ViewerModel()
+        self.image = None if image is None else self.viewer.add_image(image)
+        self.labels = self.viewer.add_labels(data, **options)
+        self.objects = ObjectFeatures(self.viewer, self.labels, self.image)
+        self.objects.update()
+        self.told: list[str] = []
+        self.objects.stale.connect(lambda: self.told.append("stale"))
+
+    @property
+    def table(self):
+        return self.objects.table()
+
+
+@pytest.fixture
+def desk() -> Desk:
+    data = np.zeros((30, 40), np.uint8)
+    data[2:6, 2:6], data[10:14, 10:12], data[20:22, 0:5] = 1, 2, 5
+    data[12:14, 30:35] = 2
+    return Desk(data)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "size"),
+    [
+        ((50, 60), (0.5, 0.25), "area [µm^2]"),
+        ((7, 40, 50), (3, 0.5, 0.25), "volume [µm^3]"),
+        ((2, 5, 30, 40), (1, 3, 0.5, 0.25), "volume [µm^3]"),
+    ],
+)
+@pytest.mark.parametrize("block", [100, 2**18])
+def test_measures_are_those_of_regionprops(shape, scale, size, block, monkeypatch):
+    monkeypatch.setattr(label_counts, "BLOCK_PIXELS", block)
+    data = blobs(shape, 40)
+    values = np.random.default_rng(1).random(shape)
+    names = ("t", "z", "y", "x")[-len(shape) :]
+    desk = Desk(data, values, scale=scale, units=("s", "um", "um", "um")[-len(shape) :], axis_labels=names)
+    table = desk.table
+    assert table.index.tolist() == np.unique(data[data > 0]).tolist()
+    pixel = math.prod(scale[-3:])
+    for label in table.index:
+        mine = data == label
+        row = table.loc[label]
+        assert row[size] == pytest.approx(mine.sum() * pixel)
+        assert row["intensity_mean"] == pytest.approx(values[mine].mean())
+        if len(shape) > 2:
+            assert row["slices"] == mine.any(axis=(-1, -2)).sum()
+    if len(shape) < 4:
+        truth = regionprops(data, values, spacing=scale)
+        np.testing.assert_allclose(table[size], [region.area for region in truth])
+        windows = [desk.objects.total.window(row) for row in range(len(truth))]
+        assert windows == [region.slice for region in truth]
+
+
+def test_napari_finds_the_rows(desk):
+    assert desk.labels.features["index"].tolist() == [1, 2, 5]
+    desk.objects.rename(5, "the long one")
+    assert any("the long one" in text for text in desk.labels.get_status((20, 2))["value"].split("; "))
+
+
+def test_labels_that_are_far_apart_or_negative():
+    data = np.zeros((20, 20), np.int64)
+    data[0, 0], data[1, 1:3], data[2, 2] = -3, 2**40, 7
+    table = Desk(data).table
+    assert table["area [pixel^2]"].to_dict() == {-3: 1, 7: 1, 2**40: 2}
+
+
+@pytest.mark.parametrize("change", ["paint", "set", "undo", "redo", "in place", "new array"])
+def test_every_way_to_change_pixels_is_followed(desk, change):
+    labels = desk.labels
+    if change in ("undo", "redo"):
+        labels.data_setitem((np.array([0]), np.array([0])), 9)
+        if change == "redo":
+            labels.undo()
+        desk.objects.update()
+        desk.told.clear()
+    match change:
+        case "paint":
+            labels.paint((25, 25), 9)
+        case "set":
+            labels.data_setitem((np.array([0]), np.array([0])), 9)
+        case "undo":
+            labels.undo()
+        case "redo":
+            labels.redo()
+        case "in place":
+            labels.data[0, 0] = 9
+            labels.refresh()
+        case "new array":
+            labels.data = np.eye(30, 40, dtype=np.uint8) * 9
+    assert desk.told, "somebody is told that the table is no longer true"
+    desk.objects.update()
+    assert desk.table["area [pixel^2]"].to_dict() == {
+        label: (labels.data == label).sum() for label in np.unique(labels.data) if label
+    }
+
+
+def test_looking_at_another_slice_counts_nothing():
+    desk = Desk(blobs((5, 20, 20), 10))
+    desk.viewer.dims.set_point(0, 1)
+    desk.viewer.dims.ndisplay = 3
+    assert not desk.told
+
+
+def test_scale_and_unit_are_those_of_the_layer_now(desk):
+    assert desk.table["area [pixel^2]"][1] == 16
+    desk.labels.scale = (0.5, 0.5)
+    desk.labels.units = ("nm", "nm")
+    assert desk.told
+    desk.objects.update()
+    assert desk.table["area [nm^2]"][1] == 4
+    assert "area [pixel^2]" not in desk.labels.features
+    desk.labels.units = ("nm", "um")
+    desk.objects.update()
+    assert desk.table["area [pixel^2]"][1] == 16
+
+
+def test_intensities_of_pictures_that_do_not_fit_are_left_out():
+    data = blobs((20, 20), 5)
+    for values, options in ((np.zeros((9, 9)), {}), (np.zeros((20, 20, 3)), {"rgb": True}), (da.zeros((20, 20)), {})):
+        objects = ObjectFeatures(ViewerModel(), Labels(data), Image(values, name="odd", **options))
+        objects.update()
+        assert "odd" in objects.problem
+        assert "intensity_mean" not in objects.table()
+
+
+def test_another_picture_is_measured_again():
+    desk = Desk(blobs((20, 20), 5), np.zeros((20, 20)))
+    desk.image.data = np.ones((20, 20))
+    desk.objects.update()
+    assert (desk.table["intensity_mean"] == 1).all()
+
+
+def test_what_is_not_in_memory_is_not_read():
+    lazy = da.from_array(blobs((20, 20), 5)).map_blocks(lambda block: block)
+    desk = Desk(lazy)
+    assert "not in memory" in desk.objects.problem
+    assert not len(desk.table)
+    desk.objects.note(3, ObjectDescription(name="mine", score=0.9))
+    desk.objects.update()
+    assert desk.table["name"].to_dict() == {3: "mine"}
+    assert desk.table["area [pixel^2]"].isna().all()
+    desk.objects.show(3)
+    with pytest.raises(InputError, match="cannot be painted"):
+        desk.objects.delete([3])
+
+
+def test_what_is_noted_stays_with_the_layer(desk):
+    desk.objects.note(2, ObjectDescription(name="two", score=0.75, how="click", flags="unsure"))
+    desk.objects.update()
+    desk.objects.close()
+    again = ObjectFeatures(desk.viewer, desk.labels)
+    again.update()
+    row = again.table().loc[2]
+    assert row[["name", "score", "how", "flags"]].tolist() == ["two", 0.75, "click", "unsure"]
+    assert again.table()["flags"][5] == "at the edge"
+    assert math.isnan(again.table()["score"][1])
+
+
+def test_columns_and_rows_of_the_users_stay():
+    data = np.zeros((9, 9), int)
+    data[1, 1], data[2, 2] = 1, 2
+    features = {"kind": ["nothing", "cell", "debris"], "name": ["", "Ann", ""]}
+    desk = Desk(data, features=features)
+    kept = desk.labels.features.set_index("index")
+    assert kept["kind"].to_dict() == {0: "nothing", 1: "cell", 2: "debris"}
+    assert desk.table["name"].to_dict() == {1: "Ann", 2: ""}
+    desk.objects.delete([1])
+    assert desk.labels.features.set_index("index")["kind"][1] == "cell"
+    assert desk.table.index.tolist() == [2]
+    desk.labels.features = {"index": [2], "colour": ["red"]}
+    desk.objects.update()
+    assert desk.table["colour"][2] == "red"
+    assert "kind" not in desk.labels.features
+
+
+def test_a_name_written_into_a_cell_is_taken_over(desk):
+    desk.labels.features.loc[1, "name"] = "by hand"
+    desk.labels.data_setitem((np.array([0]), np.array([0])), 9)
+    desk.objects.update()
+    assert desk.table["name"].to_dict() == {1: "", 2: "by hand", 5: "", 9: ""}
+
+
+def test_several_resolutions_are_not_read():
+    data = blobs((40, 40), 5)
+    desk = Desk([data, data[::2, ::2]])
+    assert "not in memory" in desk.objects.problem
+    desk.objects.note(3, ObjectDescription(name="mine"))
+    desk.objects.update()
+    assert desk.table["name"].to_dict() == {3: "mine"}
+
+
+def test_paint_on_what_was_kept_is_flagged_until_it_is_undone(desk):
+    desk.objects.note(1, ObjectDescription(score=0.9))
+    desk.objects.update()
+    desk.labels.data_setitem((np.array([0]), np.array([9])), 1)
+    desk.objects.update()
+    assert "edited" in desk.table["flags"][1]
+    desk.labels.undo()
+    desk.objects.update()
+    assert desk.table["flags"][1] == ""
+
+
+def test_delete_is_one_step_and_touches_nothing_else(desk):
+    before = desk.labels.data.copy()
+    desk.objects.rename(2, "gone soon")
+    desk.objects.delete([2, 5])
+    np.testing.assert_array_equal(desk.labels.data, np.where(np.isin(before, [2, 5]), 0, before))
+    assert desk.table.index.tolist() == [1]
+    desk.labels.undo()
+    desk.objects.update()
+    np.testing.assert_array_equal(desk.labels.data, before)
+    assert desk.table["name"][2] == "gone soon"
+
+
+def test_another_object_with_a_label_of_old_has_no_name(desk):
+    desk.objects.rename(5, "the old one")
+    desk.objects.delete([5])
+    desk.labels.data_setitem((np.array([0]), np.array([0])), 5)
+    desk.objects.update()
+    assert desk.table["name"][5] == ""
+
+
+def test_merge_is_one_step(desk):
+    before = desk.labels.data.copy()
+    desk.objects.note(2, ObjectDescription(name="second", score=0.5))
+    assert desk.objects.merge([5, 2]) == 2
+    np.testing.assert_array_equal(desk.labels.data, np.where(before == 5, 2, before))
+    assert desk.table["name"][2] == "second"
+    assert "edited" in desk.table["flags"][2]
+    desk.labels.undo()
+    np.testing.assert_array_equal(desk.labels.data, before)
+
+
+def test_split_gives_each_piece_a_label_in_one_step(desk):
+    before = desk.labels.data.copy()
+    assert desk.objects.split(2) == [2, 6]
+    assert [(desk.labels.data == label).sum() for label in (2, 6)] == [10, 8]
+    np.testing.assert_array_equal(np.isin(desk.labels.data, [2, 6]), before == 2)
+    assert desk.table["how"][6] == "split from 2"
+    desk.labels.undo()
+    np.testing.assert_array_equal(desk.labels.data, before)
+
+
+def test_pieces_that_touch_at_a_corner_are_one_also_between_slices():
+    data = np.zeros((3, 9, 9), np.uint8)
+    data[0, 0, 0] = data[1, 1, 1] = data[2, 5, 5] = 1
+    desk = Desk(data)
+    assert desk.objects.split(1) == [1, 2]
+    assert desk.labels.data[0, 0, 0] == desk.labels.data[1, 1, 1] == 1
+    assert desk.labels.data[2, 5, 5] == 2
+
+
+def test_what_would_do_nothing_says_so_in_one_line(desk):
+    data, features = desk.labels.data.copy(), desk.labels.features
+    for act, why in (
+        (lambda: desk.objects.delete([]), "choose an object"),
+        (lambda: desk.objects.delete([3]), "no object 3"),
+        (lambda: desk.objects.merge([1]), "two or more"),
+        (lambda: desk.objects.merge([1, 1]), "two or more"),
+        (lambda: desk.objects.split(1), "one piece"),
+        (lambda: desk.objects.rename(1, ""), "no name"),
+        (lambda: desk.objects.show(4), "no object 4"),
+    ):
+        with pytest.raises(InputError, match=why):
+            act()
+    desk.labels.editable = False
+    with pytest.raises(InputError, match="painted"):
+        desk.objects.delete([1])
+    np.testing.assert_array_equal(desk.labels.data, data)
+    assert desk.labels.features.equals(features)
+
+
+def test_a_full_layer_is_not_split(desk):
+    free = np.flatnonzero(desk.labels.data == 0)[:253]
+    desk.labels.data.ravel()[free] = np.arange(3, 256)
+    with pytest.raises(InputError, match="left"):
+        desk.objects.split(2)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0)])
+def test_show_moves_the_sliders_and_the_camera_and_nothing_else(order):
+    data = np.zeros((6, 30, 40), int)
+    data[2:5, 10:13, 20:25] = 3
+    desk = Desk(data, scale=(2, 1, 0.5), translate=(0, 5, 0))
+    desk.viewer.add_image(np.zeros((2, 9, 40, 50)))
+    desk.viewer.dims.order = (0, *(axis + 1 for axis in order))
+    active, zoom = desk.viewer.layers.selection.active, _camera(desk.viewer).zoom
+    desk.objects.show(3)
+    assert desk.labels.selected_label == 3
+    middle = np.array([3 * 2, 5 + 11, 22 * 0.5])
+    hidden, *shown = order
+    assert desk.viewer.dims.point[hidden + 1] == pytest.approx(middle[hidden], abs=1)
+    np.testing.assert_allclose(_camera(desk.viewer).center[-2:], middle[shown])
+    assert (desk.viewer.layers.selection.active, _camera(desk.viewer).zoom) == (active, zoom)
+
+
+def _camera(viewer: ViewerModel):
+    return getattr(viewer, "scene", viewer).camera
+
+
+def test_closing_leaves_no_callbacks(desk):
+    image = Image(np.zeros((30, 40)))
+    labels = Labels(np.zeros((30, 40), int))
+    emitters = [*labels.events.emitters.values(), *image.events.emitters.values()]
+    before = [len(emitter.callbacks) for emitter in emitters]
+    objects = ObjectFeatures(desk.viewer, labels, image)
+    objects.update()
+    objects.close()
+    assert [len(emitter.callbacks) for emitter in emitters] == before
+    gone = weakref.ref(objects)
+    del objects
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_sweep_that_is_given_up_loses_nothing(monkeypatch):
+    monkeypatch.setattr(label_counts, "BLOCK_PIXELS", 100)
+    desk = Desk(blobs((50, 50), 20))
+    desk.labels.data[0, 0] = 99
+    next(desk.objects.sweep())
+    desk.objects.update()
+    assert 99 in desk.table.index
+
+
+def test_two_thousand_objects_are_followed_in_much_less_than_a_second():
+    data = np.kron(np.arange(1, 2026).reshape(45, 45), np.pad(np.ones((30, 30), int), (0, 15)))
+    data = np.pad(data, (0, 2048 - len(data))).astype(np.int32)
+    desk = Desk(data, np.ones((2048, 2048), np.float32))
+    taken = []  # seconds of computing: others may want the processor, too
+    for top in (1000, 1100, 1200):
+        desk.labels.data_setitem(tuple(axis.ravel() for axis in np.mgrid[top : top + 10, 40:44]), 4000 + top)
+        begin = time.thread_time()
+        desk.objects.update()
+        taken.append(time.thread_time() - begin)
+    assert len(desk.table) == 2028
+    assert min(taken) < 0.5, taken
