@@ -17,7 +17,8 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from napari_segany.core.metrics import instance_scores
-from napari_segany.engine.text_search import NamedCandidates, find_named_objects, select_named, text_filters
+from napari_segany.core.query import Selection, query_for
+from napari_segany.engine.crop_ranking import find
 from napari_segany.experiments.text_benchmark import TextQueryCase, text_cases
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -37,13 +38,12 @@ WORST = ("worst", "dsb2018", "nucleus", 8)
 """The same for the failure: the lowest mean segmentation accuracy among so many images, the first left out."""
 
 
-def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> NamedCandidates:
+def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> Selection:
     """What a text finds on a plane."""
-    found = [one for _, batch in find_named_objects(segmenter, plane, text) for one in batch]
-    return select_named(plane, found, segmenter.known_texts().phrases(text), text_filters(segmenter))
+    return find(segmenter, query_for(segmenter, text), plane)
 
 
-def drawn(plane: np.ndarray, named: NamedCandidates) -> Image.Image:
+def drawn(plane: np.ndarray, named: Selection) -> Image.Image:
     """The plane, and beside it the plane with the outlines of what was found."""
     classes = list(dict.fromkeys(named.names))
     factor = SIDE / max(plane.shape[:2])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -23,3 +26,29 @@ def test_every_module_of_a_room_is_named(room: str) -> None:
     modules = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
     missing = sorted(name for name in modules if f"`{name}`" not in TEXT and f"{name}.py`" not in TEXT)
     assert room == "cli" or not missing, missing
+
+
+def modules() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*.py") if path.stem not in {"__init__", "__main__"}]
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def test_no_two_modules_have_one_name() -> None:
+    assert not repeated(path.stem for path in modules())
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    trees = (ast.parse(path.read_text()) for path in modules())
+    names = (node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert not repeated(name for name in names if not name.startswith("_"))
+
+
+def test_every_path_of_a_document_exists() -> None:
+    """Modules and tests that the pages name by their path."""
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+    pattern = r"`((?:src|tests|scripts|benchmarks)/[\w/.]+\.py)"
+    named = {(page.name, path) for page in pages for path in re.findall(pattern, page.read_text())}
+    assert not sorted(one for one in named if not (ROOT / one[1]).exists())

@@ -22,6 +22,7 @@ from napari_segany.batch.segment_file import SegmentJob
 from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.query import Query
 from napari_segany.core.segmenter import ImageEmbedding
 from tests.fakes import KnowingSegmenter
 
@@ -49,7 +50,7 @@ class Workers:
 
     def __init__(self, folder: Path) -> None:
         file, log = folder / "scheduler.json", (folder / "log").open("w")
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
         scheduler = ["distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
         worker = ["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         worker += ["--local-directory", str(folder), "--scheduler-file", str(file)]
@@ -150,11 +151,9 @@ def test_following_with_encodings_from_the_cluster_is_the_same(workers: Workers,
 def test_an_image_that_workers_cannot_read_is_told_of(workers: Workers, image: Path, tmp_path: Path) -> None:
     from napari_segany.batch.dask_cluster import DaskCluster
 
-    with DaskCluster(workers.address, partial(KnowingSegmenter, PLACES, 6)) as cluster:
-        load = partial(KnowingSegmenter, PLACES, 6)()
-        job = FolderJob(tmp_path / "none.tif", tmp_path / "out", None, {})
-        with pytest.raises(InputError, match="there is no file"):
-            next(iter(cluster.looks(tmp_path / "none.tif", 3, job, load.filters)))
+    load = partial(KnowingSegmenter, PLACES, 6)
+    with DaskCluster(workers.address, load) as cluster, pytest.raises(InputError, match="there is no file"):
+        next(iter(cluster.looks(tmp_path / "none.tif", 3, Query(), "")))
 
 
 def test_nobody_answers(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -11,13 +11,13 @@ import pytest
 from scipy import ndimage
 
 from napari_segany.core import tiles
-from napari_segany.core.automatic_masks import Candidate, Filters, Region, paint_candidates
+from napari_segany.core.automatic_masks import Candidate, Filters, Region
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.query import LazyPlane, Query
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.tiles import (
-    generate_candidates_in_tiles,
     is_large,
     merge_candidates,
     reaches_edge,
@@ -142,7 +142,7 @@ def test_tiles_cover_the_plane_and_share_enough(shape: tuple[int, int]) -> None:
 
 
 def test_automatic_masks_of_tiles_are_those_of_the_whole_plane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "schedule", lambda shape: tile_grid(shape, side=200, overlap=60))
+    monkeypatch.setattr(tiles, "tile_grid", lambda shape: tile_grid(shape, side=200, overlap=60))
     monkeypatch.setattr(tiles, "SIDE", 200)
     rng, shape = np.random.default_rng(4), (640, 730)
     truth = np.zeros(shape, np.int32)
@@ -156,13 +156,15 @@ def test_automatic_masks_of_tiles_are_those_of_the_whole_plane(monkeypatch: pyte
         one = cell(middle, radii, shape)
         if not ndimage.binary_dilation(one, iterations=2)[truth > 0].any():
             truth[one] = truth.max() + 1
-    parts, stack = [], picture(truth)
-    for done, batch in generate_candidates_in_tiles(BrightSegmenter(), lambda w: stack.part(0, w), shape, None, ALL):
-        assert 0 < done <= 1
-        parts += batch
-    found = merge_candidates(parts, shape)
-    assert len(found) == truth.max()
-    labels, objects = paint_candidates(found, shape)
+    monkeypatch.setattr(tiles, "LARGE", 640 * 730 - 1)
+    shares: list[float] = []
+    query, plane = Query(filters=ALL), LazyPlane(picture(truth), 0)
+    found = query.candidates(BrightSegmenter(), plane, report=shares.append)
+    assert found.tiled
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    selection = query.select(found)
+    labels, objects = selection.labels, selection.objects
     assert len(objects) == truth.max()
     assert np.array_equal(labels > 0, truth > 0)
     pairs = np.unique(np.stack([labels.ravel(), truth.ravel()]), axis=1)

@@ -390,7 +390,7 @@ def at_step(found: Recovered, steps: int) -> list[int]:
 def test_killed_at_a_hundred_random_moments_nothing_that_was_acknowledged_is_lost(tmp_path):
     folder = tmp_path / "kills"
     folder.mkdir()
-    command = [sys.executable, "-m", "tests.run.annotate_and_die", str(folder), str(KILLS), "1"]
+    command = [sys.executable, "-m", "tests.engine.annotate_and_die", str(folder), str(KILLS), "1"]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2], timeout=1500)
     places, all_steps = sorted(folder.iterdir()), 0
     for place in places:

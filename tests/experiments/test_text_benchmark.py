@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from skimage import io
+from tests.engine.test_crop_ranking import FakeClip, NamingSegmenter
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.core.text_query import TERMS, Vocabulary
 from napari_segany.experiments import text_benchmark
 from napari_segany.models.text.text_prompter import TextMatch
-from tests.engine.test_text_search import FakeClip, NamingSegmenter
 
 PRESENCE = {"nucleus": 0.9, "cell": 0.8, "person": 0.1}
 
@@ -34,9 +33,8 @@ class Measured(NamingSegmenter):
         """A text alone means all of them."""
         return super().segment(embedding, [p if p.points else Prompt(tuple(self.places)) for p in prompts], **options)
 
-    def named_proposals(self, embedding, words):
-        names = Vocabulary(TERMS).phrases(words)
-        return [Prompt((p,), text=one.label) for one in names if one.name == "nucleus" for p in self.places]
+    def named_proposals(self, embedding, phrases):
+        return [Prompt((p,), text=one.label) for one in phrases if one.name == "nucleus" for p in self.places]
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from napari_segany.io.labels import replacing
-from napari_segany.io.temporary_files import scratch
+from napari_segany.io.temporary_files import temporary_array
 place = Path(sys.argv[1])
-if sys.argv[2] == "scratch":
-    with scratch(place, (4, 5), 9) as labels:
+if sys.argv[2] == "temporary_array":
+    with temporary_array(place, (4, 5), 9) as labels:
         labels[:] = 1
         print("ready", flush=True)
         time.sleep(60)
@@ -49,7 +49,7 @@ def kill(run: subprocess.Popen[str]) -> None:
     run.communicate()
 
 
-@pytest.mark.parametrize("what", ["scratch", "replacing"])
+@pytest.mark.parametrize("what", ["temporary_array", "replacing"])
 def test_what_a_killed_run_left_is_removed_and_what_it_put_aside_is_back(tmp_path: Path, what: str) -> None:
     write_labels(tmp_path / "a.zarr", np.ones((4, 5), np.uint16))
     run = held(tmp_path, what)

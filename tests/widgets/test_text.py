@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ class ReadingSegmenter(KnowingSegmenter):
     def texts(self) -> ReadingSegmenter:
         return self
 
-    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
-        (phrase,) = self.phrases(text)
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
+        (phrase,) = phrases
         return [Prompt((place,), text=phrase.label) for place in self.places[1:]]
 
 
@@ -42,9 +42,9 @@ class TwoWords(KnowingSegmenter):
     def texts(self) -> TwoWords:
         return self
 
-    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         names = ["nucleus", "cell", "cell"]
-        asked = [phrase.name for phrase in self.phrases(text)]
+        asked = [phrase.name for phrase in phrases]
         return [Prompt((p,), text=n) for p, n in zip(self.places, names, strict=True) if n in asked]
 
 

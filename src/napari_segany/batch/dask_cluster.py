@@ -14,15 +14,17 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from napari_segany.batch.segment_folder import FolderJob, Look, Seen, candidate_info, plane_search
-from napari_segany.core.automatic_masks import Filters
+from napari_segany.batch.segment_folder import Seen, found_on, loaded_clip
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import Stack
+from napari_segany.core.query import Query
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.io.images import FilePlanes, read_image, reading
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+    from napari_segany.models.text.clip import Clip
 
 PLUGIN = "napari-segany"
 RETRIES = 3
@@ -72,9 +74,9 @@ class DaskCluster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def looks(self, image: Path, count: int, job: FolderJob, filters: Filters) -> Iterator[Seen]:
-        """What is found on each of the planes of an image, in their order."""
-        work = partial(_look, str(image.absolute()), job, filters)
+    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[Seen]:
+        """What a query finds on each of the planes of an image, in their order."""
+        work = partial(_look, str(image.absolute()), query, clip)
         waiting: deque[Future] = deque()
         numbers = iter(range(count))
         try:
@@ -142,16 +144,15 @@ class WorkerModel:
         self._lock = Lock()
         self._segmenter: Segmenter | None = None
         self._read: FilePlanes | None = None
-        self._looker: tuple[FolderJob, Filters, Look] | None = None
+        self._clip: tuple[str, Clip | None] = "", None
 
-    def look(self, image: str, job: FolderJob, filters: Filters, number: int) -> Seen:
-        """What is found on a plane."""
+    def look(self, image: str, query: Query, clip: str, number: int) -> Seen:
+        """What a query finds on a plane, with a CLIP of a name or none."""
         # Models share the cores: several threads of a worker would only be in each other's way.
         with self._lock:
-            if self._looker is None or self._looker[:2] != (job, filters):
-                self._looker = job, filters, plane_search(self._model(), job, filters)
-            found, objects = self._looker[2](self._planes(image), number)
-        return found, [candidate_info(one, place) for place, one in enumerate(objects, start=1)]
+            if self._clip[0] != clip:
+                self._clip = clip, loaded_clip(clip)
+            return found_on(self._model(), query, self._planes(image), number, self._clip[1])
 
     def encode(self, image: str, number: int) -> ImageEmbedding:
         """The embedding of a plane."""
@@ -189,8 +190,8 @@ def _desk() -> WorkerModel:
     return desk
 
 
-def _look(image: str, job: FolderJob, filters: Filters, number: int) -> Seen:
-    return _desk().look(image, job, filters, number)
+def _look(image: str, query: Query, clip: str, number: int) -> Seen:
+    return _desk().look(image, query, clip, number)
 
 
 def _encode(image: str, number: int) -> ImageEmbedding:

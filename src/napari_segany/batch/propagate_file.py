@@ -95,8 +95,8 @@ def propagate_file(
     Raises
     ------
     InputError
-        As of :func:`~napari_segany.batch.segment_file.segment_file`; or when the image is a single plane. Nothing is written
-        then.
+        As of :func:`~napari_segany.batch.segment_file.segment_file`; or when the image is a single plane. Nothing is
+        written then.
     ModelError
         From `load`.
     """

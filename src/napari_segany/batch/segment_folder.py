@@ -8,26 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from napari_segany.core.arguments import as_path, check_callable, check_type
-from napari_segany.core.automatic_masks import (
-    Candidate,
-    Filters,
-    Grid,
-    default_filters,
-    filter_candidates,
-    generate_candidates,
-    paint_candidates,
-)
+from napari_segany.core.automatic_masks import Candidate, Filters, Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.link import Linker, relabel_planes
 from napari_segany.core.planes import Stack
+from napari_segany.core.query import LazyPlane, Query, query_for
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.core.tiles import generate_candidates_in_tiles, is_large, merge_candidates
-from napari_segany.engine.text_search import find_named_objects, phrases_of, select_named, text_filters
+from napari_segany.engine.crop_ranking import find
 from napari_segany.io.export import LabelledObject, export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
@@ -46,6 +38,9 @@ from napari_segany.io.output_checks import (
 )
 from napari_segany.io.spacing import unit_shown
 from napari_segany.io.temporary_files import temporary_array
+
+if TYPE_CHECKING:
+    from napari_segany.models.text.clip import Clip
 
 _NAMED = ("link", "text", "clip", "tracks")
 SETTINGS = "everything.json"
@@ -128,8 +123,8 @@ Seen = tuple[np.ndarray, Sequence[LabelledObject]]
 class PlaneDistributor(Protocol):
     """Who looks at planes elsewhere."""
 
-    def looks(self, image: Path, count: int, job: FolderJob, filters: Filters) -> Iterator[Seen]:
-        """What is found on each of the planes of an image, in their order."""
+    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[Seen]:
+        """What a query, with a CLIP of a name or none, finds on each of the planes of an image, in their order."""
 
 
 def segment_folder_files(
@@ -169,12 +164,15 @@ def segment_folder_files(
         _check_folder(job, images)
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
-    filters = _filters(segmenter, job.changes, job.text)
-    look = plane_search(segmenter, job, filters)
-    _settle(job, segmenter, filters)
+    clip = loaded_clip(job.clip)
+    query = query_for(segmenter, job.text, grid=job.grid, changes=job.changes, overlap=job.overlap, reader=clip)
+    _settle(job, segmenter, query.filters)
 
     def looks(image: Path, stack: Stack) -> Iterator[Seen]:
-        return _here(image, stack, look) if spread is None else spread.looks(image, len(stack), job, filters)
+        if spread is not None:
+            return spread.looks(image, len(stack), query, job.clip)
+        planes = FilePlanes(image, stack)
+        return (found_on(segmenter, query, planes, number, clip) for number in range(len(stack)))
 
     for image, name in images.items():
         try:
@@ -287,11 +285,6 @@ def _check_results(stem: Path, *, known: bool) -> None:
             raise InputError(f"{place} is there, and this program did not write it; choose another folder")
 
 
-def _filters(segmenter: Segmenter, changes: dict[str, float], text: str) -> Filters:
-    own = text_filters(segmenter) if text.strip() else default_filters(segmenter)
-    return Filters(**{**asdict(own), **changes})
-
-
 def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
     """Write down how the files of the folder are made, or make sure that they are made the same way."""
     now = {
@@ -316,56 +309,25 @@ def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
         raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
 
 
-Look = Callable[[FilePlanes, int], tuple[np.ndarray, Sequence[Candidate]]]
-"""From planes and a number to labels (y, x) of that one, and the objects in the order of their labels."""
+def found_on(segmenter: Segmenter, query: Query, planes: FilePlanes, number: int, clip: Clip | None = None) -> Seen:
+    """Labels of a plane of a file, and what is known of its objects."""
+    selection = find(segmenter, query, LazyPlane(planes, number), clip)
+    return selection.labels, [candidate_info(one, place) for place, one in enumerate(selection.objects, start=1)]
 
 
-def plane_search(segmenter: Segmenter, job: FolderJob, filters: Filters) -> Look:
-    """What finds the objects of a plane: everything, or what the job's text names.
+def loaded_clip(name: str) -> Clip | None:
+    """The CLIP of a name; None for an empty one.
 
     Raises
     ------
-    InputError
-        The text cannot be read, or holds a word that is not known.
     ModelError
-        The model takes no text, or open_clip cannot be imported.
+        There is no such CLIP, or open_clip cannot be imported.
     """
-    if not job.text.strip():
+    if not name:
+        return None
+    from napari_segany.models.text.clip import load_clip
 
-        def all_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
-            shape = planes.plane_shape
-            if is_large(shape):
-                part_of = partial(planes.part, number)
-                tiles = generate_candidates_in_tiles(segmenter, part_of, shape, job.grid, filters)
-                good = merge_candidates([one for _, batch in tiles for one in batch], shape)
-            else:
-                batches = generate_candidates(segmenter, planes.plane(number), job.grid)
-                good = filter_candidates([one for _, batch in batches for one in batch], filters, shape)
-            return paint_candidates(good, shape, job.overlap)
-
-        return all_objects
-    clip = None
-    if job.clip:
-        from napari_segany.models.text.clip import load_clip
-
-        clip = load_clip(job.clip)
-    phrases = phrases_of(segmenter, job.text, clip)
-    method, wanted = ("crops", replace(filters, score=0.0)) if clip else ("seeds", filters)
-
-    def named_objects(planes: FilePlanes, number: int) -> tuple[np.ndarray, Sequence[Candidate]]:
-        plane = planes.plane(number)
-        batches = find_named_objects(segmenter, plane, job.text, method=method, clip=clip)
-        found = select_named(plane, [one for _, batch in batches for one in batch], phrases, wanted, job.overlap)
-        return found.labels, found.objects
-
-    return named_objects
-
-
-def _here(image: Path, stack: Stack, look: Look) -> Iterator[Seen]:
-    planes = FilePlanes(image, stack)
-    for number in range(len(stack)):
-        found, objects = look(planes, number)
-        yield found, [candidate_info(one, place) for place, one in enumerate(objects, start=1)]
+    return load_clip(name)
 
 
 def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterator[Seen]], name: str) -> int:

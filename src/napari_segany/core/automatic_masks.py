@@ -18,6 +18,7 @@ from napari_segany.core.errors import ModelError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.text_query import Phrase
 
 BATCH = 32
 """Prompts that are answered between two looks at whether to go on."""
@@ -152,8 +153,8 @@ class ProposesObjects(Protocol):
 class ProposesNamedObjects(Protocol):
     """A segmenter that can tell where objects are that a text names."""
 
-    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
-        """A prompt with a click and its part of the text for each object; none where the text names what is absent."""
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
+        """A prompt with a click and the label of its phrase for each object; none for a phrase that names no object."""
 
 
 def default_filters(segmenter: Segmenter) -> Filters:
@@ -199,7 +200,7 @@ def generate_candidates(
     *,
     embedding: ImageEmbedding | None = None,
     least: float = LEAST_SCORE,
-    text: str = "",
+    phrases: Sequence[Phrase] = (),
 ) -> Iterator[tuple[float, list[Candidate]]]:
     """Ask for masks all over a plane, or wherever something is that a text names.
 
@@ -210,13 +211,13 @@ def generate_candidates(
     plane : ndarray
         (y, x, 3) uint8, as :meth:`Segmenter.embed` takes it.
     grid : Grid, optional
-        Where to ask. Without one the segmenter itself tells, when it can (:class:`ProposesObjects`), else it is ``Grid()``.
+        Where to place prompts. By default the proposals of the segmenter (:class:`ProposesObjects`), else ``Grid()``.
     embedding : ImageEmbedding, optional
         Of the whole plane, when there is one.
     least : float
         Candidates whose predicted IoU is lower are left out.
-    text : str
-        What to look for; several names are parted by ``;``. The prompt of each candidate has the name that it is of.
+    phrases : sequence of Phrase
+        What to look for; all objects when empty. The text of each candidate's prompt is the label of its phrase.
 
     Yields
     ------
@@ -228,14 +229,14 @@ def generate_candidates(
     Raises
     ------
     ModelError
-        There is a text, and the model takes none.
+        There are phrases, and the model takes no text.
     """
     whole = embedding or segmenter.embed(plane)
-    if text.strip():
+    if phrases:
         if not isinstance(segmenter, ProposesNamedObjects):
             raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
         region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-        yield from _asked(segmenter, whole, segmenter.named_proposals(whole, text), region, least, candidates=1)
+        yield from _asked(segmenter, whole, segmenter.named_proposals(whole, phrases), region, least, candidates=1)
         return
     if grid is None and isinstance(segmenter, ProposesObjects):
         region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
@@ -321,10 +322,7 @@ def filter_candidates(candidates: Sequence[Candidate], filters: Filters, shape: 
     good = [
         one
         for one in candidates
-        if np.float32(one.score) > score
-        and np.float32(one.stability) >= stability
-        and filters.smallest <= one.area <= filters.largest
-        and not (filters.whole and _at_border(one, shape))
+        if np.float32(one.score) > score and np.float32(one.stability) >= stability and fits(one, filters, shape)
     ]
     groups: dict[tuple[int, ...], list[Candidate]] = {}
     for one in good:
@@ -344,6 +342,11 @@ def filter_candidates(candidates: Sequence[Candidate], filters: Filters, shape: 
             for i in suppress_overlaps([one.window for one in best], [one.score for one in best], filters.box_overlap)
         ]
     return sorted(best, key=lambda one: -one.score)
+
+
+def fits(one: Candidate, filters: Filters, shape: tuple[int, int]) -> bool:
+    """Whether the size and the place of a mask on a plane of `shape` (y, x) pass the filters."""
+    return filters.smallest <= one.area <= filters.largest and not (filters.whole and _at_border(one, shape))
 
 
 def _at_border(one: Candidate, shape: tuple[int, int]) -> bool:

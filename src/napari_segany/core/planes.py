@@ -333,7 +333,7 @@ def _given_limits(limits: ArrayLike, channels: int) -> tuple[Limits, ...]:
 
 
 def _spread(length: int, wanted: int) -> list[int]:
-    """Up to `wanted_masks` positions, one at random in each of as many equal parts.
+    """Up to `wanted` positions, one at random in each of as many equal parts.
 
     Equal steps could fall on the same z of every time point; the generator's seed is fixed, so the choice is too.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Candidate, Filters, Grid, Region, filter_candidates, generate_candidates
+from napari_segany.core.automatic_masks import Candidate, Region
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import Segmenter
@@ -156,42 +156,8 @@ def tile_grid(shape: tuple[int, int], side: int = SIDE, overlap: int = OVERLAP) 
     return [(rows, columns) for rows in along[0] for columns in along[1]]
 
 
-def generate_candidates_in_tiles(
-    segmenter: Segmenter, plane_of: PlaneOf, shape: tuple[int, int], grid: Grid | None, filters: Filters
-) -> Iterator[tuple[float, list[Candidate]]]:
-    """Ask for masks all over a large plane, tile by tile.
-
-    Parameters
-    ----------
-    segmenter : Segmenter
-        Who is asked.
-    plane_of : callable
-        Gives parts of the plane.
-    shape : tuple of int
-        (y, x) of the plane.
-    grid : Grid, optional
-        See :func:`~napari_segany.core.automatic_masks.generate_candidates`; of each tile.
-    filters : Filters
-        What to keep of each tile.
-
-    Yields
-    ------
-    done : float
-        Share of the tiles that are done.
-    candidates : list of Candidate
-        What passed the filters, in pixels of the plane; for :func:`merged` once all are there.
-    """
-    tiles = tile_grid(shape)
-    # at the edge of a tile is not at the border of the plane
-    here = replace(filters, whole=False)
-    for number, tile in enumerate(tiles, start=1):
-        plane = plane_of(tile)
-        candidates = [one for _, batch in generate_candidates(segmenter, plane, grid) for one in batch]
-        yield number / len(tiles), [_placed(one, tile) for one in filter_candidates(candidates, here, plane.shape[:2])]
-
-
-def _placed(one: Candidate, tile: Region) -> Candidate:
-    """A candidate of a tile as one of the plane."""
+def placed(one: Candidate, tile: Region) -> Candidate:
+    """A candidate of a tile, in pixels of the tile, as one of the plane, for :func:`merged`."""
     rows, columns = (
         slice(span.start + at.start, span.stop + at.start) for span, at in zip(one.window, tile, strict=True)
     )
@@ -204,7 +170,7 @@ def merge_candidates(candidates: Sequence[Candidate], shape: tuple[int, int]) ->
     Parameters
     ----------
     candidates : sequence of Candidate
-        Of :func:`generate_candidates_in_tiles`.
+        From all tiles, each by :func:`placed`.
     shape : tuple of int
         (y, x) of the plane.
 

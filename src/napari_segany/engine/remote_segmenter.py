@@ -248,7 +248,7 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
 
 
 class RemoteTextPrompter:
-    """Reads texts as the model in another process does; see :func:`~napari_segany.engine.text_search.phrases_of`."""
+    """Reads texts as the model in another process does; see :func:`~napari_segany.core.query.phrases_of`."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
@@ -353,9 +353,9 @@ class RemoteSegmenter:
         found: list[list[Mask]] = self._ask("segment", embedding, list(prompts), candidates, at_least)
         return found
 
-    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """See :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
-        found: list[Prompt] = self._ask("named_proposals", embedding, text)
+        found: list[Prompt] = self._ask("named_proposals", embedding, list(phrases))
         return found
 
     def stream(self, job: Job, stack: Stack, *given: Any) -> Generator[Any, None, None]:

@@ -2,7 +2,7 @@
 
 Here embeddings are looked up on the disk and kept there: :mod:`napari_segany.engine.encoding`.
 
-``python -m napari_segany.engine.worker HANDLE``, an inherited connection (on Windows ADDRESS, with the key of the line on
+``python -m napari_segany.engine.worker HANDLE``, an inherited connection (on Windows ADDRESS, with its key on
 the standard input); started by :class:`napari_segany.engine.remote_segmenter.WorkerConnection` only.
 """
 
@@ -23,11 +23,11 @@ from napari_segany.core.confidence import ConfidenceCalibration
 from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.query import phrases_of
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 from napari_segany.engine.encoding import PlaneEncoder, plane_encoder
 from napari_segany.engine.prediction import load_named
-from napari_segany.engine.text_search import phrases_of
 from napari_segany.run.messages import Channel, RemotePlanes
 from napari_segany.run.worker_jobs import Job, JobContext
 
@@ -116,14 +116,14 @@ class Worker:
             return None
         return self._model.seeds(embedding)
 
-    def do_text_seeds(self, key: str, text: str) -> list[Prompt] | None:
-        """Where objects seem to be that a text names; None when the embedding is not remembered any more."""
+    def do_named_proposals(self, key: str, phrases: list[Phrase]) -> list[Prompt] | None:
+        """Where objects seem to be that phrases name; None when the embedding is not remembered any more."""
         embedding = self._planes.memory.get(key)
         if embedding is None:
             return None
         if not isinstance(self._model, ProposesNamedObjects):
             raise ModelError(f"the model {self._model.name!r} takes points, boxes and masks, but no text")
-        return self._model.named_proposals(embedding, text)
+        return self._model.named_proposals(embedding, phrases)
 
     def do_phrases(self, text: str) -> list[Phrase]:
         """What a text asks for, as the model reads it."""

@@ -9,17 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import (
-    Grid,
-    ProposesObjects,
-    default_filters,
-    filter_candidates,
-    generate_candidates,
-    paint_candidates,
-)
+from napari_segany.core.automatic_masks import Grid, ProposesObjects
 from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import instance_scores
+from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.engine.crop_ranking import find
 from napari_segany.experiments.benchmark import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
@@ -73,24 +68,19 @@ def rows_of_everything(
         raise InputError(f"the model {segmenter.name!r} has no seeds; measure its grid")
     methods = method or ("seeds" if seeding else "grid",)
     results: dict[str, list[tuple[np.ndarray, float, int]]] = {way: [] for way in methods}
+    queries = {way: query_for(segmenter, grid=None if way == "seeds" else Grid()) for way in methods}
     objects = 0
     for done, one in enumerate(islice(planes, limit), start=1):
         objects += len(targets(one.labels))
         for way in methods:
             started = time.perf_counter()
-            labels = _labels(segmenter, one.plane, None if way == "seeds" else Grid())
+            labels = find(segmenter, queries[way], one.plane).labels
             seconds = time.perf_counter() - started
             scores = instance_scores(labels, one.labels, smallest=MIN_PIXELS)
             results[way].append((scores, seconds, int(labels.max())))
         if progress is not None:
             progress(done)
     return list(_rows(results, data, segmenter, objects))
-
-
-def _labels(segmenter: Segmenter, plane: np.ndarray, grid: Grid | None) -> np.ndarray:
-    found = [candidate for _, batch in generate_candidates(segmenter, plane, grid) for candidate in batch]
-    shape = (plane.shape[0], plane.shape[1])
-    return paint_candidates(filter_candidates(found, default_filters(segmenter), shape), shape)[0]
 
 
 def _rows(

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import default_filters, filter_candidates, generate_candidates, paint_candidates
 from napari_segany.core.errors import InputError
 from napari_segany.core.link import link_planes
 from napari_segany.core.metrics import instance_scores
 from napari_segany.core.planes import Stack
+from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.engine.crop_ranking import find
 from napari_segany.experiments.benchmark import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_volumes
 from napari_segany.experiments.scores import Row
@@ -103,7 +104,8 @@ def _slices(
     yield "given", [_renumbered(one, rng) for one in truth], 0.0
     if segmenter is not None:
         started = time.perf_counter()
-        slices = [_found(segmenter, stack.plane(number)) for number in range(first, len(stack))]
+        query = query_for(segmenter)
+        slices = [find(segmenter, query, stack.plane(number)).labels for number in range(first, len(stack))]
         yield "own", slices, time.perf_counter() - started
 
 
@@ -113,12 +115,6 @@ def _renumbered(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     numbers = np.where(values == 0, 0, 1 + rng.permutation(len(values)))
     renumbered: np.ndarray = numbers[flat].reshape(labels.shape)
     return renumbered
-
-
-def _found(segmenter: Segmenter, plane: np.ndarray) -> np.ndarray:
-    candidates = [one for _, batch in generate_candidates(segmenter, plane) for one in batch]
-    shape = (plane.shape[0], plane.shape[1])
-    return paint_candidates(filter_candidates(candidates, default_filters(segmenter), shape), shape)[0]
 
 
 def _right(labels: np.ndarray, truth: np.ndarray) -> tuple[int, int]:

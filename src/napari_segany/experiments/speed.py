@@ -18,10 +18,11 @@ import scipy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_segany.core.automatic_masks import Candidate, Filters, Grid, filter_candidates, generate_candidates
+from napari_segany.core.automatic_masks import Candidate, Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.query import Query
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.experiments.benchmark import commit
@@ -212,9 +213,8 @@ def _pixels(scene: _Scene, count: int, segmenter: SamSegmenter) -> list[np.ndarr
 
 def _all_masks(scene: _Scene, side: int, segmenter: SamSegmenter) -> list[Candidate]:
     """What the published generator keeps: the paper's filters, and nothing asked for that they would drop."""
-    filters = Filters()
-    found = generate_candidates(segmenter, scene.plane, Grid(side), embedding=scene.known, least=filters.score)
-    return filter_candidates([one for _, batch in found for one in batch], filters, scene.known.shape)
+    query = Query(Grid(side))
+    return query.passing(query.candidates(segmenter, scene.plane, embedding=scene.known, final=True))
 
 
 def _distance(ours: ImageEmbedding, theirs: np.ndarray) -> float:

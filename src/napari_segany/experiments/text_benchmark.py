@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,19 +16,14 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 
 from napari_segany.core.attributes import measure_labels
-from napari_segany.core.automatic_masks import (
-    Candidate,
-    Filters,
-    default_filters,
-    filter_candidates,
-    generate_candidates,
-)
+from napari_segany.core.automatic_masks import Candidate, Filters
 from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import auroc, bootstrap, instance_scores, iou
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.query import Candidates, Query, query_for, text_filters
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase, UnknownWord
-from napari_segany.engine.text_search import rank_by_crops, select_named, text_filters
+from napari_segany.engine.crop_ranking import ranked
 from napari_segany.experiments.benchmark import commit
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
@@ -295,8 +290,8 @@ class _Bench:
 
     def _automatic(self, plane: np.ndarray, embedding: ImageEmbedding) -> Automatic:
         """Automatic masks and the vectors of their crops, which are those of every word."""
-        found = [one for _, batch in generate_candidates(self.segmenter, plane, embedding=embedding) for one in batch]
-        good = filter_candidates(found, default_filters(self.segmenter), (plane.shape[0], plane.shape[1]))
+        query = query_for(self.segmenter)
+        good = query.passing(query.candidates(self.segmenter, plane, embedding=embedding, final=True))
         return good, self.texts.clip.crop_vectors(plane, [one.window for one in good], [one.mask for one in good])
 
     def _found(
@@ -314,17 +309,14 @@ class _Bench:
         if not known:
             return nothing, 0.0
         if method == "crops":
-            found = rank_by_crops(plane, automatic[0], known, self.texts.clip, automatic[1])
-            named = select_named(plane, found, known, Filters(score=0.0, stability=0.0))
-            return named.labels, max((one.score for one in found), default=0.0)
+            found = ranked(plane, automatic[0], known, self.texts.clip, automatic[1])
+            query = Query(phrases=tuple(known), filters=Filters(stability=0.0))
+            return query.select(Candidates.of(plane, found, ranked=True)).labels, max(
+                (one.score for one in found), default=0.0
+            )
         presence = float(self.segmenter.found(embedding, known[0]).presence)
-        text = known[0].label
-        found = [
-            one
-            for _, batch in generate_candidates(self.segmenter, plane, embedding=embedding, text=text)
-            for one in batch
-        ]
-        return select_named(plane, found, known, text_filters(self.segmenter)).labels, presence
+        query = Query(phrases=tuple(known), filters=text_filters(self.segmenter))
+        return query.select(query.candidates(self.segmenter, plane, embedding=embedding, final=True)).labels, presence
 
     def rows_of_set(self, name: str) -> Iterator[Row]:
         """The figures of a set, a row for each class and method."""
@@ -427,11 +419,10 @@ def measured_attributes(
             numbers, found = measure_labels(one.plane, truth)
             wanted = np.where(np.isin(truth, numbers[found.satisfying(phrase.attributes, phrase.lacking)]), truth, 0)
             asks = (phrase, Phrase(phrase.name))
-            batches = generate_candidates(segmenter, one.plane, text="; ".join(ask.label for ask in asks))
-            candidates = [candidate for _, batch in batches for candidate in batch]
+            query = Query(phrases=asks, filters=text_filters(segmenter))
+            candidates = query.candidates(segmenter, one.plane, final=True)
             for number, ask in enumerate(asks):
-                named = select_named(one.plane, candidates, [ask], text_filters(segmenter))
-                counts[number] += _matches(named.labels, wanted)
+                counts[number] += _matches(replace(query, phrases=(ask,)).select(candidates).labels, wanted)
         (hit, ours, theirs), bare = counts[0], counts[1]
         row = {
             "bench": "text",

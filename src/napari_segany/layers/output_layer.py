@@ -161,6 +161,10 @@ class OutputLayer:
         rows, columns, values = write.replacement(labels, view, label, pixels, overwrite=self.overwrite)
         return view.indices(rows, columns), values
 
+    def taken(self, view: View) -> np.ndarray | None:
+        """(rows, columns) bool, pixels of a plane that have a label; None while there is no layer."""
+        return None if self.labels is None else view.read(self.labels.data) != 0
+
     def fresh(self, view: View, found: np.ndarray, *, pointed: bool) -> np.ndarray:
         """What of the objects that were found on a plane could be painted, see :func:`write.new_objects`.
 

@@ -83,7 +83,7 @@ def can_be_written(labels: Labels) -> bool:
 
 
 def free_label(labels: Labels, view: View | None, wanted: int, *, count: int = 1) -> int:
-    """The label from `wanted_masks` on that is above all that pixels have, with `count` - 1 more after it.
+    """The label from `wanted` on that is above all that pixels have, with `count` - 1 more after it.
 
     Where the type of the layer ends before that, as in masks of 0 and 255, the lowest that lie between others.
 
@@ -104,7 +104,7 @@ def free_label(labels: Labels, view: View | None, wanted: int, *, count: int = 1
 
 
 def _free_below(values: np.ndarray, wanted: int, count: int, highest: int) -> int:
-    """The first label from `wanted_masks` to `highest` that no value has, nor have `count` - 1 after it; 0 for none."""
+    """The first label from `wanted` to `highest` that no value has, nor have `count` - 1 after it; 0 for none."""
     start = max(wanted, 1)
     while start + count - 1 <= highest:
         stop = min(start + count + SEARCHED, highest + 1)

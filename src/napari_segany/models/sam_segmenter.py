@@ -246,13 +246,13 @@ class SamSegmenter:
         frame = Frame(embedding.shape, self.model.image_size)
         return texts.found(phrase, features, self._cells(frame, features))
 
-    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """A click with its name on each object that a text seems to name; see ``core.everything.ProposesNamedObjects``.
 
         Without a model of its own for seeds, these are the peaks of the relevance map.
         """
         prompts = []
-        for phrase in self.known_texts().phrases(text):
+        for phrase in phrases:
             found = self.found(embedding, phrase)
             if found.presence >= PRESENT:
                 prompts += named_peaks(found.relevance, Frame(embedding.shape, self.model.image_size), phrase.label)

@@ -1,12 +1,13 @@
-"""What was found on a plane without a prompt, and which of it passes the filters."""
+"""What was found on a plane without a label yet, and which of it is offered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Candidate, Filters, filter_candidates, paint_candidates
+from napari_segany.core.automatic_masks import Filters, paint_candidates
+from napari_segany.core.query import Candidates, Query, Selection
 from napari_segany.core.views import View
 
 
@@ -18,21 +19,23 @@ class PlaneCandidates:
     ----------
     plane : View
         Where.
-    shape : tuple of int
-        (y, x) of the plane.
-    candidates : tuple of Candidate
-        From :func:`~napari_segany.core.automatic_masks.generate_candidates`, or answers to prompts.
-    asked : bool
-        Whether somebody pointed at each of them; then nothing is filtered.
+    candidates : Candidates
+        Of a query, or masks of prompts.
+    query : Query, optional
+        What was looked for. Without one somebody pointed at each of the objects, and nothing is filtered.
     """
 
     plane: View
-    shape: tuple[int, int]
-    candidates: tuple[Candidate, ...]
-    asked: bool = False
+    candidates: Candidates
+    query: Query | None = None
 
-    def objects(self, filters: Filters, overlap: float) -> tuple[np.ndarray, list[Candidate]]:
-        """Labels (y, x) int32 from 1 of what passes, and the candidates in their order; see :func:`paint_candidates`."""
-        if self.asked:
-            return paint_candidates(self.candidates, self.shape, 1.0)
-        return paint_candidates(filter_candidates(self.candidates, filters, self.shape), self.shape, overlap)
+    @property
+    def asked(self) -> bool:
+        """Whether somebody pointed at each of the objects."""
+        return self.query is None
+
+    def select(self, filters: Filters, overlap: float, taken: np.ndarray | None) -> Selection:
+        """The objects that pass; `taken` as of :meth:`~napari_segany.core.query.Query.select`."""
+        if self.query is None:
+            return Selection(*paint_candidates(list(self.candidates), self.candidates.shape, 1.0))
+        return replace(self.query, filters=filters, overlap=overlap).select(self.candidates, taken)

@@ -119,7 +119,7 @@ class SeganyWidget(QWidget):
         self._keys.setText("?")
         self._keys.setToolTip("What the keys do. Key: /")
         self.finder = SearchController(self.everything_box, self.jobs, self.answers)
-        self.follower = PropagationController(self.stack_box, self.jobs, self.answers, self.everything_box.ask)
+        self.follower = PropagationController(self.stack_box, self.jobs, self.answers, self.everything_box.query_maker)
         self.tracks = TrackLayers(self.viewer, self.jobs)
         self._pause = PaintPause(self)
         self.large = LargeImageController(self.viewer, self)

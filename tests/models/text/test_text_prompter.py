@@ -147,7 +147,7 @@ def test_where_it_is(texted, embedding):
 def test_seeds_carry_their_names(texted, embedding, monkeypatch):
     monkeypatch.setattr("napari_segany.models.sam_segmenter.RELEVANT", 0.0)
     monkeypatch.setattr("napari_segany.models.tiny.zoom.RELEVANT", 0.0)
-    seeds = texted.named_proposals(embedding, "small nuclei; cell")
+    seeds = texted.named_proposals(embedding, texted.texts.phrases("small nuclei; cell"))
     for seed in seeds:
         assert seed.text in ("small nucleus", "cell")
         assert 0 <= seed.points[0].y < 120
@@ -161,9 +161,11 @@ def test_what_is_absent_has_no_seeds_and_no_candidates(texted, embedding, plane)
     before = bias.clone()
     bias.fill_(-50.0)
     try:
-        assert texted.named_proposals(embedding, "cell") == []
+        assert texted.named_proposals(embedding, [Phrase("cell")]) == []
         assert [
-            one for _, batch in generate_candidates(texted, plane, embedding=embedding, text="cell") for one in batch
+            one
+            for _, batch in generate_candidates(texted, plane, embedding=embedding, phrases=[Phrase("cell")])
+            for one in batch
         ] == []
     finally:
         bias.copy_(before)
@@ -174,7 +176,7 @@ def test_a_model_without_texts_says_so(small_sam, plane):
     with pytest.raises(ModelError, match="no text"):
         plain.segment(plain.embed(plane), [Prompt(text="cell")])
     with pytest.raises(ModelError, match="no text"):
-        list(generate_candidates(plain, plane, text="cell"))
+        list(generate_candidates(plain, plane, phrases=[Phrase("cell")]))
 
 
 def test_combined_masks_of_other_sizes():
@@ -216,7 +218,7 @@ def test_candidates_have_the_name_that_they_are_of(texted, embedding, plane, mon
     monkeypatch.setattr(texted, "named_proposals", lambda *_: [Prompt((Point(60, 100),), text="cell")])
     found = [
         one
-        for _, batch in generate_candidates(texted, plane, embedding=embedding, text="cell", least=-9)
+        for _, batch in generate_candidates(texted, plane, embedding=embedding, phrases=[Phrase("cell")], least=-9)
         for one in batch
     ]
     assert all(isinstance(one, Candidate) and one.prompt.text == "cell" for one in found)

@@ -216,7 +216,7 @@ def test_what_is_nowhere_is_refused(segmenter, embedding):
 
 def test_what_is_nowhere_keeps_the_first_look(segmenter, model, embedding, discs, monkeypatch):
     monkeypatch.setattr(geometry, "frame_box", lambda logits, frame: None)
-    monkeypatch.setattr(zoom, "answered", lambda logits, scores: (logits, scores))
+    monkeypatch.setattr(zoom, "choose_masks", lambda logits, scores: (logits, scores))
     nothing = Prompt(mask=np.zeros(SHAPE, bool))
     (closer_look,), (first_look,) = (
         kind.segment_plain(embedding if kind is segmenter else plain(embedding), [nothing], None, -math.inf)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_segany.engine import windowed_labels
 from napari_segany.io.labels import read_labels
 from napari_segany.layers import region
 from tests.fakes import FakeSegmenter
@@ -19,9 +18,9 @@ from tests.widgets.conftest import Hand, Opened
 def large(hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     monkeypatch.setattr(region, "SIDE", 100)
     monkeypatch.setattr(region, "LARGE_VOXELS", 10_000)
-    monkeypatch.setattr(windowed_labels, "place_beside", lambda *_: tmp_path / "all.zarr")
     monkeypatch.setattr(
-        "napari_segany.widgets.controllers.large_image_controller.place_beside", lambda *_: tmp_path / "all.zarr"
+        "napari_segany.widgets.controllers.large_image_controller.windowed_labels_path",
+        lambda *_: tmp_path / "all.zarr",
     )
     opened = Opened(hand, np.zeros((300, 400), np.uint8), FakeSegmenter(radius=8))
     yield opened

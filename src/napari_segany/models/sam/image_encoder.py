@@ -114,7 +114,7 @@ def score_blocks(count: int, size: int, most: int = SCORES) -> Iterator[tuple[sl
             yield slice(first, first + matrices), slice(row, row + rows)
 
 
-class Attention(nn.Module):
+class RelativePositionAttention(nn.Module):
     """Multi-head self-attention over an (h, w) grid with decomposed relative positions (Li et al. 2022, MViTv2).
 
     Parameters
@@ -211,14 +211,14 @@ def from_windows(windows: Tensor, height: int, width: int) -> Tensor:
     return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]
 
 
-class Block(nn.Module):
+class ViTBlock(nn.Module):
     """One transformer block; `window` 0 attends over the whole grid."""
 
     def __init__(self, config: EncoderConfig, window: int) -> None:
         super().__init__()
         self.window = window
         self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
-        self.attn = Attention(config.width, config.heads, window or config.grid)
+        self.attn = RelativePositionAttention(config.width, config.heads, window or config.grid)
         self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
         self.mlp = FeedForward(config.width, 4 * config.width)
 
@@ -248,7 +248,7 @@ class ImageEncoder(nn.Module):
         self.patch_embed = PatchEmbed(config.patch_size, config.width)
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.width))
         self.blocks = nn.ModuleList(
-            Block(config, 0 if index in config.global_blocks else config.window) for index in range(config.depth)
+            ViTBlock(config, 0 if index in config.global_blocks else config.window) for index in range(config.depth)
         )
         self.neck = nn.Sequential(
             nn.Conv2d(config.width, config.out_channels, kernel_size=1, bias=False),

@@ -35,7 +35,7 @@ class ConvNorm(nn.Sequential):
         self.add_module("bn", nn.BatchNorm2d(outputs))
 
 
-class PatchEmbed(nn.Module):
+class ConvPatchEmbed(nn.Module):
     """Two convolutions down to a stride of 4."""
 
     def __init__(self, width: int) -> None:
@@ -102,7 +102,7 @@ class WindowAttention(nn.Module):
         return out
 
 
-class TokenMLP(nn.Module):
+class WindowMLP(nn.Module):
     """Norm and two linear layers on each token."""
 
     def __init__(self, width: int) -> None:
@@ -117,7 +117,7 @@ class TokenMLP(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class ConvAttentionBlock(nn.Module):
     """Attention within windows, a depthwise convolution across them, token MLP."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
@@ -125,7 +125,7 @@ class Block(nn.Module):
         self.window = window
         self.attn = WindowAttention(width, heads, window)
         self.local_conv = ConvNorm(width, width, 3, groups=width)
-        self.mlp = TokenMLP(width)
+        self.mlp = WindowMLP(width)
 
     def _attended(self, x: Tensor) -> Tensor:
         """Attention on windows of (B, h, w, C); what does not fill the last ones is padded with zeros."""
@@ -166,9 +166,9 @@ class TinyViT(nn.Module):
         steps = [PatchMerging(i, o, stride) for (i, o), stride in zip(pairwise(WIDTHS), STRIDES, strict=True)]
         blocks: list[list[nn.Module]] = [[MBConv(WIDTHS[0]) for _ in range(DEPTHS[0])]]
         for width, depth, heads, window in zip(WIDTHS[1:], DEPTHS[1:], HEADS, WINDOWS, strict=True):
-            blocks.append([Block(width, heads, window) for _ in range(depth)])
+            blocks.append([ConvAttentionBlock(width, heads, window) for _ in range(depth)])
         stages = [Stage(each, step) for each, step in zip(blocks, [*steps, None], strict=True)]
-        self.patch_embed = PatchEmbed(WIDTHS[0])
+        self.patch_embed = ConvPatchEmbed(WIDTHS[0])
         self.layers = nn.Sequential(*stages)
         self.neck = nn.Sequential(
             nn.Conv2d(WIDTHS[-1], OUT_CHANNELS, 1, bias=False),

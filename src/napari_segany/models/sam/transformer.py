@@ -21,7 +21,7 @@ STRIP = 2**22
 """Bytes of a strip of images: what is made of more is out of a processor's cache before it is used again."""
 
 
-class Attention(nn.Module):
+class DecoderAttention(nn.Module):
     """Multi-head attention whose inner width may be smaller than the embedding's.
 
     Parameters
@@ -90,7 +90,7 @@ def _against(vectors: Tensor, image: Tensor) -> Tensor:
     return (image @ own.transpose(1, 2)).transpose(1, 2).reshape(*vectors.shape[:3], -1)
 
 
-class TokenToImageAttention(Attention):
+class TokenToImageAttention(DecoderAttention):
     """Attention of tokens to the image."""
 
     def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class Spoken(NamedTuple):
     told: Tensor
 
 
-class ImageToTokenAttention(Attention):
+class ImageToTokenAttention(DecoderAttention):
     """Attention of the image to tokens."""
 
     def spoken(self, k: Tensor, v: Tensor) -> Spoken:
@@ -152,7 +152,7 @@ class TwoWayAttentionBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.first = first
-        self.self_attn = Attention(embedding_dim, num_heads)
+        self.self_attn = DecoderAttention(embedding_dim, num_heads)
         self.norm1 = nn.LayerNorm(embedding_dim)
         self.cross_attn_token_to_image = TokenToImageAttention(embedding_dim, num_heads, downsample_rate)
         self.norm2 = nn.LayerNorm(embedding_dim)

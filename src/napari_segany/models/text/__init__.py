@@ -1,1 +1,1 @@
-"""Text prompts: towers of CLIP, the head that turns their vectors into prompt tokens, and what joins both to a segmenter."""
+"""Text prompts: towers of CLIP, the head that turns their vectors into prompt tokens, and their link to SAM."""

@@ -23,6 +23,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.text_query import Phrase
 from napari_segany.models import geometry
 from napari_segany.models.geometry import Frame
 from napari_segany.models.sam.mask_decoder import ALL
@@ -159,17 +160,17 @@ class ZoomSegmenter(SamSegmenter):
 
     @torch.inference_mode()
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
-        """Clicks on what seems to be objects, the surest first; see :mod:`napari_segany.models.tiny.object_proposals`."""
+        """Return a click on each proposed object, by score; see :mod:`napari_segany.models.tiny.object_proposals`."""
         frame = Frame(embedding.shape, self.model.image_size)
         scale = (1.0, 1.0) if min(frame.scale) < COARSE else frame.scale
         return object_proposals.proposal_peaks(self._dense(embedding), scale, frame.plane)
 
-    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
         known = self.seeds(embedding)
         frame = Frame(embedding.shape, self.model.image_size)
         prompts: list[tuple[float, Prompt]] = []
-        for phrase in self.known_texts().phrases(text):
+        for phrase in phrases:
             found = self.found(embedding, phrase)
             if found.presence < PRESENT:
                 continue
@@ -420,7 +421,7 @@ def _only_click(prompt: Prompt) -> bool:
 
 
 def window_for(box: Box | None, frame: Frame, *, clicked: bool = False) -> Window | None:
-    """The window for an object, of which only a click tells if `click_prompts`; None when it is not known where it is."""
+    """Return the window for an object, None when its place is unknown; `clicked` when only clicks were given."""
     if box is None:
         return None
     side = max(box.y1 - box.y0, box.x1 - box.x0) + 1

@@ -15,9 +15,11 @@ from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.link import relabel_planes
 from napari_segany.core.planes import Stack
 from napari_segany.core.propagate import Known
+from napari_segany.core.query import Query
+from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
-from napari_segany.engine.stack_search import PlaneObjects, StackPlane, StackQuery, search_stack
+from napari_segany.engine.stack_search import PlaneObjects, StackPlane, search_stack
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.propagated_objects import Place, PropagatedObjects, planes_along, present_labels
 from napari_segany.layers.read import image_shape
@@ -26,6 +28,8 @@ from napari_segany.run.worker_jobs import propagate_objects
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.panels.stack_panel import StackPanel
+
+QueryMaker = Callable[[str], Callable[[Segmenter], Query]]
 
 CONFIDENCE = "confidence"
 """In the layer's metadata: a table of how sure each object is on each slice where it was followed or found."""
@@ -74,8 +78,8 @@ class PropagationController(QObject):
         The worker.
     answers : Answers
         The model and its embeddings.
-    ask : callable
-        From a text, empty for everything, to what is looked for on every slice.
+    query_maker : callable
+        From a text, empty for all objects, to what makes the query for a model.
 
     Attributes
     ----------
@@ -98,11 +102,9 @@ class PropagationController(QObject):
     failed = Signal(object)
     _arrived = Signal(object, object)
 
-    def __init__(
-        self, box: StackPanel, jobs: Jobs, answers: PredictionService, ask: Callable[[str], StackQuery]
-    ) -> None:
+    def __init__(self, box: StackPanel, jobs: Jobs, answers: PredictionService, query_maker: QueryMaker) -> None:
         super().__init__(box)
-        self._box, self._jobs, self._answers, self._ask = box, jobs, answers, ask
+        self._box, self._jobs, self._answers, self._query_maker = box, jobs, answers, query_maker
         self._binding: Binding | None = None
         self._walk: _Walk | None = None
         self._job: Job | None = None
@@ -182,7 +184,7 @@ class PropagationController(QObject):
         def taken(number: int) -> np.ndarray:
             return numbers[number].read(labels.data) > 0
 
-        find = partial(_found, self._answers, stack, list(numbers), self._ask(self._box.words), taken)
+        find = partial(_found, self._answers, stack, list(numbers), self._query_maker(self._box.words), taken)
         return _Walk(numbers, find, {}, {}, free_label(labels, None, binding.session.label)), []
 
     def _go(self, walk: _Walk) -> None:
@@ -298,7 +300,7 @@ def _found(
     answers: PredictionService,
     stack: Stack,
     numbers: list[int],
-    ask: StackQuery,
+    make_query: Callable[[Segmenter], Query],
     taken: Callable[[int], np.ndarray],
 ) -> Generator[PlaneObjects, None, None]:
     """Runs in the worker: all objects of all planes."""
@@ -307,4 +309,4 @@ def _found(
         for number in numbers:
             yield StackPlane(number, stack.plane(number), answers.embed(stack, number), taken(number))
 
-    yield from search_stack(answers.segmenter, planes(), ask)
+    yield from search_stack(answers.segmenter, planes(), make_query(answers.segmenter))

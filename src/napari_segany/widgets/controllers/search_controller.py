@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts, default_filters, generate_candidates
+from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.text_query import Phrase
+from napari_segany.core.query import Candidates, LazyPlane, Selection, query_for
+from napari_segany.core.tiles import is_large
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
-from napari_segany.engine.text_search import phrases_of, select_named, text_filters
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.write import numbered
 from napari_segany.session.plane_candidates import PlaneCandidates
@@ -30,14 +28,6 @@ Key = tuple[View, tuple[Point, ...], Box | None, bytes]
 
 def _key(view: View, prompt: Prompt) -> Key:
     return view, prompt.points, prompt.box, b"" if prompt.mask is None else prompt.mask.tobytes()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TextTarget:
-    """What a text asks for, and the plane (y, x, 3) uint8 on which its attributes are measured."""
-
-    plane: np.ndarray
-    phrases: tuple[Phrase, ...]
 
 
 class SearchController(QObject):
@@ -76,7 +66,6 @@ class SearchController(QObject):
         self.found: PlaneCandidates | None = None
         self.count = self.labelled = 0
         self.text = ""
-        self._wanted: TextTarget | None = None
         self._known: dict[Key, Candidate | None] = {}
         self._listed: list[Key] = []
         box.wanted.connect(self.find)
@@ -114,17 +103,19 @@ class SearchController(QObject):
             instead_of="everything",
         )
 
-    def _search(self, view: View, stack: Stack, number: int, text: str) -> tuple[PlaneCandidates, TextTarget | None]:
+    def _search(self, view: View, stack: Stack, number: int, text: str) -> PlaneCandidates:
         """Runs in the worker."""
-        plane = stack.plane(number)
-        wanted = TextTarget(plane, tuple(phrases_of(self._answers.segmenter, text))) if text else None
-        embedding = self._answers.embed(stack, number)
-        candidates: list[Candidate] = []
-        for done, batch in generate_candidates(self._answers.segmenter, plane, embedding=embedding, text=text):
-            self._jobs.check()
-            candidates += batch
-            self.progress.emit(done, 1.0)
-        return PlaneCandidates(view, embedding.shape, tuple(candidates)), wanted
+        segmenter = self._answers.segmenter
+        query = query_for(segmenter, text)
+        plane = LazyPlane(stack, number)
+        embedding = None if is_large(stack.plane_shape) else self._answers.embed(stack, number)
+        return PlaneCandidates(
+            view, query.candidates(segmenter, plane, embedding=embedding, report=self._report), query
+        )
+
+    def _report(self, done: float) -> None:
+        self._jobs.check()
+        self.progress.emit(done, 1.0)
 
     def answer(self, view: View, prompts: list[Prompt]) -> None:
         """Find an object for each of many prompts; what was answered before is not asked again."""
@@ -141,8 +132,8 @@ class SearchController(QObject):
 
         def arrived(answers: list[Candidate | None]) -> None:
             self._known = {key: self._known.get(key) for key in keys} | dict(zip(fresh, answers, strict=True))
-            candidates = tuple(one for key in keys if (one := self._known[key]) is not None)
-            self.found = PlaneCandidates(view, stack.plane_shape, candidates, asked=True)
+            candidates = [one for key in keys if (one := self._known[key]) is not None]
+            self.found = PlaneCandidates(view, Candidates.of(LazyPlane(stack, number), candidates))
             self.show()
 
         self._jobs.run(
@@ -157,12 +148,9 @@ class SearchController(QObject):
         embedding = self._answers.embed(stack, number)
         return candidates_of_prompts(self._answers.segmenter, embedding, prompts) if prompts else []
 
-    def _arrived(self, answer: tuple[PlaneCandidates, TextTarget | None]) -> None:
-        (found, wanted), before = answer, self._wanted
-        if self.found is None or self.found.asked or (wanted is None) != (before is None):
-            suiting = default_filters if wanted is None else text_filters
-            self._box.suit(suiting(self._answers.segmenter))
-        self._wanted = wanted
+    def _arrived(self, found: PlaneCandidates) -> None:
+        if found.query is not None:
+            self._box.suit(found.query.filters, named=bool(found.query.phrases))
         self.found = found
         self.show()
 
@@ -170,15 +158,16 @@ class SearchController(QObject):
         """Preview what passes the filters and has no label yet, when its plane is the one that is looked at."""
         if self.found is None or self._binding is None:
             return
-        labels, objects = self._passing(self.found)
-        fresh = self._binding.output.fresh(self.found.plane, labels, pointed=self.found.asked)
-        numbers = self._numbers(labels, fresh)
-        self.count, self.labelled = len(numbers), len(objects) - len(numbers)
+        selection = self._selected(self.found, self._binding)
+        fresh = self._binding.output.fresh(self.found.plane, selection.labels, pointed=self.found.asked)
+        numbers = self._numbers(selection.labels, fresh)
+        self.count = len(numbers)
+        self.labelled = selection.existing + len(selection.objects) - len(numbers)
         if not self.found.asked:
             self._box.show_count(self.count, len(self.found.candidates), self.labelled)
         if self._binding.shown == self.found.plane:
             first = self._binding.output.room_for(self.count, self._binding.session.label)
-            names = {first + k: objects[number - 1].prompt.text for k, number in enumerate(numbers)}
+            names = {first + k: selection.names[number - 1] for k, number in enumerate(numbers)}
             colours = self._binding.show_labels(self.found.plane, numbered(fresh, first), names)
             self._box.show_legend(colours, Counter(names.values()))
         self.shown.emit()
@@ -196,13 +185,9 @@ class SearchController(QObject):
         if self.found is not None:
             self.show()
 
-    def _passing(self, found: PlaneCandidates) -> tuple[np.ndarray, Sequence[Candidate]]:
-        """Labels from 1 of what passes the filters, and has the attributes that a text asks for."""
-        wanted = self._wanted
-        if wanted is None or found.asked:
-            return found.objects(self._box.filters, self._box.overlap)
-        named = select_named(wanted.plane, found.candidates, wanted.phrases, self._box.filters, self._box.overlap)
-        return named.labels, named.objects
+    def _selected(self, found: PlaneCandidates, binding: Binding) -> Selection:
+        """What passes the filters, and has the attributes that a text asks for."""
+        return found.select(self._box.filters, self._box.overlap, binding.output.taken(found.plane))
 
     @property
     def asked(self) -> bool:
@@ -232,13 +217,13 @@ class SearchController(QObject):
         if self.found is None or self._binding is None:
             return {}
         found, binding = self.found, self._binding
-        labels, objects = self._passing(found)
+        selection = self._selected(found, binding)
         try:
-            numbers = binding.keeping.keep_all(found.plane, labels, clear=found.asked)
+            numbers = binding.keeping.keep_all(found.plane, selection.labels, clear=found.asked)
         except SeganyError as error:
             binding.problem.emit(str(error))
             return {}
-        kept = {label: objects[number - 1] for label, number in numbers.items()}
+        kept = {label: selection.objects[number - 1] for label, number in numbers.items()}
         for label, candidate in kept.items():
             binding.session.made_from[label] = found.plane, candidate.prompt
         if kept:

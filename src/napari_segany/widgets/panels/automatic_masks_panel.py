@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 
 from qtpy.QtCore import QStringListModel, Qt, Signal
 from qtpy.QtWidgets import (
@@ -20,7 +21,8 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
 
 from napari_segany.core.automatic_masks import Filters
-from napari_segany.engine.stack_search import StackQuery
+from napari_segany.core.query import Query, query_for
+from napari_segany.core.segmenter import Segmenter
 from napari_segany.widgets.controllers.pending_objects import count_of
 
 REMEMBERED = 20
@@ -51,7 +53,7 @@ class AutomaticMasksPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._base = Filters()
-        self._suited = False
+        self._suited: bool | None = None
         self._find = QPushButton("Find everything  (G)")
         self._find.setToolTip("Look for all objects on this slice; nothing is painted before you keep them")
         self._words = QLineEdit()
@@ -118,9 +120,9 @@ class AutomaticMasksPanel(QWidget):
         layout.addWidget(self._legend)
         layout.addLayout(ends)
 
-    def suit(self, filters: Filters, overlap: float = 0.5) -> None:
-        """Set the sliders to what suits a model; nobody is told."""
-        self._base, self._suited = filters, True
+    def suit(self, filters: Filters, overlap: float = 0.5, *, named: bool = False) -> None:
+        """Set the sliders to what suits a model for all objects, or for those that a text names; nobody is told."""
+        self._base, self._suited = filters, named
         self.blockSignals(True)
         self._score.setValue(filters.score)
         self._stability.setValue(filters.stability)
@@ -156,9 +158,18 @@ class AutomaticMasksPanel(QWidget):
             whole=self._whole.isChecked(),
         )
 
-    def ask(self, text: str = "") -> StackQuery:
-        """What to look for on other slices: filtered as the sliders say, once something was found here."""
-        return StackQuery(text, self.filters, self.overlap) if self._suited else StackQuery(text)
+    def query_maker(self, text: str = "") -> Callable[[Segmenter], Query]:
+        """What makes the query for other slices: filtered as the sliders say, once something was found here.
+
+        Predicted IoU and stability are those of the model where the sliders were set for a query of the other kind,
+        for all objects and not for a text, or the other way round.
+        """
+        if self._suited is None:
+            return partial(query_for, text=text)
+        changes = asdict(self.filters)
+        if self._suited != bool(text.strip()):
+            changes = {name: changes[name] for name in ("smallest", "largest", "whole")}
+        return partial(query_for, text=text, changes=changes, overlap=self.overlap)
 
     @property
     def overlap(self) -> float:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from skimage.draw import disk
 
 from napari_segany import cli
 from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
-from napari_segany.core.automatic_masks import Candidate, Filters
+from napari_segany.core import tiles
+from napari_segany.core.automatic_masks import Candidate, Grid
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.query import Query, phrases_of, query_for
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
-from napari_segany.engine.text_search import METHODS, find_named_objects, phrases_of, rank_by_crops, select_named
+from napari_segany.engine.crop_ranking import find, ranked, ranked_candidates
 from tests.fakes import KnowingSegmenter
 
 VOCABULARY = Vocabulary(TERMS)
@@ -34,11 +37,11 @@ class NamingSegmenter(KnowingSegmenter):
 
     texts = FakeTexts()
 
-    def named_proposals(self, embedding: ImageEmbedding, text: str) -> list[Prompt]:
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         sides = {"nucleus": lambda x: x < 50, "cell": lambda x: x >= 50}
         return [
             Prompt((place,), text=phrase.label)
-            for phrase in VOCABULARY.phrases(text)
+            for phrase in phrases
             for place in self.places
             if sides.get(phrase.name, lambda x: False)(place.x)
         ]
@@ -72,17 +75,24 @@ def segmenter() -> NamingSegmenter:
     return NamingSegmenter(PLACES, radius=8.0)
 
 
-def found_by(segmenter, plane, text, **options) -> list[Candidate]:
-    return [one for _, batch in find_named_objects(segmenter, plane, text, **options) for one in batch]
+ALL = {"score": 0.0, "stability": 0.0}
 
 
-ALL = Filters(score=0.0, stability=0.0)
+def query(segmenter, text, clip=None, **changes) -> Query:
+    return query_for(segmenter, text, changes=ALL | changes, reader=clip)
+
+
+def found_by(segmenter, plane, text, clip=None) -> list[Candidate]:
+    asked = query(segmenter, text, clip)
+    if clip is None:
+        return list(asked.candidates(segmenter, plane))
+    return list(ranked_candidates(segmenter, asked, plane, clip))
 
 
 def test_each_candidate_has_its_name(segmenter, plane):
     found = found_by(segmenter, plane, "nuclei; cell")
     assert sorted(one.prompt.text for one in found) == ["cell"] * 3 + ["nucleus"] * 3
-    named = select_named(plane, found, VOCABULARY.phrases("nuclei; cell"), ALL)
+    named = find(segmenter, query(segmenter, "nuclei; cell"), plane)
     assert len(named.names) == named.labels.max() == 6
     for number, name in enumerate(named.names, start=1):
         assert (np.argwhere(named.labels == number)[:, 1].mean() < 50) == (name == "nucleus")
@@ -90,15 +100,14 @@ def test_each_candidate_has_its_name(segmenter, plane):
 
 def test_what_is_absent_is_not_found(segmenter, plane):
     assert found_by(segmenter, plane, "person") == []
-    assert select_named(plane, [], VOCABULARY.phrases("person"), ALL).labels.max() == 0
+    assert find(segmenter, query(segmenter, "person"), plane).labels.max() == 0
 
 
 def test_attributes_select_by_what_is_measured(segmenter, plane):
     segmenter.places = [Point(place.y, min(place.x, 49)) for place in PLACES[:4]] + [Point(85, 45)]
     for number, place in enumerate(segmenter.places):
         plane[disk((place.y, place.x), 8, shape=(100, 100))] = 90 + 30 * number
-    text = "bright nuclei"
-    named = select_named(plane, found_by(segmenter, plane, text), VOCABULARY.phrases(text), ALL)
+    named = find(segmenter, query(segmenter, "bright nuclei"), plane)
     assert 0 < len(named.names) < len(segmenter.places)
     values = [plane[named.labels == number].mean() for number in range(1, len(named.names) + 1)]
     assert min(values) > 120
@@ -106,35 +115,39 @@ def test_attributes_select_by_what_is_measured(segmenter, plane):
 
 
 def test_a_threshold_is_changed_without_the_model(segmenter, plane):
-    found = found_by(segmenter, plane, "cell")
+    found = query(segmenter, "cell").candidates(segmenter, plane)
     asked = len(segmenter.asked)
-    counts = [
-        len(select_named(plane, found, [Phrase("cell")], Filters(score=s, stability=0)).names) for s in (0.0, 0.95)
-    ]
+    counts = [len(query(segmenter, "cell", score=s).select(found).names) for s in (0.0, 0.95)]
     assert counts == [3, 0]
     assert len(segmenter.asked) == asked
 
 
 def test_automatic_masks_are_ranked_by_their_crops(segmenter, plane):
-    found = found_by(segmenter, plane, "nucleus; cell", method="crops", clip=FakeClip())
+    found = found_by(segmenter, plane, "nucleus; cell", FakeClip())
     bright = {one.prompt.text for one in found if plane[one.window].mean(-1)[one.mask].mean() > 150}
     assert bright == {"nucleus"}
     assert {one.prompt.text for one in found} == {"nucleus", "cell"}
     assert all(0 < one.score <= 1 for one in found)
-    assert rank_by_crops(plane, [], [Phrase("cell")], FakeClip()) == []
+    assert ranked(plane, [], [Phrase("cell")], FakeClip()) == []
+
+
+@pytest.mark.parametrize(("changes", "some"), [({}, True), ({"score": 0.95}, False), ({"smallest": 9999}, False)])
+def test_filters_hold_for_ranked_masks_too(segmenter, plane, changes, some):
+    selection = find(segmenter, query(segmenter, "nucleus; cell", FakeClip(), **changes), plane, FakeClip())
+    assert bool(len(selection.objects)) == some
+
+
+def test_a_grid_is_prompted_for_ranked_masks_too(segmenter, plane):
+    asked = replace(query(segmenter, "cell", FakeClip()), grid=Grid(3))
+    ranked_candidates(segmenter, asked, plane, FakeClip())
+    assert sum(map(len, segmenter.asked)) == 9
 
 
 def test_what_is_likelier_something_else_is_left_out(segmenter, plane):
-    assert found_by(segmenter, plane, "person", method="crops", clip=FakeClip()) == []
-    only = found_by(segmenter, plane, "cell", method="crops", clip=FakeClip())
+    assert found_by(segmenter, plane, "person", FakeClip()) == []
+    only = found_by(segmenter, plane, "cell", FakeClip())
     assert only
     assert all(plane[one.window].mean(-1)[one.mask].mean() <= 150 for one in only)
-
-
-def test_ways_that_there_are_not(segmenter, plane):
-    for options in ({"method": "magic"}, {"method": METHODS[1]}):
-        with pytest.raises(InputError, match="there are seeds, crops"):
-            found_by(segmenter, plane, "cell", **options)
 
 
 def test_phrases_of_a_model(segmenter):
@@ -178,6 +191,14 @@ class TestFolders:
         with pytest.raises(InputError, match="'zebra' is not known to this model; nearest:"):
             self.run(folder, tmp_path / "out", segmenter, "zebra")
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("text", ["", "nucleus", "small nuclei; cell"])
+    def test_a_large_plane_is_read_in_tiles(self, tmp_path, monkeypatch, text):
+        monkeypatch.setattr(tiles, "LARGE", 1300 * 1300 - 1)
+        io.imsave(tmp_path / "large.png", np.full((1300, 1300), 9, np.uint8), check_contrast=False)
+        segmenter = NamingSegmenter(PLACES, radius=8.0)
+        self.run(tmp_path / "large.png", tmp_path / "out", segmenter, text)
+        assert max(one.shape[0] * one.shape[1] for one in segmenter.embedded) <= tiles.SIDE**2
 
     @pytest.mark.parametrize(
         ("words", "said"),

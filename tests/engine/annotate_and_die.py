@@ -1,6 +1,6 @@
 """Annotate in children that are killed at random moments; what each had acknowledged lies next to its journal.
 
-Run as ``python -m tests.run.annotate_and_die FOLDER KILLS SEED``. Every fifth child ends in the middle of a record.
+Run as ``python -m tests.engine.annotate_and_die FOLDER KILLS SEED``. Every fifth child ends in the middle of a record.
 """
 
 from __future__ import annotations

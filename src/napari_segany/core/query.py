@@ -1,0 +1,408 @@
+"""What is looked for on a plane: asked once, selected from as often as filters change.
+
+Window, stacks, command line, Dask workers and benches all make a :class:`Query` and call the same two operations.
+:meth:`Query.candidates` runs the model, large planes tile by tile. :meth:`Query.select` filters, selects by attributes,
+suppresses duplicates and paints, without a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+
+from napari_segany.core import tiles
+from napari_segany.core.attributes import measure_objects
+from napari_segany.core.automatic_masks import (
+    LEAST_SCORE,
+    Candidate,
+    Filters,
+    Grid,
+    Region,
+    default_filters,
+    filter_candidates,
+    fits,
+    generate_candidates,
+    paint_candidates,
+)
+from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.text_query import Phrase
+
+TEXT_SCORE = 0.5
+"""Score from which on objects are shown that a text finds; chosen on images of train/."""
+
+
+class PlaneParts(Protocol):
+    """Planes of which parts can be read; :class:`~napari_segany.core.planes.Stack` has it."""
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of each plane."""
+
+    def part(self, number: int, window: Region, /) -> np.ndarray:
+        """(y, x, 3) uint8 of a region of a plane."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LazyPlane:
+    """A plane that is read where it is indexed, by ``plane[rows, columns]``.
+
+    Parameters
+    ----------
+    planes : PlaneParts
+        The planes it is one of.
+    number : int
+        Its number.
+    """
+
+    planes: PlaneParts
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(y, x, 3)."""
+        return (*self.planes.plane_shape, 3)
+
+    def __getitem__(self, region: Region) -> np.ndarray:
+        """(y, x, 3) uint8 of the rows and columns given as slices."""
+        return self.planes.part(self.number, region)
+
+
+Plane = np.ndarray | LazyPlane
+"""(y, x, 3) uint8, in memory or read where it is needed."""
+
+
+class TextReader(Protocol):
+    """What turns a text into phrases: a CLIP, or the text prompts of a segmenter."""
+
+    def phrases(self, text: str) -> list[Phrase]:
+        """What a text asks for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """All candidates of a plane, before any filter that can still change.
+
+    Parameters
+    ----------
+    plane : ndarray or LazyPlane
+        (y, x, 3) uint8, on which attributes are measured.
+    found : sequence of (Region, sequence of Candidate)
+        For each tile its rows and columns, and its candidates, in pixels of the tile. A plane that is not large is
+        one tile.
+    ranked : bool
+        Whether the scores come from a ranking, so that the filter of the predicted IoU does not apply.
+    """
+
+    plane: Plane
+    found: Sequence[tuple[Region, Sequence[Candidate]]]
+    ranked: bool = False
+
+    @classmethod
+    def of(cls, plane: Plane, candidates: Sequence[Candidate], *, ranked: bool = False) -> Candidates:
+        """Candidates in pixels of the plane."""
+        return cls(plane, [(_whole(plane), candidates)], ranked)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(y, x) of the plane."""
+        return self.plane.shape[0], self.plane.shape[1]
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the plane was searched in several tiles."""
+        return len(self.found) > 1
+
+    def __len__(self) -> int:
+        return sum(len(batch) for _, batch in self.found)
+
+    def __iter__(self) -> Any:
+        return chain.from_iterable(batch for _, batch in self.found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The objects that a query selects on a plane.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (y, x) int32, from 1; 0 is background.
+    objects : sequence of Candidate
+        In the order of their labels.
+    existing : int
+        How many more would have been selected, but lie more than half on pixels that are taken.
+    """
+
+    labels: np.ndarray
+    objects: Sequence[Candidate]
+    existing: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each object is, where a text names it, in the order of their labels."""
+        return tuple(one.prompt.text for one in self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for on a plane; made for a model by :func:`query_for`.
+
+    Parameters
+    ----------
+    grid : Grid, optional
+        Where to prompt. Without one the model proposes objects itself, if it can, else it is ``Grid()``. A query with
+        phrases that the model itself understands needs none.
+    phrases : tuple of Phrase
+        What to look for, read from a text; all objects when empty.
+    filters : Filters
+        What passes.
+    overlap : float
+        See :func:`~napari_segany.core.automatic_masks.paint_candidates`, 0 to 1.
+    """
+
+    grid: Grid | None = None
+    phrases: tuple[Phrase, ...] = ()
+    filters: Filters = field(default_factory=Filters)
+    overlap: float = 0.5
+
+    def candidates(
+        self,
+        segmenter: Segmenter,
+        plane: Plane,
+        *,
+        embedding: ImageEmbedding | None = None,
+        report: Callable[[float], None] | None = None,
+        final: bool = False,
+    ) -> Candidates:
+        """Run the model all over a plane, or where it sees what the phrases name.
+
+        Parameters
+        ----------
+        segmenter : Segmenter
+            The model.
+        plane : ndarray or LazyPlane
+            (y, x, 3) uint8, as :meth:`Segmenter.embed` takes it. Above ``tiles.LARGE`` pixels it is searched in tiles
+            at its own resolution, and never read whole.
+        embedding : ImageEmbedding, optional
+            Of the whole plane, if there is one; not used for tiles.
+        report : callable, optional
+            Called with the share of the work that is done, 0 to 1; what it raises stops the work.
+        final : bool
+            Whether the filters of this query do not change any more. Then masks that they drop are not drawn, and not
+            kept for large planes.
+
+        Returns
+        -------
+        Candidates
+            For :meth:`select`, of this query or of one with other filters.
+
+        Raises
+        ------
+        ModelError
+            There are phrases, and the model takes no text.
+        """
+        shape = plane.shape[0], plane.shape[1]
+        large = tiles.is_large(shape)
+        regions = tiles.tile_grid(shape) if large else [_whole(plane)]
+        least = max(LEAST_SCORE, self.filters.score) if final else LEAST_SCORE
+        found: list[tuple[Region, list[Candidate]]] = []
+        for number, region in enumerate(regions):
+            pixels = plane if isinstance(plane, np.ndarray) and not large else np.ascontiguousarray(plane[region])
+            steps = generate_candidates(
+                segmenter, pixels, self.grid, embedding=None if large else embedding, least=least, phrases=self.phrases
+            )
+            here: list[Candidate] = []
+            for done, batch in steps:
+                here += batch
+                if report is not None:
+                    report((number + done) / len(regions))
+            if large and final:
+                here = self._thinned(here, (pixels.shape[0], pixels.shape[1]))
+            found.append((region, here))
+        return Candidates(plane if large else pixels, found)
+
+    def select(self, candidates: Candidates, taken: np.ndarray | None = None) -> Selection:
+        """Filter candidates, select them by the attributes of their phrase, and paint them. Needs no model.
+
+        Attributes select among the objects of one name on the plane, see :mod:`napari_segany.core.attributes`.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            From :meth:`candidates`.
+        taken : ndarray, optional
+            (y, x) bool, pixels of existing objects. An object more than half of which lies on them is left out, and
+            hides no other one; the pixels of the others are not cut.
+
+        Returns
+        -------
+        Selection
+            Labels and their objects, those of higher score first.
+        """
+        free, hidden = _apart(candidates, taken)
+        fresh: list[Candidate] = []
+        existing: list[Candidate] = []
+        for phrase in {one.label: one for one in self.phrases}.values() or (None,):
+            label = None if phrase is None else phrase.label
+            own, others = (self._passing(some, label) for some in (free, hidden))
+            if phrase is not None and (phrase.attributes or phrase.lacking):
+                good = _satisfying(candidates.plane, [*own, *others], phrase)
+                own, others = ([one for one in some if id(one) in good] for some in (own, others))
+            fresh += own
+            existing += others
+        if len(self.phrases) > 1:
+            fresh.sort(key=lambda one: -one.score)
+        labels, objects = paint_candidates(fresh, candidates.shape, self.overlap)
+        count = len(objects)
+        if taken is not None:
+            labels, objects = _without_taken(labels, objects, taken)
+        there = len(paint_candidates(existing, candidates.shape, self.overlap)[1]) if existing else 0
+        return Selection(labels, objects, there + count - len(objects))
+
+    def passing(self, candidates: Candidates) -> list[Candidate]:
+        """Candidates of any name that pass the filters, in pixels of the plane, the highest score first."""
+        return self._passing(candidates, None)
+
+    def _passing(self, candidates: Candidates, label: str | None) -> list[Candidate]:
+        """Candidates of a name, or of any, that pass the filters; those of tiles put together."""
+        filters = replace(self.filters, score=0.0) if candidates.ranked else self.filters
+        if not candidates.tiled:
+            return filter_candidates([one for one in candidates if _named(one, label)], filters, candidates.shape)
+        inside = _inside_tiles(filters)
+        pieces: list[Candidate] = []
+        for region, batch in candidates.found:
+            own = filter_candidates([one for one in batch if _named(one, label)], inside, _shape_of(region))
+            pieces += [tiles.placed(one, region) for one in own]
+        return [one for one in tiles.merge_candidates(pieces, candidates.shape) if fits(one, filters, candidates.shape)]
+
+    def _thinned(self, candidates: Sequence[Candidate], shape: tuple[int, int]) -> list[Candidate]:
+        """Candidates of a tile that pass the filters, those of each name by themselves."""
+        labels = dict.fromkeys(phrase.label for phrase in self.phrases) or (None,)
+        inside = _inside_tiles(self.filters)
+        return [
+            one
+            for label in labels
+            for one in filter_candidates([c for c in candidates if _named(c, label)], inside, shape)
+        ]
+
+
+def query_for(
+    segmenter: Segmenter,
+    text: str = "",
+    *,
+    grid: Grid | None = None,
+    changes: Mapping[str, Any] | None = None,
+    overlap: float = 0.5,
+    reader: TextReader | None = None,
+) -> Query:
+    """Make the query that suits a model; its text is read here, and nowhere again.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model.
+    text : str
+        Names, separated by ``;``; all objects when empty.
+    grid : Grid, optional
+        See :class:`Query`.
+    changes : mapping of str to float, optional
+        Fields of :class:`Filters` to use instead of those that suit the model.
+    overlap : float
+        See :class:`Query`.
+    reader : TextReader, optional
+        A CLIP that reads the text and ranks crops, see :mod:`napari_segany.engine.crop_ranking`; by default the model
+        reads it.
+
+    Raises
+    ------
+    InputError
+        The text cannot be read, asks for nothing, or holds an unknown word.
+    ModelError
+        There is a text, and the model takes none.
+    """
+    phrases = tuple(phrases_of(segmenter, text, reader)) if text.strip() else ()
+    own = text_filters(segmenter) if phrases and reader is None else default_filters(segmenter)
+    return Query(grid, phrases, replace(own, **(changes or {})), overlap)
+
+
+def text_filters(segmenter: Segmenter) -> Filters:
+    """The filters that suit what a text finds: those of the model, but for the score, which also judges the name."""
+    own = default_filters(segmenter)
+    return replace(own, score=min(own.score, TEXT_SCORE))
+
+
+def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None) -> list[Phrase]:
+    """What a text asks for, read by a CLIP or by a segmenter with text prompts of its own.
+
+    Raises
+    ------
+    InputError
+        The text cannot be read, asks for nothing, or holds an unknown word.
+    ModelError
+        The model takes no text, or open_clip cannot be imported.
+    """
+    texts = reader or getattr(segmenter, "texts", None)
+    if texts is None:
+        raise ModelError(
+            f"the model {segmenter.name!r} has no text prompts of its own; name a CLIP that ranks its masks (--clip)"
+        )
+    phrases: list[Phrase] = texts.phrases(text)
+    if not phrases:
+        raise InputError("an empty text; name what to look for")
+    return phrases
+
+
+def _whole(plane: Plane) -> Region:
+    return slice(0, plane.shape[0]), slice(0, plane.shape[1])
+
+
+def _shape_of(region: Region) -> tuple[int, int]:
+    return region[0].stop - region[0].start, region[1].stop - region[1].start
+
+
+def _named(one: Candidate, label: str | None) -> bool:
+    return label is None or one.prompt.text == label
+
+
+def _inside_tiles(filters: Filters) -> Filters:
+    """Filters for pieces: the edge of a tile is no border, and the size of a piece not that of its object."""
+    anything = Filters()
+    return replace(filters, whole=False, smallest=anything.smallest, largest=anything.largest)
+
+
+def _satisfying(plane: Plane, objects: Sequence[Candidate], phrase: Phrase) -> set[int]:
+    """Identities of the objects that have the attributes of a phrase."""
+    found = measure_objects(plane, [one.window for one in objects], [one.mask for one in objects])
+    good = np.flatnonzero(found.satisfying(phrase.attributes, phrase.lacking))
+    return {id(objects[k]) for k in good}
+
+
+def _apart(candidates: Candidates, taken: np.ndarray | None) -> tuple[Candidates, Candidates]:
+    """Candidates at most half of which lies on taken pixels, and the others."""
+    if taken is None or not taken.any():
+        return candidates, replace(candidates, found=[])
+    free: list[tuple[Region, list[Candidate]]] = []
+    hidden: list[tuple[Region, list[Candidate]]] = []
+    for region, batch in candidates.found:
+        here = taken[region]
+        on_taken = [2 * np.count_nonzero(one.mask & here[one.window]) > one.area for one in batch]
+        free.append((region, [one for one, is_taken in zip(batch, on_taken, strict=True) if not is_taken]))
+        hidden.append((region, [one for one, is_taken in zip(batch, on_taken, strict=True) if is_taken]))
+    return replace(candidates, found=free), replace(candidates, found=hidden)
+
+
+def _without_taken(
+    labels: np.ndarray, objects: Sequence[Candidate], taken: np.ndarray
+) -> tuple[np.ndarray, list[Candidate]]:
+    """The same without objects more than half of whose painted pixels are taken: slivers next to existing objects."""
+    areas = np.bincount(labels.ravel(), minlength=len(objects) + 1)
+    lost = np.bincount(labels[taken], minlength=len(objects) + 1)
+    stays = 2 * lost <= areas
+    stays[0] = False
+    numbers = np.where(stays, np.cumsum(stays), 0).astype(labels.dtype)
+    return numbers[labels], [one for one, stay in zip(objects, stays[1:], strict=True) if stay]
