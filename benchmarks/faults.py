@@ -374,7 +374,7 @@ class Disk:
 def full_sessions(count: int, folder: Path) -> Row:
     """A disk that takes a part of a record at each record of a session."""
     from napari_segany.engine.autosave import Autosave
-    from napari_segany.run.session_files import FOLDER
+    from napari_segany.engine.session_files import FOLDER
     from napari_segany.session.session import Session
     from tests.layers.desk import Desk
 

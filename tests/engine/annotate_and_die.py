@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.engine.autosave import Autosave
+from napari_segany.engine.session_files import FOLDER
 from napari_segany.layers.prompt_marks import read_marks
-from napari_segany.run.session_files import FOLDER
 from napari_segany.session.session import Session
 from tests.layers.desk import Desk
 

@@ -13,7 +13,7 @@ import pytest
 from napari_segany.core.errors import InputError
 from napari_segany.engine import autosave
 from napari_segany.engine.autosave import Autosave, saved_sessions, unfinished_sessions
-from napari_segany.run.session_files import FOLDER, model_of, sessions_folder
+from napari_segany.engine.session_files import FOLDER, model_of, sessions_folder
 from napari_segany.session import fingerprint as content_module
 from napari_segany.session.events import ActionEvent, ModelEvent
 from napari_segany.session.fingerprint import fingerprint_of

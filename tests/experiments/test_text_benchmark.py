@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from skimage import io
-from tests.engine.test_crop_ranking import FakeClip, NamingSegmenter
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.experiments import text_benchmark
 from napari_segany.models.text.text_prompter import TextMatch
+from tests.engine.test_crop_ranking import FakeClip, NamingSegmenter
 
 PRESENCE = {"nucleus": 0.9, "cell": 0.8, "person": 0.1}
 

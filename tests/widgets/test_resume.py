@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_segany.engine.autosave import EarlierSession, SavedSession
-from napari_segany.run.session_files import sessions_folder
+from napari_segany.engine.session_files import sessions_folder
 from napari_segany.session.recovery import recover
 from napari_segany.widgets import main
 from napari_segany.widgets.main import SeganyWidget

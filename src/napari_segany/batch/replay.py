@@ -15,11 +15,11 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View, planes_of
 from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.remote_segmenter import load_remote
+from napari_segany.engine.session_files import model_of
 from napari_segany.io.images import ImageFile, read_image, reading
 from napari_segany.io.labels import check_axes, check_output, write_labels
 from napari_segany.io.output_checks import check_apart
 from napari_segany.io.spacing import Calibration
-from napari_segany.run.session_files import model_of
 from napari_segany.session.events import ActionEvent, Event, ModelEvent, PromptEvent
 from napari_segany.session.fingerprint import fingerprint_of
 from napari_segany.session.history import Patch, Step

@@ -11,8 +11,8 @@ from psygnal import Signal
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import ChannelSettings, LazyArray
-from napari_segany.run.journal_writer import JournalWriter, Reopened
-from napari_segany.run.session_files import SessionStart, sessions_folder
+from napari_segany.engine.journal_writer import JournalWriter, Reopened
+from napari_segany.engine.session_files import SessionStart, sessions_folder
 from napari_segany.session.events import ActionEvent, Event, LayerEvent, PromptEvent
 from napari_segany.session.fingerprint import ImageFingerprint, fingerprint_of, sample_fingerprint
 from napari_segany.session.history import Step
@@ -145,7 +145,7 @@ class Autosave:
     """Has what happens in a session written into a file of its own for each image, from the first prompt on.
 
     Nothing here waits for the disk but :meth:`flush` and :meth:`disconnect`; see
-    :class:`~napari_segany.run.journal_writer.JournalWriter`.
+    :class:`~napari_segany.engine.journal_writer.JournalWriter`.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ import platformdirs
 from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.engine.embeddings import EmbeddingCache, EmbeddingStore, key_of, rounded
+from napari_segany.engine.session_files import UNKNOWN, model_of
 from napari_segany.io.images import read_image, reading
-from napari_segany.run.session_files import UNKNOWN, model_of
 
 FOLDER, GIGABYTES = "SEGANY_EMBEDDINGS", "SEGANY_EMBEDDINGS_GB"
 """Environment variables: another folder for embeddings, and how many gigabytes of them are kept; 0 for none."""

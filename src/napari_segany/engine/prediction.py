@@ -12,7 +12,7 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.engine.embeddings import EmbeddingCache
-from napari_segany.run.worker_jobs import Job, JobContext, RunsJobs
+from napari_segany.engine.worker_jobs import Job, JobContext, RunsJobs
 from napari_segany.session.session import SegmentRequest, SegmentResult
 
 MODEL = "tiny"
@@ -118,7 +118,7 @@ class PredictionService:
         Parameters
         ----------
         job : callable
-            See :mod:`napari_segany.run.worker_jobs`.
+            See :mod:`napari_segany.engine.worker_jobs`.
         stack : Stack
             The image.
         *given

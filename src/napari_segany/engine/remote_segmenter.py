@@ -35,9 +35,9 @@ from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import Planes
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
+from napari_segany.engine.messages import Channel
 from napari_segany.engine.prediction import MODEL
-from napari_segany.run.messages import Channel
-from napari_segany.run.worker_jobs import Job
+from napari_segany.engine.worker_jobs import Job
 
 START_SECONDS = 60.0
 """A process that has not answered by then never will."""
@@ -141,7 +141,7 @@ class WorkerConnection:
         Parameters
         ----------
         job : callable
-            See :mod:`napari_segany.run.worker_jobs`.
+            See :mod:`napari_segany.engine.worker_jobs`.
         stack : Stack
             The image; it stays here, and planes are sent when the job requests them.
         *given

@@ -27,9 +27,9 @@ from napari_segany.core.query import phrases_of
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 from napari_segany.engine.encoding import PlaneEncoder, plane_encoder
+from napari_segany.engine.messages import Channel, RemotePlanes
 from napari_segany.engine.prediction import load_named
-from napari_segany.run.messages import Channel, RemotePlanes
-from napari_segany.run.worker_jobs import Job, JobContext
+from napari_segany.engine.worker_jobs import Job, JobContext
 
 NICENESS = 5
 """How much it gives way to the window."""

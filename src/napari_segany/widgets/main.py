@@ -34,8 +34,8 @@ from napari_segany.session.plane_candidates import PlaneCandidates
 from napari_segany.session.recovery import Recovered, recover
 from napari_segany.session.session import Committed, SegmentRequest, Session
 from napari_segany.widgets.actions import ACTIONS
-from napari_segany.widgets.autosave_signals import AutosaveSignals
 from napari_segany.widgets.compat import warning_of_versions
+from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
 from napari_segany.widgets.controllers.large_image_controller import LargeImageController, OpenRegion
 from napari_segany.widgets.controllers.pending_objects import PendingKind, PendingObjects, count_of

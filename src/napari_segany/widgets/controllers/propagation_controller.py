@@ -20,11 +20,11 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.stack_search import PlaneObjects, StackPlane, search_stack
+from napari_segany.engine.worker_jobs import propagate_objects
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.propagated_objects import Place, PropagatedObjects, planes_along, present_labels
 from napari_segany.layers.read import image_shape
 from napari_segany.layers.write import free_label
-from napari_segany.run.worker_jobs import propagate_objects
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.panels.stack_panel import StackPanel

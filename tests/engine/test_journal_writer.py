@@ -14,8 +14,8 @@ import pytest
 
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
-from napari_segany.run.journal_writer import JournalWriter
-from napari_segany.run.session_files import SessionStart
+from napari_segany.engine.journal_writer import JournalWriter
+from napari_segany.engine.session_files import SessionStart
 from napari_segany.session import fingerprint as content_module
 from napari_segany.session.events import ActionEvent, ModelEvent, PromptEvent
 from napari_segany.session.journal import read_journal

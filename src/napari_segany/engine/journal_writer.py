@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_segany.core.planes import LazyArray
-from napari_segany.run.session_files import SessionStart, model_of, new_path
+from napari_segany.engine.session_files import SessionStart, model_of, new_path
 from napari_segany.session.events import Event, FingerprintEvent
 from napari_segany.session.fingerprint import fingerprint_of
 from napari_segany.session.journal import Header, Journal

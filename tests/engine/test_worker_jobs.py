@@ -20,7 +20,7 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.engine.prediction import PredictionService, load_default
 from napari_segany.engine.remote_segmenter import RemoteSegmenter, load_remote_default
-from napari_segany.run.worker_jobs import JobContext, propagate_objects
+from napari_segany.engine.worker_jobs import JobContext, propagate_objects
 from tests.fakes import FakeSegmenter
 
 MADE = synthetic_image(np.random.default_rng(0), (120, 160), kind="fluorescence", radius=12)
