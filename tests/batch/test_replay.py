@@ -194,7 +194,7 @@ def test_other_images_and_weights_are_refused_in_one_line(worked, tmp_path, monk
     tifffile.imwrite(other, np.zeros((96, 128), np.uint8))
     with pytest.raises(InputError, match=r"other\.tif is not the image of this session, which is u?"):
         replay_file(worked.job(image=other), load_fake)
-    monkeypatch.setattr(replay_module, "model_of", lambda name: replay_module.Model(name, "sha256:00"))
+    monkeypatch.setattr(replay_module, "model_of", lambda name: replay_module.ModelEvent(name, "sha256:00"))
     with pytest.raises(InputError, match="weights of 'fake' are not those of the session"):
         replay_file(worked.job(), load_fake)
     assert not worked.out.exists()

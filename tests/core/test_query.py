@@ -12,9 +12,9 @@ import pytest
 from napari_segany.core import tiles
 from napari_segany.core.automatic_masks import Filters, Grid
 from napari_segany.core.errors import ModelError
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.query import Candidates, LazyPlane, Query, query_for
+from napari_segany.core.query import Candidates, Query, query_for
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
 from tests.core.test_tiles import BrightSegmenter

@@ -11,11 +11,11 @@ import pytest
 from scipy import ndimage
 
 from napari_segany.core import tiles
-from napari_segany.core.automatic_masks import Candidate, Filters, Region
+from napari_segany.core.automatic_masks import Candidate, Filters
 from napari_segany.core.masks import Mask
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import LazyPlane, Region, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.query import LazyPlane, Query
+from napari_segany.core.query import Query
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.tiles import (
     is_large,

@@ -306,7 +306,7 @@ def test_keys_work_after_something_was_typed_or_chosen(knowing: Opened) -> None:
 
 def test_no_text_of_the_panel_uses_our_own_words(opened: Opened) -> None:
     texts = [button.text() + button.toolTip() for button in opened.widget.findChildren(QPushButton)]
-    assert not [text for text in texts if any(word in text for word in ("anew", "uncertain", "Take back", "beside"))]
+    assert not [text for text in texts if any(word in text for word in ("anew", "doubtful", "Take back", "beside"))]
 
 
 def test_the_chosen_row_is_marked(knowing: Opened) -> None:

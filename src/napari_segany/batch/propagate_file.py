@@ -20,10 +20,9 @@ from napari_segany.batch.segment_file import (
     write_objects,
 )
 from napari_segany.core.arguments import check_callable, check_type
-from napari_segany.core.automatic_masks import Region
 from napari_segany.core.confidence import Gates, SliceConfidence
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import Region, Stack
 from napari_segany.core.propagate import Known, Planes, propagate
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.tiles import is_large

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.arguments import as_path, check_callable, check_each, check_type
-from napari_segany.core.automatic_masks import Region
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import Region, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.tiles import is_large, segment_in_window

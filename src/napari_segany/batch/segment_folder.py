@@ -16,8 +16,8 @@ from napari_segany.core.arguments import as_path, check_callable, check_type
 from napari_segany.core.automatic_masks import Candidate, Filters, Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.link import Linker, relabel_planes
-from napari_segany.core.planes import Stack
-from napari_segany.core.query import LazyPlane, Query, query_for
+from napari_segany.core.planes import LazyPlane, Stack
+from napari_segany.core.query import Query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.crop_ranking import find
 from napari_segany.io.export import LabelledObject, export_labels

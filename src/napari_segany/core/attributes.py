@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-Region = tuple[slice, slice]
+from napari_segany.core.planes import Plane, Region
 
 THIRD = 1 / 3
 FEW = 4
@@ -94,7 +94,7 @@ def _third(values: np.ndarray, lowest: bool) -> np.ndarray:
     return high
 
 
-def measure_objects(plane: np.ndarray, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> ObjectMeasures:
+def measure_objects(plane: Plane, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> ObjectMeasures:
     """Measure the objects of a plane.
 
     Parameters
@@ -112,7 +112,7 @@ def measure_objects(plane: np.ndarray, windows: Sequence[Region], masks: Sequenc
     return ObjectMeasures(area, brightness, texture, elongation, filling, border > 0)
 
 
-def _one(plane: np.ndarray, window: Region, mask: np.ndarray) -> tuple[float, ...]:
+def _one(plane: Plane, window: Region, mask: np.ndarray) -> tuple[float, ...]:
     values = plane[window].mean(axis=-1)[mask]
     places = np.argwhere(mask).astype(float)
     area = float(len(places))

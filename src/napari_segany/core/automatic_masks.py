@@ -16,6 +16,7 @@ import scipy
 
 from napari_segany.core.errors import ModelError
 from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.planes import Region
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
@@ -28,9 +29,6 @@ NEAR = 20
 """Masks that come so close, in pixels, to an inner edge of their crop may be cut there, and are dropped."""
 LEAST_SCORE = 0.3
 """Masks that the model thinks less of are not kept as candidates: no filter would bring them back."""
-
-Region = tuple[slice, slice]
-"""Rows and columns of a plane."""
 
 
 def union(one: Region, other: Region) -> Region:

@@ -10,11 +10,12 @@ from itertools import combinations
 import numpy as np
 import scipy
 
-from napari_segany.core.automatic_masks import Region, union
+from napari_segany.core.automatic_masks import union
 from napari_segany.core.confidence import FADING, LOST, MERGE, PIECE, Gates, MaskChange, SliceConfidence, judge_mask
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.metrics import iou
 from napari_segany.core.optical_flow import Projection, signed_distance
+from napari_segany.core.planes import Region
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.simulate import centre_point
 

@@ -12,8 +12,8 @@ import numpy as np
 import scipy
 import skimage
 
-from napari_segany.core.automatic_masks import Region
 from napari_segany.core.masks import box_of
+from napari_segany.core.planes import Region
 
 MARGIN, PAD = 0.35, 12
 """A window reaches beyond its object by so much of its longer side (of 60 pixels at most), and so many pixels."""

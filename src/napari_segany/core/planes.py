@@ -23,6 +23,9 @@ RGB_MIN_SIDE = 30
 
 Limits = tuple[float, float]
 
+Region = tuple[slice, slice]
+"""Rows and columns of a plane."""
+
 
 class LazyArray(Protocol):
     """What is asked of an image array: numpy, dask and zarr arrays all have it."""
@@ -373,3 +376,43 @@ def _to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     fraction = (work - low) / (high - low)
     scaled: np.ndarray = np.nan_to_num(np.rint(fraction * 255), nan=0.0).astype(np.uint8)
     return scaled
+
+
+class PlaneParts(Protocol):
+    """Planes of which parts can be read; :class:`Stack` has it."""
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of each plane."""
+
+    def part(self, number: int, window: Region, /) -> np.ndarray:
+        """(y, x, 3) uint8 of a region of a plane."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LazyPlane:
+    """A plane that is read where it is indexed, by ``plane[rows, columns]``.
+
+    Parameters
+    ----------
+    planes : PlaneParts
+        The planes it is one of.
+    number : int
+        Its number.
+    """
+
+    planes: PlaneParts
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(y, x, 3)."""
+        return (*self.planes.plane_shape, 3)
+
+    def __getitem__(self, region: Region) -> np.ndarray:
+        """(y, x, 3) uint8 of the rows and columns given as slices."""
+        return self.planes.part(self.number, region)
+
+
+Plane = np.ndarray | LazyPlane
+"""(y, x, 3) uint8, in memory or read where it is needed."""

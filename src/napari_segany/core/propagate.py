@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Region
 from napari_segany.core.confidence import FILLED, LOST, Gates, SliceConfidence
 from napari_segany.core.errors import InputError
 from napari_segany.core.mask_fusion import (
@@ -27,6 +26,7 @@ from napari_segany.core.mask_fusion import (
 from napari_segany.core.masks import Mask
 from napari_segany.core.metrics import iou
 from napari_segany.core.optical_flow import Projection, estimate_drift, interpolate_masks, project_mask, to_gray
+from napari_segany.core.planes import Region
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 
 Known = Mapping[int, Mapping[int, np.ndarray]]

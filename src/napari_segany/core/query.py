@@ -21,7 +21,6 @@ from napari_segany.core.automatic_masks import (
     Candidate,
     Filters,
     Grid,
-    Region,
     default_filters,
     filter_candidates,
     fits,
@@ -29,51 +28,12 @@ from napari_segany.core.automatic_masks import (
     paint_candidates,
 )
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.planes import Plane, Region
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 
 TEXT_SCORE = 0.5
 """Score from which on objects are shown that a text finds; chosen on images of train/."""
-
-
-class PlaneParts(Protocol):
-    """Planes of which parts can be read; :class:`~napari_segany.core.planes.Stack` has it."""
-
-    @property
-    def plane_shape(self) -> tuple[int, int]:
-        """Rows and columns of each plane."""
-
-    def part(self, number: int, window: Region, /) -> np.ndarray:
-        """(y, x, 3) uint8 of a region of a plane."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LazyPlane:
-    """A plane that is read where it is indexed, by ``plane[rows, columns]``.
-
-    Parameters
-    ----------
-    planes : PlaneParts
-        The planes it is one of.
-    number : int
-        Its number.
-    """
-
-    planes: PlaneParts
-    number: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(y, x, 3)."""
-        return (*self.planes.plane_shape, 3)
-
-    def __getitem__(self, region: Region) -> np.ndarray:
-        """(y, x, 3) uint8 of the rows and columns given as slices."""
-        return self.planes.part(self.number, region)
-
-
-Plane = np.ndarray | LazyPlane
-"""(y, x, 3) uint8, in memory or read where it is needed."""
 
 
 class TextReader(Protocol):
@@ -378,7 +338,7 @@ def _inside_tiles(filters: Filters) -> Filters:
 def _satisfying(plane: Plane, objects: Sequence[Candidate], phrase: Phrase) -> set[int]:
     """Identities of the objects that have the attributes of a phrase."""
     found = measure_objects(plane, [one.window for one in objects], [one.mask for one in objects])
-    good = np.flatnonzero(found.satisfying(phrase.attributes, phrase.lacking))
+    good = np.flatnonzero(found.satisfying(phrase.attributes, phrase.lacking)).tolist()
     return {id(objects[k]) for k in good}
 
 

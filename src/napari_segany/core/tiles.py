@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Candidate, Region
+from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.planes import Region
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import Segmenter
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_segany.core.automatic_masks import Candidate
-from napari_segany.core.query import Candidates, Plane, Query, Selection
+from napari_segany.core.planes import Plane
+from napari_segany.core.query import Candidates, Query, Selection
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.text_query import Phrase
 

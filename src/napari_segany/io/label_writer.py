@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Region
 from napari_segany.core.masks import box_of, paintable
+from napari_segany.core.planes import Region
 from napari_segany.io import ome_zarr
 from napari_segany.io.labels import check_axes, check_output, is_zarr_place, open_labels, write_labels
 from napari_segany.io.spacing import Calibration

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Region, union
+from napari_segany.core.automatic_masks import union
 from napari_segany.core.errors import InputError
-from napari_segany.core.planes import LazyArray
+from napari_segany.core.planes import LazyArray, Region
 from napari_segany.io.spacing import Calibration
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_segany.core.errors import ModelError
+from napari_segany.core.planes import Plane, Region
 from napari_segany.core.text_query import TERMS, Phrase, Vocabulary, open_phrases, prompt_sentences
 
 EMBEDDED = "tiny-text"
@@ -35,8 +36,6 @@ VIEWS = ((1.5, False), (1.2, True))
 
 PIXEL_MEAN, PIXEL_STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 """Of the embedded CLIP; other models of open_clip tell theirs."""
-
-Region = tuple[slice, slice]
 
 
 def import_open_clip() -> ModuleType:
@@ -217,7 +216,7 @@ class Clip:
         return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
     @torch.inference_mode()
-    def crop_vectors(self, plane: np.ndarray, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> np.ndarray:
+    def crop_vectors(self, plane: Plane, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of objects, each of length 1.
 
         Parameters
@@ -309,7 +308,7 @@ def _block(transformer: Any, block: Any, x: Tensor, bias: Tensor | None) -> Tens
     return block(x.transpose(0, 1), attn_mask=bias).transpose(0, 1)
 
 
-def square_crop(plane: np.ndarray, window: Region, mask: np.ndarray, grown: float, size: int) -> Tensor:
+def square_crop(plane: Plane, window: Region, mask: np.ndarray, grown: float, size: int) -> Tensor:
     """An object in a square crop with its mask.
 
     Parameters
@@ -338,11 +337,11 @@ def square_crop(plane: np.ndarray, window: Region, mask: np.ndarray, grown: floa
     for channels, values, start in ((slice(0, 3), plane, (0, 0)), (slice(3, 4), mask[..., None] * 255.0, None)):
         first = start or (window[0].start, window[1].start)
         shifted = [a - f for a, f in zip(low, first, strict=True)]
-        inner = tuple(
+        rows, columns = (
             slice(min(max(a, 0), n), max(min(a + length, n), 0)) for a, n in zip(shifted, values.shape, strict=False)
         )
-        place = tuple(slice(s.start - a, s.stop - a) for s, a in zip(inner, shifted, strict=True))
-        if all(s.stop > s.start for s in inner):
-            part[place][..., channels] = values[inner]
+        place = tuple(slice(s.start - a, s.stop - a) for s, a in zip((rows, columns), shifted, strict=True))
+        if rows.stop > rows.start and columns.stop > columns.start:
+            part[place][..., channels] = values[rows, columns]
     tensor = torch.from_numpy(part).permute(2, 0, 1)[None]
     return F.interpolate(tensor, (size, size), mode="bilinear", antialias=True, align_corners=False)[0]

@@ -9,9 +9,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.query import Candidates, LazyPlane, Selection, query_for
+from napari_segany.core.query import Candidates, Selection, query_for
 from napari_segany.core.tiles import is_large
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
