@@ -146,7 +146,7 @@ def test_the_hash_of_a_large_image_follows_when_it_is_known(monkeypatch: pytest.
     told.writer.put(said(1))
     told.writer.end(30)
     assert sorted(type(event).__name__ for event in read_journal(told.writer.path).events) == [
-        "Fingerprint",
-        "Said",
-        "Said",
+        "FingerprintEvent",
+        "PromptEvent",
+        "PromptEvent",
     ]

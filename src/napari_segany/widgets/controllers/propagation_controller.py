@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
@@ -154,17 +155,12 @@ class PropagationController(QObject):
             raise InputError(f"{what} on this slice: nothing to follow")
         views = self._views(binding, view)
         anew = self.followed.depending(labels, wanted, views, view)
-        known: dict[int, dict[int, np.ndarray]] = {}
         numbers = {binding.stack(one)[1]: one for one in views}
-        for number, one in numbers.items():
-            plane = one.read(labels.data)
-            here = [label for label in present_labels(plane) if label in wanted and (label, one) not in anew]
-            if here:
-                known[number] = {label: plane == label for label in here}
-        stack = binding.stack(view)[0]
-        find = partial(_followed, self._answers, stack, known, list(numbers))
-        followed = {label: label for masks in known.values() for label in masks}
-        return _Walk(numbers, find, followed, {}), anew
+        followed: dict[int, int] = {}
+        known = partial(_known, labels.data, numbers, wanted, followed)
+        return _Walk(
+            numbers, partial(_followed, self._answers, binding.stack(view)[0], known, list(numbers)), followed, {}
+        ), anew
 
     def _views(self, binding: Binding, view: View) -> list[View]:
         """The planes to go through."""
@@ -284,13 +280,25 @@ class PropagationController(QObject):
         self._box.show_state("Tracking undone.", uncertain=0, followed=False)
 
 
+def _known(data: Any, views: Mapping[int, View], wanted: list[int], followed: dict[int, int]) -> Known:
+    """Runs in the worker: the masks of objects on the planes where they are labelled; `followed` gets their labels."""
+    known: dict[int, dict[int, np.ndarray]] = {}
+    for number, view in views.items():
+        plane = view.read(data)
+        here = [label for label in present_labels(plane) if label in wanted]
+        if here:
+            known[number] = {label: plane == label for label in here}
+            followed.update((label, label) for label in here)
+    return known
+
+
 def _followed(
-    answers: PredictionService, stack: Stack, known: Known, numbers: list[int]
+    answers: PredictionService, stack: Stack, known: Callable[[], Known], numbers: list[int]
 ) -> Generator[PlaneObjects, None, None]:
     """Runs in the worker: objects that are known on some planes, on the others."""
-    with closing(answers.stream(propagate_objects, stack, known, numbers)) as steps:
+    with closing(answers.stream(propagate_objects, stack, known(), numbers)) as steps:
         for number, masks, verdicts in steps:
-            labels = np.zeros(stack.plane_shape, np.int64)
+            labels = np.zeros(stack.plane_shape, np.int32 if max(masks, default=0) < 2**31 else np.int64)
             for label, mask in masks.items():
                 labels[mask.pixels] = label
             yield PlaneObjects(number, labels, verdicts, {})
