@@ -12,15 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_segany.core.errors import InputError, ModelError, SeganyError
-from napari_segany.core.planes import Stack
+from napari_segany.core.errors import Cancelled, InputError, ModelError, SeganyError
+from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.propagate import propagate
+from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.synthetic import synthetic_image
+from napari_segany.core.tiles import is_large
 from napari_segany.engine.prediction import PredictionService, load_default
 from napari_segany.engine.remote_segmenter import RemoteSegmenter, load_remote_default
-from napari_segany.engine.worker_jobs import JobContext, propagate_objects
+from napari_segany.engine.worker_jobs import (
+    JobContext,
+    PlaneSource,
+    find_candidates,
+    find_candidates_of_prompts,
+    propagate_objects,
+    search_slices,
+)
 from tests.fakes import FakeSegmenter
 
 MADE = synthetic_image(np.random.default_rng(0), (120, 160), kind="fluorescence", radius=12)
@@ -65,6 +74,11 @@ def numbered(context: JobContext, path: str, kill_at: tuple[int, ...], seconds: 
         yield number
 
 
+def give_back(context: JobContext, thing: object) -> Generator[object, None, None]:
+    """Yield what was given."""
+    yield thing
+
+
 def always_killed(context: JobContext) -> Generator[int, None, None]:
     """Yield once, and end the process."""
     yield 0
@@ -97,6 +111,65 @@ def test_a_model_in_this_process_runs_the_same_job() -> None:
     found = list(answers.stream(propagate_objects, Stack(SLICES), KNOWN, [2, 3, 4]))
     assert [number for number, _, _ in found] == [4, 2]
     assert len(answers.cache) == 2
+
+
+def test_a_search_yields_what_it_does_in_this_process(remote: RemoteSegmenter) -> None:
+    stack, shares = Stack(Lazy(SLICES)), []
+    here = load_default()
+    query = query_for(here)
+    (found,) = remote.stream(find_candidates, stack, 2, query, report=shares.append)
+    ours = query.select(query.candidates(here, stack.plane(2)))
+    theirs = query.select(found)
+    assert len(ours.objects) == len(theirs.objects) > 3
+    assert np.mean((ours.labels > 0) != (theirs.labels > 0)) < 1e-3
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_of_a_large_plane_parts_are_requested_and_the_plane_stays_here(
+    remote: RemoteSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "plane", None)
+    side = np.tile(SLICES[0], (40, 30))
+    stack = Stack(Lazy(side[np.newaxis]), limits=(0, 255))
+    assert is_large(stack.plane_shape)
+    shares = []
+
+    def report(share: float) -> None:
+        shares.append(share)
+        if len(shares) > 2:
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        list(remote.stream(find_candidates, stack, 0, query_for(load_default()), report=report))
+    assert 0 < shares[0] < shares[2] < 0.5
+    (plane,) = remote.stream(give_back, stack, LazyPlane(stack, 0))
+    assert plane.planes is stack
+
+
+def test_slices_are_searched_beside_what_is_labelled_already(remote: RemoteSegmenter) -> None:
+    stack, read = Stack(Lazy(SLICES)), []
+    labels = np.zeros(SLICES.shape, bool)
+    labels[1, :, :80] = True
+
+    def taken(number: int) -> np.ndarray:
+        read.append(number)
+        return labels[number]
+
+    query = query_for(load_default())
+    source = PlaneSource(stack.plane_shape, len(stack), taken)
+    first, second = remote.stream(search_slices, stack, [0, 1], query, source)
+    assert read == [0, 1]
+    assert (first.number, second.number) == (0, 1)
+    assert first.labels[:, :80].any()
+    assert not second.labels[:, :80].any()
+    assert set(np.unique(second.labels)) - {0} <= set(second.verdicts)
+
+
+def test_many_prompts_have_an_object_each(remote: RemoteSegmenter) -> None:
+    prompts = [Prompt((Point(60, 80),)), Prompt((Point(30, 40),))]
+    (found,) = remote.stream(find_candidates_of_prompts, Stack(SLICES), 0, prompts)
+    assert len(found) == 2
 
 
 def test_ceasing_to_iterate_stops_the_job_and_the_next_request_is_answered(

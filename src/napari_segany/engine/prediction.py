@@ -12,7 +12,7 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.engine.embeddings import EmbeddingCache
-from napari_segany.engine.worker_jobs import Job, JobContext, RunsJobs
+from napari_segany.engine.worker_jobs import Job, JobContext, Report, RunsJobs
 from napari_segany.session.session import SegmentRequest, SegmentResult
 
 MODEL = "tiny"
@@ -112,7 +112,7 @@ class PredictionService:
             self.cache.put(key, embedding)
         return embedding
 
-    def stream(self, job: Job, stack: Stack, *given: Any) -> Generator[Any, None, None]:
+    def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
         """Run a job where the model is, and yield what it yields.
 
         Parameters
@@ -123,6 +123,8 @@ class PredictionService:
             The image.
         *given
             What else the job is given.
+        report : callable, optional
+            Gets the share that is done, from jobs that tell it between their yields; what it raises stops the job.
 
         Notes
         -----
@@ -131,8 +133,8 @@ class PredictionService:
         """
         segmenter = self.segmenter
         if isinstance(segmenter, RunsJobs):
-            return segmenter.stream(job, stack, *given)
-        return job(JobContext(segmenter, stack, partial(self.embed, stack)), *given)
+            return segmenter.stream(job, stack, *given, report=report)
+        return job(JobContext(segmenter, stack, partial(self.embed, stack), report or _unreported), *given)
 
     def answer(self, stack: Stack, number: int, request: SegmentRequest) -> SegmentResult:
         """Candidate masks for a request.
@@ -153,6 +155,10 @@ class PredictionService:
             # A click comes where the cursor was, and what it would give has just been worked out.
             self._last = embedding, prompt, masks
         return SegmentResult(request, self._last[2])
+
+
+def _unreported(share: float) -> None:
+    """Drop the share that is done."""
 
 
 def _on_grid(prompt: Prompt) -> Prompt:

@@ -30,14 +30,14 @@ from napari_segany.core.automatic_masks import Filters
 from napari_segany.core.confidence import ConfidenceCalibration
 from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.masks import Mask
-from napari_segany.core.planes import Stack
+from napari_segany.core.planes import Region, Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import Planes
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 from napari_segany.engine.messages import Channel
 from napari_segany.engine.prediction import MODEL
-from napari_segany.engine.worker_jobs import Job
+from napari_segany.engine.worker_jobs import Job, Report
 
 START_SECONDS = 60.0
 """A process that has not answered by then never will."""
@@ -135,7 +135,7 @@ class WorkerConnection:
                     self.close()
                     raise
 
-    def stream(self, job: Job, stack: Stack, *given: Any) -> Generator[Any, None, None]:
+    def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
         """Run a job there, and yield what it yields; ceasing to iterate stops it at its next yield.
 
         Parameters
@@ -146,6 +146,8 @@ class WorkerConnection:
             The image; it stays here, and planes are sent when the job requests them.
         *given
             What else the job is given.
+        report : callable, optional
+            Gets the share that is done; what it raises stops the job.
 
         Raises
         ------
@@ -163,15 +165,24 @@ class WorkerConnection:
                         yield value
                     elif kind == "plane":
                         self._lend(*value)
+                    elif kind == "progress" and report is not None:
+                        self._report(report, value)
             except GeneratorExit:
                 self._stop()
                 raise
             finally:
                 self._line.lent.clear()
 
-    def _lend(self, reference: int, number: int) -> None:
+    def _report(self, report: Report, share: float) -> None:
         try:
-            self._line.lend_plane(reference, number)
+            report(share)
+        except Exception:
+            self._stop()
+            raise
+
+    def _lend(self, reference: int, number: int, window: Region | None) -> None:
+        try:
+            self._line.lend_plane(reference, number, window)
         except OSError:
             raise self._ended() from None
 
@@ -358,7 +369,7 @@ class RemoteSegmenter:
         found: list[Prompt] = self._ask("named_proposals", embedding, list(phrases))
         return found
 
-    def stream(self, job: Job, stack: Stack, *given: Any) -> Generator[Any, None, None]:
+    def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
         """Run a job in the worker process, and yield what it yields; see :meth:`WorkerConnection.stream`.
 
         Where the process ends, the job runs again in another one. It yields the same again, and what has arrived is
@@ -367,7 +378,7 @@ class RemoteSegmenter:
         arrived, failed_at = 0, -1
         while True:
             try:
-                with contextlib.closing(self._remote.stream(job, stack, *given)) as items:
+                with contextlib.closing(self._remote.stream(job, stack, *given, report=report)) as items:
                     for item in itertools.islice(items, arrived, None):
                         arrived += 1
                         yield item

@@ -20,7 +20,7 @@ import numpy as np
 
 from napari_segany.core.automatic_masks import Filters, ProposesNamedObjects, ProposesObjects
 from napari_segany.core.confidence import ConfidenceCalibration
-from napari_segany.core.errors import ModelError, SeganyError
+from napari_segany.core.errors import Cancelled, ModelError, SeganyError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.query import phrases_of
@@ -98,8 +98,14 @@ class Worker:
         def embed(number: int) -> ImageEmbedding:
             return self._planes.embed(planes.plane(number))
 
+        def report(share: float) -> None:
+            self._line.send(("progress", share))
+            if self._line.poll():
+                self._line.recv()
+                raise Cancelled("cancelled")
+
         sent = 0
-        with contextlib.closing(job(JobContext(self._model, planes, embed), *given)) as items:
+        with contextlib.closing(job(JobContext(self._model, planes, embed, report), *given)) as items:
             for item in items:
                 self._line.send(("item", item))
                 sent += 1

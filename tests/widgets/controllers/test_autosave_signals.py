@@ -106,8 +106,8 @@ def test_a_disk_that_refuses_shows_its_line_in_the_window(opened: Opened, monkey
     assert lines == [("this session is not kept for later until the disk takes it: No space left on device", True)]
     opened.wait_for_mask()
     monkeypatch.undo()
-    opened.widget.binding.points.add((20, 40))
-    opened.hand.qtbot.waitUntil(lambda: "kept on the disk again" in opened.text)
+    with opened.hand.qtbot.waitSignal(opened.widget.autosaving.caught_up):
+        opened.widget.binding.points.add((20, 40))
 
 
 @pytest.mark.parametrize(("seconds", "masks"), [(0.0, 1), (0.0, 7), (SLOW, 1), (SLOW, 3)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,8 @@ from napari_segany.core.query import Query
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
-from napari_segany.engine.stack_search import PlaneObjects, StackPlane, search_stack
-from napari_segany.engine.worker_jobs import propagate_objects
+from napari_segany.engine.stack_search import PlaneObjects
+from napari_segany.engine.worker_jobs import PlaneSource, propagate_objects, search_slices
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.propagated_objects import Place, PropagatedObjects, planes_along, present_labels
 from napari_segany.layers.read import image_shape
@@ -312,9 +312,5 @@ def _found(
     taken: Callable[[int], np.ndarray],
 ) -> Generator[PlaneObjects, None, None]:
     """Runs in the worker: all objects of all planes."""
-
-    def planes() -> Iterator[StackPlane]:
-        for number in numbers:
-            yield StackPlane(number, stack.plane(number), answers.embed(stack, number), taken(number))
-
-    yield from search_stack(answers.segmenter, planes(), make_query(answers.segmenter))
+    query, pixels = make_query(answers.segmenter), PlaneSource(stack.plane_shape, len(stack), taken)
+    yield from answers.stream(search_slices, stack, numbers, query, pixels)
