@@ -176,7 +176,7 @@ class SeganyWidget(QWidget):
         self.answering.failed.connect(self._failed)
         self.autosaving.problem.connect(show_warning)
         self.keeper.begun.connect(self.resume_box.withdraw)
-        self.autosaving.caught_up.connect(lambda: self.status_box.say("This session is kept on the disk again."))
+        self.autosaving.caught_up.connect(self.status_box.say)
         self.resume_box.resumed.connect(self._resume)
         self.resume_box.dismissed.connect(self._dismiss)
         self.resume_box.chosen.connect(self._resume_file)

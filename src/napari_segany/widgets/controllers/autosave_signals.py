@@ -21,14 +21,12 @@ class AutosaveSignals(QObject):
 
     Attributes
     ----------
-    problem : Signal
+    problem, caught_up : Signal
         Emitted with a line of text; see :class:`~napari_segany.engine.autosave.Autosave`.
-    caught_up : Signal
-        Emitted without arguments.
     """
 
     problem = Signal(str)
-    caught_up = Signal()
+    caught_up = Signal(str)
     _told = Signal(str)
 
     def __init__(self, keeper: Autosave, parent: QObject) -> None:
@@ -50,4 +48,4 @@ class AutosaveSignals(QObject):
         if problem:
             self.problem.emit(problem)
         else:
-            self.caught_up.emit()
+            self.caught_up.emit("This session is kept on the disk again.")
