@@ -373,7 +373,8 @@ class Disk:
 
 def full_sessions(count: int, folder: Path) -> Row:
     """A disk that takes a part of a record at each record of a session."""
-    from napari_segany.engine.autosave import FOLDER, Autosave
+    from napari_segany.engine.autosave import Autosave
+    from napari_segany.engine.session_files import FOLDER
     from napari_segany.session.session import Session
     from tests.layers.desk import Desk
 
@@ -385,14 +386,17 @@ def full_sessions(count: int, folder: Path) -> Row:
         keeper.watch(lambda image=image: image)
         desk = Desk(image, session=session)
         desk.click(10, 10)
-        disk = Disk(keeper._journal._file, chance)
-        keeper._journal._file = disk
+        keeper.flush()
+        journal = keeper._writer._journal
+        disk = journal._file = Disk(journal._file, chance)
         for step in range(8):
             disk.full = chance.random() < 0.5
             desk.click(5 + 7 * step, 20)
             desk.binding.keep()
+            keeper.flush()
         disk.full = False
         desk.click(60, 60)
+        keeper.flush()
         row.tried += 1
         try:
             kept = np.array_equal(recover(keeper.path).labels, desk.labels)

@@ -27,7 +27,7 @@ from tests.layers.desk import Desk
 def _nothing_stays_open():
     yield
     while Worked.opened:
-        Worked.opened.pop().keeper.close()
+        Worked.opened.pop().keeper.disconnect()
 
 
 class Worked:
@@ -46,8 +46,14 @@ class Worked:
         self.out = folder / "labels.tif"
         self.opened.append(self)
 
+    @property
+    def path(self) -> Path:
+        """The file, when all that happened is in it."""
+        self.keeper.flush()
+        return self.keeper.path
+
     def job(self, **options: object) -> ReplayJob:
-        return ReplayJob(self.keeper.path, self.out, **options)
+        return ReplayJob(self.path, self.out, **options)
 
 
 def busy(desk: Desk, places: list[tuple[float, ...]]) -> None:
@@ -154,6 +160,7 @@ def test_a_resumed_session_is_replayed_whole(tmp_path):
     first.desk.click(48, 60)
     first.keeper._drop()
     first.keeper._image = None
+    first.keeper.flush()
     second = Worked(tmp_path, image, load_fake, "fake")
     found = unfinished_sessions(fingerprint_of(image))
     second.keeper.resume(found)
@@ -223,12 +230,12 @@ def test_the_model_that_ships_gives_the_same_labels_on_the_command_line(tmp_path
     image, middles = picture()
     worked = Worked(tmp_path, image, load_named, "tiny")
     busy(worked.desk, middles)
-    header = json.loads(worked.keeper.path.read_text().splitlines()[0])
+    header = json.loads(worked.path.read_text().splitlines()[0])
     assert header["model"]["hash"].startswith("sha256:")
-    assert cli.main(["replay", str(worked.keeper.path), "-o", str(worked.out)]) == 0
+    assert cli.main(["replay", str(worked.path), "-o", str(worked.out)]) == 0
     told = capsys.readouterr()
     assert told.err == ""
     assert "objects" in told.out
     np.testing.assert_array_equal(tifffile.imread(worked.out), worked.desk.labels)
-    assert cli.main(["replay", str(worked.keeper.path), "-o", str(worked.out)]) == 2
+    assert cli.main(["replay", str(worked.path), "-o", str(worked.out)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segany.engine.autosave import FOLDER, Autosave
+from napari_segany.engine.autosave import Autosave
+from napari_segany.engine.session_files import FOLDER
 from napari_segany.layers.prompt_marks import read_marks
 from napari_segany.session.session import Session
 from tests.layers.desk import Desk
@@ -25,7 +26,8 @@ from tests.layers.desk import Desk
 
 def die_in_a_record(keeper: Autosave, share: float) -> None:
     """Write a part of the next record, and end as the system ends a process."""
-    journal = keeper._journal
+    keeper.flush()
+    journal = keeper._writer._journal if keeper._writer is not None else None
     if journal is None:
         return
     file = journal._file
@@ -57,6 +59,8 @@ def annotate(desk: Desk, keeper: Autosave, acknowledge: int, seed: int) -> None:
             desk.binding.keep()
         elif desk.binding.labels is not None:
             desk.binding.labels.paint((y, x), chance.randrange(9))
+        # as it is written before the next prediction is shown
+        keeper.flush()
         os.write(acknowledge, (json.dumps(acknowledged(desk)) + "\n").encode())
 
 

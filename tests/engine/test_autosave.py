@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 import zlib
 from pathlib import Path
 from typing import ClassVar
@@ -12,17 +12,12 @@ import pytest
 
 from napari_segany.core.errors import InputError
 from napari_segany.engine import autosave
-from napari_segany.engine.autosave import (
-    Autosave,
-    dismiss_session,
-    model_of,
-    saved_sessions,
-    sessions_folder,
-    unfinished_sessions,
-)
+from napari_segany.engine.autosave import Autosave, saved_sessions, unfinished_sessions
+from napari_segany.engine.session_files import FOLDER, model_of, sessions_folder
 from napari_segany.session import fingerprint as content_module
 from napari_segany.session.events import ActionEvent, ModelEvent
 from napari_segany.session.fingerprint import fingerprint_of
+from napari_segany.session.journal import Journal
 from napari_segany.session.recovery import Recovered, recover
 from napari_segany.session.session import Session
 from tests.layers.desk import Desk
@@ -35,7 +30,7 @@ KILLS = 100
 def _nothing_stays_open():
     yield
     while Kept.opened:
-        Kept.opened.pop().keeper.close()
+        Kept.opened.pop().close()
 
 
 class Kept:
@@ -46,19 +41,40 @@ class Kept:
     def __init__(self, image: np.ndarray = IMAGE, labels: np.ndarray | None = None) -> None:
         self.session = Session()
         self.keeper = Autosave(self.session, lambda: "fake")
-        self.problems: list[str] = []
-        self.keeper.problem.connect(self.problems.append)
+        self._problems: list[str] = []
+        self.keeper.problem.connect(self._problems.append)
         self.keeper.watch(lambda: image, path="image.tif")
         self.desk = Desk(image, labels, session=self.session)
         self.opened.append(self)
+
+    @property
+    def problems(self) -> list[str]:
+        """Lines that were told, when all that happened is written or refused."""
+        self.keeper.flush()
+        return self._problems
+
+    @property
+    def journal(self) -> Journal:
+        """The file, when all that happened is in it."""
+        self.keeper.flush()
+        return self.keeper._writer._journal
+
+    def close(self) -> None:
+        """End the session, and wait until that is written."""
+        self.keeper.close()
+        self.keeper.flush()
 
     def crash(self) -> None:
         """Let go of the file without a word, as the system does when a process is killed."""
         self.keeper._drop()
         self.keeper._image = None
+        self.keeper.flush()
 
 
 def files() -> list[Path]:
+    """All files, when what is on its way there has arrived."""
+    for kept in Kept.opened:
+        kept.keeper.flush()
     return sorted(sessions_folder().glob("*")) if sessions_folder().exists() else []
 
 
@@ -70,7 +86,7 @@ def test_nothing_is_kept_before_something_is_said():
     kept.desk.click(10, 10)
     assert len(files()) == 1
     assert unfinished_sessions(fingerprint_of(IMAGE)) is None, "another window writes into it"
-    kept.keeper.close()
+    kept.close()
     assert unfinished_sessions(fingerprint_of(IMAGE)) is None, "it was ended"
 
 
@@ -134,7 +150,7 @@ def test_a_resumed_session_goes_on_where_it_was_with_its_history():
     third = recover(files()[0])
     assert third.labels.tobytes() == second.desk.labels.tobytes()
     second.keeper.saved()
-    second.keeper.close()
+    second.close()
     assert len(files()) == 1
     assert unfinished_sessions(fingerprint_of(IMAGE)) is None
 
@@ -157,13 +173,14 @@ def test_a_full_disk_is_told_once_and_the_session_goes_on(monkeypatch):
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
+    kept.keeper.flush()
     monkeypatch.setattr(os, "fsync", full)
     kept.desk.click(12, 10)
     assert kept.desk.binding.keep()
     assert kept.problems == ["this session is not kept for later until the disk takes it: No space left on device"]
     blocked = sessions_folder().parent / "a file"
     blocked.write_text("")
-    monkeypatch.setenv(autosave.FOLDER, str(blocked / "below"))
+    monkeypatch.setenv(FOLDER, str(blocked / "below"))
     other = Kept()
     other.desk.click(10, 10)
     assert len(other.problems) == 1
@@ -176,7 +193,7 @@ def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(monkeypatch
     kept.keeper.caught_up.connect(lambda: caught_up.append(True))
     kept.desk.click(10, 10)
     kept.desk.binding.keep()
-    file = kept.keeper._journal._file
+    file = kept.journal._file
 
     class Full:
         """A disk that takes a part of each record, which the system reports as no error."""
@@ -187,13 +204,14 @@ def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(monkeypatch
         def __getattr__(self, name: str) -> object:
             return getattr(file, name)
 
-    kept.keeper._journal._file = Full()
+    kept.journal._file = Full()
     kept.desk.click(20, 20)
     kept.desk.binding.keep()
     assert len(kept.problems) == 1
-    recover(kept.keeper.path)
-    kept.keeper._journal._file = file
+    recover(kept.journal.path)
+    kept.journal._file = file
     kept.desk.binding.labels.paint((3, 3), 5)
+    kept.keeper.flush()
     assert caught_up == [True]
     kept.crash()
     found = recover(files()[0])
@@ -201,14 +219,34 @@ def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(monkeypatch
     assert found.journal.warning == ""
 
 
+def test_a_disk_that_does_not_respond_is_told_once_and_not_waited_for_again(monkeypatch):
+    monkeypatch.setattr(autosave, "FLUSH_SECONDS", 0.05)
+    responds, sync = threading.Event(), os.fsync
+
+    def slow(handle: int) -> None:
+        responds.wait(30)
+        sync(handle)
+
+    kept = Kept()
+    monkeypatch.setattr(os, "fsync", slow)
+    kept.desk.click(10, 10)
+    assert kept.problems == kept.problems == ["this session is not on the disk: it has not responded for 0 s"]
+    assert kept.desk.binding.keep()
+    responds.set()
+    monkeypatch.setattr(autosave, "FLUSH_SECONDS", 30)
+    kept.keeper._stuck = False
+    kept.crash()
+    assert recover(files()[0]).objects == 1
+
+
 def test_a_session_that_cannot_be_begun_is_begun_when_it_can(monkeypatch, tmp_path):
     (tmp_path / "a file").write_text("")
-    monkeypatch.setenv(autosave.FOLDER, str(tmp_path / "a file" / "below"))
+    monkeypatch.setenv(FOLDER, str(tmp_path / "a file" / "below"))
     kept = Kept()
     kept.desk.click(10, 10)
     kept.desk.binding.keep()
     assert len(kept.problems) == 1
-    monkeypatch.setenv(autosave.FOLDER, str(tmp_path / "sessions"))
+    monkeypatch.setenv(FOLDER, str(tmp_path / "sessions"))
     kept.desk.click(20, 20)
     kept.crash()
     assert recover(files()[0]).labels.tobytes() == kept.desk.labels.tobytes()
@@ -232,18 +270,19 @@ def test_sessions_ended_with_unsaved_labels_are_offered_again_until_they_are_dis
     ended = Kept()
     ended.desk.click(10, 10)
     ended.desk.binding.keep()
-    ended.keeper.close()
+    ended.close()
     saved = Kept()
     saved.desk.click(10, 10)
     saved.desk.binding.keep()
     saved.keeper.saved()
-    saved.keeper.close()
+    saved.close()
     content = fingerprint_of(IMAGE)
     found = unfinished_sessions(content)
     assert found.path == files()[0]
     assert [one.saved for one in saved_sessions(content)] == [True, False]
     assert [one.objects for one in saved_sessions(content)] == [1, 1]
-    dismiss_session(found)
+    saved.keeper.dismiss(found)
+    saved.keeper.flush()
     assert unfinished_sessions(content) is None
     assert [one.dismissed for one in saved_sessions(content)] == [False, True]
     again = Kept()
@@ -305,8 +344,9 @@ def test_a_large_image_is_known_by_all_its_values(monkeypatch):
     monkeypatch.setattr(content_module, "BLOCK", 2)
     kept = Kept()
     kept.desk.click(10, 10)
-    while kept.keeper._fingerprint is not None and not kept.keeper._fingerprint.done:
-        time.sleep(0.01)
+    kept.keeper.flush()
+    if kept.keeper._writer._fingerprint is not None:
+        kept.keeper._writer._fingerprint.join(30)
     kept.desk.binding.keep()
     kept.crash()
     assert unfinished_sessions(fingerprint_of(IMAGE)) is not None

@@ -58,13 +58,26 @@ def test_a_damaged_entry_is_said_and_made_anew(folder: Path, caplog: pytest.LogC
     first = encoder.embed(PLANE)
     (path,) = folder.iterdir()
     path.write_bytes(path.read_bytes()[:-200])
+    encoder.memory.clear()
     with caplog.at_level(logging.WARNING):
         second = encoder.embed(PLANE)
     assert "is damaged and is made anew" in caplog.text
     assert np.array_equal(first.features["third"], second.features["third"])
     assert len(segmenter.embedded) == 2
+    encoder.memory.clear()
     encoder.embed(PLANE)
     assert len(segmenter.embedded) == 2
+
+
+@pytest.mark.parametrize("maker", ["maker", ""])
+def test_a_plane_is_encoded_once_while_it_is_remembered(folder: Path, maker: str) -> None:
+    segmenter = Third()
+    encoder = PlaneEncoder(segmenter, None, maker)
+    (key, first), (same, second) = encoder.embed_keyed(PLANE), encoder.embed_keyed(PLANE.copy())
+    assert (key, first) == (same, second)
+    assert len(segmenter.embedded) == 1
+    assert encoder.embed_keyed(255 - PLANE)[0] != key
+    assert len(encoder.memory) == 2
 
 
 def test_weights_that_are_not_known_are_not_kept(folder: Path) -> None:

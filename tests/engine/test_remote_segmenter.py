@@ -16,13 +16,12 @@ import pytest
 
 from napari_segany.core.automatic_masks import ProposesObjects, default_filters
 from napari_segany.core.errors import Cancelled, InputError, ModelError, SeganyError
-from napari_segany.core.masks import Mask
+from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.engine import remote_segmenter as remote_module
-from napari_segany.engine.mask_packing import pack_mask, unpack_mask
 from napari_segany.engine.prediction import load_default
 from napari_segany.engine.remote_segmenter import (
     RemoteSegmenter,
@@ -50,7 +49,6 @@ def test_it_answers_as_a_segmenter_here_does(remote: Segmenter) -> None:
     assert default_filters(remote) == default_filters(here)
     there, local = remote.embed(PLANE), here.embed(PLANE)
     assert there.shape == local.shape
-    assert list(there.features) == list(local.features)
     prompts = [Prompt((Point(60, 80),)), Prompt(box=Box(20, 20, 60, 70))]
     for ours, theirs in zip(here.segment(local, prompts), remote.segment(there, prompts), strict=True):
         assert len(ours) == len(theirs)
@@ -76,18 +74,33 @@ def test_a_text_is_read_and_found_as_by_a_segmenter_here(remote: RemoteSegmenter
 def test_the_worker_serves_every_request() -> None:
     source = inspect.getsource(remote_module)
     sent = set(re.findall(r'(?:_call|_ask|\.call|\.begin)\(\s*"(\w+)"', source))
-    assert {"load", "embed", "keep", "segment", "seeds", "phrases"} <= sent
-    assert {f"do_{name}" for name in sent} == {name for name in dir(Worker) if name.startswith("do_")}
+    assert {"load", "embed", "stream", "segment", "seeds", "phrases"} <= sent
+    assert {f"do_{name}" for name in sent - {"stop"}} == {name for name in dir(Worker) if name.startswith("do_")}
 
 
-def test_an_embedding_that_was_dropped_there_or_made_elsewhere_is_sent(remote: RemoteSegmenter) -> None:
-    embedding = load_default().embed(PLANE)
+def test_features_stay_where_they_were_made(remote: RemoteSegmenter) -> None:
+    embedding = remote.embed(PLANE)
+    assert not embedding.features
+    assert embedding.shape == (200, 260)
+    assert embedding.nbytes == load_default().embed(PLANE).nbytes
+    assert remote.embed(PLANE.copy()).key == embedding.key
+
+
+@pytest.mark.parametrize("stack", [None, Stack(PLANE, rgb=True)])
+def test_an_embedding_that_is_lost_is_computed_again(remote: RemoteSegmenter, stack: Stack | None) -> None:
+    embedding = remote.embed(PLANE) if stack is None else remote.embed_plane(stack, 0)
     (first,) = remote.segment(embedding, [Prompt((Point(60, 80),))])
     assert first
     remote._remote.call("load", "tiny")
-    remote._tokens[embedding] = 10_000
     (again,) = remote.segment(embedding, [Prompt((Point(60, 80),))])
     assert np.array_equal(first[0].pixels, again[0].pixels)
+    remote._remote.call("load", "tiny")
+    assert remote.seeds(embedding)
+
+
+def test_an_embedding_of_another_segmenter_is_refused(remote: RemoteSegmenter) -> None:
+    with pytest.raises(ModelError, match="the segmenter that made it"):
+        remote.segment(load_default().embed(PLANE), [Prompt((Point(60, 80),))])
 
 
 def test_errors_come_across_and_the_next_call_is_answered(remote: Segmenter) -> None:
@@ -148,11 +161,11 @@ def test_a_process_that_died_or_hangs_is_started_again_and_asked_once_more(
 )
 def test_whatever_goes_wrong_there_is_one_line(error: Exception, says: str) -> None:
     class Failing:
-        def embed(self, plane: np.ndarray) -> None:
+        def embed_keyed(self, plane: np.ndarray) -> None:
             raise error
 
     class Line:
-        asked: ClassVar = [("embed", (1, None))]
+        asked: ClassVar = [("embed", (None,))]
         answers: ClassVar[list] = []
 
         def recv(self) -> object:
@@ -163,7 +176,7 @@ def test_whatever_goes_wrong_there_is_one_line(error: Exception, says: str) -> N
         def send(self, what: object) -> None:
             self.answers.append(what)
 
-    Line.asked, Line.answers = [("embed", (1, None))], []
+    Line.asked, Line.answers = [("embed", (None,))], []
     worker = Worker(Line())
     worker._encoder = Failing()
     worker.serve()
@@ -214,20 +227,6 @@ class _Line:
 
     def recv(self) -> tuple[str, object]:
         return self._news.pop(0)
-
-
-@pytest.mark.parametrize("where", [(0, 0), (5, 7), None])
-def test_a_mask_comes_back_as_it_was(where: tuple[int, int] | None) -> None:
-    pixels, logits = np.zeros((12, 15), bool), np.full((8, 8), -10, np.float32)
-    if where is not None:
-        pixels[where] = True
-        logits[where] = np.float32(0.1)
-    mask = unpack_mask(pack_mask(Mask(pixels, 0.7, logits, 0.9)))
-    assert np.array_equal(mask.pixels, pixels)
-    assert mask.pixels.dtype == bool
-    assert np.array_equal(mask.logits, logits)
-    assert mask.logits.dtype == np.float32
-    assert (mask.score, mask.stability) == (0.7, 0.9)
 
 
 def test_a_model_can_be_begun_to_load_and_had_later():

@@ -62,6 +62,7 @@ def test_the_session_says_what_the_window_shows(through: Opened) -> None:
     keep_objects(through)
     through.hand.press("ctrl+z")
     through.hand.press("ctrl+z")
+    through.widget.keeper.flush()
     found = recover(through.widget.keeper.path)
     np.testing.assert_array_equal(found.labels, through.widget.binding.labels.data)
     assert found.labels.max() == 2

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_segany.engine.autosave import EarlierSession, SavedSession, sessions_folder
+from napari_segany.engine.autosave import EarlierSession, SavedSession
+from napari_segany.engine.session_files import sessions_folder
 from napari_segany.session.recovery import recover
 from napari_segany.widgets import main
 from napari_segany.widgets.main import SeganyWidget
@@ -31,6 +32,7 @@ def left_behind(hand: Hand) -> np.ndarray:
     opened.wait_for_mask()
     opened.widget.keeper._drop()
     opened.widget.keeper._image = None
+    opened.widget.keeper.flush()
     labels = opened.widget.binding.labels.data.copy()
     opened.close()
     hand.viewer.layers.clear()

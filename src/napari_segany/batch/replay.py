@@ -13,9 +13,9 @@ from napari_segany.core.masks import paintable
 from napari_segany.core.planes import ChannelSettings, LazyArray, Stack
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View, planes_of
-from napari_segany.engine.autosave import model_of
 from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.remote_segmenter import load_remote
+from napari_segany.engine.session_files import model_of
 from napari_segany.io.images import ImageFile, read_image, reading
 from napari_segany.io.labels import check_axes, check_output, write_labels
 from napari_segany.io.output_checks import check_apart

@@ -31,6 +31,11 @@ class ImageEmbedding:
     shape: tuple[int, int]
     model: str
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the features take, in whichever process they are."""
+        return sum(array.nbytes for array in self.features.values())
+
 
 class Segmenter(Protocol):
     """Turns a plane into an embedding, and prompts on that embedding into masks."""

@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
-import platformdirs
 from psygnal import Signal
 
-from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.errors import InputError
 from napari_segany.core.planes import ChannelSettings, LazyArray
-from napari_segany.models.registry import find
-from napari_segany.session.events import ActionEvent, Event, FingerprintEvent, LayerEvent, ModelEvent, PromptEvent
+from napari_segany.engine.journal_writer import JournalWriter, Reopened
+from napari_segany.engine.session_files import SessionStart, sessions_folder
+from napari_segany.session.events import ActionEvent, Event, LayerEvent, PromptEvent
 from napari_segany.session.fingerprint import ImageFingerprint, fingerprint_of, sample_fingerprint
 from napari_segany.session.history import Step
-from napari_segany.session.journal import Header, Journal, is_open
+from napari_segany.session.journal import Journal, is_open
 from napari_segany.session.recovery import Recovered, recover
 from napari_segany.session.session import Session
 
-FOLDER = "SEGANY_SESSIONS"
-"""Environment variable that names another folder for sessions."""
-UNKNOWN = "fake"
-"""What stands for the hash of weights that are in no registry."""
-
-
-def sessions_folder() -> Path:
-    """The folder that sessions are kept in; not created here."""
-    given = os.environ.get(FOLDER)
-    return Path(given) if given else platformdirs.user_data_path("napari-segany", appauthor=False) / "sessions"
-
-
-def model_of(name: str) -> ModelEvent:
-    """A model by its name with the hash of its weights: that of the registry, else SHA-256 of the file."""
-    try:
-        spec = find(name)
-        digest = spec.hash or f"sha256:{hashlib.sha256(spec.path.read_bytes()).hexdigest()}"
-    except (ModelError, OSError):
-        digest = UNKNOWN
-    return ModelEvent(name, digest)
+FLUSH_SECONDS = 10.0
+"""How long a prediction waits for a disk that does not respond, before it is shown all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +121,6 @@ def saved_sessions(content: ImageFingerprint, most: int = 10) -> list[SavedSessi
     return sessions
 
 
-def dismiss_session(found: Recovered) -> None:
-    """Offer a session no more by itself; it stays in the list of :func:`saved_sessions`.
-
-    Raises
-    ------
-    InputError
-        When another window writes into it, or it cannot be written.
-    """
-    try:
-        journal = Journal.reopen(found.path, found.journal.whole, found.journal.size)
-        with contextlib.closing(journal):
-            journal.write(ActionEvent("dismissed"))
-    except OSError as error:
-        raise InputError(f"cannot write to the session {found.path}: {error.strerror}") from error
-
-
 def _files_of(content: ImageFingerprint) -> list[Path]:
     return sorted(sessions_folder().glob(f"{content.name}-*.jsonl"), reverse=True)
 
@@ -181,9 +142,10 @@ def _worth_continuing(found: Recovered) -> bool:
 
 
 class Autosave:
-    """Writes what happens in a session into a file of its own for each image, from the first prompt on.
+    """Has what happens in a session written into a file of its own for each image, from the first prompt on.
 
-    Where the disk does not take a record, it and all that follow wait in memory and are written when there is room.
+    Nothing here waits for the disk but :meth:`flush` and :meth:`disconnect`; see
+    :class:`~napari_segany.engine.journal_writer.JournalWriter`.
 
     Parameters
     ----------
@@ -195,9 +157,10 @@ class Autosave:
     Attributes
     ----------
     begun : Signal
-        Emitted without arguments when a file is begun.
+        Emitted without arguments with the first prompt, of which a file is made.
     problem : Signal
-        Emitted with a line of text when something cannot be written, once until it can be again.
+        Emitted with a line of text when something cannot be written, once until it can be again. This signal and the
+        next one come from the thread that writes.
     caught_up : Signal
         Emitted without arguments when all that waited has been written.
     """
@@ -211,18 +174,20 @@ class Autosave:
         self._image: Callable[[], LazyArray] | None = None
         self._rgb, self._path = False, ""
         self._bases: list[LayerEvent | ChannelSettings] = []
-        self._header: Header | None = None
-        self._waiting: list[Event] = []
-        self._failing = False
-        self._journal: Journal | None = None
-        self._fingerprint: BackgroundHash | None = None
-        self._named = ""
+        self._writer: JournalWriter | None = None
+        self._ending: list[JournalWriter] = []
+        self._stuck = False
         session.happened.connect(self._take)
 
     @property
+    def keeping(self) -> bool:
+        """Whether the session has begun, so that there is a file of it or will be one."""
+        return self._writer is not None
+
+    @property
     def path(self) -> Path | None:
-        """Where the session is kept; None before it has begun."""
-        return None if self._journal is None else self._journal.path
+        """Where the session is kept; None before the file is made."""
+        return None if self._writer is None else self._writer.path
 
     def watch(self, image: Callable[[], LazyArray], *, rgb: bool = False, path: str = "") -> None:
         """Keep what happens to an image from here on; the layers that are in use come next.
@@ -239,22 +204,38 @@ class Autosave:
         self.close()
         self._image, self._rgb, self._path = image, rgb, _absolute(path)
 
+    def flush(self) -> None:
+        """Wait until all that happened so far is on the disk, or the disk refused it; for any thread but the window's.
+
+        A disk that does not respond is told once, and not waited for again until it does.
+        """
+        seconds = 0.0 if self._stuck else FLUSH_SECONDS
+        ending = [writer for writer in self._ending if not writer.flush(seconds)]
+        self._ending = [writer for writer in self._ending if writer in ending]
+        written = not ending and (self._writer is None or self._writer.flush(seconds))
+        if not written and not self._stuck:
+            self.problem.emit(f"this session is not on the disk: it has not responded for {FLUSH_SECONDS:.0f} s")
+        elif written and self._stuck:
+            self.caught_up.emit()
+        self._stuck = not written
+
     def close(self) -> None:
-        """End the session's file, if there is one."""
-        if self._header is not None:
-            self._write(ActionEvent("closed"))
+        """End the session's file, if there is one; it is written to its end in the background."""
+        if self._writer is not None:
+            self._writer.put(ActionEvent("closed"))
         self._drop()
         self._image, self._bases = None, []
 
     def saved(self) -> None:
         """Take note that all labels have been saved or exported."""
-        if self._header is not None:
-            self._write(ActionEvent("saved"))
+        if self._writer is not None:
+            self._writer.put(ActionEvent("saved"))
 
     def disconnect(self) -> None:
-        """End the file and listen no more."""
+        """End the file, listen no more, and wait until all is written."""
         self.close()
         self._session.happened.disconnect(self._take)
+        self.flush()
 
     def resume(self, found: Recovered) -> None:
         """Go on with the file of an earlier session of the same image.
@@ -265,111 +246,60 @@ class Autosave:
             When another window writes into it, or it cannot be written.
         """
         self._drop()
+        self.flush()
+        self._writer = self._reopened(found, "continue")
+        self._writer.put(ActionEvent("resumed"))
+
+    def dismiss(self, found: Recovered) -> None:
+        """Offer a session no more by itself; it stays in the list of :func:`saved_sessions`.
+
+        Raises
+        ------
+        InputError
+            When another window writes into it, or it cannot be written.
+        """
+        writer = self._reopened(found, "write to")
+        writer.put(ActionEvent("dismissed"))
+        writer.end()
+        self._ending.append(writer)
+
+    def _reopened(self, found: Recovered, to: str) -> JournalWriter:
         try:
-            self._journal = Journal.reopen(found.path, found.journal.whole, found.journal.size)
+            journal = Journal.reopen(found.path, found.journal.whole, found.journal.size)
         except OSError as error:
-            raise InputError(f"cannot continue the session {found.path}: {error.strerror}") from error
-        self._header, self._named = found.journal.header, found.last_model.name
-        self._write(ActionEvent("resumed"))
+            raise InputError(f"cannot {to} the session {found.path}: {error.strerror}") from error
+        return JournalWriter(Reopened(journal, found.journal.header, found.last_model.name), self._told)
 
     def _take(self, event: Event) -> None:
         if self._image is None:
             return
-        if self._header is None:
+        if self._writer is None:
             if isinstance(event, LayerEvent | ChannelSettings):
                 self._bases.append(event)
-            if not isinstance(event, PromptEvent | Step) or not self._begin(self._image):
+            if not isinstance(event, PromptEvent | Step):
                 return
-        if isinstance(event, ActionEvent) and event.what == "accepted" and self._model() != self._named:
-            self._named = self._model()
-            self._write(model_of(self._named))
-        self._write(event)
+            self._writer = JournalWriter(SessionStart(self._image, self._rgb, self._path, self._model()), self._told)
+            for base in self._bases:
+                self._writer.put(base)
+            self._bases = []
+            self.begun.emit()
+        answered = isinstance(event, ActionEvent) and event.what == "accepted"
+        self._writer.put(event, self._model() if answered else "")
 
-    def _begin(self, image: Callable[[], LazyArray]) -> bool:
-        """Have a header, from which on records are written; False when the image cannot be read."""
-        self._named = self._model()
-        try:
-            content = sample_fingerprint(image())
-        except Exception as error:  # noqa: BLE001 - whatever reads the user's array may raise anything
-            self._image = None
-            self.problem.emit(f"this session is not kept for later: a part of the image cannot be read ({error})")
-            return False
-        version = metadata.version("napari-segany")
-        self._header = Header(version, model_of(self._named), content, self._rgb, self._path)
-        self._waiting += self._bases
-        self._bases = []
-        if not content.hash:
-            self._fingerprint = BackgroundHash(image)
-        return True
-
-    def _write(self, event: Event) -> None:
-        if self._fingerprint is not None and self._fingerprint.done:
-            self._waiting += [FingerprintEvent(self._fingerprint.hash)] if self._fingerprint.hash else []
-            self._fingerprint = None
-        self._waiting.append(event)
-        try:
-            self._catch_up()
-        except OSError as error:
-            if not self._failing:
-                self._failing = True
-                reason = error.strerror or error
-                self.problem.emit(f"this session is not kept for later until the disk takes it: {reason}")
-
-    def _catch_up(self) -> None:
-        """Write all that waits; OSError when the disk does not take it, and the rest goes on waiting."""
-        if self._journal is None:
-            self._create()
-        while self._waiting and self._journal is not None:
-            self._journal.write(self._waiting[0])
-            del self._waiting[0]
-        if self._failing:
-            self._failing = False
+    def _told(self, problem: str) -> None:
+        """Runs in the thread that writes."""
+        if problem:
+            self.problem.emit(problem)
+        else:
             self.caught_up.emit()
 
-    def _create(self) -> None:
-        if self._header is None:
-            return
-        name = f"{self._header.image.name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.jsonl"
-        self._journal = Journal.create(sessions_folder() / name, self._header)
-        self.begun.emit()
-
     def _drop(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-        if self._fingerprint is not None:
-            self._fingerprint.cancel()
-        self._journal = self._header = self._fingerprint = None
-        self._waiting, self._failing = [], False
+        if self._writer is not None:
+            self._writer.end()
+            self._ending.append(self._writer)
+            self._writer = None
 
 
 def _absolute(path: str) -> str:
     """A path that holds in other folders too; what is no path of this machine stays as it is."""
     return path if not path or "://" in path else str(Path(path).absolute())
-
-
-class BackgroundHash:
-    """The hash of all values of a large image, computed in a thread of its own.
-
-    Attributes
-    ----------
-    hash : str
-        Empty until it is known, and when the image cannot be read.
-    done : bool
-        Whether the thread has ended.
-    """
-
-    def __init__(self, image: Callable[[], LazyArray]) -> None:
-        self.hash, self.done = "", False
-        self._cancelled = threading.Event()
-        threading.Thread(target=self._work, args=(image,), name="napari-segany hash", daemon=True).start()
-
-    def cancel(self) -> None:
-        """Let the thread end after the block that it reads."""
-        self._cancelled.set()
-
-    def _work(self, image: Callable[[], LazyArray]) -> None:
-        try:
-            self.hash = fingerprint_of(image(), self._cancelled.is_set).hash
-        except Exception:  # noqa: BLE001 - the sample is what the image is known by then
-            self.hash = ""
-        self.done = True

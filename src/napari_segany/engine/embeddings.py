@@ -55,17 +55,13 @@ class EmbeddingCache:
         with self._lock:
             self._entries[key] = embedding
             self._entries.move_to_end(key)
-            while len(self._entries) > 1 and sum(map(_size, self._entries.values())) > self.limit:
+            while len(self._entries) > 1 and sum(each.nbytes for each in self._entries.values()) > self.limit:
                 self._entries.popitem(last=False)
 
     def clear(self) -> None:
         """Drop everything."""
         with self._lock:
             self._entries.clear()
-
-
-def _size(embedding: ImageEmbedding) -> int:
-    return sum(array.nbytes for array in embedding.features.values())
 
 
 def rounded(embedding: ImageEmbedding) -> ImageEmbedding:

@@ -15,8 +15,8 @@ import platformdirs
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
-from napari_segany.engine.autosave import UNKNOWN, model_of
-from napari_segany.engine.embeddings import EmbeddingStore, key_of, rounded
+from napari_segany.engine.embeddings import EmbeddingCache, EmbeddingStore, key_of, rounded
+from napari_segany.engine.session_files import UNKNOWN, model_of
 from napari_segany.io.images import read_image, reading
 
 FOLDER, GIGABYTES = "SEGANY_EMBEDDINGS", "SEGANY_EMBEDDINGS_GB"
@@ -67,27 +67,46 @@ def model_key(segmenter: Segmenter) -> str:
 
 
 class PlaneEncoder:
-    """Encodes planes as a segmenter does, with embeddings that are rounded as the files have them, kept or not.
+    """Encodes planes with a segmenter, once while they are remembered or lie on the disk.
+
+    The embeddings are rounded as the files have them, stored or not.
 
     Parameters
     ----------
     segmenter : Segmenter
-        Who encodes what is not there.
+        What encodes a plane that is not known.
     store : EmbeddingStore, optional
-        Where embeddings are looked up and kept.
+        Embeddings on the disk.
     maker : str
-        See :func:`model_key`; when it is empty nothing is looked up or kept.
+        See :func:`model_key`; when it is empty nothing is read from the disk or written to it.
+
+    Attributes
+    ----------
+    memory : EmbeddingCache
+        Embeddings of this process, by the content of their planes.
     """
 
     def __init__(self, segmenter: Segmenter, store: EmbeddingStore | None, maker: str) -> None:
         self._segmenter, self._maker = segmenter, maker
         self._store = store if maker else None
+        self.memory = EmbeddingCache()
 
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
-        """Encode a plane, unless it was encoded before; see :meth:`~napari_segany.core.segmenter.Segmenter.embed`."""
+        """Encode a plane; see :meth:`~napari_segany.core.segmenter.Segmenter.embed`."""
+        return self.embed_keyed(plane)[1]
+
+    def embed_keyed(self, plane: np.ndarray) -> tuple[str, ImageEmbedding]:
+        """Encode a plane; returns the key of its content, too, by which `memory` has the embedding."""
+        key = key_of(plane, self._maker)
+        embedding = self.memory.get(key)
+        if embedding is None:
+            embedding = self._looked_up(key, plane)
+            self.memory.put(key, embedding)
+        return key, embedding
+
+    def _looked_up(self, key: str, plane: np.ndarray) -> ImageEmbedding:
         if self._store is None:
             return rounded(self._segmenter.embed(plane))
-        key = key_of(plane, self._maker)
         embedding = self._store.get(key)
         if embedding is None:
             embedding = rounded(self._segmenter.embed(plane))
@@ -139,7 +158,7 @@ def embed_file(
         for number in range(len(stack)):
             with reading(image):
                 plane = stack.plane(number)
-            size += sum(array.nbytes for array in segmenter.embed(plane).features.values())
+            size += segmenter.embed(plane).nbytes
             if progress is not None:
                 progress(number + 1)
     finally:

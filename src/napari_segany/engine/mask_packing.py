@@ -31,9 +31,9 @@ def unpack_mask(parcel: tuple[ConstantPadded, ConstantPadded, float, float]) -> 
 
 
 def _crop(array: np.ndarray) -> ConstantPadded:
-    fill = array.flat[0]
+    fill = array.flat[0] if array.size else array.dtype.type(0)
     # of bool with nothing in the corner, which masks mostly are, it is the array itself
-    box = box_of(array if array.dtype == bool and not fill else array != fill)
+    box = box_of(array if array.dtype == bool and not fill else array != fill) if array.size else None
     rows, columns = (slice(0, 0), slice(0, 0))
     if box is not None:
         rows, columns = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)

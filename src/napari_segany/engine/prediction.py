@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.engine.embeddings import EmbeddingCache
+from napari_segany.engine.worker_jobs import Job, JobContext, Report, RunsJobs
 from napari_segany.session.session import SegmentRequest, SegmentResult
 
 MODEL = "tiny"
@@ -41,7 +44,7 @@ class PredictionService:
     load : callable
         Makes the segmenter; called once, in the thread that first asks.
     cache : EmbeddingCache, optional
-        Where embeddings are kept.
+        Embeddings of the planes used last; of a model in another process their keys, and the features stay there.
 
     Attributes
     ----------
@@ -101,9 +104,37 @@ class PredictionService:
         key = (stack, number, self.segmenter.name)
         embedding = self.cache.get(key)
         if embedding is None:
-            embedding = self.segmenter.embed(stack.plane(number))
+            segmenter = self.segmenter
+            if isinstance(segmenter, RunsJobs):
+                embedding = segmenter.embed_plane(stack, number)
+            else:
+                embedding = segmenter.embed(stack.plane(number))
             self.cache.put(key, embedding)
         return embedding
+
+    def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
+        """Run a job where the model is, and yield what it yields.
+
+        Parameters
+        ----------
+        job : callable
+            See :mod:`napari_segany.engine.worker_jobs`.
+        stack : Stack
+            The image.
+        *given
+            What else the job is given.
+        report : callable, optional
+            Gets the share that is done, from jobs that tell it between their yields; what it raises stops the job.
+
+        Notes
+        -----
+        Ceasing to iterate cancels the job; close the iterator for that (``contextlib.closing``), since nothing else can
+        be answered before.
+        """
+        segmenter = self.segmenter
+        if isinstance(segmenter, RunsJobs):
+            return segmenter.stream(job, stack, *given, report=report)
+        return job(JobContext(segmenter, stack, partial(self.embed, stack), report or _unreported), *given)
 
     def answer(self, stack: Stack, number: int, request: SegmentRequest) -> SegmentResult:
         """Candidate masks for a request.
@@ -124,6 +155,10 @@ class PredictionService:
             # A click comes where the cursor was, and what it would give has just been worked out.
             self._last = embedding, prompt, masks
         return SegmentResult(request, self._last[2])
+
+
+def _unreported(share: float) -> None:
+    """Drop the share that is done."""
 
 
 def _on_grid(prompt: Prompt) -> Prompt:

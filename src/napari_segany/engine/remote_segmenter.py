@@ -7,19 +7,21 @@ what it computes can be stopped at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import itertools
 import math
 import os
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, Listener, Pipe
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import psutil
@@ -28,17 +30,22 @@ from napari_segany.core.automatic_masks import Filters
 from napari_segany.core.confidence import ConfidenceCalibration
 from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.masks import Mask
+from napari_segany.core.planes import Region, Stack
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.propagate import Planes
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
-from napari_segany.engine.mask_packing import unpack_mask
+from napari_segany.engine.messages import Channel
 from napari_segany.engine.prediction import MODEL
+from napari_segany.engine.worker_jobs import Job, Report
 
 START_SECONDS = 60.0
 """A process that has not answered by then never will."""
 POLL_SECONDS = 2.0
 HANG_SECONDS = 60.0
 """A process that uses no processor for so long while it is asked something is ended."""
+LOST_TWICE = 2
+"""How often an embedding that is lost is computed again: the process may end once more in between."""
 Progress = Callable[[int, int | None], None]
 
 
@@ -58,7 +65,8 @@ class WorkerConnection:
     def __init__(self) -> None:
         self._lock = Lock()
         try:
-            self._process, self._line = _started()
+            self._process, connection = _started()
+            self._line = Channel(connection)
             # It starts for a second. What the window needs for the first object that is kept loads meanwhile.
             importlib.import_module("scipy.ndimage")
             self._greeted()
@@ -116,13 +124,8 @@ class WorkerConnection:
             Wait even where the process computes nothing, as while it waits for a download.
         """
         while True:
-            try:
-                kind, value = self._received(patient=patient)
-            except (EOFError, OSError):
-                raise self._ended() from None
-            if kind == "error":
-                raise value
-            if kind != "progress":
+            kind, value = self._received(patient=patient)
+            if kind == "done":
                 return value
             if progress is not None:
                 try:
@@ -132,16 +135,80 @@ class WorkerConnection:
                     self.close()
                     raise
 
+    def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
+        """Run a job there, and yield what it yields; ceasing to iterate stops it at its next yield.
+
+        Parameters
+        ----------
+        job : callable
+            See :mod:`napari_segany.engine.worker_jobs`.
+        stack : Stack
+            The image; it stays here, and planes are sent when the job requests them.
+        *given
+            What else the job is given.
+        report : callable, optional
+            Gets the share that is done; what it raises stops the job.
+
+        Raises
+        ------
+        WorkerEndedError, Exception
+            See :meth:`call`.
+        """
+        with self._lock:
+            self.begin("stream", job, stack, *given)
+            running = True
+            try:
+                while running:
+                    kind, value = self._received(patient=False)
+                    running = kind != "done"
+                    if kind == "item":
+                        yield value
+                    elif kind == "plane":
+                        self._lend(*value)
+                    elif kind == "progress" and report is not None:
+                        self._report(report, value)
+            except GeneratorExit:
+                self._stop()
+                raise
+            finally:
+                self._line.lent.clear()
+
+    def _report(self, report: Report, share: float) -> None:
+        try:
+            report(share)
+        except Exception:
+            self._stop()
+            raise
+
+    def _lend(self, reference: int, number: int, window: Region | None) -> None:
+        try:
+            self._line.lend_plane(reference, number, window)
+        except OSError:
+            raise self._ended() from None
+
+    def _stop(self) -> None:
+        """Have a job stop, and wait until it did; what it still sends is dropped."""
+        with contextlib.suppress(SeganyError):
+            self.begin("stop")
+            while self._received(patient=False)[0] != "done":
+                pass
+
     def _received(self, *, patient: bool) -> tuple[str, Any]:
+        """The next message; raises what went wrong there."""
         used, since = -1.0, time.monotonic()
-        while not self._line.poll(POLL_SECONDS):
-            seconds = self._processor_seconds()
-            if seconds != used:
-                used, since = seconds, time.monotonic()
-            elif not patient and time.monotonic() - since > HANG_SECONDS:
-                raise self._ended(f"hung for {HANG_SECONDS:.0f} s and was ended")
-        news: tuple[str, Any] = self._line.recv()
-        return news
+        try:
+            while not self._line.poll(POLL_SECONDS):
+                seconds = self._processor_seconds()
+                if seconds != used:
+                    used, since = seconds, time.monotonic()
+                elif not patient and time.monotonic() - since > HANG_SECONDS:
+                    raise self._ended(f"hung for {HANG_SECONDS:.0f} s and was ended")
+            kind, value = self._line.recv()
+        except (EOFError, OSError):
+            raise self._ended() from None
+        if kind == "error":
+            raise value
+        return kind, value
 
     def _processor_seconds(self) -> float:
         """Processor time of the process so far; one that has ended uses none."""
@@ -203,8 +270,53 @@ class RemoteTextPrompter:
         return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RemoteEmbedding(ImageEmbedding):
+    """An embedding that the worker process has.
+
+    Parameters
+    ----------
+    key : str
+        Of the content of the plane, by which the worker knows it.
+    size : int
+        Bytes of its features there.
+    planes : Planes
+        Where the plane is read from again when the embedding is lost.
+    number : int
+        Of the plane.
+    """
+
+    key: str
+    size: int
+    planes: Planes
+    number: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory in the worker process."""
+        return self.size
+
+
+class _OnePlane:
+    """A plane as a stack of one."""
+
+    def __init__(self, plane: np.ndarray) -> None:
+        self._plane = plane
+        self.plane_shape = (plane.shape[0], plane.shape[1])
+
+    def __len__(self) -> int:
+        return 1
+
+    def plane(self, number: int) -> np.ndarray:
+        """The plane."""
+        return self._plane
+
+
 class RemoteSegmenter:
     """Answers as a segmenter in another process does.
+
+    Embeddings stay in that process; what is handed out here is a key. One that is lost, because the process ended or
+    had to make room, is computed again when it is needed.
 
     Parameters
     ----------
@@ -227,16 +339,18 @@ class RemoteSegmenter:
         self.calibration: ConfidenceCalibration | None = None
         self._remote, self._source = remote, source or name
         self._closed = False
-        # An embedding stays where it was made; it is sent there again only if it had to make room.
-        self._tokens: WeakKeyDictionary[ImageEmbedding, int] = WeakKeyDictionary()
-        self._next = 0
 
-    def embed(self, plane: np.ndarray) -> ImageEmbedding:
+    def embed(self, plane: np.ndarray) -> RemoteEmbedding:
         """Encode a plane; see :meth:`~napari_segany.core.segmenter.Segmenter.embed`."""
-        token = self._token()
-        embedding: ImageEmbedding = self._call("embed", token, plane)
-        self._tokens[embedding] = token
-        return embedding
+        return self._encoded(plane, _OnePlane(plane), 0)
+
+    def embed_plane(self, stack: Stack, number: int) -> RemoteEmbedding:
+        """Encode a plane of a stack; no plane is remembered here."""
+        return self._encoded(stack.plane(number), stack, number)
+
+    def _encoded(self, plane: np.ndarray, planes: Planes, number: int) -> RemoteEmbedding:
+        key, model, size = self._call("embed", plane)
+        return RemoteEmbedding({}, (plane.shape[0], plane.shape[1]), model, key, size, planes, number)
 
     def segment(
         self,
@@ -247,13 +361,34 @@ class RemoteSegmenter:
         at_least: float = -math.inf,
     ) -> list[list[Mask]]:
         """Answer each prompt; see :meth:`~napari_segany.core.segmenter.Segmenter.segment`."""
-        found = self._ask("segment", embedding, list(prompts), candidates, at_least)
-        return [[unpack_mask(one) for one in masks] for masks in found]
+        found: list[list[Mask]] = self._ask("segment", embedding, list(prompts), candidates, at_least)
+        return found
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """See :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
         found: list[Prompt] = self._ask("named_proposals", embedding, list(phrases))
         return found
+
+    def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
+        """Run a job in the worker process, and yield what it yields; see :meth:`WorkerConnection.stream`.
+
+        Where the process ends, the job runs again in another one. It yields the same again, and what has arrived is
+        not handed out twice. A process that ends again before anything new has arrived is not started once more.
+        """
+        arrived, failed_at = 0, -1
+        while True:
+            try:
+                with contextlib.closing(self._remote.stream(job, stack, *given, report=report)) as items:
+                    for item in itertools.islice(items, arrived, None):
+                        arrived += 1
+                        yield item
+            except WorkerEndedError:
+                if self._closed or failed_at == arrived:
+                    raise
+                failed_at = arrived
+                self._restart()
+            else:
+                return
 
     @property
     def texts(self) -> RemoteTextPrompter:
@@ -282,23 +417,21 @@ class RemoteSegmenter:
         except SeganyError:
             remote.close()
             raise
-        # embeddings that were kept there are sent again when they are needed
         self._remote = remote
         if self.restarted is not None:
             self.restarted()
 
     def _ask(self, method: str, embedding: ImageEmbedding, *given: Any) -> Any:
-        token = self._tokens.setdefault(embedding, self._next + 1)
-        self._next = max(self._next, token)
-        answer = self._call(method, token, *given)
-        if answer is None:
-            self._call("keep", token, embedding)
-            answer = self._call(method, token, *given)
-        return answer
-
-    def _token(self) -> int:
-        self._next += 1
-        return self._next
+        """Have something done with an embedding, which is computed again where it is lost."""
+        if not isinstance(embedding, RemoteEmbedding):
+            raise ModelError("an embedding is used by the segmenter that made it")
+        key = embedding.key
+        for _ in range(LOST_TWICE):
+            answer = self._call(method, key, *given)
+            if answer is not None:
+                return answer
+            key = self._call("embed", embedding.planes.plane(embedding.number))[0]
+        return self._call(method, key, *given)
 
 
 class RemoteProposingSegmenter(RemoteSegmenter):

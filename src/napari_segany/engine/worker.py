@@ -8,6 +8,7 @@ the standard input); started by :class:`napari_segany.engine.remote_segmenter.Wo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,34 +20,34 @@ import numpy as np
 
 from napari_segany.core.automatic_masks import Filters, ProposesNamedObjects, ProposesObjects
 from napari_segany.core.confidence import ConfidenceCalibration
-from napari_segany.core.errors import ModelError, SeganyError
+from napari_segany.core.errors import Cancelled, ModelError, SeganyError
+from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.query import phrases_of
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
-from napari_segany.engine.embeddings import EmbeddingCache
 from napari_segany.engine.encoding import PlaneEncoder, plane_encoder
-from napari_segany.engine.mask_packing import pack_mask
+from napari_segany.engine.messages import Channel, RemotePlanes
 from napari_segany.engine.prediction import load_named
+from napari_segany.engine.worker_jobs import Job, JobContext
 
 NICENESS = 5
 """How much it gives way to the window."""
 
 
 class Worker:
-    """What can be asked of the process; the methods are those that :meth:`WorkerConnection.call` names.
+    """Serves the requests of one window; the methods are those that :meth:`WorkerConnection.call` names.
 
     Parameters
     ----------
-    line : Connection
-        To the one who asks.
+    line : Channel
+        To the window.
     """
 
-    def __init__(self, line: Connection) -> None:
+    def __init__(self, line: Channel) -> None:
         self._line = line
         self._segmenter: Segmenter | None = None
         self._encoder: PlaneEncoder | None = None
-        self._kept = EmbeddingCache()
 
     def serve(self) -> None:
         """Answer until the line is cut."""
@@ -55,13 +56,19 @@ class Worker:
                 method, given = self._line.recv()
             except (EOFError, OSError):
                 return
+            if method == "stop":
+                # what was to be stopped had ended already
+                continue
             try:
                 answer = "done", getattr(self, f"do_{method}")(*given)
             except SeganyError as error:
                 answer = "error", error
             except Exception as error:  # noqa: BLE001 - whatever went wrong is told where it can be read
                 answer = "error", told(error, method)
-            self._line.send(answer)
+            try:
+                self._line.send(answer)
+            except OSError:
+                return
 
     def do_load(self, name: str) -> tuple[str, str, Filters | None, ConfidenceCalibration | None]:
         """Load a model: its name and device, its filters where it has seeds, and its calibration."""
@@ -71,39 +78,53 @@ class Worker:
         calibration = getattr(segmenter, "calibration", None)
         return segmenter.name, str(getattr(segmenter, "device", "cpu")), filters, calibration
 
-    def do_embed(self, token: int, plane: np.ndarray) -> ImageEmbedding:
-        """Encode a plane and keep it under a number."""
-        if self._encoder is None:
-            raise SeganyError("no model is loaded")
-        embedding = self._encoder.embed(plane)
-        self._kept.put(token, embedding)
-        return embedding
-
-    def do_keep(self, token: int, embedding: ImageEmbedding) -> bool:
-        """Keep an embedding that had been dropped, or was made elsewhere."""
-        self._kept.put(token, embedding)
-        return True
+    def do_embed(self, plane: np.ndarray) -> tuple[str, str, int]:
+        """Encode a plane and remember it: the key of its content, the model, and the bytes of its features."""
+        key, embedding = self._planes.embed_keyed(plane)
+        return key, embedding.model, embedding.nbytes
 
     def do_segment(
-        self, token: int, prompts: list[Prompt], candidates: int | None, at_least: float
-    ) -> list[list[Any]] | None:
-        """Answer prompts; None when the embedding is not kept any more."""
-        embedding = self._kept.get(token)
+        self, key: str, prompts: list[Prompt], candidates: int | None, at_least: float
+    ) -> list[list[Mask]] | None:
+        """Answer prompts; None when the embedding is not remembered any more."""
+        embedding = self._planes.memory.get(key)
         if embedding is None:
             return None
-        answers = self._model.segment(embedding, prompts, candidates=candidates, at_least=at_least)
-        return [[pack_mask(mask) for mask in masks] for masks in answers]
+        return self._model.segment(embedding, prompts, candidates=candidates, at_least=at_least)
 
-    def do_seeds(self, token: int) -> list[Prompt] | None:
-        """Where objects seem to be; None when the embedding is not kept any more."""
-        embedding = self._kept.get(token)
+    def do_stream(self, job: Job, planes: RemotePlanes, *given: Any) -> int:
+        """Run a job, and send what it yields until the window says stop; returns how much that was."""
+
+        def embed(number: int) -> ImageEmbedding:
+            return self._planes.embed(planes.plane(number))
+
+        def report(share: float) -> None:
+            self._line.send(("progress", share))
+            if self._line.poll():
+                self._line.recv()
+                raise Cancelled("cancelled")
+
+        sent = 0
+        with contextlib.closing(job(JobContext(self._model, planes, embed, report), *given)) as items:
+            for item in items:
+                self._line.send(("item", item))
+                sent += 1
+                if self._line.poll():
+                    # the window says nothing but stop while a job runs
+                    self._line.recv()
+                    break
+        return sent
+
+    def do_seeds(self, key: str) -> list[Prompt] | None:
+        """Where objects seem to be; None when the embedding is not remembered any more."""
+        embedding = self._planes.memory.get(key)
         if embedding is None or not isinstance(self._model, ProposesObjects):
             return None
         return self._model.seeds(embedding)
 
-    def do_named_proposals(self, token: int, phrases: list[Phrase]) -> list[Prompt] | None:
-        """Where objects seem to be that phrases name; None when the embedding is not kept any more."""
-        embedding = self._kept.get(token)
+    def do_named_proposals(self, key: str, phrases: list[Phrase]) -> list[Prompt] | None:
+        """Where objects seem to be that phrases name; None when the embedding is not remembered any more."""
+        embedding = self._planes.memory.get(key)
         if embedding is None:
             return None
         if not isinstance(self._model, ProposesNamedObjects):
@@ -119,6 +140,12 @@ class Worker:
         if self._segmenter is None:
             raise SeganyError("no model is loaded")
         return self._segmenter
+
+    @property
+    def _planes(self) -> PlaneEncoder:
+        if self._encoder is None:
+            raise SeganyError("no model is loaded")
+        return self._encoder
 
 
 _NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "cannot allocate memory")
@@ -147,7 +174,8 @@ def main() -> None:
         os.nice(NICENESS)
     # Ctrl+C in the terminal goes to the whole group; the window decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with _line_to_the_window(sys.argv[1]) as line:
+    with _line_to_the_window(sys.argv[1]) as connection:
+        line = Channel(connection)
         line.send("ready")
         Worker(line).serve()
 

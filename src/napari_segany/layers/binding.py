@@ -387,7 +387,7 @@ class Binding:
             self.session.restore_choice(found.state.choice)
 
     @contextmanager
-    def step(self, about: Step) -> Iterator[None]:
+    def step(self, about: Step, plane: View | None = None) -> Iterator[None]:
         """Make one step of undo of all that is done within, to labels and to prompts, and ask once at its end.
 
         A step within a step belongs to the outer one.
@@ -396,12 +396,14 @@ class Binding:
         ----------
         about : Step
             How it is called, and what else there is to say of it.
+        plane : View, optional
+            The only plane that is changed within; see :meth:`Recorder.sync`.
         """
         if self.recorder.held:
             yield
             return
         self._withdraw_refused()
-        self.recorder.sync()
+        self.recorder.sync(plane)
         with self.recorder.hold(replace(about, choice=(self.session.choice, 0))):
             yield
         self.refresh()

@@ -18,7 +18,7 @@ from napari_segany.layers.propagated_objects import present_labels
 from napari_segany.session.history import Step
 from napari_segany.session.session import Committed, Session
 
-Steps = Callable[[Step], AbstractContextManager[None]]
+Steps = Callable[..., AbstractContextManager[None]]
 """Makes one step of undo of what is done within it, see :meth:`Binding.step`."""
 
 
@@ -145,7 +145,7 @@ class Committer:
         fresh = ~np.isin(found[rows, columns], present_labels(plane))
         if fresh.any():
             rows, columns = rows[fresh], columns[fresh]
-            with self._step(Step("follow")):
+            with self._step(Step("follow"), view):
                 self._write(view.indices(rows, columns), found[rows, columns].astype(plane.dtype))
 
     def erase(self, places: Collection[tuple[int, View]]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from napari.components import Dims
 from napari.layers import Labels
 
+from napari_segany.core.views import View
 from napari_segany.layers.write import COUNTED_VOXELS
 from napari_segany.session.events import LayerEvent
 from napari_segany.session.history import Patch, Window
@@ -53,6 +54,14 @@ class Mirror:
     def anywhere(self, dims: Dims) -> Window:
         """All of the array, unless it is so large that it is not all read for a free label either."""
         return self.whole if self._known.size <= COUNTED_VOXELS else self.shown(dims)
+
+    def on(self, plane: View) -> Window:
+        """A plane; all of the array where it has no such plane."""
+        shape = self._known.shape
+        if len(plane.position) != len(shape) or not plane.inside(shape):
+            return self.whole
+        places = enumerate(zip(plane.position, shape, strict=True))
+        return tuple(slice(0, n) if axis in plane.axes else slice(at, at + 1) for axis, (at, n) in places)
 
     def look_at(self, window: Window) -> None:
         """Look there, too, when asked what changed."""

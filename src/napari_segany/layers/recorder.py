@@ -17,6 +17,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Points, Shapes
 from psygnal import Signal
 
+from napari_segany.core.views import View
 from napari_segany.layers.mirror import Mirror, painted_window
 from napari_segany.layers.prompt_marks import MarksReader, write_marks
 from napari_segany.session.events import LayerEvent
@@ -171,10 +172,16 @@ class Recorder:
     def _notice(self, mirror: Mirror) -> bool:
         return self.note(Step(TOOLS.get(str(mirror.layer.mode), EDIT)), marks=False)
 
-    def sync(self) -> None:
-        """Make a step of what was written into arrays behind everyone's back."""
+    def sync(self, plane: View | None = None) -> None:
+        """Make a step of what was written into arrays without an event.
+
+        Parameters
+        ----------
+        plane : View, optional
+            Look at this plane only, which takes a fraction of the time; what changed elsewhere is found later.
+        """
         for mirror in self._mirrors.values():
-            mirror.look_at(mirror.anywhere(self._viewer.dims))
+            mirror.look_at(mirror.anywhere(self._viewer.dims) if plane is None else mirror.on(plane))
         self.note(Step(EDIT), marks=False)
 
     def note(self, about: Step, *, marks: bool = True) -> bool:

@@ -59,6 +59,13 @@ class Job:
 class Jobs(QObject):
     """Runs jobs one after the other in a thread that lives as long as this object is open.
 
+    Parameters
+    ----------
+    parent : QObject, optional
+        Owns this object.
+    before_delivery : method, optional
+        Called in the worker before a result is handed over; it may wait. Its object is not kept alive by this one.
+
     One thread for all of them: torch keeps a pool of threads for each thread that calls it, and two computations at
     once only slow each other down.
 
@@ -71,8 +78,9 @@ class Jobs(QObject):
     busy = Signal(bool)
     _finished = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, before_delivery: Callable[[], object] | None = None) -> None:
         super().__init__(parent)
+        self._before_delivery = None if before_delivery is None else weakref.WeakMethod(before_delivery)
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open: list[Job] = []
         self._latest: dict[str, Job] = {}
@@ -171,12 +179,18 @@ class Jobs(QObject):
             self._running = job
             try:
                 job.result = job.work()
+                self._settle()
             except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
                 job.error = error
             self._running = None
             # a RuntimeError here: the window, and with it this object's C++ half, is gone
             with contextlib.suppress(RuntimeError):
                 self._finished.emit(job)
+
+    def _settle(self) -> None:
+        settle = None if self._before_delivery is None else self._before_delivery()
+        if settle is not None:
+            settle()
 
     def _deliver(self, job: Job) -> None:
         if job.cancelled:

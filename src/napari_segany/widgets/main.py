@@ -17,9 +17,9 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.planes import ChannelSettings
+from napari_segany.core.planes import ChannelSettings, LazyArray
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.engine.autosave import Autosave, EarlierSession, dismiss_session, earlier_sessions
+from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
 from napari_segany.engine.prediction import MODEL, PredictionService
 from napari_segany.engine.remote_segmenter import load_remote_default
 from napari_segany.layers.binding import Binding
@@ -35,6 +35,7 @@ from napari_segany.session.recovery import Recovered, recover
 from napari_segany.session.session import Committed, SegmentRequest, Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.compat import warning_of_versions
+from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
 from napari_segany.widgets.controllers.large_image_controller import LargeImageController, OpenRegion
 from napari_segany.widgets.controllers.pending_objects import PendingKind, PendingObjects, count_of
@@ -95,7 +96,9 @@ class SeganyWidget(QWidget):
         self._sheet: KeySheet | None = None
         self._problem = ""
         self.settings = Settings()
-        self.jobs = Jobs(self)
+        # what was prompted is on the disk before its prediction is shown
+        self.jobs = Jobs(self, before_delivery=self.keeper.flush)
+        self.autosaving = AutosaveSignals(self.keeper, self)
         # all values of an image are read to know it again, which no click is to wait for
         self.lookups = Jobs(self)
         self.model_box = ModelPanel(MODEL)
@@ -171,9 +174,9 @@ class SeganyWidget(QWidget):
         self.answering.loaded.connect(self._use)
         self.answering.refused.connect(self.model_box.revert)
         self.answering.failed.connect(self._failed)
-        self.keeper.problem.connect(show_warning)
+        self.autosaving.problem.connect(show_warning)
         self.keeper.begun.connect(self.resume_box.withdraw)
-        self.keeper.caught_up.connect(lambda: self.status_box.say("This session is kept on the disk again."))
+        self.autosaving.caught_up.connect(self.status_box.say)
         self.resume_box.resumed.connect(self._resume)
         self.resume_box.dismissed.connect(self._dismiss)
         self.resume_box.chosen.connect(self._resume_file)
@@ -285,9 +288,14 @@ class SeganyWidget(QWidget):
         self.answering.prepare()
         # napari makes a new image the active layer once we have heard of it; a click is to be a prompt all the same
         QTimer.singleShot(0, self._hand_over)
-        find = partial(earlier_sessions, image_array(image), self._lookup_is_over)
+        find = partial(self._earlier, image_array(image))
         # that an image cannot be read is told when it is worked on
         self.lookups.run(find, done=self._offer, failed=lambda _: None, instead_of="find session")
+
+    def _earlier(self, array: LazyArray) -> EarlierSession:
+        """Runs in the thread for lookups: sessions of an image, the one that was just ended among them."""
+        self.keeper.flush()
+        return earlier_sessions(array, self._lookup_is_over)
 
     def _lookup_is_over(self) -> bool:
         """For a lookup to call while it runs; raises Cancelled where nobody waits for it."""
@@ -322,7 +330,7 @@ class SeganyWidget(QWidget):
 
     def _offer(self, earlier: EarlierSession) -> None:
         """Continue an earlier session whose labels are still in the viewer; else offer to, unless another one began."""
-        if self.keeper.path is not None or self.binding is None:
+        if self.keeper.keeping or self.binding is None:
             return
         latest = earlier.latest
         labels = None if latest is None else self._layer_of(latest)
@@ -361,7 +369,7 @@ class SeganyWidget(QWidget):
 
     def _dismiss(self, found: Recovered) -> None:
         try:
-            dismiss_session(found)
+            self.keeper.dismiss(found)
         except SeganyError as error:
             self._failed(error)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
@@ -13,12 +15,13 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.link import relabel_planes
 from napari_segany.core.planes import Stack
-from napari_segany.core.propagate import Known, propagate
+from napari_segany.core.propagate import Known
 from napari_segany.core.query import Query
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
-from napari_segany.engine.stack_search import PlaneObjects, StackPlane, search_stack
+from napari_segany.engine.stack_search import PlaneObjects
+from napari_segany.engine.worker_jobs import PlaneSource, propagate_objects, search_slices
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.propagated_objects import Place, PropagatedObjects, planes_along, present_labels
 from napari_segany.layers.read import image_shape
@@ -54,7 +57,7 @@ class _Walk:
     """
 
     views: dict[int, View]
-    find: Callable[[], Iterator[PlaneObjects]]
+    find: Callable[[], Generator[PlaneObjects, None, None]]
     labels: dict[int, int]
     names: dict[int, str]
     first: int = 0
@@ -152,17 +155,12 @@ class PropagationController(QObject):
             raise InputError(f"{what} on this slice: nothing to follow")
         views = self._views(binding, view)
         anew = self.followed.depending(labels, wanted, views, view)
-        known: dict[int, dict[int, np.ndarray]] = {}
         numbers = {binding.stack(one)[1]: one for one in views}
-        for number, one in numbers.items():
-            plane = one.read(labels.data)
-            here = [label for label in present_labels(plane) if label in wanted and (label, one) not in anew]
-            if here:
-                known[number] = {label: plane == label for label in here}
-        stack = binding.stack(view)[0]
-        find = partial(_followed, self._answers, stack, known, list(numbers))
-        followed = {label: label for masks in known.values() for label in masks}
-        return _Walk(numbers, find, followed, {}), anew
+        followed: dict[int, int] = {}
+        known = partial(_known, labels.data, numbers, wanted, followed)
+        return _Walk(
+            numbers, partial(_followed, self._answers, binding.stack(view)[0], known, list(numbers)), followed, {}
+        ), anew
 
     def _views(self, binding: Binding, view: View) -> list[View]:
         """The planes to go through."""
@@ -187,10 +185,12 @@ class PropagationController(QObject):
 
     def _go(self, walk: _Walk) -> None:
         """Runs in the worker."""
-        for done, found in enumerate(walk.find(), start=1):
-            self._arrived.emit(walk, found)
-            self.progress.emit(min(done, len(walk.views)), len(walk.views))
-            self._jobs.check()
+        # closed at once when it is cancelled, so that the model stops and is free for clicks
+        with closing(walk.find()) as planes:
+            for done, found in enumerate(planes, start=1):
+                self._arrived.emit(walk, found)
+                self.progress.emit(min(done, len(walk.views)), len(walk.views))
+                self._jobs.check()
 
     def _paint(self, walk: _Walk, found: PlaneObjects) -> None:
         """Paint what was found on a slice, beside all that is there; late news of what was cancelled are dropped."""
@@ -280,14 +280,28 @@ class PropagationController(QObject):
         self._box.show_state("Tracking undone.", uncertain=0, followed=False)
 
 
-def _followed(answers: PredictionService, stack: Stack, known: Known, numbers: list[int]) -> Iterator[PlaneObjects]:
+def _known(data: Any, views: Mapping[int, View], wanted: list[int], followed: dict[int, int]) -> Known:
+    """Runs in the worker: the masks of objects on the planes where they are labelled; `followed` gets their labels."""
+    known: dict[int, dict[int, np.ndarray]] = {}
+    for number, view in views.items():
+        plane = view.read(data)
+        here = [label for label in present_labels(plane) if label in wanted]
+        if here:
+            known[number] = {label: plane == label for label in here}
+            followed.update((label, label) for label in here)
+    return known
+
+
+def _followed(
+    answers: PredictionService, stack: Stack, known: Callable[[], Known], numbers: list[int]
+) -> Generator[PlaneObjects, None, None]:
     """Runs in the worker: objects that are known on some planes, on the others."""
-    steps = propagate(answers.segmenter, stack, known, numbers, embed=partial(answers.embed, stack))
-    for number, masks, verdicts in steps:
-        labels = np.zeros(stack.plane_shape, np.int64)
-        for label, mask in masks.items():
-            labels[mask.pixels] = label
-        yield PlaneObjects(number, labels, verdicts, {})
+    with closing(answers.stream(propagate_objects, stack, known(), numbers)) as steps:
+        for number, masks, verdicts in steps:
+            labels = np.zeros(stack.plane_shape, np.int32 if max(masks, default=0) < 2**31 else np.int64)
+            for label, mask in masks.items():
+                labels[mask.pixels] = label
+            yield PlaneObjects(number, labels, verdicts, {})
 
 
 def _found(
@@ -296,11 +310,7 @@ def _found(
     numbers: list[int],
     make_query: Callable[[Segmenter], Query],
     taken: Callable[[int], np.ndarray],
-) -> Iterator[PlaneObjects]:
+) -> Generator[PlaneObjects, None, None]:
     """Runs in the worker: all objects of all planes."""
-
-    def planes() -> Iterator[StackPlane]:
-        for number in numbers:
-            yield StackPlane(number, stack.plane(number), answers.embed(stack, number), taken(number))
-
-    return search_stack(answers.segmenter, planes(), make_query(answers.segmenter))
+    query, pixels = make_query(answers.segmenter), PlaneSource(stack.plane_shape, len(stack), taken)
+    yield from answers.stream(search_slices, stack, numbers, query, pixels)

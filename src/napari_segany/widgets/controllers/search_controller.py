@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
+from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.query import Candidates, Selection, query_for
-from napari_segany.core.tiles import is_large
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
+from napari_segany.engine.worker_jobs import find_candidates, find_candidates_of_prompts
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.write import numbered
 from napari_segany.session.plane_candidates import PlaneCandidates
@@ -105,13 +105,9 @@ class SearchController(QObject):
 
     def _search(self, view: View, stack: Stack, number: int, text: str) -> PlaneCandidates:
         """Runs in the worker."""
-        segmenter = self._answers.segmenter
-        query = query_for(segmenter, text)
-        plane = LazyPlane(stack, number)
-        embedding = None if is_large(stack.plane_shape) else self._answers.embed(stack, number)
-        return PlaneCandidates(
-            view, query.candidates(segmenter, plane, embedding=embedding, report=self._report), query
-        )
+        query = query_for(self._answers.segmenter, text)
+        (candidates,) = self._answers.stream(find_candidates, stack, number, query, report=self._report)
+        return PlaneCandidates(view, candidates, query)
 
     def _report(self, done: float) -> None:
         self._jobs.check()
@@ -145,8 +141,8 @@ class SearchController(QObject):
 
     def _prompted(self, stack: Stack, number: int, prompts: list[Prompt]) -> list[Candidate | None]:
         """Runs in the worker."""
-        embedding = self._answers.embed(stack, number)
-        return candidates_of_prompts(self._answers.segmenter, embedding, prompts) if prompts else []
+        (found,) = self._answers.stream(find_candidates_of_prompts, stack, number, prompts) if prompts else ([],)
+        return list(found)
 
     def _arrived(self, found: PlaneCandidates) -> None:
         if found.query is not None:

@@ -1,0 +1,129 @@
+"""Whole jobs that run where the model is, and stream what they yield: in the worker process, or here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
+from napari_segany.core.planes import LazyPlane, PlaneParts, Stack
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.propagate import Known, Planes, Step, propagate
+from napari_segany.core.query import Candidates, Query
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.tiles import is_large
+from napari_segany.engine.stack_search import PlaneObjects, StackPlane, search_stack
+
+Report = Callable[[float], None]
+
+
+class StackPlanes(Planes, PlaneParts, Protocol):
+    """Planes, whole and in parts; :class:`~napari_segany.core.planes.Stack` has them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JobContext:
+    """What a job works with.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model, in the same process as the job.
+    planes : Planes
+        The image; in the worker process its planes are requested as they are needed.
+    embed : callable
+        Plane number to its embedding, which is computed once while it is remembered.
+    report : callable
+        Takes the share of the work that is done, 0 to 1, between two yields; raises Cancelled where the job is to stop.
+    """
+
+    segmenter: Segmenter
+    planes: StackPlanes
+    embed: Callable[[int], ImageEmbedding]
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneSource:
+    """Planes that are made when they are needed, in the process that makes this; a job gets them as `Planes`.
+
+    Parameters
+    ----------
+    plane_shape : tuple of int
+        Rows and columns.
+    length : int
+        How many planes there are.
+    read : callable
+        Plane number to its values.
+    """
+
+    plane_shape: tuple[int, int]
+    length: int
+    read: Callable[[int], np.ndarray]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def plane(self, number: int) -> np.ndarray:
+        """The values of a plane."""
+        return self.read(number)
+
+
+Job = Callable[..., Generator[Any, None, None]]
+"""A function of a module that gets a `JobContext` and what else it is given. Ceasing to iterate cancels it."""
+
+
+@runtime_checkable
+class RunsJobs(Protocol):
+    """A segmenter whose model is in another process."""
+
+    def embed_plane(self, stack: Stack, number: int) -> ImageEmbedding:
+        """Encode a plane of a stack, which is read again if its embedding is lost."""
+
+    def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
+        """Run a job there, and yield what it yields."""
+
+
+def propagate_objects(context: JobContext, known: Known, numbers: Sequence[int]) -> Generator[Step, None, None]:
+    """Propagate objects through a stack; see :func:`~napari_segany.core.propagate.propagate`."""
+    yield from propagate(context.segmenter, context.planes, known, numbers, embed=context.embed)
+
+
+def find_candidates(context: JobContext, number: int, query: Query) -> Generator[Candidates, None, None]:
+    """Find the candidates of a plane; see :meth:`~napari_segany.core.query.Query.candidates`."""
+    embedding = None if is_large(context.planes.plane_shape) else context.embed(number)
+    plane = LazyPlane(context.planes, number)
+    yield query.candidates(context.segmenter, plane, embedding=embedding, report=context.report)
+
+
+def find_candidates_of_prompts(
+    context: JobContext, number: int, prompts: Sequence[Prompt]
+) -> Generator[list[Candidate | None], None, None]:
+    """Find an object for each prompt; see :func:`~napari_segany.core.automatic_masks.candidates_of_prompts`."""
+    yield candidates_of_prompts(context.segmenter, context.embed(number), prompts)
+
+
+def search_slices(
+    context: JobContext, numbers: Sequence[int], query: Query, taken: Planes
+) -> Generator[PlaneObjects, None, None]:
+    """Find objects slice by slice, and link them; see :func:`~napari_segany.engine.stack_search.search_stack`.
+
+    Parameters
+    ----------
+    context : JobContext
+        The model and the image.
+    numbers : sequence of int
+        Planes, in the order in which they are neighbours.
+    query : Query
+        What is looked for.
+    taken : Planes
+        (y, x) bool for each plane: pixels that belong to objects already.
+    """
+    planes = (
+        StackPlane(number, context.planes.plane(number), context.embed(number), taken.plane(number))
+        for number in numbers
+    )
+    yield from search_stack(context.segmenter, planes, query)

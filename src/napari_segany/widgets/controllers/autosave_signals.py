@@ -1,0 +1,51 @@
+"""What is told of the session's file, on the window's thread: it is written in another one."""
+
+from __future__ import annotations
+
+import contextlib
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+from napari_segany.engine.autosave import Autosave
+
+
+class AutosaveSignals(QObject):
+    """The signals of a session's file, for a window.
+
+    Parameters
+    ----------
+    keeper : Keeper
+        Writes the file.
+    parent : QObject
+        Owns this object.
+
+    Attributes
+    ----------
+    problem, caught_up : Signal
+        Emitted with a line of text; see :class:`~napari_segany.engine.autosave.Autosave`.
+    """
+
+    problem = Signal(str)
+    caught_up = Signal(str)
+    _told = Signal(str)
+
+    def __init__(self, keeper: Autosave, parent: QObject) -> None:
+        super().__init__(parent)
+        self._told.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        keeper.problem.connect(self._tell)
+        keeper.caught_up.connect(self._caught_up)
+
+    def _caught_up(self) -> None:
+        self._tell("")
+
+    def _tell(self, problem: str) -> None:
+        """Runs in the thread that writes."""
+        # a RuntimeError here: the window is gone, and with it whoever would have heard of it
+        with contextlib.suppress(RuntimeError):
+            self._told.emit(problem)
+
+    def _deliver(self, problem: str) -> None:
+        if problem:
+            self.problem.emit(problem)
+        else:
+            self.caught_up.emit("This session is kept on the disk again.")
