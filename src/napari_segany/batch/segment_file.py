@@ -13,13 +13,13 @@ import numpy as np
 from napari_segany.core.arguments import as_path, check_callable, check_each, check_type
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Region, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.tiles import is_large, segment_in_window
 from napari_segany.io.detections import read_detections
 from napari_segany.io.export import check_export, export_labels
-from napari_segany.io.formats.labelled_image import LabelledObject
 from napari_segany.io.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.label_writer import LabelFileSpec, LabelWriter, open_label_writer
 from napari_segany.io.labels import check_axes, check_output, owner_of, read_labels
@@ -178,7 +178,7 @@ class PreparedJob:
     stack: Stack
     placed: list[PlacedPrompt]
     axes: str
-    about: Mapping[int, LabelledObject] = field(default_factory=dict)
+    about: Mapping[int, ObjectInfo] = field(default_factory=dict)
 
 
 def prepare_job(job: SegmentJob) -> PreparedJob:
@@ -207,7 +207,7 @@ def prepare_job(job: SegmentJob) -> PreparedJob:
 
 def _detected(
     job: SegmentJob, image: ImageFile, stack: Stack, earlier: Sequence[PlacedPrompt], axes: str
-) -> tuple[list[PlacedPrompt], dict[int, LabelledObject]]:
+) -> tuple[list[PlacedPrompt], dict[int, ObjectInfo]]:
     """The boxes of a detector, labelled after those of the table, and what it said of them."""
     if job.boxes is None:
         return [], {}
@@ -218,7 +218,7 @@ def _detected(
     )
     taken = {one.label for one in earlier}
     placed: list[PlacedPrompt] = []
-    about: dict[int, LabelledObject] = {}
+    about: dict[int, ObjectInfo] = {}
     for number, one in enumerate(read_detections(job.boxes, image, job.image.name), start=max(taken, default=0) + 1):
         label = number if one.label is None else one.label
         plane = one.plane if one.plane is not None else job.plane
@@ -227,7 +227,7 @@ def _detected(
         if label in taken:
             raise InputError(f"{job.boxes}, {one.where}: the label {label} stands in {job.table}, too")
         placed.append(PlacedPrompt(label, plane or 0, Prompt(box=one.box)))
-        known = LabelledObject(label, one.name, one.class_name, one.score, how=DETECTED)
+        known = ObjectInfo(label, one.name, one.class_name, one.score, source=DETECTED)
         about[label] = max(about.get(label, known), known, key=lambda each: each.score or -math.inf)
     return placed, about
 
@@ -252,10 +252,10 @@ def write_objects(job: SegmentJob, ready: PreparedJob, scores: Mapping[int, tupl
     """
     objects = []
     for label in dict.fromkeys(one.label for one in ready.placed):
-        known = ready.about.get(label, LabelledObject(label, how="prompt"))
+        known = ready.about.get(label, ObjectInfo(label, source="prompt"))
         score, stability = scores.get(label, (math.nan, math.nan))
         if known.score is None:
-            known = replace(known, score=score, how=f"{known.how}, predicted IoU")
+            known = replace(known, score=score, source=f"{known.source}, predicted IoU")
         objects.append(replace(known, stability=stability))
     axes = _letters(ready.image)
     calibration = ready.image.label_calibration

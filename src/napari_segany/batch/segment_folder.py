@@ -16,11 +16,12 @@ from napari_segany.core.arguments import as_path, check_callable, check_type
 from napari_segany.core.automatic_masks import Candidate, Filters, Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.link import Linker, relabel_planes
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.query import Query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.crop_ranking import find
-from napari_segany.io.export import LabelledObject, export_labels
+from napari_segany.io.export import export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import TIFF as LABEL_TIFF
@@ -116,7 +117,7 @@ class ImageReport:
     problem: str = ""
 
 
-Seen = tuple[np.ndarray, Sequence[LabelledObject]]
+Seen = tuple[np.ndarray, Sequence[ObjectInfo]]
 """Labels (y, x) of a plane, from 1, and what is known of its objects."""
 
 
@@ -335,7 +336,7 @@ def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterato
     with reading(image):
         stack = file.stack()
     with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
-        objects: list[LabelledObject] = []
+        objects: list[ObjectInfo] = []
         for number, (found, here) in enumerate(looks(image, stack)):
             before = len(objects)
             labels[number] = np.where(found, found + before, 0)
@@ -351,10 +352,10 @@ def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterato
     return len(objects)
 
 
-def _link(labels: np.ndarray, length: int, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
+def _link(labels: np.ndarray, length: int, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
     """Objects of slices become objects of stacks of `length` slices each, known by what was surest of them."""
     count = 0
-    best: dict[int, LabelledObject] = {}
+    best: dict[int, ObjectInfo] = {}
     for first in range(0, len(labels), length):
         linker = Linker()
         for plane in labels[first : first + length]:
@@ -369,9 +370,9 @@ def _link(labels: np.ndarray, length: int, objects: Sequence[LabelledObject]) ->
     return [best[name] for name in sorted(best)]
 
 
-def _linked_in_time(labels: np.ndarray, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
+def _linked_in_time(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
     """Objects of the volumes of (t, z, y, x) labels become objects that keep their numbers."""
-    linker, best = Linker(), dict[int, LabelledObject]()
+    linker, best = Linker(), dict[int, ObjectInfo]()
     for volume in labels:
         linker.add(np.asarray(volume))
     for time, names in enumerate(linker.numbers()):
@@ -388,17 +389,17 @@ def _write_tracks(stem: Path, labels: np.ndarray) -> None:
     write_ctc(stem.with_name(f"{stem.name}_ctc"), labels)
 
 
-def candidate_info(one: Candidate, label: int) -> LabelledObject:
+def candidate_info(one: Candidate, label: int) -> ObjectInfo:
     """What is known of an object that was found without a prompt by the user."""
     corner = (one.crop[0].start, one.crop[1].start)
     points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
     stability = None if math.isnan(one.stability) else one.stability
     name = one.prompt.text
     how = "text" if name else "automatic"
-    return LabelledObject(label, class_name=name, score=one.score, stability=stability, points=points, how=how)
+    return ObjectInfo(label, class_name=name, score=one.score, stability=stability, points=points, source=how)
 
 
-def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:
+def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[ObjectInfo]) -> None:
     """Write the three files of an image that is called `name`."""
     axes = image.label_axes if set(image.label_axes) <= set("tzyx") else None
     placed = image.label_calibration
