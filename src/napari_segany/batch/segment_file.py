@@ -201,7 +201,7 @@ def prepare_job(job: SegmentJob) -> PreparedJob:
     if not placed:
         raise InputError("nothing to segment: give at least a point, a box or a table of points")
     for one in placed:
-        _check_inside(one, stack)
+        check_inside(one, stack)
     return PreparedJob(image, stack, placed, axes, about)
 
 
@@ -302,8 +302,14 @@ def _placed(job: SegmentJob, stack: Stack, axes: str, after: int) -> list[Placed
     return [PlacedPrompt(label, plane, prompt) for label, (plane, prompt) in enumerate(pairs, start=after + 1)]
 
 
-def _check_inside(one: PlacedPrompt, stack: Stack) -> None:
-    """Refuse what lies off the picture: the model would answer something all the same."""
+def check_inside(one: PlacedPrompt, stack: Stack) -> None:
+    """Refuse a prompt outside the image, where a model would still return some mask.
+
+    Raises
+    ------
+    InputError
+        It lies outside, has no area, or its label is too large for a file.
+    """
     stack.index(one.z)
     if one.label > MAX_LABEL:
         raise InputError(f"the label {one.label} is too large for a file, which holds {MAX_LABEL} at most")
@@ -348,7 +354,7 @@ def _paint(
 
 
 def segment_prompts(
-    segmenter: Segmenter, planes: FilePlanes, placed: Sequence[PlacedPrompt]
+    segmenter: Segmenter, planes: FilePlanes | Stack, placed: Sequence[PlacedPrompt]
 ) -> Iterator[tuple[PlacedPrompt, Mask, Region | None]]:
     """The best mask of each prompt on one plane, in their order.
 
@@ -356,7 +362,7 @@ def segment_prompts(
     ----------
     segmenter : Segmenter
         Who is asked.
-    planes : FilePlanes
+    planes : FilePlanes or Stack
         Where the plane comes from.
     placed : sequence of PlacedPrompt
         Prompts on one plane.
