@@ -62,7 +62,7 @@ def find_objects(
     model : str or Segmenter
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
     filters : mapping of str to float, optional
-        Fields of :class:`~napari_segany.core.automatic_masks.Filters` to use instead of those that suit the model.
+        Fields of :class:`~napari_segany.core.filters.Filters` to use instead of those that suit the model.
     overlap : float
         How much of a mask may lie on masks of higher score, 0 to 1.
     link : bool

@@ -13,8 +13,9 @@ import numpy as np
 
 from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
 from napari_segany.core.arguments import as_path, check_callable, check_type
-from napari_segany.core.automatic_masks import Filters, Grid
+from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import InputError
+from napari_segany.core.filters import Filters
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Stack
 from napari_segany.core.query import Query, query_for
@@ -63,7 +64,7 @@ class FolderJob:
     grid : Grid, optional
         Where to ask; without one the model tells, when it can.
     changes : dict of str to float
-        Filters to use instead of those that suit the model; see :class:`~napari_segany.core.automatic_masks.Filters`.
+        Filters to use instead of those that suit the model; see :class:`~napari_segany.core.filters.Filters`.
     overlap : float
         See :func:`~napari_segany.core.automatic_masks.paint_candidates`.
     link : bool
@@ -204,7 +205,7 @@ def segment_folder(
     model : str or Segmenter
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
     filters : mapping of str to float, optional
-        Fields of :class:`~napari_segany.core.automatic_masks.Filters` to use instead of those that suit the model.
+        Fields of :class:`~napari_segany.core.filters.Filters` to use instead of those that suit the model.
     link : bool
         Whether objects that continue through slices, and through time, have one label.
 
