@@ -63,8 +63,8 @@ def rows_of_learning(config: LearnConfig, progress: Callable[[int], None] | None
     dict
         ``bench``, ``set``, ``masks``, ``seed``, ``minutes``, ``miou_before`` and ``miou_after`` (one click), ``low``
         (lower end of the 95 % bootstrap interval over images of the gain, paired), ``noc85_before`` and
-        ``noc85_after`` (clicks to IoU .85, 8 at most), ``msa_before``, ``msa_after``, ``ap50_before`` and ``ap50_after``
-        (automatic masks), ``alpha``, ``gauge_before``, ``gauge_after``, ``images`` and ``commit``.
+        ``noc85_after`` (clicks to IoU .85, 8 at most), ``msa_before``, ``msa_after``, ``ap50_before`` and
+        ``ap50_after`` (automatic masks), ``alpha``, ``gauge_before``, ``gauge_after``, ``images`` and ``commit``.
 
     Raises
     ------
