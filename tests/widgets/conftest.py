@@ -148,7 +148,7 @@ def enter(viewer: Viewer, door: str, load: Callable[[], Segmenter] | None = None
             return viewer.window.add_plugin_dock_widget("napari-segany")[1]
         run_command("toggle_sign")
         widget = commands.docked(viewer)
-        widget.toggle_sign()
+        widget.act("toggle_sign")
         return widget
     finally:
         SeganyWidget.__init__.__defaults__ = before

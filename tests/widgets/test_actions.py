@@ -24,16 +24,6 @@ def manifest() -> PluginManifest:
     return PluginManifest.from_distribution("napari-segany")
 
 
-def test_all_actions_are_commands_with_their_keys(manifest: PluginManifest) -> None:
-    ours = {command.id: command for command in manifest.contributions.commands}
-    for name, action in ACTIONS.items():
-        command = ours[f"napari-segany.{name}"]
-        assert command.title == f"{action.title}  ({action.key})"
-        assert command.python_name == f"napari_segany.widgets.commands:{name}"
-        assert callable(getattr(SeganyWidget, name))
-        assert callable(getattr(commands, name))
-
-
 def test_a_command_reaches_the_widget_of_its_window(opened: Opened) -> None:
     opened.hand.click(30, 40)
     opened.wait_for_mask()
@@ -116,7 +106,7 @@ def test_what_was_chosen_is_chosen_next_time(
 ) -> None:
     first = SeganyWidget(make_napari_viewer())
     assert {name: first.settings.get(name) for name in DEFAULTS} == dict(DEFAULTS)
-    first.toggle_hint()
+    first.act("toggle_hint")
     first.prompt_box._overwrite.setChecked(True)
     first.export_box.choose("geojson")
     first.close_session()
@@ -155,13 +145,6 @@ def test_napari_keeps_them_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None
     assert mine.get("export") == "csv"
     mine.set("hint", True)
     assert theirs.hint is True
-
-
-def test_the_manifest_says_the_same_of_settings(manifest: PluginManifest) -> None:
-    groups = getattr(manifest.contributions, "configurations", None)
-    if groups is None:
-        pytest.skip("this npe2 knows no settings of plugins")
-    assert {name: prop.default for name, prop in groups[settings.GROUP].properties.items()} == dict(DEFAULTS)
 
 
 def test_the_real_settings_of_napari(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ draw = lambda: QTest.qWait(400)
 draw()
 widget.prompt_box.take("Brush")
 if {erase}:
-    widget.toggle_sign()
+    widget.act("toggle_sign")
 assert widget.binding.painting
 draw()
 """

@@ -22,6 +22,7 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
 from napari_segany.engine.prediction import MODEL, PredictionService
 from napari_segany.engine.remote_segmenter import load_remote_default
+from napari_segany.io.export import FORMATS
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.feature_columns import ObjectDescription, known_text
 from napari_segany.layers.output_layer import SLIVER
@@ -63,8 +64,6 @@ from napari_segany.widgets.settings import Settings
 
 WELCOME = "Open an image to begin: drop a file on the window, or choose File > Open Sample > Segment Anything."
 LARGE = "This image is too large to paint all of it. Zoom in to where you want to work, and press the button above."
-LABEL_FORMATS = ("tiff", "ome-zarr")
-"""Formats of export that hold every pixel of the labels."""
 READY = "Click an object. N switches between clicks on it and off it, K keeps the mask, Q clears the prompts."
 
 
@@ -211,10 +210,10 @@ class SeganyWidget(QWidget):
         Parameters
         ----------
         name : str
-            Of the method.
+            Of the action.
         """
         try:
-            getattr(self, name)()
+            ACTIONS[name].run(self)
         except (SeganyError, EmitLoopError) as error:
             self._failed(error)
 
@@ -375,7 +374,7 @@ class SeganyWidget(QWidget):
 
     def _exported(self, what: str) -> None:
         """All labels are in a file: what is closed from here on is not offered again by itself."""
-        if what in LABEL_FORMATS:
+        if FORMATS[what].holds_all_labels:
             self.keeper.saved()
 
     def _release(self) -> None:
@@ -473,22 +472,6 @@ class SeganyWidget(QWidget):
             self._say_done(f"Object {label} deleted. Ctrl+Z brings it back.")
         else:
             self.status_box.warn("there is no object under the cursor")
-
-    def next_object(self) -> None:
-        """Look at the next object of the table."""
-        self.objects_box.go(1)
-
-    def previous_object(self) -> None:
-        """Look at the object before it in the table."""
-        self.objects_box.go(-1)
-
-    def toggle_sign(self) -> None:
-        """Switch between clicks on the object and clicks off it."""
-        self.prompt_box.toggle_sign()
-
-    def toggle_hint(self) -> None:
-        """Switch the hint under the cursor on or off."""
-        self.prompt_box.toggle_hover()
 
     def show_keys(self) -> None:
         """Show what the keys do, on a sheet beside the picture."""
@@ -674,10 +657,6 @@ class SeganyWidget(QWidget):
         """Show the way of each object through the slices or through time."""
         labels = self.binding.labels if self.binding is not None else None
         self.tracks.show(labels, self.status_box.say, self._failed)
-
-    def show_uncertain(self) -> None:
-        """Look at the next uncertain slice of what was followed."""
-        self.follower.show_uncertain()
 
     def keep(self) -> None:
         """Keep what is offered: the mask as a new label, or everything that was found."""

@@ -6,17 +6,51 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from napari_segany.io.export import FORMATS
+
 PLUGIN = "napari-segany"
 GROUP = "desk"
 FILE = "SEGANY_SETTINGS"
 """Environment variable that names another file for settings; then napari's are left alone."""
-DEFAULTS: Mapping[str, str | bool] = {"model": "tiny", "hint": True, "overwrite": False, "export": "coco", "terms": ""}
-"""The same as in the manifest, which says what each of them is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something that is remembered.
+
+    Parameters
+    ----------
+    default : str or bool
+        Its value where nothing was chosen.
+    title, description : str
+        What napari's preferences call it.
+    choices : tuple of str
+        All values that it can have; empty for any.
+    """
+
+    default: str | bool
+    title: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "model": Setting("tiny", "Model", "The model that answers when the widget opens, if it is on this computer."),
+    "hint": Setting(True, "Show what a click would give", "Draw the mask under the cursor lightly, before you click."),
+    "overwrite": Setting(
+        False, "Take pixels of other labels", "Whether a kept mask may paint over labels that are there."
+    ),
+    "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
+    "terms": Setting("", "What was named lately", "Texts that are offered again, a line each."),
+}
+"""The manifest is written from it by ``python scripts/write_tables.py``."""
+DEFAULTS: Mapping[str, str | bool] = {name: setting.default for name, setting in SETTINGS.items()}
 
 
 class Settings:
