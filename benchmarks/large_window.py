@@ -65,14 +65,14 @@ class Desk:
 
     def _ready(self) -> bool:
         binding = self.widget.binding
-        view = binding.view() if binding is not None else None
-        return binding is not None and view is not None and self.widget.answers.ready(*binding.stack(view))
+        view = binding.planes.view() if binding is not None else None
+        return binding is not None and view is not None and self.widget.answers.ready(*binding.planes.stack(view))
 
     def keep(self, y: int, x: int) -> float:
         """Click on a place and keep the mask; the seconds until it is shown."""
         session, binding, window = self.widget.session, self.widget.binding, self.widget.large.region.window
         started = time.perf_counter()
-        position = binding.view().position[:-2]
+        position = binding.planes.view().position[:-2]
         binding.points.add([*position, y - window[-2].start, x - window[-1].start])
         spin_until(lambda: session.result is not None and not session.waiting)
         seconds = time.perf_counter() - started

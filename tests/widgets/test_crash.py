@@ -22,7 +22,7 @@ draw()
 widget.prompt_box.take("Brush")
 if {erase}:
     widget.act("toggle_sign")
-assert widget.binding.painting
+assert widget.binding.mask_preview.painting
 draw()
 """
 END = """

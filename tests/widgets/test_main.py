@@ -186,7 +186,7 @@ class TestAhead:
         hand.qtbot.waitUntil(lambda: len(segmenter.embedded) > 1, timeout=5000)
         opened.widget.jobs.busy.connect(busy.append)
         binding = opened.widget.binding
-        planes, number = binding.stack(binding.view())
+        planes, number = binding.planes.stack(binding.planes.view())
         assert number == 2
         answers = opened.widget.answers
         hand.qtbot.waitUntil(lambda: answers.ready(planes, 1) and answers.ready(planes, 3), timeout=5000)

@@ -213,7 +213,7 @@ def test_the_brush_does_not_come_back_by_itself(hand: Hand, tool: str, what: str
     else:
         opened.hand.press(what)
     layer = widget.binding.shapes if tool != "Points" else widget.binding.points
-    assert not widget.binding.painting
+    assert not widget.binding.mask_preview.painting
     assert widget.binding.preview.layer.mode == "pan_zoom"
     if what == "labels":
         assert pressed(opened) == []
@@ -232,7 +232,7 @@ def test_the_brush_stays_the_tool_for_the_next_object(opened: Opened) -> None:
         opened.hand.press("k")
         assert labels_of(opened) == set(range(1, number + 1))
         assert pressed(opened) == ["Brush"]
-        assert widget.binding.painting
+        assert widget.binding.mask_preview.painting
 
 
 def test_buttons_follow_the_active_layer_and_its_mode(opened: Opened) -> None:

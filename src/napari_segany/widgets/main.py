@@ -29,6 +29,7 @@ from napari_segany.layers.output_layer import SLIVER
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import image_array
 from napari_segany.layers.region import is_too_large
+from napari_segany.layers.reopening import close_reopened, reopen_label, reopen_under, resume_session
 from napari_segany.layers.write import fits_shape
 from napari_segany.models.registry import list_models
 from napari_segany.session.plane_candidates import PlaneCandidates
@@ -278,10 +279,10 @@ class SeganyWidget(QWidget):
         self.binding.problem.connect(self._warn)
         self.binding.moved.connect(self.picture_box.refresh)
         self.binding.moved.connect(self._moved)
-        self.binding.travelled.connect(self._say_done)
+        self.binding.undo_stack.travelled.connect(self._say_done)
         self.binding.recorder.repainted.connect(self._repainted)
         self.binding.output.overwrite = self.prompt_box.overwrite
-        self.binding.several = self.prompt_box.several
+        self.binding.reader.several = self.prompt_box.several
         self._bind(self.binding)
         self._show_layers()
         self.answering.prepare()
@@ -319,7 +320,7 @@ class SeganyWidget(QWidget):
         if self.binding is not None:
             self.hover.stop()
             try:
-                self.binding.set_look(look)
+                self.binding.planes.change_settings(look)
             except SeganyError as error:
                 self._failed(error)
 
@@ -353,7 +354,7 @@ class SeganyWidget(QWidget):
             return
         try:
             self.keeper.resume(found)
-            self.binding.resume(found, labels)
+            resume_session(self.binding, found, labels)
         except SeganyError as error:
             self._failed(error)
             return
@@ -422,7 +423,7 @@ class SeganyWidget(QWidget):
     def _bind_objects(self) -> None:
         labels = self.binding.labels if self.binding is not None else None
         image = self.binding.image if self.binding is not None else None
-        self.objects_box.bind(labels, image, None if self.binding is None else self.binding.step)
+        self.objects_box.bind(labels, image, None if self.binding is None else self.binding.undo_stack.step)
         self.export_box.bind(labels, image, self.objects_box.objects)
 
     def _restore(self) -> None:
@@ -449,23 +450,26 @@ class SeganyWidget(QWidget):
     def _set_several(self, several: bool) -> None:
         if self.binding is not None:
             self.finder.forget()
-            self.binding.set_several(several)
+            self.binding.reader.several = several
+            self.binding.refresh()
 
     def reopen(self) -> None:
         """Change the object under the cursor."""
         if self.binding is not None:
             self.hover.stop()
             inside = self.offer.inside
-            if self.binding.several:
+            if self.binding.reader.several:
                 self.status_box.warn("objects are changed one by one: untick 'Each click or box is an object'")
             elif inside:
-                self.binding.reopen_label(inside)
-            elif not self.binding.reopen(self.viewer.cursor.position):
+                reopen_label(self.binding, inside)
+            elif not reopen_under(self.binding, self.viewer.cursor.position):
                 self.status_box.warn("there is no object to change under the cursor")
 
     def delete_object(self) -> None:
         """Take the object under the cursor away."""
-        _, label = self.binding.label_under(self.viewer.cursor.position) if self.binding is not None else (None, 0)
+        _, label = (
+            self.binding.picker.label_under(self.viewer.cursor.position) if self.binding is not None else (None, 0)
+        )
         if label:
             self.hover.stop()
             self.objects_box.delete([label])
@@ -487,7 +491,7 @@ class SeganyWidget(QWidget):
         if self._latest is not PendingKind.MASK:
             self._latest = PendingKind.MASK
             if self.binding is not None:
-                self.binding.show_nothing()
+                self.binding.mask_preview.show_mask()
         self._tell()
 
     def _changed(self) -> None:
@@ -558,7 +562,7 @@ class SeganyWidget(QWidget):
         if mask is None or result is None or binding is None or not size:
             return PendingObjects(PendingKind.MASK, "Nothing was found there. Click elsewhere, or draw a box.")
         text = f"{count_of(size, 'pixel')}, predicted IoU {shown_score(mask.score)}."
-        opened, inside = binding.keeping.opened, binding.object_clicked()
+        opened, inside = binding.keeping.opened, binding.picker.clicked()
         if opened is not None and opened.view == result.request.plane:
             return PendingObjects(
                 PendingKind.MASK, f"{text} K changes object {opened.label}, Q leaves it as it is.", True
@@ -707,7 +711,7 @@ class SeganyWidget(QWidget):
         elif self.binding is not None:
             self.binding.clear_prompts()
             self.session.discard()
-            self.binding.close_reopened()
+            close_reopened(self.binding)
             self.prompt_box.expect_positive()
         self._tell()
 

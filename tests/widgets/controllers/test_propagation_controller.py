@@ -12,6 +12,7 @@ from scipy import ndimage
 from napari_segany.core.automatic_masks import Filters
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.layers.reopening import reopen_under
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -82,7 +83,7 @@ def test_doubtful_slices_are_shown_and_what_was_mended_is_kept(stack: Opened) ->
     widget, labels = stack.widget, stack.widget.binding.labels
     stack.hand.press("shift+g")
     wait(stack)
-    place, other = (1, widget.binding.shown), widget.follower.followed
+    place, other = (1, widget.binding.planes.shown), widget.follower.followed
     first = next(view for label, view in other.verdicts if view.position[0] == 7)
     other.verdicts[1, first] = type(other.verdicts[1, first])(0.2, ("area jump",))
     stack.hand.press("shift+n")
@@ -187,7 +188,7 @@ def test_what_is_kept_meanwhile_has_a_label_of_its_own(seen: Opened) -> None:
     widget.stack_box._objects.setCurrentIndex(2)
     widget.follow()
     seen.hand.qtbot.waitUntil(lambda: widget.binding.labels is not None and widget.binding.labels.data[0].any())
-    view = widget.binding.view()
+    view = widget.binding.planes.view()
     widget.binding.keeping.keep_all(view, np.pad(np.ones((3, 3), int), ((0, 57), (0, 77))))
     widget.stack_box._objects.setCurrentIndex(1)
     seen.hand.qtbot.waitUntil(lambda: "Found" in widget.stack_box.text, timeout=30_000)
@@ -211,7 +212,7 @@ def test_without_a_label_left_it_stops_and_says_so(seen: Opened) -> None:
 def test_an_object_that_is_being_changed_meanwhile_keeps_its_label(seen: Opened) -> None:
     keep(seen, (24, 24))
     widget = seen.widget
-    widget.binding.reopen((4, 24, 24))
+    reopen_under(widget.binding, (4, 24, 24))
     assert widget.session.label == 1
     find(seen)
     assert widget.session.label == 1, "it is still being changed"
