@@ -59,7 +59,7 @@ class Desk:
         camera = getattr(self.viewer, "scene", self.viewer).camera
         camera.center, camera.zoom = (0, y, x), 0.5
         before, started = self.widget.large.region, time.perf_counter()
-        self.widget.work_here()
+        self.widget.regions.work_here()
         spin_until(lambda: self.widget.large.region not in (None, before) and self._ready(), 120)
         return time.perf_counter() - started
 

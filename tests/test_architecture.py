@@ -52,3 +52,19 @@ def test_every_path_of_a_document_exists() -> None:
     pattern = r"`((?:src|tests|scripts|benchmarks)/[\w/.]+\.py)"
     named = {(page.name, path) for page in pages for path in re.findall(pattern, page.read_text())}
     assert not sorted(one for one in named if not (ROOT / one[1]).exists())
+
+
+def class_of(path: str, name: str) -> ast.ClassDef:
+    tree = ast.parse((PACKAGE / path).read_text())
+    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+
+
+@pytest.mark.parametrize(("path", "name"), [("widgets/main.py", "SeganyWidget"), ("layers/binding.py", "Binding")])
+def test_the_classes_that_hold_everything_together_stay_small(path: str, name: str) -> None:
+    found = class_of(path, name)
+    bases = {base.id for base in found.bases if isinstance(base, ast.Name)}
+    methods = [node.name for node in found.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert found.end_lineno - found.lineno + 1 < 250
+    assert len(methods) < 20, methods
+    # what is inherited would only hide the lines
+    assert bases <= {"QWidget"}, bases

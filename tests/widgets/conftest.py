@@ -182,7 +182,7 @@ class Opened:
     def close(self) -> None:
         self.widget.close_session()
         self.widget.jobs.join(30)
-        self.widget.lookups.join(30)
+        self.widget.resuming.lookups.join(30)
         vars(self).clear()
 
     def wait_for_mask(self) -> None:

@@ -35,7 +35,7 @@ def test_nothing_is_left_of_fifty_openings(make_napari_viewer: Callable[..., Vie
         viewer.window.add_dock_widget(widget)
         qtbot.wait(5)
         kept += [weakref.ref(widget.session), weakref.ref(widget.binding)]
-        jobs, lookups = widget.jobs, widget.lookups
+        jobs, lookups = widget.jobs, widget.resuming.lookups
         viewer.window.remove_dock_widget(widget)
         jobs.join(20)
         lookups.join(20)

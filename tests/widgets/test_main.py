@@ -122,7 +122,7 @@ def test_closing_the_dock_ends_the_worker_and_leaves_nothing(hand):
     opened.wait_for_mask()
     opened.hand.press("q")
     session = weakref.ref(opened.widget.session)
-    jobs, lookups = opened.widget.jobs, opened.widget.lookups
+    jobs, lookups = opened.widget.jobs, opened.widget.resuming.lookups
     opened.viewer.window.remove_dock_widget(opened.widget)
     jobs.join(10)
     lookups.join(10)

@@ -12,7 +12,7 @@ import pytest
 from napari_segany.engine.autosave import EarlierSession, SavedSession
 from napari_segany.engine.session_files import sessions_folder
 from napari_segany.session.recovery import recover
-from napari_segany.widgets import main
+from napari_segany.widgets.controllers import resume_controller
 from napari_segany.widgets.main import SeganyWidget
 from napari_segany.widgets.panels.resume_panel import summary
 from tests.fakes import FakeSegmenter
@@ -209,7 +209,9 @@ def test_start_new_leaves_the_earlier_session_in_the_menu(hand, left_behind):
 
 def test_no_click_waits_for_an_image_to_be_known_again(hand, left_behind, monkeypatch):
     known = threading.Event()
-    monkeypatch.setattr(main, "earlier_sessions", lambda array, cancelled: known.wait(60) and EarlierSession())
+    monkeypatch.setattr(
+        resume_controller, "earlier_sessions", lambda array, cancelled: known.wait(60) and EarlierSession()
+    )
     opened = Opened(hand, IMAGE, FakeSegmenter(radius=5))
     _commit(opened, 30, 40)
     assert opened.widget.binding.labels.data.max() == 1

@@ -51,7 +51,7 @@ def labels_of(opened: Opened) -> set[int]:
 def says_what_k_does(opened: Opened) -> None:
     """The line, both buttons, the preview and K are about the same."""
     widget = opened.widget
-    offer, before = widget.offer, len(labels_of(opened))
+    offer, before = widget.pending.offer, len(labels_of(opened))
     assert widget.prompt_box._keep.isEnabled() == offer.keepable
     assert widget.everything_box._keep.isEnabled() == (offer.subject is PendingKind.FOUND and offer.keepable)
     assert ("K keeps" in opened.text) == offer.keepable

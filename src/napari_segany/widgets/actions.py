@@ -39,13 +39,15 @@ ACTIONS: Mapping[str, Action] = {
     "toggle_sign": Action(
         "N", "Switch between clicks on the object and off it", lambda widget: widget.prompt_box.toggle_sign()
     ),
-    "next_candidate": Action("J", "Show the next candidate mask", lambda widget: widget.next_candidate()),
+    "next_candidate": Action("J", "Show the next candidate mask", lambda widget: widget.committing.next_candidate()),
     "find_everything": Action("G", "Find everything on this slice", lambda widget: widget.find_everything()),
     "toggle_hint": Action(
         "H", "Show what a click would give, or stop showing it", lambda widget: widget.prompt_box.toggle_hover()
     ),
-    "reopen": Action("U", "Change the object under the cursor", lambda widget: widget.reopen()),
-    "delete_object": Action("W", "Delete the object under the cursor", lambda widget: widget.delete_object()),
+    "reopen": Action("U", "Change the object under the cursor", lambda widget: widget.committing.reopen()),
+    "delete_object": Action(
+        "W", "Delete the object under the cursor", lambda widget: widget.committing.delete_object()
+    ),
     "next_object": Action(".", "Look at the next object of the table", lambda widget: widget.objects_box.go(1)),
     "previous_object": Action(
         ",", "Look at the object before it in the table", lambda widget: widget.objects_box.go(-1)
@@ -59,9 +61,9 @@ ACTIONS: Mapping[str, Action] = {
         lambda widget: widget.follower.show_uncertain(),
     ),
     "work_here": Action(
-        "Shift+W", "Work on the part of a large image that is shown", lambda widget: widget.work_here()
+        "Shift+W", "Work on the part of a large image that is shown", lambda widget: widget.regions.work_here()
     ),
-    "show_keys": Action("/", "Show what the keys do", lambda widget: widget.show_keys()),
+    "show_keys": Action("/", "Show what the keys do", lambda widget: widget.keys.toggle_sheet()),
 }
 """Under the names of their commands, without the plugin's."""
 

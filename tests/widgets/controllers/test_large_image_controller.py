@@ -76,7 +76,7 @@ def test_what_is_painted_while_the_next_region_is_read_is_in_it(large: Opened) -
     enter(large, 100, 100)
     widget, first = large.widget, large.widget.large.region
     getattr(large.viewer, "scene", large.viewer).camera.center = (0, 110, 110)
-    widget.work_here()
+    widget.regions.work_here()
     first.labels.data_setitem((np.array([70]), np.array([70])), np.array([5]))
     large.hand.qtbot.waitUntil(lambda: widget.large.region is not first, timeout=20_000)
     assert widget.binding.labels.data[60, 60] == 5

@@ -106,7 +106,7 @@ def test_cancelled_it_keeps_what_is_done(stack: Opened) -> None:
     keep(stack, (24, 24))
     stack.widget.follow()
     stack.hand.qtbot.waitUntil(lambda: len(extent(stack, 1)) > 2)
-    stack.widget._cancel()
+    stack.widget.cancel()
     done = extent(stack, 1)
     stack.hand.qtbot.wait(300)
     assert extent(stack, 1) == done

@@ -99,6 +99,7 @@ class ContrastPanel(QWidget):
         self._picture.clear()
         if binding is not None:
             self._offer(binding.image)
+            binding.moved.connect(self.refresh)
             self.refresh()
 
     def _offer(self, image: Image) -> None:
