@@ -68,3 +68,38 @@ def test_the_classes_that_hold_everything_together_stay_small(path: str, name: s
     assert len(methods) < 20, methods
     # what is inherited would only hide the lines
     assert bases <= {"QWidget"}, bases
+
+
+NOT_NAPARIS = {("region.py", "chunks")}
+"""Looked for on other objects than napari's: arrays that may have chunks."""
+ASKS = {"compat.py", "proxies.py"}
+"""Modules that may look whether napari has something; `proxies` takes its wrappers off, whatever the version."""
+
+
+def sniffing(tree: ast.AST) -> set[str]:
+    """What a module looks for: attributes that may be missing, modules that may be, versions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            given = [one.value if isinstance(one, ast.Constant) else ast.unparse(one) for one in node.args]
+            if node.func.id == "hasattr" or (node.func.id == "getattr" and len(given) == 3):
+                found.add(str(given[1]))
+        if isinstance(node, ast.ExceptHandler) and node.type is not None and "ImportError" in ast.unparse(node.type):
+            found.add("ImportError")
+        if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node).endswith(("__version__", "napari.version")):
+            found.add("__version__")
+    return found
+
+
+@pytest.mark.parametrize("room", ["layers", "widgets"])
+def test_one_module_knows_the_versions_of_napari(room: str) -> None:
+    # qtpy's versions are no napari's
+    others = [path for path in (PACKAGE / room).rglob("*.py") if path.name not in ASKS | {"qt_versions.py"}]
+    found = {(path.name, what) for path in others for what in sniffing(ast.parse(path.read_text()))}
+    assert not sorted(found - NOT_NAPARIS)
+
+
+def test_sniffing_is_noticed() -> None:
+    text = "hasattr(layer, 'units')\ngetattr(viewer, 'scene', 0)\nnapari.__version__\ngetattr(layer, name)\n"
+    text += "try:\n    import napari.later\nexcept (ImportError, KeyError):\n    pass\n"
+    assert sniffing(ast.parse(text)) == {"units", "scene", "__version__", "ImportError"}

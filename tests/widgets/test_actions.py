@@ -140,7 +140,7 @@ def test_damaged_settings_and_a_full_disk_harm_nothing(tmp_path: Path, monkeypat
 def test_napari_keeps_them_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = SimpleNamespace(hint=False, model="tiny", overwrite=False, export="csv")
     monkeypatch.delenv(settings.FILE)
-    monkeypatch.setattr(settings, "_of_napari", lambda: theirs)
+    monkeypatch.setattr(settings, "plugin_settings", lambda plugin, group: theirs)
     mine = Settings()
     assert mine.get("export") == "csv"
     mine.set("hint", True)

@@ -20,7 +20,6 @@ from napari_segany.layers.binding import Binding
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
-from napari_segany.widgets.compat import warning_of_versions
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.commit_controller import CommitController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
@@ -50,6 +49,7 @@ from napari_segany.widgets.panels.resume_panel import ResumePanel
 from napari_segany.widgets.panels.stack_panel import StackPanel
 from napari_segany.widgets.panels.status_panel import StatusPanel
 from napari_segany.widgets.panels.tabs import Tab, Tabs
+from napari_segany.widgets.qt_versions import warning_of_versions
 from napari_segany.widgets.settings import Settings
 from napari_segany.widgets.wiring import connect_parts
 

@@ -13,6 +13,7 @@ from typing import Any
 import platformdirs
 
 from napari_segany.io.export import FORMATS
+from napari_segany.layers.compat import plugin_setting, plugin_settings
 
 PLUGIN = "napari-segany"
 GROUP = "desk"
@@ -57,11 +58,11 @@ class Settings:
     """Gives and keeps one value for each of ``DEFAULTS``; what cannot be read is as if nobody had chosen."""
 
     def __init__(self) -> None:
-        self._napari = None if FILE in os.environ else _of_napari()
+        self._napari = None if FILE in os.environ else plugin_settings(PLUGIN, GROUP)
 
     def get(self, name: str) -> Any:
         """The value that was kept last, else the default."""
-        kept = getattr(self._napari, name, None) if self._napari is not None else self._read().get(name)
+        kept = plugin_setting(self._napari, name) if self._napari is not None else self._read().get(name)
         return kept if type(kept) is type(DEFAULTS[name]) else DEFAULTS[name]
 
     def set(self, name: str, value: str | bool) -> None:
@@ -89,15 +90,3 @@ def settings_file() -> Path:
     """Where settings are kept when napari does not; not created here."""
     given = os.environ.get(FILE)
     return Path(given) if given else platformdirs.user_config_path(PLUGIN, appauthor=False) / "settings.json"
-
-
-def _of_napari() -> Any:
-    """Our group of napari's plugin settings; None before napari 0.9, and where napari does not know of us."""
-    try:
-        from napari.settings import get_plugin_settings
-    except ImportError:
-        return None
-    try:
-        return getattr(get_plugin_settings(PLUGIN), GROUP)
-    except (KeyError, AttributeError):
-        return None

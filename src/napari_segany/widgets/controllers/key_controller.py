@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 from weakref import WeakMethod
 
 from napari.components import ViewerModel
@@ -43,7 +44,7 @@ class KeyController(QObject):
     def toggle_sheet(self) -> None:
         """Show the sheet of keys, or hide it."""
         if self._sheet is None:
-            self._sheet = KeySheet(self.parent())
+            self._sheet = KeySheet(cast(QWidget, self.parent()))
         self._sheet.setVisible(not self._sheet.isVisible())
 
 

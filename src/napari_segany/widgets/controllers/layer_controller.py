@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import ref
 
 from napari.components import ViewerModel
@@ -98,14 +99,14 @@ class LayerController(QObject):
         self._objects.bind(labels, image, None if binding is None else binding.undo_stack.step)
         self._exports.bind(labels, image, self._objects.objects)
 
-    def _refresh(self, event: object = None) -> None:
+    def _refresh(self, event: Any = None) -> None:
         had = self.box.image.value
         self.box.refresh()
         self.show()
         if had is None and self._binding is None:
             self.choose_first_image()
-        elif self._binding is not None and getattr(event, "type", "") == "inserted":
-            self._tell_of_image(self._binding, getattr(event, "value", None))
+        elif self._binding is not None and event is not None and event.type == "inserted":
+            self._tell_of_image(self._binding, event.value)
         self._offer()
 
     def _tell_of_image(self, binding: Binding, layer: Layer | None) -> None:

@@ -111,7 +111,7 @@ class ExportPanel(QWidget):
         """
         self._labels, self._image, self._objects = labels, image, objects
         self.button.setEnabled(labels is not None)
-        source = getattr(getattr(image, "source", None), "path", None)
+        source = None if image is None else image.source.path
         if source and Path(source).parent.is_dir():
             self._folder = Path(source).parent
 

@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.compat import mode_of
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.removal import leave_paint_mode
 
@@ -166,7 +167,7 @@ class PromptPanel(QWidget):
         if binding.mask_preview.painting:
             return "Brush"
         active = binding.viewer.layers.selection.active
-        mode = str(getattr(active, "mode", ""))
+        mode = mode_of(active)
         if active is None or active not in (binding.points, binding.shapes):
             return ""
         points = active is binding.points

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_segany.widgets.compat import warning_of_versions
+from napari_segany.widgets.qt_versions import warning_of_versions
 
 
 @pytest.mark.parametrize(
