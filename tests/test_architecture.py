@@ -103,3 +103,69 @@ def test_sniffing_is_noticed() -> None:
     text = "hasattr(layer, 'units')\ngetattr(viewer, 'scene', 0)\nnapari.__version__\ngetattr(layer, name)\n"
     text += "try:\n    import napari.later\nexcept (ImportError, KeyError):\n    pass\n"
     assert sniffing(ast.parse(text)) == {"units", "scene", "__version__", "ImportError"}
+
+
+def function_lengths() -> dict[str, int]:
+    """Lines of every function, its documentation included."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return {
+        f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, kinds)
+    }
+
+
+def test_functions_are_short() -> None:
+    lengths = sorted(function_lengths().values())
+    assert lengths[len(lengths) // 2] <= 7
+    assert lengths[len(lengths) * 9 // 10] <= 25
+
+
+def test_no_function_is_long() -> None:
+    assert not {name: lines for name, lines in function_lengths().items() if lines > 80}
+
+
+def members_of_classes() -> dict[str, set[str]]:
+    """What every class of the package has: methods, fields, and attributes that its methods set; bases included."""
+    found: dict[str, set[str]] = {}
+    bases: dict[str, list[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.ClassDef):
+                continue
+            names = {one.name for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
+            assigned = [one for one in ast.walk(node) if isinstance(one, ast.Assign | ast.AnnAssign)]
+            for one in assigned:
+                for target in one.targets if isinstance(one, ast.Assign) else [one.target]:
+                    names |= {part.attr for part in ast.walk(target) if isinstance(part, ast.Attribute)}
+                    names |= {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
+            found[node.name] = names
+            bases[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    for name, own in bases.items():
+        found[name] |= set().union(*(found.get(base, set()) for base in own))
+    return found
+
+
+THEIRS = {"Labels", "Points", "Shapes", "Image"}
+"""Classes of napari that the page names."""
+
+
+def test_classes_and_methods_that_are_named_exist() -> None:
+    members = members_of_classes()
+    named = set(re.findall(r"\b([A-Z]\w*[a-z]\w*)\.(_?[a-z]\w*)\b", TEXT))
+    named = {(owner, name) for owner, name in named if owner not in THEIRS and name not in ("md", "py")}
+    assert len(named) > 40
+    missing = [f"{owner}.{name}" for owner, name in named if name not in members.get(owner, ())]
+    assert not sorted(missing)
+
+
+def test_the_files_of_the_ten_changes_exist() -> None:
+    section = TEXT.split("## Ten changes", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"(?m)^\| (?!change|-)([^|]+) \| (.+) \|$", section)
+    assert len(rows) == 10
+    for change, files in rows:
+        paths = [path for path in re.findall(r"`([\w/.]+)`", files) if "/" in path]
+        assert paths, change
+        for path in paths:
+            assert any((root / path).exists() for root in (ROOT, PACKAGE)), (change, path)

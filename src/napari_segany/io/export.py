@@ -130,7 +130,7 @@ def check_export(
     path : str or Path
         Where the file is to go.
     format : str, optional
-        One of :data:`FORMATS`; by default the one that the file's name ends with.
+        One of :data:`FORMATS`; by default the one that the file's name ends with, of ``.json`` it is "coco".
     overwrite : bool
         Whether what is there may be replaced; a folder only if this program wrote all that it holds.
     inputs : iterable of str, Path or None
@@ -190,8 +190,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     path : str or Path
         Where to.
     format : str, optional
-        One of :data:`FORMATS`; by default the one that the file's name ends with, of ``.json`` it is "coco". "sa1b"
-        takes (y, x) only.
+        One of :data:`FORMATS`, see :func:`check_export`. "sa1b" takes (y, x) only.
     objects : iterable of LabelledObject
         What is known of the objects; those that have no pixels are not written. "tiff" and "ome-zarr" hold none of it.
     axes : str, optional
@@ -231,26 +230,35 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     scale = None if scale is None else tuple(float(step) for step in scale)
     write = FORMATS[chosen].write
     if write is None:
-        letters = check_axes(path, np.ndim(labels), axes)
-        units = tuple(unit_word("" if axis == "t" else unit, axis) for axis in letters)
-        placed = Calibration(scale or (1.0,) * np.ndim(labels), (), units if any(units) else ())
-        return write_labels(path, labels, axes=axes, calibration=placed, overwrite=overwrite)
-    # an axis that is flipped has the same distances
-    scale = None if scale is None else tuple(abs(step) for step in scale)
-    labels = compact(labels)
-    image = LabelledImage(
-        labels,
-        check_axes(path, labels.ndim, axes),
-        by_label(objects),
-        scale or (1.0,) * labels.ndim,
-        unit,
-        None if intensity is None else np.asarray(intensity),
-        image_name or path.stem,
+        place = _placed(path, labels, axes, scale, unit)
+        return write_labels(path, labels, axes=axes, calibration=place, overwrite=overwrite)
+    image = replace(
+        _labelled_image(path, labels, axes, scale),
+        about=by_label(objects),
+        unit=unit,
+        intensity=None if intensity is None else np.asarray(intensity),
+        name=image_name or path.stem,
     )
-    image = image if report is None else replace(image, report=report)
     with replacing(path) as temporary:
-        write(image, temporary)
+        write(image if report is None else replace(image, report=report), temporary)
     return path
+
+
+def _labelled_image(path: Path, labels: np.ndarray, axes: str | None, scale: tuple[float, ...] | None) -> LabelledImage:
+    """Labels with their axes and distances; nothing is known of their objects yet."""
+    labels = compact(labels)
+    # an axis that is flipped has the same distances
+    distances = (1.0,) * labels.ndim if scale is None else tuple(abs(step) for step in scale)
+    return LabelledImage(labels, check_axes(path, labels.ndim, axes), {}, distances)
+
+
+def _placed(
+    path: Path, labels: np.ndarray, axes: str | None, scale: tuple[float, ...] | None, unit: str
+) -> Calibration:
+    """Where the pixels of a label image lie, for a file of them."""
+    letters = check_axes(path, np.ndim(labels), axes)
+    units = tuple(unit_word("" if axis == "t" else unit, axis) for axis in letters)
+    return Calibration(scale or (1.0,) * np.ndim(labels), (), units if any(units) else ())
 
 
 def _formats_of(path: Path) -> list[str]:
