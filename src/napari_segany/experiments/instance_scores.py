@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Grid, ProposesObjects
+from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import instance_scores
 from napari_segany.core.query import query_for
@@ -63,7 +63,7 @@ def rows_of_everything(
         raise InputError(f"unknown method {', '.join(sorted(unknown))}; known: {', '.join(METHODS)}")
     planes = labelled_planes(data)
     segmenter = load()
-    seeding = isinstance(segmenter, ProposesObjects)
+    seeding = segmenter.capabilities.proposals
     if "seeds" in method and not seeding:
         raise InputError(f"the model {segmenter.name!r} has no seeds; measure its grid")
     methods = method or ("seeds" if seeding else "grid",)
@@ -92,7 +92,7 @@ def _rows(
             "bench": "everything",
             "set": set_name(data),
             "model": segmenter.name,
-            "device": str(getattr(segmenter, "device", "cpu")),
+            "device": segmenter.capabilities.device,
             "commit": commit(),
             "method": method,
             "ap50": float(scores[:, 0].mean()),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.models.device import pick_device, pick_dtype
+from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -61,13 +62,13 @@ def load_segmenter(
     # A file that ``train text`` wrote holds the head alone, which was trained beside `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
     if not isinstance(sam, TinySam):
-        return SamSegmenter(sam, name, place, dtype)
+        return SamSegmenter(sam, name, place, dtype, config=read_inference_config(path))
     source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
     # open_clip is imported when the first text is used
     texts = (
         load_text_prompter(TinySam().mask_decoder, source, place) if source is not None and source.is_file() else None
     )
-    return ZoomSegmenter(sam, name, place, dtype, texts)
+    return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
 
 
 def without_texts(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -128,7 +129,10 @@ def _built(given: dict[str, Tensor], path: Path, expected: str | None) -> Sam:
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
         raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
-    return _filled(architecture, state, path)
+    model = _filled(architecture, state, path)
+    if isinstance(model, TinySam):
+        model.inference = read_inference_config(path) or tiny_inference_config()
+    return model
 
 
 def locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:

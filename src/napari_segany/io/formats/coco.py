@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.formats.json_values import finite, write_json, xy_places
-from napari_segany.io.formats.labelled_image import LabelledImage, LabelledObject
+from napari_segany.io.formats.labelled_image import LabelledImage
 from napari_segany.io.formats.rle import to_rle
 from napari_segany.io.output_checks import MARK
 
@@ -46,7 +47,7 @@ def write_coco(image: LabelledImage, path: Path) -> None:
     write_json(path, {"info": about, "images": planes, "annotations": annotations, "categories": categories})
 
 
-def _known(known: LabelledObject) -> dict[str, Any]:
+def _known(known: ObjectInfo) -> dict[str, Any]:
     """What is known of an object, without what is not."""
     entries = {
         "label": known.label,
@@ -54,7 +55,7 @@ def _known(known: LabelledObject) -> dict[str, Any]:
         "score": finite(known.score),
         "stability_score": finite(known.stability),
         "points": xy_places(known) or None,
-        "how": known.how or None,
+        "how": known.source or None,
     }
     return {name: value for name, value in entries.items() if value is not None}
 

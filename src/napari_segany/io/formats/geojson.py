@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.formats.json_values import finite, write_json
-from napari_segany.io.formats.labelled_image import LabelledImage, LabelledObject, Piece
+from napari_segany.io.formats.labelled_image import LabelledImage, Piece
 from napari_segany.io.formats.outlines import outline
 
 
@@ -47,7 +48,7 @@ def _plane(position: dict[str, int]) -> dict[str, Any]:
     return {"plane": {"c": -1, "z": position.get("z", 0), "t": position.get("t", 0)}} if position else {}
 
 
-def _properties(known: LabelledObject) -> dict[str, Any]:
+def _properties(known: ObjectInfo) -> dict[str, Any]:
     measured = {"label": known.label, "score": finite(known.score), "stability": finite(known.stability)}
     properties: dict[str, Any] = {
         "objectType": "annotation",
@@ -57,6 +58,6 @@ def _properties(known: LabelledObject) -> dict[str, Any]:
     }
     if known.class_name:
         properties["classification"] = {"name": known.class_name}
-    if known.how:
-        properties["metadata"] = {"how": known.how}
+    if known.source:
+        properties["metadata"] = {"how": known.source}
     return properties

@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from napari_segany.io.formats.labelled_image import LabelledObject
+from napari_segany.core.objects import ObjectInfo
 
 
-def xy_places(known: LabelledObject) -> list[list[float]]:
+def xy_places(known: ObjectInfo) -> list[list[float]]:
     """Where an object was clicked, as [x, y]."""
     return [[float(x), float(y)] for y, x in known.points if math.isfinite(x) and math.isfinite(y)]
 

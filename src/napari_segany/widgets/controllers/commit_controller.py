@@ -5,8 +5,9 @@ from __future__ import annotations
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.layers.binding import Binding
-from napari_segany.layers.feature_columns import ObjectDescription, known_text
+from napari_segany.layers.feature_columns import known_text
 from napari_segany.layers.reopening import close_reopened, reopen_label, reopen_under
 from napari_segany.session.session import Committed, Session
 from napari_segany.widgets.controllers.pending_controller import PendingController
@@ -82,7 +83,7 @@ class CommitController(QObject):
         for label, candidate in kept.items():
             name = candidate.prompt.text
             how = "text" if name else "everything"
-            self._objects.note(label, ObjectDescription(name, candidate.score, how, class_name=name))
+            self._objects.note(ObjectInfo(label, name, name, candidate.score, source=how))
         if kept:
             self._pending.say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
 
@@ -93,7 +94,7 @@ class CommitController(QObject):
         self._prompts.expect_positive()
         self.layers_changed.emit()
         if (kept := self._last_committed()) is not None:
-            self._objects.note(kept.label, ObjectDescription("", kept.mask.score, known_text(kept.prompt)))
+            self._objects.note(ObjectInfo(kept.label, score=kept.mask.score, source=known_text(kept.prompt)))
             self._pending.say_done(f"Object {kept.label} kept. Ctrl+Z undoes it.")
         elif opened is not None:
             self._pending.say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
@@ -107,7 +108,7 @@ class CommitController(QObject):
 
     def note_found(self, label: int, name: str) -> None:
         """An object was found on the slices that was not known before."""
-        self._objects.note(label, ObjectDescription(name, how="text" if name else "everything", class_name=name))
+        self._objects.note(ObjectInfo(label, name, name, source="text" if name else "everything"))
 
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""
