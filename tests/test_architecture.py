@@ -169,3 +169,15 @@ def test_the_files_of_the_ten_changes_exist() -> None:
         assert paths, change
         for path in paths:
             assert any((root / path).exists() for root in (ROOT, PACKAGE)), (change, path)
+
+
+def test_there_is_one_fake_segmenter() -> None:
+    """All segmenters of the tests are made from it, so that a change of the protocol is made once."""
+    alone = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.bases:
+                names = {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
+                if {"embed", "segment"} <= names:
+                    alone.add((path.name, node.name))
+    assert alone == {("fakes.py", "FakeSegmenter")}

@@ -7,13 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from napari.layers import Tracks
-from scipy import ndimage
 
-from napari_segany.core.filters import Filters
-from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.layers.reopening import reopen_under
-from tests.fakes import FakeSegmenter
+from tests.fakes import FakeSegmenter, SightedSegmenter
 from tests.widgets.conftest import Hand, Opened
 
 
@@ -118,20 +114,9 @@ def test_without_an_object_it_says_what_to_do_first(stack: Opened) -> None:
     assert "keep an object on this slice first" in stack.text
 
 
-class Seeing(FakeSegmenter):
-    """Knows the two discs of each slice by their light."""
-
-    capabilities = Capabilities(proposals=True, filters=Filters(stability=0))
-
-    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
-        labels, count = ndimage.label(embedding.features["plane"][..., 0] > 100)
-        middles = ndimage.center_of_mass(labels, labels, range(1, count + 1))
-        return [Prompt((Point(*map(float, middle)),)) for middle in middles]
-
-
 @pytest.fixture
 def seen(hand: Hand) -> Iterator[Opened]:
-    opened = Opened(hand, discs(), Seeing(radius=8))
+    opened = Opened(hand, discs(), SightedSegmenter(radius=8))
     opened.viewer.dims.set_point(0, 4)
     opened.hand.qtbot.wait(100)
     yield opened
