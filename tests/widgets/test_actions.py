@@ -70,7 +70,7 @@ def test_objects_are_walked_through_and_deleted_under_the_cursor(opened: Opened)
     assert labels.selected_label == first
     # the picture was moved to the object
     opened.viewer.reset_view()
-    opened.hand.qtbot.wait(100)
+    opened.hand.draw()
     opened.hand.move(40, 60)
     opened.hand.press("w")
     assert not (labels.data == 2).any()

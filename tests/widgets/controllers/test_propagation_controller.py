@@ -25,7 +25,7 @@ def discs() -> np.ndarray:
 def stack(hand: Hand) -> Iterator[Opened]:
     opened = Opened(hand, discs(), FakeSegmenter(radius=8))
     opened.viewer.dims.set_point(0, 4)
-    opened.hand.qtbot.wait(100)
+    opened.settle()
     yield opened
     opened.close()
 
@@ -104,7 +104,7 @@ def test_cancelled_it_keeps_what_is_done(stack: Opened) -> None:
     stack.hand.qtbot.waitUntil(lambda: len(extent(stack, 1)) > 2)
     stack.widget.cancel()
     done = extent(stack, 1)
-    stack.hand.qtbot.wait(300)
+    stack.settle()
     assert extent(stack, 1) == done
     assert stack.widget.stack_box._back.isEnabled()
 
@@ -118,7 +118,7 @@ def test_without_an_object_it_says_what_to_do_first(stack: Opened) -> None:
 def seen(hand: Hand) -> Iterator[Opened]:
     opened = Opened(hand, discs(), SightedSegmenter(radius=8))
     opened.viewer.dims.set_point(0, 4)
-    opened.hand.qtbot.wait(100)
+    opened.settle()
     yield opened
     opened.close()
 

@@ -89,5 +89,5 @@ def test_an_axis_may_be_colours(hand: Hand) -> None:
 
 
 def test_a_hidden_panel_reads_nothing(grey: Opened) -> None:
-    grey.hand.qtbot.wait(200)
+    grey.settle()
     assert grey.widget.picture_box._picture.pixmap().isNull()

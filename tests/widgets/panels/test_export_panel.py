@@ -240,5 +240,6 @@ def test_writing_tells_how_far_it_is_and_can_be_cancelled(opened, tmp_path, monk
     opened.box.stop()
     goes_on.set()
     assert opened.box.text == "Cancelled. Nothing was written."
-    opened.hand.qtbot.wait(200)
+    with opened.hand.qtbot.waitCallback() as done:
+        opened.jobs.run(lambda: None, done=done, failed=done)
     assert not (tmp_path / "never.json").exists()
