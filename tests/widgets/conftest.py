@@ -165,7 +165,7 @@ def hand(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[Ha
     vars(hand).clear()
 
 
-DOORS = ("constructor", "plugin dock widget", "command palette")
+DOORS = ("constructor", "npe2", "menu", "plugin dock widget", "command palette")
 """Ways in which the widget comes into a window; through all but the first it gets a proxy of the viewer."""
 
 
@@ -181,6 +181,15 @@ def enter(viewer: Viewer, door: str, load: Callable[[], Segmenter] | None = None
     try:
         if door == "plugin dock widget":
             return viewer.window.add_plugin_dock_widget("napari-segany")[1]
+        if door == "npe2":
+            # as a program does that asks npe2 for the widget and docks it itself
+            (contribution,) = PluginManifest.from_distribution("napari-segany").contributions.widgets
+            widget = contribution.get_callable()(viewer)
+            viewer.window.add_dock_widget(widget, name=contribution.display_name)
+            return widget
+        if door == "menu":
+            choose_in_menu(viewer)
+            return commands.docked(viewer)
         run_command("toggle_sign")
         widget = commands.docked(viewer)
         widget.act("toggle_sign")
@@ -189,13 +198,24 @@ def enter(viewer: Viewer, door: str, load: Callable[[], Segmenter] | None = None
         SeganyWidget.__init__.__defaults__ = before
 
 
+def register_commands() -> None:
+    """Have napari know our commands and menus: the fixture of the window knows no plugin."""
+    if "napari-segany.toggle_sign" not in get_app_model().commands:
+        _register_manifest_actions(PluginManifest.from_distribution("napari-segany"))
+
+
+def choose_in_menu(viewer: Viewer) -> None:
+    """Choose the widget in the menu Layers > Segment."""
+    register_commands()
+    (segment,) = (action.menu() for action in viewer.window.layers_menu.actions() if action.text() == "Segment")
+    (ours,) = (action for action in segment.actions() if action.text().startswith("Segment Anything"))
+    ours.trigger()
+
+
 def run_command(name: str) -> None:
     """Run one of our commands as napari's command palette does."""
-    app = get_app_model()
-    if f"napari-segany.{name}" not in app.commands:
-        # the fixture of the window knows no plugin; napari registers them as this does
-        _register_manifest_actions(PluginManifest.from_distribution("napari-segany"))
-    app.commands.execute_command(f"napari-segany.{name}").result()
+    register_commands()
+    get_app_model().commands.execute_command(f"napari-segany.{name}").result()
 
 
 class Opened:

@@ -9,19 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 from napari import Viewer
-from npe2 import PluginManager, PluginManifest
+from npe2 import PluginManager
 
 from napari_segany.widgets import commands, settings
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.main import SeganyWidget
 from napari_segany.widgets.panels.key_sheet import KeySheet
 from napari_segany.widgets.settings import DEFAULTS, Settings
-from tests.widgets.conftest import Opened
-
-
-@pytest.fixture
-def manifest() -> PluginManifest:
-    return PluginManifest.from_distribution("napari-segany")
+from tests.widgets.conftest import Opened, run_command
 
 
 def test_a_command_reaches_the_widget_of_its_window(opened: Opened) -> None:
@@ -32,16 +27,8 @@ def test_a_command_reaches_the_widget_of_its_window(opened: Opened) -> None:
     assert commands.docked(opened.viewer) is opened.widget
 
 
-def test_commands_run_from_napari_with_its_viewer(opened: Opened, manifest: PluginManifest) -> None:
-    from napari._app_model import get_app_model
-
-    app = get_app_model()
-    if "napari-segany.toggle_sign" not in app.commands:
-        # the fixture of the window knows no plugin; napari registers them as this does
-        from napari.plugins._npe2 import _register_manifest_actions
-
-        _register_manifest_actions(manifest)
-    app.commands.execute_command("napari-segany.toggle_sign").result()
+def test_commands_run_from_napari_with_its_viewer(opened: Opened) -> None:
+    run_command("toggle_sign")
     assert opened.widget.prompt_box._negative
 
 
