@@ -38,6 +38,8 @@ REPORT = "fine_tuning"
 """Of the entry in the metadata of the weights: the report, as JSON."""
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
 """Shares of the new weights that are tried; 0 is the parent."""
+LEAST_HELD_OUT = 4
+"""Masks that are held out, at least, where that is no more than half: fewer do not show whether a model is better."""
 FEWEST = 3
 """Masks to learn from, at least."""
 GAUGE_SEED = 77
@@ -347,7 +349,8 @@ def hold_out(samples: Mapping[str, Sample], share: float) -> tuple[dict[str, Sam
         ((name, sample),) = samples.items()
         return _divided(name, sample, share)
     order = np.random.default_rng(len(samples)).permutation(sorted(samples)).tolist()
-    wanted = share * sum(map(count_masks, samples.values()))
+    total = sum(map(count_masks, samples.values()))
+    wanted = max(share * total, min(LEAST_HELD_OUT, total / 2))
     held: dict[str, Sample] = {}
     while len(held) < len(samples) - 1 and sum(map(count_masks, held.values())) < wanted:
         name = order.pop()
@@ -361,7 +364,8 @@ def _divided(name: str, sample: Sample, share: float) -> tuple[dict[str, Sample]
     if len(objects) < 2:
         return {name: sample}, {}
     middles = sorted(float(np.nonzero(sample.levels[k] == label)[axis].mean()) for k, label in objects)
-    first = len(middles) - max(round(share * len(middles)), 1)
+    count = len(middles)
+    first = count - max(round(share * count), min(LEAST_HELD_OUT, count // 2), 1)
     line = round((middles[first - 1] + middles[first]) / 2)
     parts = []
     for region in (slice(0, line), slice(line, None)):

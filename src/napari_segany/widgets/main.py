@@ -30,6 +30,7 @@ from napari_segany.widgets.controllers.layer_controller import LayerController
 from napari_segany.widgets.controllers.pending_controller import PendingController, PendingPanels
 from napari_segany.widgets.controllers.prediction_controller import PredictionController
 from napari_segany.widgets.controllers.propagation_controller import PropagationController
+from napari_segany.widgets.controllers.ranking_controller import RankingController
 from napari_segany.widgets.controllers.region_controller import RegionController
 from napari_segany.widgets.controllers.resume_controller import ResumeController
 from napari_segany.widgets.controllers.search_controller import SearchController
@@ -108,6 +109,7 @@ class SeganyWidget(QWidget):
         self.tracks = TrackLayers(self.viewer, self.jobs)
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
+        self.ranking = RankingController(self.session, self)
         panels = PendingPanels(self.prompt_box, self.everything_box, self.candidate_box, self.status_box)
         self.pending = PendingController(self.session, self.finder, panels, self)
         self.hover = HoverPreview(self.viewer, self.jobs, self.answers, self.pending.begins)
@@ -119,7 +121,7 @@ class SeganyWidget(QWidget):
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
-            *(self.answering, self.hover, self.finder, self.follower),
+            *(self.answering, self.ranking, self.hover, self.finder, self.follower),
             *(self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(

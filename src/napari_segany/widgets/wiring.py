@@ -42,6 +42,8 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.answering.expected.connect(widget.status_box.expect)
     widget.answering.arrived.connect(widget.status_box.set_progress)
     widget.answering.refused.connect(widget.model_box.revert)
+    widget.answering.accepted.connect(widget.ranking.rank)
+    widget.prompt_box.rank_changed.connect(widget.ranking.set_enabled)
     widget.prompt_box.hover_changed.connect(widget.hover.set_enabled)
     widget.session.requested.connect(widget.hover.stop)
 
