@@ -30,6 +30,7 @@ from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.training.augment import MIN_PIXELS
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import Sample, synthetic_samples
+from napari_segany.training.fine_tune_settings import FEWEST, LEAST_HELD_OUT, steps_for
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.sam_task import SamTask, TaskConfig
 from napari_segany.training.train_sam import begin, save_weights
@@ -38,10 +39,6 @@ REPORT = "fine_tuning"
 """Of the entry in the metadata of the weights: the report, as JSON."""
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
 """Shares of the new weights that are tried; 0 is the parent."""
-LEAST_HELD_OUT = 4
-"""Masks that are held out, at least, where that is no more than half: fewer do not show whether a model is better."""
-FEWEST = 3
-"""Masks to learn from, at least."""
 GAUGE_SEED = 77
 FORGETTABLE = 0.01
 """What the gauge may lose before it counts against a mixture."""
@@ -83,7 +80,7 @@ class FineTuneConfig:
 
     def steps_for(self, masks: int) -> int:
         """Steps of training for a number of masks."""
-        return self.steps or min(round(25 + 1.5 * masks), 300)
+        return self.steps or steps_for(masks)
 
 
 @dataclass(frozen=True, slots=True)
