@@ -21,6 +21,8 @@ from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
 
+PYTHON = sys.executable
+
 
 class LearningController(QObject):
     """Between the panel, the committed objects, and the process that trains.
@@ -123,7 +125,7 @@ class LearningController(QObject):
         process.finished.connect(self._end)
         self._process = process
         self._panel.show_progress("starting", 0, 1, None)
-        process.start(sys.executable, command)
+        process.start(PYTHON, command)
 
     @staticmethod
     def _new_model(name: str) -> ModelSpec:

@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_segany.training.fine_tune_settings import FEWEST, LEAST_HELD_OUT, expected_minutes
+from napari_segany.training.fine_tune_settings import FEWEST, expected_minutes
 
 
 class LearnPanel(QWidget):
@@ -80,7 +80,7 @@ class LearnPanel(QWidget):
         if self._enough:
             minutes = expected_minutes(masks)
             text = f"{masks} objects; about {minutes:.0f} min. "
-            text += f"At least {min(LEAST_HELD_OUT, masks // 2)} of them only measure whether the model got better."
+            text += "Some of them only measure whether the model got better."
         else:
             text = f"{masks} of the {FEWEST + 1} objects that are needed; keep some more, or correct some by hand."
         self._masks.setText(text)
