@@ -78,16 +78,17 @@ def show_download(done: int, total: int | None) -> None:
 class ShownProgress:
     """Says how many images, planes or slices are done: at once at a terminal, else a line every ``PAUSE`` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "images") -> None:
+        self._what = what
         self._last = time.monotonic()
 
     def __call__(self, done: int) -> None:
         """Tell of it, if it is time."""
         if sys.stderr.isatty():
-            typer.echo(f"\r{done} images", err=True, nl=False)
+            typer.echo(f"\r{done} {self._what}", err=True, nl=False)
         elif time.monotonic() - self._last >= PAUSE:
             self._last = time.monotonic()
-            typer.echo(f"{done} images", err=True)
+            typer.echo(f"{done} {self._what}", err=True)
 
 
 def show_row(number: int, row: Mapping[str, Any]) -> None:

@@ -139,12 +139,22 @@ class Loop:
             raise InputError(f"{path} was trained with {changes}; choose another folder, or move it away")
 
     def run(self, batches: Callable[[int], Iterator[dict[str, Tensor]]]) -> None:
-        """Train to the last step.
+        """Train to the last step; see :meth:`advance`."""
+        for _ in self.advance(batches):
+            pass
+
+    def advance(self, batches: Callable[[int], Iterator[dict[str, Tensor]]]) -> Iterator[int]:
+        """Train to the last step, one at a time. Ceasing to iterate stops the run, which can be resumed.
 
         Parameters
         ----------
         batches : callable
             Gives the endless batches from a step on.
+
+        Yields
+        ------
+        int
+            Steps that are done.
         """
         self.task.model.train()
         started, before = time.monotonic(), self.seconds
@@ -157,6 +167,7 @@ class Loop:
                 self._log(watched)
             if self.step % self.config.save_every == 0:
                 self.save()
+            yield self.step
         self.save()
 
     def _advance(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

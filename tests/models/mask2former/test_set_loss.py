@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,23 +33,27 @@ def predicted(masks: torch.Tensor, classes: list[int]) -> QueryPrediction:
     return QueryPrediction(logits[None].requires_grad_(), (20 * masks - 10)[None].requires_grad_())
 
 
-def test_matching_finds_the_permutation() -> None:
+@pytest.mark.parametrize("match_cells", [False, True])
+def test_matching_finds_the_permutation(match_cells: bool) -> None:
     truth = ObjectSet(squares((2, 2), (20, 20), (2, 20)), torch.tensor([0, 1, 0]))
     prediction = predicted(squares((20, 20), (12, 12), (2, 20), (2, 2)), [1, 2, 0, 0])
-    (rows, columns) = match_objects(prediction, [truth], CONFIG)[0]
+    config = replace(CONFIG, match_cells=match_cells)
+    (rows, columns) = match_objects(prediction, [truth], config)[0]
     assert dict(zip(columns.tolist(), rows.tolist(), strict=True)) == {0: 3, 1: 0, 2: 2}
-    losses = layer_loss(prediction, [truth], CONFIG)
+    losses = layer_loss(prediction, [truth], config)
     assert float(losses["class"].detach()) < 0.01
 
 
+@pytest.mark.parametrize("match_cells", [False, True])
 @pytest.mark.parametrize("queries", [1, 2, 5])
-def test_more_objects_than_queries_and_none_at_all(queries: int) -> None:
+def test_more_objects_than_queries_and_none_at_all(queries: int, match_cells: bool) -> None:
+    config = replace(CONFIG, match_cells=match_cells)
     prediction = predicted(squares(*[(3 * i, 3 * i) for i in range(queries)]), [0] * queries)
     many = ObjectSet(squares((2, 2), (20, 20), (2, 20)), torch.tensor([0, 1, 0]))
     none = ObjectSet(torch.zeros(0, 32, 32), torch.zeros(0, dtype=torch.int64))
-    assert len(match_objects(prediction, [many], CONFIG)[0][0]) == min(queries, 3)
+    assert len(match_objects(prediction, [many], config)[0][0]) == min(queries, 3)
     for one in (many, none):
-        losses = layer_loss(prediction, [one], CONFIG)
+        losses = layer_loss(prediction, [one], config)
         sum(losses.values()).backward()
         assert all(torch.isfinite(value) for value in losses.values())
 

@@ -30,6 +30,8 @@ class SetLossConfig:
         Sampled of each mask.
     oversample, uncertain : float
         So many times more points are drawn first, of which the most uncertain become this share of `points`.
+    match_cells : bool
+        Match on all cells of the predicted maps instead of on points, which miss what is small. For small maps.
     """
 
     class_weight: float = 2.0
@@ -39,6 +41,7 @@ class SetLossConfig:
     points: int = 12544
     oversample: float = 3.0
     uncertain: float = 0.75
+    match_cells: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +140,17 @@ def _costs(
     classes: Tensor, masks: Tensor, one: ObjectSet, config: SetLossConfig, generator: torch.Generator | None
 ) -> Tensor:
     """Costs (Q, N) of giving objects to queries."""
-    places = torch.rand(1, config.points, 2, device=masks.device, generator=generator)
-    seen = values_at(masks, places)
+    if config.match_cells:
+        seen = masks.flatten(1)
+        truth = F.adaptive_avg_pool2d(one.masks.to(masks)[:, None], masks.shape[-2:]).flatten(1)
+    else:
+        places = torch.rand(1, config.points, 2, device=masks.device, generator=generator)
+        seen, truth = values_at(masks, places), values_at(one.masks.to(masks), places)
     if not len(one.classes):
         return seen.new_zeros(len(masks), 0)
-    truth = values_at(one.masks.to(masks), places)
     # cross entropy with 1 and with 0, as products: softplus(-x) = softplus(x) - x
     away = F.softplus(seen)
-    entropy = ((away - seen) @ truth.T + away @ (1 - truth).T) / config.points
+    entropy = ((away - seen) @ truth.T + away @ (1 - truth).T) / seen.shape[1]
     share = seen.sigmoid()
     dice = 1 - (2 * share @ truth.T + 1) / (share.sum(-1)[:, None] + truth.sum(-1) + 1)
     named = -classes.softmax(-1)[:, one.classes]
