@@ -393,9 +393,8 @@ def candidate_info(one: Candidate, label: int) -> LabelledObject:
     corner = (one.crop[0].start, one.crop[1].start)
     points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
     stability = None if math.isnan(one.stability) else one.stability
-    name = one.prompt.text
-    how = "text" if name else "automatic"
-    return LabelledObject(label, class_name=name, score=one.score, stability=stability, points=points, how=how)
+    how = "text" if one.prompt.text else "automatic"
+    return LabelledObject(label, class_name=one.name, score=one.score, stability=stability, points=points, how=how)
 
 
 def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:

@@ -24,7 +24,9 @@ def new_app(**options: Any) -> typer.Typer:
     return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, **options)
 
 
-ModelOption = Annotated[str, typer.Option(help="Name of a model (see `models list`), or path of a checkpoint.")]
+ModelOption = Annotated[
+    str, typer.Option(help="Name of a model (see `models list`), path of a checkpoint, or mask2former:FOLDER.")
+]
 
 DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or mps.")]
 
@@ -61,9 +63,10 @@ def files_of(*names: str) -> tuple[Path, ...]:
     found = []
     for name in filter(None, names):
         with contextlib.suppress(OSError, ValueError, RuntimeError):
-            path = Path(name).expanduser()
+            path = Path(name.removeprefix("mask2former:")).expanduser()
+            published = ("config.json",) if name.startswith("mask2former:") else ()
             # (a folder that happens to be called like a model is none of them)
-            if path.is_file() or (path / "open_clip_config.json").is_file():
+            if path.is_file() or any((path / file).is_file() for file in ("open_clip_config.json", *published)):
                 found.append(path)
     return tuple(found)
 

@@ -12,6 +12,11 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.models.device import pick_device, pick_dtype
+from napari_segany.models.mask2former.mask2former_segmenter import (
+    Mask2FormerSegmenter,
+    is_mask2former,
+    load_mask2former,
+)
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -31,14 +36,14 @@ def load_segmenter(
     device: str | torch.device | None = None,
     precision: str = "auto",
     progress: Progress | None = None,
-) -> SamSegmenter:
+) -> SamSegmenter | Mask2FormerSegmenter:
     """Make a segmenter that is ready to use.
 
     Parameters
     ----------
     model : str or Path
         Name of a model in the registry, whose weights are downloaded when needed; or path of a checkpoint, whose
-        architecture is recognised from its weights.
+        architecture is recognised from its weights; or ``mask2former:FOLDER``, a published Mask2Former.
     device : str or torch.device, optional
         "cpu", "cuda", "mps"; None takes the fastest that is there.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -55,6 +60,8 @@ def load_segmenter(
     """
     place = pick_device(device)
     dtype = pick_dtype(precision, place)
+    if is_mask2former(model):
+        return load_mask2former(str(model), place)
     path, name, expected = locate(model, progress)
     state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)

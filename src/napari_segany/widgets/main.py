@@ -694,8 +694,8 @@ class SeganyWidget(QWidget):
         kept = self.finder.keep()
         self._show_layers()
         for label, candidate in kept.items():
-            name = candidate.prompt.text
-            how = "text" if name else "everything"
+            name = candidate.name
+            how = "text" if candidate.prompt.text else "everything"
             self.objects_box.note(label, ObjectDescription(name, candidate.score, how, class_name=name))
         if kept:
             self._say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
