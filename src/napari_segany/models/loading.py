@@ -17,6 +17,7 @@ from napari_segany.models.mask2former.mask2former_segmenter import (
     is_mask2former,
     load_mask2former,
 )
+from napari_segany.models.mask2former.query_segmenter import holds_queries, load_queries
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -63,6 +64,10 @@ def load_segmenter(
     if is_mask2former(model):
         return load_mask2former(str(model), place)
     path, name, expected = locate(model, progress)
+    if holds_queries(path):
+        base = load_segmenter("tiny", device, precision)
+        base.name = name
+        return load_queries(path, base)
     state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)
     # A file that ``train text`` wrote holds the head alone, which was trained beside `tiny` and goes with it.

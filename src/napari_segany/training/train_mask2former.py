@@ -15,6 +15,7 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.models.loading import load_model
+from napari_segany.models.mask2former.query_segmenter import SETTINGS
 from napari_segany.models.mask2former.set_loss import SetLossConfig, set_loss
 from napari_segany.models.mask2former.tiny_queries import (
     TinyQueries,
@@ -181,5 +182,5 @@ def write_queries(model: torch.nn.Module, path: Path) -> None:
         raise ModelError(f"{type(model).__name__} has no queries")
     half = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     partial = path.with_suffix(".partial")
-    save_file(half, partial, metadata={"tiny_queries": json.dumps(asdict(model.config))})
+    save_file(half, partial, metadata={SETTINGS: json.dumps(asdict(model.config))})
     partial.replace(path)

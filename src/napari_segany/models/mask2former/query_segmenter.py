@@ -1,0 +1,130 @@
+"""`tiny` with queries: they find and name objects, and draw them, or have its own decoder draw them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from napari_segany.core.automatic_masks import BATCH, Filters, FoundObject
+from napari_segany.core.errors import ModelError
+from napari_segany.core.masks import Mask
+from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.simulate import inner_distance
+from napari_segany.models.geometry import Frame
+from napari_segany.models.mask2former.query_windows import QueryMask, query_masks
+from napari_segany.models.mask2former.tiny_queries import TinyQueries, TinyQueriesConfig, pyramid_channels
+from napari_segany.models.tiny.zoom import COARSE, PLANE, ZoomSegmenter
+from napari_segany.models.weights import load_state
+
+SETTINGS = "tiny_queries"
+"""Name of the sizes in the metadata of a file of weights."""
+
+
+class QuerySegmenter(ZoomSegmenter):
+    """Answers prompts as `tiny` does, and finds objects with queries.
+
+    Parameters
+    ----------
+    base : ZoomSegmenter
+        `tiny`; its weights are shared.
+    queries : TinyQueries
+        Trained on it.
+    sam_draws : bool
+        Whether the decoder of `tiny` draws what the queries find, from a point and a box, or the queries themselves.
+    """
+
+    filters = Filters(score=0.4, stability=0.0)
+
+    def __init__(self, base: ZoomSegmenter, queries: TinyQueries, *, sam_draws: bool = True) -> None:
+        self.__dict__.update(base.__dict__)
+        self.queries = queries.to(self.device, torch.float32).eval().requires_grad_(False)
+        self.sam_draws = sam_draws
+
+    def drawing(self, *, sam_draws: bool) -> QuerySegmenter:
+        """The same, with the masks of `tiny` or of the queries."""
+        other = copy.copy(self)
+        other.sam_draws = sam_draws
+        return other
+
+    @torch.inference_mode()
+    def found_objects(self, embedding: ImageEmbedding) -> Iterator[FoundObject]:
+        """Objects with their masks and classes; see :class:`~napari_segany.core.automatic_masks.DrawsObjects`."""
+        frame = Frame(embedding.shape, self.model.image_size)
+        scale = 1.0 if min(frame.scale) < COARSE else max(frame.scale)
+        found = query_masks(self.model, self.queries, embedding.features[PLANE], scale)
+        for start in range(0, len(found), BATCH):
+            batch = found[start : start + BATCH]
+            masks = (
+                self._redrawn(embedding, batch) if self.sam_draws else [_mask(one, embedding.shape) for one in batch]
+            )
+            for one, mask in zip(batch, masks, strict=True):
+                if mask is not None:
+                    yield FoundObject(mask, _innermost(one), self.queries.config.names[one.class_index])
+
+    def _redrawn(self, embedding: ImageEmbedding, found: Sequence[QueryMask]) -> list[Mask | None]:
+        """Masks that the decoder draws, its predicted IoU times the probability that the query gave."""
+        prompts = [Prompt((_innermost(one),), box=_box(one)) for one in found]
+        answers = self.segment(embedding, prompts, candidates=1)
+        return [
+            replace(masks[0], score=float(np.sqrt(masks[0].score * one.score))) if masks else None
+            for one, masks in zip(found, answers, strict=True)
+        ]
+
+
+def _mask(one: QueryMask, shape: tuple[int, int]) -> Mask:
+    """What a query drew, as a mask of the plane."""
+    pixels = np.zeros(shape, bool)
+    pixels[one.window] = one.mask
+    return Mask(pixels, one.score, np.where(one.mask, 1.0, -1.0).astype(np.float32), one.stability)
+
+
+def _innermost(one: QueryMask) -> Point:
+    """The pixel farthest from the outline of a mask."""
+    distance = inner_distance(one.mask)
+    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return Point(float(y + one.window[0].start), float(x + one.window[1].start))
+
+
+def _box(one: QueryMask) -> Box:
+    rows, columns = one.window
+    return Box(float(rows.start), float(columns.start), float(rows.stop - 1), float(columns.stop - 1))
+
+
+def holds_queries(path: Path) -> bool:
+    """Whether a file was written by ``train mask2former``."""
+    return _settings(path) is not None
+
+
+def load_queries(path: Path, base: ZoomSegmenter) -> QuerySegmenter:
+    """Read the queries of a file, and put them on the model that they were trained on.
+
+    Raises
+    ------
+    ModelError
+        The file holds no queries, or its weights do not fit.
+    """
+    try:
+        given = json.loads(_settings(path) or "")
+        config = TinyQueriesConfig(**{**given, "names": tuple(given["names"])})
+        queries = TinyQueries(pyramid_channels(base.model), config)
+        queries.load_state_dict({name: value.float() for name, value in load_state(path).items()})
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        problem = str(error).partition("\n")[0]
+        raise ModelError(f"{path} holds no queries that fit {base.name!r}: {problem}") from error
+    return QuerySegmenter(base, queries)
+
+
+def _settings(path: Path) -> str | None:
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get(SETTINGS)
+    except (SafetensorError, OSError):
+        return None
