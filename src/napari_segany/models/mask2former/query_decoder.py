@@ -65,10 +65,13 @@ class StartingQueries:
     ----------
     content, position : Tensor
         (B, Q, C) each; the position is added wherever queries ask or are asked.
+    places : Tensor, optional
+        (B, Q, 2) x and y from 0 to 1, where the queries have a place; for decoders that draw around it.
     """
 
     content: Tensor
     position: Tensor
+    places: Tensor | None = None
 
 
 class QueryAttention(nn.Module):
@@ -182,17 +185,20 @@ class QueryDecoder(nn.Module):
         ]
         keys = [one.flatten(1).T for one in places]
         content = queries.content
-        predictions = [self.predict(content, fine)]
+        predictions = [self.predict(content, fine, queries)]
         for number, layer in enumerate(self.layers):
             level = number % LEVELS
             allowed = attended(predictions[-1].masks, (shapes[level][0], shapes[level][1]))
             content = layer(content, queries.position, (cells[level], keys[level]), allowed)
-            predictions.append(self.predict(content, fine))
+            predictions.append(self.predict(content, fine, queries))
         return predictions
 
-    def predict(self, content: Tensor, fine: Tensor) -> QueryPrediction:
+    def predict(self, content: Tensor, fine: Tensor, queries: StartingQueries) -> QueryPrediction:
         """Classes and masks of queries (B, Q, C) with the fine map (B, mask channels, H, W)."""
-        content = self.norm(content)
+        return self.read(self.norm(content), fine)
+
+    def read(self, content: Tensor, fine: Tensor) -> QueryPrediction:
+        """The same of queries that are normalised."""
         first, second, last = self.mask_head
         vectors = last(F.relu(second(F.relu(first(content)))))
         masks = (vectors @ fine.flatten(2)).unflatten(2, fine.shape[-2:])

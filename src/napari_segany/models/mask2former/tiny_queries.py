@@ -1,11 +1,14 @@
 """Queries on the pyramid of `tiny`: a small decoder of our own that begins where the dense heads see objects.
 
 Half of what a query has to learn in a Mask2Former is where to look. Here most begin at a peak of the dense heads, with
-the features of that place; a few are learned, for what has no peak. The image encoder stays as it is.
+the features of that place; a few are learned, for what has no peak. Each draws an ellipse around its place and mends it
+by the dot product with the fine map, which without the ellipse has to learn first that two nuclei that look alike are
+two. The image encoder stays as it is.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +28,16 @@ from napari_segany.models.tiny.tiny_sam import DENSE_CHANNELS, TinySam
 
 WINDOW = 256
 """Pixels of a window: positions are learned for this size."""
+RADIUS = 12 / WINDOW
+"""Of the ellipses that queries begin with, in windows."""
+SIZES = (math.log(1.5 / WINDOW), math.log(1.0))
+"""Logarithms of the smallest and the largest radius."""
+FARTHEST = 0.15
+"""How far the middle of an ellipse may lie from the place of its query, in windows."""
+LONGEST = 0.9
+"""An ellipse is at most four times as long as wide."""
+MOST = 30.0
+"""Of a logit of the ellipse against the mask: the mask head can still take a cell back."""
 _PLACE = 4 * OCTAVES
 _SIDE, _MIDDLE = 0.1664, 0.6672
 """A Gaussian of .6 cells on three cells, as the proposals are smoothed."""
@@ -56,6 +69,65 @@ class TinyQueriesConfig:
     heads: int = 4
     learned: int = 16
     proposed: int = 80
+
+
+class PlacedQueryDecoder(QueryDecoder):
+    """A query decoder whose masks begin as ellipses around the places of the queries.
+
+    An ellipse is a quadratic form of the place of a cell, and so a dot product with six more channels of the fine map.
+    """
+
+    def __init__(self, config: QueryDecoderConfig) -> None:
+        super().__init__(config)
+        self.ellipse = nn.Linear(config.channels, 6)
+        nn.init.zeros_(self.ellipse.weight)
+        with torch.no_grad():
+            self.ellipse.bias.copy_(torch.tensor([0.0, 0.0, math.log(RADIUS), 0.0, 0.0, 0.5]))
+            self.mask_head[-1].weight.mul_(0.1)
+            self.mask_head[-1].bias.zero_()
+
+    def predict(self, content: Tensor, fine: Tensor, queries: StartingQueries) -> QueryPrediction:
+        """See :meth:`QueryDecoder.predict`; the logits of the ellipse are added to those of the mask head."""
+        content = self.norm(content)
+        drawn = self.read(content, fine)
+        if queries.places is None:
+            return drawn
+        ellipses = ellipse_logits(self.ellipse(content).float(), queries.places.float(), fine.shape[-2:])
+        return QueryPrediction(drawn.classes, drawn.masks.float() + ellipses)
+
+
+def ellipse_logits(parameters: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Logits that are 0 on an ellipse and fall with the square of the distance.
+
+    Parameters
+    ----------
+    parameters : Tensor
+        (B, Q, 6): shift of the middle along x and y, logarithm of the radius, two of how far it is no circle, and the
+        steepness before softplus.
+    places : Tensor
+        (B, Q, 2) x and y from 0 to 1, where the middle is without a shift.
+    shape : tuple of int
+        Rows and columns.
+
+    Returns
+    -------
+    Tensor
+        (B, Q, rows, columns).
+    """
+    shift, size, bend, steep = parameters.split((2, 1, 2, 1), dim=-1)
+    x, y = (places + FARTHEST * shift.tanh()).unbind(-1)
+    # both axes stay longer than nothing
+    along, across = (LONGEST * bend / (1 + bend.square().sum(-1, keepdim=True)).sqrt()).unbind(-1)
+    scale = (-2 * size[..., 0].clamp(*SIZES)).exp()
+    xx, yy, xy = scale * (1 + along), scale * (1 - along), scale * across
+    middle = xx * x * x + 2 * xy * x * y + yy * y * y
+    parts = [1 - middle, 2 * (xx * x + xy * y), 2 * (xy * x + yy * y), -xx, -2 * xy, -yy]
+    # sums of large numbers: in single precision
+    with torch.autocast(parameters.device.type, enabled=False):
+        columns, rows = cell_centres(*shape).to(parameters).unbind(-1)
+        basis = torch.stack([torch.ones_like(rows), columns, rows, columns * columns, columns * rows, rows * rows])
+        logits = torch.stack(parts, dim=-1) @ basis
+    return (F.softplus(steep) * 2 * logits).clamp_min(-MOST).unflatten(-1, shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +202,7 @@ class TinyQueries(nn.Module):
                 (finest + _PLACE, *coarse), channels, channels, config.pixel_layers, config.width, config.heads
             )
         )
-        self.query_decoder = QueryDecoder(
+        self.query_decoder = PlacedQueryDecoder(
             QueryDecoderConfig(
                 len(config.names), channels, channels, channels, config.layers, config.width, config.heads
             )
@@ -139,7 +211,8 @@ class TinyQueries(nn.Module):
         self.fine_place = nn.Linear(_PLACE, channels, bias=False)
         self.proposal = nn.Linear(2 * channels + _PLACE + 1, channels)
         self.query_content = nn.Embedding(config.learned, channels)
-        self.query_position = nn.Embedding(config.learned, channels)
+        self.query_place = nn.Embedding(config.learned, 2)
+        nn.init.uniform_(self.query_place.weight, -2, 2)
 
     def forward(self, pyramid: TinyPyramid) -> list[QueryPrediction]:
         """Predict before and after each layer; the learned queries come first, then the highest peaks."""
@@ -164,8 +237,8 @@ class TinyQueries(nn.Module):
             for x in (level, fine)
         ]
         content = self.proposal(torch.cat([*(x.transpose(1, 2) for x in seen), encoded, values[..., None]], dim=-1))
-        position = self.place(encoded)
-        learned = [each.weight.expand(len(heat), -1, -1) for each in (self.query_content, self.query_position)]
-        return StartingQueries(
-            torch.cat([learned[0].to(content), content], dim=1), torch.cat([learned[1].to(position), position], dim=1)
-        )
+        known = self.query_place.weight.sigmoid().expand(len(heat), -1, -1)
+        learned = self.query_content.weight.expand(len(heat), -1, -1)
+        places = torch.cat([known, places], dim=1)
+        content = torch.cat([learned.to(content), content], dim=1)
+        return StartingQueries(content, self.place(fourier_places(places)), places)
