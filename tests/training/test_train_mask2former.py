@@ -71,19 +71,20 @@ def test_the_loss_falls_on_crops_that_it_sees_again(samples):
         pyramid_channels(base), TinyQueriesConfig(channels=32, pixel_layers=1, layers=2, learned=4, proposed=12)
     )
     task = QueryTask(base, model, SetLossConfig(points=256))
-    dataset = ObjectDataset({"made": samples}, {"made": 1.0}, {"made": 0}, ObjectBatchConfig(crops=2, size=96), seed=1)
+    dataset = ObjectDataset({"made": samples}, {"made": 1.0}, {"made": 0}, ObjectBatchConfig(crops=2, size=64), seed=1)
     batch = next(stream(dataset, 0, workers=0))
     before = {name: value.clone() for name, value in base.state_dict().items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for step in range(40):
-        loss = task.training_forward(batch, step)["loss"]
+    for step in range(20):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = task.training_forward(batch, step)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     assert np.isfinite(losses).all()
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert all(torch.equal(value, before[name]) for name, value in base.state_dict().items())
 
 

@@ -16,8 +16,10 @@ from napari_segany.core.synthetic import synthetic_image
 from napari_segany.models.loading import load_model, load_segmenter
 from napari_segany.models.mask2former.query_segmenter import QuerySegmenter, holds_queries
 from napari_segany.models.mask2former.tiny_queries import (
+    WINDOW,
     TinyQueries,
     TinyQueriesConfig,
+    ellipse_logits,
     peaks_of,
     pyramid_channels,
     tiny_pyramid,
@@ -74,6 +76,24 @@ def test_queries_begin_at_the_peaks() -> None:
     places, values = peaks_of(heat, 5)
     assert values[0, 2:].abs().max() == 0
     torch.testing.assert_close(places[0, :2], torch.tensor([[20.5 / 24, 10.5 / 16], [5.5 / 24, 3.5 / 16]]))
+
+
+@pytest.mark.parametrize(("bend", "extent"), [((0.0, 0.0), (8, 8)), ((2.0, 0.0), (17, 6)), ((-2.0, 0.0), (6, 17))])
+def test_an_ellipse_has_its_size_and_place(bend: tuple[float, float], extent: tuple[int, int]) -> None:
+    """A radius of 16 pixels is four cells of the map; an ellipse has the same product of its axes or a larger one."""
+    parameters = torch.tensor([[[0.0, 0.0, np.log(16 / WINDOW), *bend, 0.5]]], requires_grad=True)
+    places = torch.tensor([[[0.25, 0.5]]])
+    logits = ellipse_logits(parameters, places, (64, 64))
+    inside = logits[0, 0] > 0
+    rows, columns = (int(inside.any(1 - axis).sum()) for axis in (0, 1))
+    assert abs(rows - extent[0]) <= 1
+    assert abs(columns - extent[1]) <= 1
+    y, x = (at.float().mean() for at in torch.nonzero(inside).unbind(1))
+    assert abs(float(y) - 31.5) < 0.6
+    assert abs(float(x) - 15.5) < 0.6
+    logits.sum().backward()
+    assert parameters.grad is not None
+    assert torch.isfinite(parameters.grad).all()
 
 
 def test_every_window_has_learned_and_proposed_queries(queries: TinyQueries) -> None:
