@@ -21,7 +21,7 @@ from napari_segany.models.mask2former.query_segmenter import holds_queries, load
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.text.text_prompter import DECODER, HEAD, load_text_prompter, text_file
+from napari_segany.models.text.text_prompter import DECODER, HEAD, TextPrompter, load_text_prompter, text_file
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.models.weights import Progress, check_usable, fetch, is_file, load_state
@@ -65,8 +65,7 @@ def load_segmenter(
         return load_mask2former(str(model), place)
     path, name, expected = locate(model, progress)
     if holds_queries(path):
-        base = load_segmenter("tiny", device, precision)
-        base.name = name
+        base = ZoomSegmenter(_read(find("tiny").path, "tiny"), name, place, dtype, _texts_of(text_file(), place))
         return load_queries(path, base)
     state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)
@@ -75,11 +74,12 @@ def load_segmenter(
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype)
     source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
-    # open_clip is imported when the first text is used
-    texts = (
-        load_text_prompter(TinySam().mask_decoder, source, place) if source is not None and source.is_file() else None
-    )
-    return ZoomSegmenter(sam, name, place, dtype, texts)
+    return ZoomSegmenter(sam, name, place, dtype, None if source is None else _texts_of(source, place))
+
+
+def _texts_of(source: Path, place: torch.device) -> TextPrompter | None:
+    """The text prompts in a file; open_clip is imported when the first text is used."""
+    return load_text_prompter(TinySam().mask_decoder, source, place) if source.is_file() else None
 
 
 def without_texts(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_windows_share_enough_and_cover_the_plane(length: int) -> None:
     starts = query_windows._starts(length)
     assert starts[0] == 0
     assert starts[-1] + WINDOW >= length
-    assert all(0 < after - before <= WINDOW - OVERLAP for before, after in zip(starts[:-1], starts[1:], strict=True))
+    assert all(0 < after - before <= WINDOW - OVERLAP for before, after in pairwise(starts))
     assert starts[-1] <= max(length - WINDOW, 0)
 
 

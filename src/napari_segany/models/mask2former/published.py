@@ -206,11 +206,11 @@ def _input_of(folder: Path) -> PublishedInput:
         return usual
     settings = _json(path)
     size = settings.get("size")
-    size = size if isinstance(size, dict) else {}
+    sides: dict[str, Any] = size if isinstance(size, dict) else {}
     try:
         return PublishedInput(
-            shortest=int(size.get("shortest_edge", size.get("height", usual.shortest))),
-            longest=int(size.get("longest_edge", size.get("width", usual.longest))),
+            shortest=int(sides.get("shortest_edge", sides.get("height", usual.shortest))),
+            longest=int(sides.get("longest_edge", sides.get("width", usual.longest))),
             mean=tuple(float(x) for x in settings.get("image_mean", usual.mean)),
             deviation=tuple(float(x) for x in settings.get("image_std", usual.deviation)),
         )

@@ -142,7 +142,7 @@ def _costs(
     """Costs (Q, N) of giving objects to queries."""
     if config.match_cells:
         seen = masks.flatten(1)
-        truth = F.adaptive_avg_pool2d(one.masks.to(masks)[:, None], masks.shape[-2:]).flatten(1)
+        truth = F.interpolate(one.masks.to(masks)[:, None], size=masks.shape[-2:], mode="area").flatten(1)
     else:
         places = torch.rand(1, config.points, 2, device=masks.device, generator=generator)
         seen, truth = values_at(masks, places), values_at(one.masks.to(masks), places)

@@ -83,8 +83,8 @@ class PlacedQueryDecoder(QueryDecoder):
         nn.init.zeros_(self.ellipse.weight)
         with torch.no_grad():
             self.ellipse.bias.copy_(torch.tensor([0.0, 0.0, math.log(RADIUS), 0.0, 0.0, 0.5]))
-            self.mask_head[-1].weight.mul_(0.1)
-            self.mask_head[-1].bias.zero_()
+            for value in self.mask_head[-1].parameters():
+                value.mul_(0.1)
 
     def predict(self, content: Tensor, fine: Tensor, queries: StartingQueries) -> QueryPrediction:
         """See :meth:`QueryDecoder.predict`; the logits of the ellipse are added to those of the mask head."""
@@ -92,8 +92,12 @@ class PlacedQueryDecoder(QueryDecoder):
         drawn = self.read(content, fine)
         if queries.places is None:
             return drawn
-        ellipses = ellipse_logits(self.ellipse(content).float(), queries.places.float(), fine.shape[-2:])
+        ellipses = ellipse_logits(self.ellipse(content).float(), queries.places.float(), _cells(fine))
         return QueryPrediction(drawn.classes, drawn.masks.float() + ellipses)
+
+
+def _cells(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]
 
 
 def ellipse_logits(parameters: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -160,10 +164,9 @@ def tiny_pyramid(model: TinySam, windows: Tensor) -> TinyPyramid:
 
 def pyramid_channels(model: TinySam) -> tuple[int, ...]:
     """Channels of the maps of :func:`tiny_pyramid`."""
-    encoder = model.image_encoder
-    inner = [lateral.in_channels for lateral in encoder.laterals]
-    finest = encoder.skip_quarter.in_channels + encoder.skip_quarter.out_channels + len(DENSE_CHANNELS)
-    return (finest, inner[0] + encoder.laterals[0].out_channels, *inner[1:])
+    _, quarter, *coarse = model.image_encoder.widths
+    embed_dim = model.image_encoder.embed_dim
+    return (quarter + embed_dim // 4 + len(DENSE_CHANNELS), coarse[0] + embed_dim, *coarse[1:])
 
 
 def peaks_of(heat: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -103,6 +103,7 @@ class TinyEncoder(nn.Module):
         blocks: tuple[int, ...] = (1, 2, 3, 2, 2),
     ) -> None:
         super().__init__()
+        self.embed_dim, self.widths = embed_dim, widths
         self.stem = _stage(4, widths[0], blocks[0])
         self.stages = nn.ModuleList(_stage(*sizes) for sizes in zip(widths[:-1], widths[1:], blocks[1:], strict=True))
         self.laterals = nn.ModuleList(nn.Conv2d(width, embed_dim, 1) for width in widths[2:])
@@ -171,6 +172,8 @@ class DenseHead(nn.Module):
 
 class TinySam(Sam):
     """The embedded model: SAM with the small encoder, and dense heads beside its prompts."""
+
+    image_encoder: TinyEncoder
 
     def __init__(self) -> None:
         grid = IMAGE_SIZE // STRIDE
