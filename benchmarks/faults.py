@@ -36,7 +36,7 @@ from napari_segany import Box, Point, Prompt
 from napari_segany.cli import main as command_line
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import Stack
-from napari_segany.io.export import FORMATS, LabelledObject, export_labels
+from napari_segany.io.export import FORMATS, ObjectInfo, export_labels
 from napari_segany.io.images import read_image, reading
 from napari_segany.io.prompt_tables import read_prompts
 from napari_segany.session.events import ActionEvent
@@ -321,7 +321,7 @@ def full_disks(count: int, folder: Path) -> Row:
 
     row = Row("full disk, exports")
     labels = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((12, 12), int)).astype(np.uint16)
-    objects = [LabelledObject(n, name=f"cell {n}") for n in range(1, 401)]
+    objects = [ObjectInfo(n, name=f"cell {n}") for n in range(1, 401)]
     for name, endings in FORMATS.items():
         whole = export_labels(_of(labels, name), folder / f"whole-{name}{endings[0]}", format=name, objects=objects)
         files = [one for one in (whole.rglob("*") if whole.is_dir() else [whole]) if one.is_file()]
@@ -346,7 +346,7 @@ def _of(labels: np.ndarray, name: str) -> np.ndarray:
     return np.stack([labels, labels]) if name in ("tracks", "ctc") else labels
 
 
-def _exported(labels: np.ndarray, path: Path, name: str, objects: list[LabelledObject]) -> int:
+def _exported(labels: np.ndarray, path: Path, name: str, objects: list[ObjectInfo]) -> int:
     try:
         export_labels(labels, path, format=name, objects=objects)
     except (SeganyError, OSError):

@@ -25,7 +25,8 @@ def measure(case: str, side: int) -> dict[str, object]:
     """Do one thing, in float32; what is there before it begins, imports and weights, is told apart."""
     import torch
 
-    from napari_segany.core.automatic_masks import Filters, Grid, filter_candidates, generate_candidates
+    from napari_segany.core.automatic_masks import Grid, filter_candidates, generate_candidates
+    from napari_segany.core.filters import Filters
     from napari_segany.core.segmenter import ImageEmbedding
     from napari_segany.experiments.rivals import SegmentAnything
     from napari_segany.experiments.untrained import random_vit_b

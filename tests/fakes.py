@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Filters
+from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 
 
 class FakeSegmenter:
@@ -19,6 +19,8 @@ class FakeSegmenter:
     The first candidate has the radius given, the second half of it, the third half as much again. Each call to `embed`
     and the prompts of each call to `segment` are kept, so that tests can ask what was asked.
     """
+
+    capabilities = Capabilities()
 
     def __init__(self, radius: float = 10.0, name: str = "fake") -> None:
         self.radius = radius
@@ -71,7 +73,7 @@ class FakeSegmenter:
 class KnowingSegmenter(FakeSegmenter):
     """The same, and knows where objects are: at the places given."""
 
-    filters = Filters(stability=0)
+    capabilities = Capabilities(proposals=True, filters=Filters(stability=0))
 
     def __init__(self, places: Sequence[Point], radius: float = 10.0, name: str = "fake") -> None:
         super().__init__(radius, name)

@@ -8,25 +8,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_segany.batch.found_objects import FoundObjects, find_objects
+    from napari_segany.batch.segment_folder import segment_folder
+    from napari_segany.batch.segment_image import segment_image
     from napari_segany.core.masks import Mask
+    from napari_segany.core.objects import ObjectInfo
     from napari_segany.core.planes import Stack
     from napari_segany.core.prompts import Box, Point, Prompt
+    from napari_segany.core.propagate import propagate
+    from napari_segany.core.query import Query
     from napari_segany.core.segmenter import ImageEmbedding, Segmenter
     from napari_segany.models.loading import load_segmenter
 
     __version__: str
 
-__all__ = ["Box", "ImageEmbedding", "Mask", "Point", "Prompt", "Segmenter", "Stack", "load_segmenter"]
+__all__ = [
+    "Box",
+    "FoundObjects",
+    "ImageEmbedding",
+    "Mask",
+    "ObjectInfo",
+    "Point",
+    "Prompt",
+    "Query",
+    "Segmenter",
+    "Stack",
+    "find_objects",
+    "load_segmenter",
+    "propagate",
+    "segment_folder",
+    "segment_image",
+]
 
 _HOMES = {
     "Box": "core.prompts",
+    "FoundObjects": "batch.found_objects",
     "ImageEmbedding": "core.segmenter",
     "Mask": "core.masks",
+    "ObjectInfo": "core.objects",
     "Point": "core.prompts",
     "Prompt": "core.prompts",
+    "Query": "core.query",
     "Segmenter": "core.segmenter",
     "Stack": "core.planes",
+    "find_objects": "batch.found_objects",
     "load_segmenter": "models.loading",
+    "propagate": "core.propagate",
+    "segment_folder": "batch.segment_folder",
+    "segment_image": "batch.segment_image",
 }
 
 

@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from napari_segany.core.automatic_masks import (
     Candidate,
-    Filters,
     Grid,
     clean_mask,
-    default_filters,
     filter_candidates,
     generate_candidates,
     grid_points,
     paint_candidates,
     suppress_overlaps,
 )
+from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Point, Prompt
 from tests.fakes import FakeSegmenter, KnowingSegmenter
 
@@ -60,7 +59,9 @@ def test_a_segmenter_that_knows_where_things_are_is_not_asked_elsewhere() -> Non
     assert [len(batch) for batch in segmenter.asked] == [2]
     # one mask for each, the best
     assert [one.score for _, batch in steps for one in batch] == [0.9, 0.9]
-    labels, objects = paint_candidates(filter_candidates(steps[0][1], default_filters(segmenter), (60, 80)), (60, 80))
+    labels, objects = paint_candidates(
+        filter_candidates(steps[0][1], segmenter.capabilities.filters, (60, 80)), (60, 80)
+    )
     assert [labels[20, 20], labels[40, 60], labels[0, 0]] == [1, 2, 0]
     assert len(objects) == 2
     # asked for a grid, it is asked on a grid

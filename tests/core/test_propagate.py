@@ -26,9 +26,11 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Prompt
-from napari_segany.core.propagate import gates_of, propagate
-from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.models.tiny.zoom import ZoomSegmenter
+from napari_segany.core.propagate import propagate
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
+from napari_segany.models.inference_config import tiny_inference_config
+from napari_segany.models.sam.model import build_sam
+from napari_segany.models.sam_segmenter import SamSegmenter
 
 SIDE = 96
 Disc = tuple[float, float, float]
@@ -39,6 +41,7 @@ class SeeingSegmenter:
     """Sees what is bright: of a prompt all connected bright parts that its box touches. It is always sure."""
 
     name = "seeing"
+    capabilities = Capabilities()
 
     def __init__(self) -> None:
         self.embedded = 0
@@ -151,19 +154,19 @@ def test_an_object_ends_where_slices_are_blank(blank: str, left: int) -> None:
 def test_the_calibration_is_that_of_the_model() -> None:
     signs = MaskChange(agreement=0.8, score=0.9, match=0.64, growth=0.1, unrest=0.1, steps=3)
     assert plain_confidence(signs) == pytest.approx(0.8 * 0.82)
-    assert gates_of(SeeingSegmenter()).calibration is None
-    calibrated = SeeingSegmenter()
-    calibrated.calibration = ConfidenceCalibration((0, 1, 0, 0, 0, 0))
-    assert gates_of(calibrated).calibration.confidence(signs) == pytest.approx(1 / (1 + math.exp(-0.8)))
+    assert SamSegmenter(build_sam("vit_t"), "vit_t").capabilities.gates.calibration is None
+    calibration = ConfidenceCalibration((0, 1, 0, 0, 0, 0))
+    assert calibration.confidence(signs) == pytest.approx(1 / (1 + math.exp(-0.8)))
+    fitted = tiny_inference_config().gates.calibration
+    assert fitted is not None
     assert all(
-        ConfidenceCalibration(ZoomSegmenter.calibration.weights).confidence(replace(signs, steps=n + 1))
-        < ZoomSegmenter.calibration.confidence(replace(signs, steps=n))
+        fitted.confidence(replace(signs, steps=n + 1)) < fitted.confidence(replace(signs, steps=n))
         for n in range(1, FITTED)
     ), "farther from what was given there is less to rely on"
 
 
 def test_an_object_is_not_lost_for_being_far_from_where_it_was_given() -> None:
-    gates, mask = gates_of(ZoomSegmenter), np.ones((8, 8), bool)
+    gates, mask = tiny_inference_config().gates, np.ones((8, 8), bool)
     near, far = (MaskChange(0.9, 0.9, 0.9, 0.0, 0.1, steps=steps) for steps in (1, 1000))
     verdicts = [judge_mask(signs, mask, mask, gates) for signs in (near, far)]
     assert all(LOST not in verdict.flags for verdict in verdicts)

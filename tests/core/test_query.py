@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from napari_segany.core import tiles
-from napari_segany.core.automatic_masks import Filters, Grid
+from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Candidates, Query, query_for
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
 from tests.core.test_tiles import BrightSegmenter
 from tests.fakes import FakeSegmenter, KnowingSegmenter
@@ -29,8 +30,8 @@ SQUARES = {(20, 30): 12, (20, 250): 30, (140, 190): 60, (250, 380): 15, (288, 10
 class NamedBright(BrightSegmenter):
     """Sees bright parts, which are nuclei where they are on the left of what it is shown and cells elsewhere."""
 
-    class texts:
-        phrases = staticmethod(Vocabulary(TERMS).phrases)
+    capabilities = Capabilities(proposals=True, texts=True, filters=Filters(stability=0, score=0))
+    phrases = staticmethod(Vocabulary(TERMS).phrases)
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         return [replace(seed, text=one.label) for one in phrases for seed in self.seeds(embedding)]
@@ -175,8 +176,8 @@ class TestTaken:
 def test_a_text_is_read_once(picture: np.ndarray, in_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     segmenter = NamedBright()
-    known = segmenter.texts.phrases
-    monkeypatch.setattr(NamedBright.texts, "phrases", staticmethod(lambda text: read.append(text) or known(text)))
+    known = segmenter.phrases
+    monkeypatch.setattr(NamedBright, "phrases", staticmethod(lambda text: read.append(text) or known(text)))
     query = query_for(segmenter, "small nuclei")
     query.select(query.candidates(segmenter, picture))
     assert read == ["small nuclei"]

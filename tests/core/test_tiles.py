@@ -11,12 +11,13 @@ import pytest
 from scipy import ndimage
 
 from napari_segany.core import tiles
-from napari_segany.core.automatic_masks import Candidate, Filters
+from napari_segany.core.automatic_masks import Candidate
+from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import LazyPlane, Region, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.query import Query
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.tiles import (
     is_large,
     merge_candidates,
@@ -34,7 +35,7 @@ class BrightSegmenter:
     """Sees connected bright parts, and answers a click with the one that it lies in."""
 
     name = "bright"
-    filters = ALL
+    capabilities = Capabilities(proposals=True, filters=ALL)
 
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
         parts, _ = ndimage.label(plane[..., 0] > 100)

@@ -16,9 +16,10 @@ from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
 from napari_segany.core import tiles
 from napari_segany.core.automatic_masks import Candidate, Grid
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Query, phrases_of, query_for
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
 from napari_segany.engine.crop_ranking import find, ranked, ranked_candidates
 from tests.fakes import KnowingSegmenter
@@ -35,7 +36,9 @@ class FakeTexts:
 class NamingSegmenter(KnowingSegmenter):
     """Knows the names of what it sees: nuclei on the left, cells on the right; nothing else is there."""
 
+    capabilities = Capabilities(proposals=True, texts=True, filters=Filters(stability=0))
     texts = FakeTexts()
+    phrases = staticmethod(VOCABULARY.phrases)
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         sides = {"nucleus": lambda x: x < 50, "cell": lambda x: x >= 50}

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from napari_segany.core.automatic_masks import ProposesObjects, default_filters
+from napari_segany.core.automatic_masks import as_proposer
 from napari_segany.core.errors import Cancelled, InputError, ModelError, SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Box, Point, Prompt
@@ -45,8 +45,8 @@ def remote() -> Iterator[Segmenter]:
 def test_it_answers_as_a_segmenter_here_does(remote: Segmenter) -> None:
     here = load_default()
     assert remote.name == here.name
-    assert isinstance(remote, ProposesObjects)
-    assert default_filters(remote) == default_filters(here)
+    assert as_proposer(remote) is remote
+    assert remote.capabilities == here.capabilities
     there, local = remote.embed(PLANE), here.embed(PLANE)
     assert there.shape == local.shape
     prompts = [Prompt((Point(60, 80),)), Prompt(box=Box(20, 20, 60, 70))]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segany.core.automatic_masks import Filters
 from napari_segany.core.errors import ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.link import link_planes
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Query
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.text_query import Phrase
 from napari_segany.engine.stack_search import PlaneObjects, StackPlane, search_stack
 from tests.fakes import FakeSegmenter
@@ -22,7 +22,7 @@ QUERY = Query(filters=Filters(stability=0))
 class Drifting(FakeSegmenter):
     """Sees, on the slice whose grey value is z, a disc that drifts, and from slice 3 on a second one."""
 
-    filters = Filters(stability=0)
+    capabilities = Capabilities(proposals=True, filters=Filters(stability=0))
 
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
         z = int(embedding.features["plane"][0, 0, 0])

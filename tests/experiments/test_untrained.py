@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segany.core.automatic_masks import Filters, grid_points
+from napari_segany.core.automatic_masks import grid_points
+from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.experiments.untrained import random_vit_b

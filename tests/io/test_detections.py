@@ -18,9 +18,10 @@ from PIL import Image
 from napari_segany.batch.propagate_file import propagate_file
 from napari_segany.batch.segment_file import SegmentJob, segment_file
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.prompts import Box
 from napari_segany.io.detections import Detection, read_detections
-from napari_segany.io.export import LabelledObject, export_labels
+from napari_segany.io.export import export_labels
 from napari_segany.io.images import ImageFile
 from napari_segany.io.labels import read_labels
 from tests.fakes import FakeSegmenter
@@ -99,7 +100,7 @@ class TestFormats:
     def test_own_exports_come_back(self, tmp_path: Path, ending: str) -> None:
         labels = np.zeros((4, 60, 90), np.uint16)
         labels[1, 10:15, 20:30], labels[2, 10:15, 20:30], labels[3, 0:2, 0:2] = 5, 5, 2
-        about = [LabelledObject(5, "Anna", "cell", 0.5)]
+        about = [ObjectInfo(5, "Anna", "cell", 0.5)]
         path = export_labels(labels, tmp_path / f"a{ending}", objects=about, image_name="stack.tif")
         found = read_detections(path, STACK, "stack.tif")
         assert [(one.plane, one.label, one.box) for one in found] == [

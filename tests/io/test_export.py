@@ -13,8 +13,9 @@ import tifffile
 import zarr
 
 from napari_segany.core.errors import Cancelled, InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.io import export
-from napari_segany.io.export import FORMATS, LabelledObject, check_export, export_labels, from_rle
+from napari_segany.io.export import FORMATS, check_export, export_labels, from_rle
 from napari_segany.io.labels import read_labels
 
 NAMES = {name: f"a{endings[0]}" for name, endings in FORMATS.items()}
@@ -53,7 +54,7 @@ def test_the_format_can_be_said(tmp_path: Path, labels: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
 def test_label_images(tmp_path: Path, labels: np.ndarray, name: str) -> None:
-    path = export_labels(labels, tmp_path / name, objects=[LabelledObject(1)], scale=(2.0, 0.5, 0.5))
+    path = export_labels(labels, tmp_path / name, objects=[ObjectInfo(1)], scale=(2.0, 0.5, 0.5))
     np.testing.assert_array_equal(read_labels(path), labels)
     if name == "a.tif":
         np.testing.assert_array_equal(tifffile.imread(path), labels)
@@ -144,7 +145,7 @@ PLANE, VOLUME = np.ones((3, 4), int), np.ones((2, 3, 4), int)
         (PLANE, "a.csv", {"scale": (1.0, 0.0)}, "do not fit the scale"),
         (PLANE, "a.csv", {"scale": (1.0, float("nan"))}, "do not fit the scale"),
         (PLANE, "a.csv", {"intensity": np.ones((3, 4, 3))}, "an image of shape"),
-        (PLANE, "a.csv", {"objects": [LabelledObject(1), LabelledObject(1, "again")]}, "same label"),
+        (PLANE, "a.csv", {"objects": [ObjectInfo(1), ObjectInfo(1, "again")]}, "same label"),
     ],
 )
 def test_errors_are_one_clear_line_and_leave_nothing(
@@ -165,7 +166,7 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", export._WRITERS)
 def test_labels_may_be_large_and_far_apart(tmp_path: Path, kind: str) -> None:
     labels = suited(kind, np.array([[0, 7, 2**32 - 1]]))
-    options = {"objects": [LabelledObject(np.int64(7))], "scale": [2] * labels.ndim}
+    options = {"objects": [ObjectInfo(np.int64(7))], "scale": [2] * labels.ndim}
     assert all(content(export_labels(labels, tmp_path / NAMES[kind], format=kind, **options)))
 
 

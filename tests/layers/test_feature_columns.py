@@ -1,11 +1,10 @@
-import math
-
 import numpy as np
 import pytest
 from napari.layers import Labels
 
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.layers.feature_columns import ObjectDescription, known_text, physical, read_rows
+from napari_segany.layers.feature_columns import known_text, physical, read_rows
 
 
 @pytest.mark.parametrize(
@@ -25,9 +24,8 @@ def test_rows_of_somebody_else():
         np.eye(4, dtype=int), features={"index": [3, 3, 1], "name": ["a", "b", None], "score": ["?", "", "0.5"]}
     )
     known, theirs = read_rows(labels.features)
-    assert known[3] == ObjectDescription("a", known[3].score)
-    assert math.isnan(known[3].score)
-    assert known[1] == ObjectDescription("", 0.5)
+    assert known[3] == ObjectInfo(3, "a")
+    assert known[1] == ObjectInfo(1, score=0.5)
     assert theirs.shape == (2, 0)
 
 

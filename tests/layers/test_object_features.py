@@ -11,8 +11,8 @@ from napari.layers import Image, Labels
 from skimage.measure import regionprops
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.layers import label_counts
-from napari_segany.layers.feature_columns import ObjectDescription
 from napari_segany.layers.object_features import ObjectFeatures
 
 
@@ -167,7 +167,7 @@ def test_what_is_not_in_memory_is_not_read():
     desk = Desk(lazy)
     assert "not in memory" in desk.objects.problem
     assert not len(desk.table)
-    desk.objects.note(3, ObjectDescription(name="mine", score=0.9))
+    desk.objects.note(ObjectInfo(3, name="mine", score=0.9))
     desk.objects.update()
     assert desk.table["name"].to_dict() == {3: "mine"}
     assert desk.table["area [pixel^2]"].isna().all()
@@ -177,7 +177,7 @@ def test_what_is_not_in_memory_is_not_read():
 
 
 def test_what_is_noted_stays_with_the_layer(desk):
-    desk.objects.note(2, ObjectDescription(name="two", score=0.75, how="click", flags="unsure"))
+    desk.objects.note(ObjectInfo(2, name="two", score=0.75, source="click", status="unsure"))
     desk.objects.update()
     desk.objects.close()
     again = ObjectFeatures(desk.viewer, desk.labels)
@@ -216,13 +216,13 @@ def test_several_resolutions_are_not_read():
     data = blobs((40, 40), 5)
     desk = Desk([data, data[::2, ::2]])
     assert "not in memory" in desk.objects.problem
-    desk.objects.note(3, ObjectDescription(name="mine"))
+    desk.objects.note(ObjectInfo(3, name="mine"))
     desk.objects.update()
     assert desk.table["name"].to_dict() == {3: "mine"}
 
 
 def test_paint_on_what_was_kept_is_flagged_until_it_is_undone(desk):
-    desk.objects.note(1, ObjectDescription(score=0.9))
+    desk.objects.note(ObjectInfo(1, score=0.9))
     desk.objects.update()
     desk.labels.data_setitem((np.array([0]), np.array([9])), 1)
     desk.objects.update()
@@ -254,7 +254,7 @@ def test_another_object_with_a_label_of_old_has_no_name(desk):
 
 def test_merge_is_one_step(desk):
     before = desk.labels.data.copy()
-    desk.objects.note(2, ObjectDescription(name="second", score=0.5))
+    desk.objects.note(ObjectInfo(2, name="second", score=0.5))
     assert desk.objects.merge([5, 2]) == 2
     np.testing.assert_array_equal(desk.labels.data, np.where(before == 5, 2, before))
     assert desk.table["name"][2] == "second"

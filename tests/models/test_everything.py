@@ -13,17 +13,17 @@ import torch.nn.functional as F
 
 from napari_segany.core.automatic_masks import (
     Candidate,
-    Filters,
     Grid,
     clean_mask,
     crop_windows,
     filter_candidates,
     generate_candidates,
 )
+from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.synthetic import Outlines, scatter
 from napari_segany.models.sam.image_encoder import EncoderConfig
 from napari_segany.models.sam.model import Sam, build_sam
@@ -128,6 +128,7 @@ class MadeUp:
     """A segmenter that answers with `made_up_logits`."""
 
     name = "made up"
+    capabilities = Capabilities()
 
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
         return ImageEmbedding({}, (plane.shape[0], plane.shape[1]), self.name)

@@ -13,12 +13,12 @@ from skimage import io
 from napari_segany.core.errors import InputError
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.core.text_query import TERMS, Vocabulary
+from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.loading import load_model
 from napari_segany.models.text.clip import Clip, build_towers, load_clip, short_tokenizer
 from napari_segany.models.text.prompt_head import TextPromptHead
 from napari_segany.models.text.text_prompter import load_text_prompter
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam
-from napari_segany.models.tiny.zoom import SIDE
 from napari_segany.training import scenes, text_views, towers, train_text
 from napari_segany.training.named_images import ATTRIBUTE_NAMES, BACKGROUND, NAMES, NamedImage, load_named, packed
 from napari_segany.training.text_head import BOTH, CLICK, TEXT, HeadConfig, HeadTask, TextBank, TextSampler, make_bank
@@ -174,7 +174,8 @@ class TestViews:
         whole, close = (text_views.load_view(next(p for p in views if f"-{k}-" in p.stem)) for k in ("whole", "close"))
         assert whole.features["image_embed"].shape == (128, 64, 64)
         assert whole.levels.shape[1:] == sam.mask_size
-        assert close.features["image_embed"].shape == (128, SIDE // STRIDE, SIDE // STRIDE)
+        side = tiny_inference_config().zoom.window
+        assert close.features["image_embed"].shape == (128, side // STRIDE, side // STRIDE)
         assert close.close
         assert not whole.close
         assert BACKGROUND in whole.present

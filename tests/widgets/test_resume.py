@@ -160,7 +160,7 @@ def test_switching_images_keeps_labels_names_and_history(hand):
     assert widget.session.label == 3
     assert widget.session.history.undo_name == "keep"
     assert widget.objects_box.objects.about(1).name == "first"
-    assert widget.objects_box.objects.about(2).how == "1 click"
+    assert widget.objects_box.objects.about(2).source == "1 click"
     assert widget.binding.undo()
     assert labels.data.max() == 1
     _commit(opened, 50, 70)

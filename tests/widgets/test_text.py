@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.text_query import Phrase
 from tests.fakes import KnowingSegmenter
 from tests.widgets.conftest import Hand, Opened
@@ -18,14 +19,12 @@ from tests.widgets.conftest import Hand, Opened
 class ReadingSegmenter(KnowingSegmenter):
     """Knows one word, and that the last of its objects is what it names."""
 
+    capabilities = Capabilities(proposals=True, texts=True, filters=Filters(stability=0))
+
     def phrases(self, text: str) -> list[Phrase]:
         if "nucleus" not in text:
             raise InputError(f"'{text}' is not known to this model; nearest: nucleus")
         return [Phrase("nucleus", tuple(word for word in ("round", "elongated") if word in text))]
-
-    @property
-    def texts(self) -> ReadingSegmenter:
-        return self
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         (phrase,) = phrases
@@ -35,12 +34,10 @@ class ReadingSegmenter(KnowingSegmenter):
 class TwoWords(KnowingSegmenter):
     """Knows two words: the first place is a nucleus, the others are cells."""
 
+    capabilities = Capabilities(proposals=True, texts=True, filters=Filters(stability=0))
+
     def phrases(self, text: str) -> list[Phrase]:
         return [Phrase(word.strip()) for word in text.split(";")]
-
-    @property
-    def texts(self) -> TwoWords:
-        return self
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         names = ["nucleus", "cell", "cell"]

@@ -14,7 +14,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from napari_segany.batch.segment_folder import Seen, found_on, loaded_clip
+from napari_segany.batch.found_objects import LabelledPlane, find_on_plane
+from napari_segany.batch.segment_folder import loaded_clip
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import Stack
 from napari_segany.core.query import Query
@@ -74,7 +75,7 @@ class DaskCluster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[Seen]:
+    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
         """What a query finds on each of the planes of an image, in their order."""
         work = partial(_look, str(image.absolute()), query, clip)
         waiting: deque[Future] = deque()
@@ -146,13 +147,13 @@ class WorkerModel:
         self._read: FilePlanes | None = None
         self._clip: tuple[str, Clip | None] = "", None
 
-    def look(self, image: str, query: Query, clip: str, number: int) -> Seen:
+    def look(self, image: str, query: Query, clip: str, number: int) -> LabelledPlane:
         """What a query finds on a plane, with a CLIP of a name or none."""
         # Models share the cores: several threads of a worker would only be in each other's way.
         with self._lock:
             if self._clip[0] != clip:
                 self._clip = clip, loaded_clip(clip)
-            return found_on(self._model(), query, self._planes(image), number, self._clip[1])
+            return find_on_plane(self._model(), query, self._planes(image), number, self._clip[1])
 
     def encode(self, image: str, number: int) -> ImageEmbedding:
         """The embedding of a plane."""
@@ -190,7 +191,7 @@ def _desk() -> WorkerModel:
     return desk
 
 
-def _look(image: str, query: Query, clip: str, number: int) -> Seen:
+def _look(image: str, query: Query, clip: str, number: int) -> LabelledPlane:
     return _desk().look(image, query, clip, number)
 
 

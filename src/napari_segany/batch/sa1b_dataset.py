@@ -21,10 +21,11 @@ import scipy
 from napari_segany.core.arguments import as_path
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.simulate import centre_point
 from napari_segany.io.export import export_labels
 from napari_segany.io.formats.annotations import write_sa1b
-from napari_segany.io.formats.labelled_image import LabelledImage, LabelledObject
+from napari_segany.io.formats.labelled_image import LabelledImage
 from napari_segany.io.formats.rle import from_rle
 from napari_segany.io.images import PICTURES, TIFF, read_image, reading
 from napari_segany.io.labels import compact, read_labels, replacing, write_labels
@@ -67,7 +68,7 @@ class Cut:
 
     mask: np.ndarray
     corner: tuple[int, int]
-    about: LabelledObject
+    about: ObjectInfo
 
     @property
     def area(self) -> int:
@@ -407,7 +408,7 @@ def _described(image: Path, labels: Path) -> LabelledImage:
     for piece in found.pieces():
         label, (y, x), inner = piece.about.label, piece.corner, centre_point(piece.mask)
         score, stability = known.get(label, (None, None))
-        about[label] = LabelledObject(label, score=score, stability=stability, points=((inner.y + y, inner.x + x),))
+        about[label] = ObjectInfo(label, score=score, stability=stability, points=((inner.y + y, inner.x + x),))
     return replace(found, about=about)
 
 
@@ -475,7 +476,7 @@ def _cut(one: Mapping[str, Any], shape: tuple[int, int], label: int) -> Cut:
     if box is None:
         raise InputError("the mask has no pixel")
     rows, columns = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
-    about = LabelledObject(label, score=_told(one, "predicted_iou"), stability=_told(one, "stability_score"))
+    about = ObjectInfo(label, score=_told(one, "predicted_iou"), stability=_told(one, "stability_score"))
     return Cut(pixels[rows, columns].copy(), (rows.start, columns.start), about)
 
 

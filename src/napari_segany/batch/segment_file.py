@@ -13,13 +13,13 @@ import numpy as np
 from napari_segany.core.arguments import as_path, check_callable, check_each, check_type
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Region, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.tiles import is_large, segment_in_window
 from napari_segany.io.detections import read_detections
 from napari_segany.io.export import check_export, export_labels
-from napari_segany.io.formats.labelled_image import LabelledObject
 from napari_segany.io.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.label_writer import LabelFileSpec, LabelWriter, open_label_writer
 from napari_segany.io.labels import check_axes, check_output, owner_of, read_labels
@@ -178,7 +178,7 @@ class PreparedJob:
     stack: Stack
     placed: list[PlacedPrompt]
     axes: str
-    about: Mapping[int, LabelledObject] = field(default_factory=dict)
+    about: Mapping[int, ObjectInfo] = field(default_factory=dict)
 
 
 def prepare_job(job: SegmentJob) -> PreparedJob:
@@ -201,13 +201,13 @@ def prepare_job(job: SegmentJob) -> PreparedJob:
     if not placed:
         raise InputError("nothing to segment: give at least a point, a box or a table of points")
     for one in placed:
-        _check_inside(one, stack)
+        check_inside(one, stack)
     return PreparedJob(image, stack, placed, axes, about)
 
 
 def _detected(
     job: SegmentJob, image: ImageFile, stack: Stack, earlier: Sequence[PlacedPrompt], axes: str
-) -> tuple[list[PlacedPrompt], dict[int, LabelledObject]]:
+) -> tuple[list[PlacedPrompt], dict[int, ObjectInfo]]:
     """The boxes of a detector, labelled after those of the table, and what it said of them."""
     if job.boxes is None:
         return [], {}
@@ -218,7 +218,7 @@ def _detected(
     )
     taken = {one.label for one in earlier}
     placed: list[PlacedPrompt] = []
-    about: dict[int, LabelledObject] = {}
+    about: dict[int, ObjectInfo] = {}
     for number, one in enumerate(read_detections(job.boxes, image, job.image.name), start=max(taken, default=0) + 1):
         label = number if one.label is None else one.label
         plane = one.plane if one.plane is not None else job.plane
@@ -227,7 +227,7 @@ def _detected(
         if label in taken:
             raise InputError(f"{job.boxes}, {one.where}: the label {label} stands in {job.table}, too")
         placed.append(PlacedPrompt(label, plane or 0, Prompt(box=one.box)))
-        known = LabelledObject(label, one.name, one.class_name, one.score, how=DETECTED)
+        known = ObjectInfo(label, one.name, one.class_name, one.score, source=DETECTED)
         about[label] = max(about.get(label, known), known, key=lambda each: each.score or -math.inf)
     return placed, about
 
@@ -252,10 +252,10 @@ def write_objects(job: SegmentJob, ready: PreparedJob, scores: Mapping[int, tupl
     """
     objects = []
     for label in dict.fromkeys(one.label for one in ready.placed):
-        known = ready.about.get(label, LabelledObject(label, how="prompt"))
+        known = ready.about.get(label, ObjectInfo(label, source="prompt"))
         score, stability = scores.get(label, (math.nan, math.nan))
         if known.score is None:
-            known = replace(known, score=score, how=f"{known.how}, predicted IoU")
+            known = replace(known, score=score, source=f"{known.source}, predicted IoU")
         objects.append(replace(known, stability=stability))
     axes = _letters(ready.image)
     calibration = ready.image.label_calibration
@@ -302,8 +302,14 @@ def _placed(job: SegmentJob, stack: Stack, axes: str, after: int) -> list[Placed
     return [PlacedPrompt(label, plane, prompt) for label, (plane, prompt) in enumerate(pairs, start=after + 1)]
 
 
-def _check_inside(one: PlacedPrompt, stack: Stack) -> None:
-    """Refuse what lies off the picture: the model would answer something all the same."""
+def check_inside(one: PlacedPrompt, stack: Stack) -> None:
+    """Refuse a prompt outside the image, where a model would still return some mask.
+
+    Raises
+    ------
+    InputError
+        It lies outside, has no area, or its label is too large for a file.
+    """
     stack.index(one.z)
     if one.label > MAX_LABEL:
         raise InputError(f"the label {one.label} is too large for a file, which holds {MAX_LABEL} at most")
@@ -348,7 +354,7 @@ def _paint(
 
 
 def segment_prompts(
-    segmenter: Segmenter, planes: FilePlanes, placed: Sequence[PlacedPrompt]
+    segmenter: Segmenter, planes: FilePlanes | Stack, placed: Sequence[PlacedPrompt]
 ) -> Iterator[tuple[PlacedPrompt, Mask, Region | None]]:
     """The best mask of each prompt on one plane, in their order.
 
@@ -356,7 +362,7 @@ def segment_prompts(
     ----------
     segmenter : Segmenter
         Who is asked.
-    planes : FilePlanes
+    planes : FilePlanes or Stack
         Where the plane comes from.
     placed : sequence of PlacedPrompt
         Prompts on one plane.

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
 from napari_segany.core.arguments import as_path, check_callable, check_type
-from napari_segany.core.automatic_masks import Candidate, Filters, Grid
+from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import InputError
-from napari_segany.core.link import Linker, relabel_planes
-from napari_segany.core.planes import LazyPlane, Stack
+from napari_segany.core.filters import Filters
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.planes import Stack
 from napari_segany.core.query import Query, query_for
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.engine.crop_ranking import find
-from napari_segany.io.export import LabelledObject, export_labels
+from napari_segany.io.export import export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import TIFF as LABEL_TIFF
@@ -64,7 +64,7 @@ class FolderJob:
     grid : Grid, optional
         Where to ask; without one the model tells, when it can.
     changes : dict of str to float
-        Filters to use instead of those that suit the model; see :class:`~napari_segany.core.automatic_masks.Filters`.
+        Filters to use instead of those that suit the model; see :class:`~napari_segany.core.filters.Filters`.
     overlap : float
         See :func:`~napari_segany.core.automatic_masks.paint_candidates`.
     link : bool
@@ -116,14 +116,10 @@ class ImageReport:
     problem: str = ""
 
 
-Seen = tuple[np.ndarray, Sequence[LabelledObject]]
-"""Labels (y, x) of a plane, from 1, and what is known of its objects."""
-
-
 class PlaneDistributor(Protocol):
     """Who looks at planes elsewhere."""
 
-    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[Seen]:
+    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
         """What a query, with a CLIP of a name or none, finds on each of the planes of an image, in their order."""
 
 
@@ -168,11 +164,11 @@ def segment_folder_files(
     query = query_for(segmenter, job.text, grid=job.grid, changes=job.changes, overlap=job.overlap, reader=clip)
     _settle(job, segmenter, query.filters)
 
-    def looks(image: Path, stack: Stack) -> Iterator[Seen]:
+    def looks(image: Path, stack: Stack) -> Iterator[LabelledPlane]:
         if spread is not None:
             return spread.looks(image, len(stack), query, job.clip)
         planes = FilePlanes(image, stack)
-        return (found_on(segmenter, query, planes, number, clip) for number in range(len(stack)))
+        return (find_on_plane(segmenter, query, planes, number, clip) for number in range(len(stack)))
 
     for image, name in images.items():
         try:
@@ -185,6 +181,51 @@ def segment_folder_files(
             yield ImageReport(image, 0, str(error))
         else:
             yield ImageReport(image, count)
+
+
+def segment_folder(
+    source: str | Path,
+    out: str | Path,
+    text: str = "",
+    *,
+    model: str | Segmenter = "tiny",
+    filters: Mapping[str, float] | None = None,
+    link: bool = False,
+) -> Iterator[ImageReport]:
+    """Find all objects, or all that a text names, in each image of a folder; images that are done are skipped.
+
+    Parameters
+    ----------
+    source : str or Path
+        An image, or a folder of images.
+    out : str or Path
+        Folder for the results, see :func:`segment_folder_files`; created if needed.
+    text : str
+        What to look for, names separated by ``;``; all objects when empty.
+    model : str or Segmenter
+        A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
+    filters : mapping of str to float, optional
+        Fields of :class:`~napari_segany.core.filters.Filters` to use instead of those that suit the model.
+    link : bool
+        Whether objects that continue through slices, and through time, have one label.
+
+    Yields
+    ------
+    ImageReport
+        One for each image, as it is done; nothing is done before the first one is taken.
+
+    Raises
+    ------
+    InputError
+        There is no image, or the output folder cannot be used or holds results of other settings.
+    ModelError
+        The model cannot be loaded, or takes no text.
+    """
+    inputs = (Path(model),) if isinstance(model, str) and Path(model).is_file() else ()
+    job = FolderJob(
+        as_path(source, "source"), as_path(out, "out"), None, dict(filters or {}), link=link, text=text, inputs=inputs
+    )
+    return segment_folder_files(job, partial(segmenter_of, model))
 
 
 def _images(source: Path) -> dict[Path, str]:
@@ -309,12 +350,6 @@ def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
         raise InputError(f"{job.out} holds results made with another {' and '.join(differing)}; choose another folder")
 
 
-def found_on(segmenter: Segmenter, query: Query, planes: FilePlanes, number: int, clip: Clip | None = None) -> Seen:
-    """Labels of a plane of a file, and what is known of its objects."""
-    selection = find(segmenter, query, LazyPlane(planes, number), clip)
-    return selection.labels, [candidate_info(one, place) for place, one in enumerate(selection.objects, start=1)]
-
-
 def loaded_clip(name: str) -> Clip | None:
     """The CLIP of a name; None for an empty one.
 
@@ -330,56 +365,20 @@ def loaded_clip(name: str) -> Clip | None:
     return load_clip(name)
 
 
-def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterator[Seen]], name: str) -> int:
+def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterator[LabelledPlane]], name: str) -> int:
     file = read_image(image)
     with reading(image):
         stack = file.stack()
     with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
-        objects: list[LabelledObject] = []
-        for number, (found, here) in enumerate(looks(image, stack)):
-            before = len(objects)
-            labels[number] = np.where(found, found + before, 0)
-            objects += [replace(one, label=one.label + before) for one in here]
-        if job.link:
-            objects = _link(labels, stack.shape[-1] if stack.shape else 1, objects)
+        length = (stack.shape[-1] if stack.shape else 1) if job.link else None
+        objects = collect_planes(looks(image, stack), labels, length)
         whole = labels.reshape(stack.shape + stack.plane_shape)
         if job.link and file.label_axes == "tzyx":
-            objects = _linked_in_time(whole, objects)
+            objects = link_volumes(whole, objects)
         if job.tracks:
             _write_tracks(job.out / name, whole)
         _write(job.out / name, image.name, file, whole, objects)
     return len(objects)
-
-
-def _link(labels: np.ndarray, length: int, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
-    """Objects of slices become objects of stacks of `length` slices each, known by what was surest of them."""
-    count = 0
-    best: dict[int, LabelledObject] = {}
-    for first in range(0, len(labels), length):
-        linker = Linker()
-        for plane in labels[first : first + length]:
-            linker.add(plane)
-        for number, names in enumerate(linker.numbers(), start=first):
-            new = {old: name + count for old, name in names.items()}
-            labels[number] = relabel_planes(labels[number], new)
-            for old, name in new.items():
-                one = replace(objects[old - 1], label=name)
-                best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)
-        count = len(best)
-    return [best[name] for name in sorted(best)]
-
-
-def _linked_in_time(labels: np.ndarray, objects: Sequence[LabelledObject]) -> list[LabelledObject]:
-    """Objects of the volumes of (t, z, y, x) labels become objects that keep their numbers."""
-    linker, best = Linker(), dict[int, LabelledObject]()
-    for volume in labels:
-        linker.add(np.asarray(volume))
-    for time, names in enumerate(linker.numbers()):
-        labels[time] = relabel_planes(np.asarray(labels[time]), names)
-        for old, name in names.items():
-            one = replace(objects[old - 1], label=name)
-            best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)
-    return [best[name] for name in sorted(best)]
 
 
 def _write_tracks(stem: Path, labels: np.ndarray) -> None:
@@ -388,16 +387,7 @@ def _write_tracks(stem: Path, labels: np.ndarray) -> None:
     write_ctc(stem.with_name(f"{stem.name}_ctc"), labels)
 
 
-def candidate_info(one: Candidate, label: int) -> LabelledObject:
-    """What is known of an object that was found without a prompt by the user."""
-    corner = (one.crop[0].start, one.crop[1].start)
-    points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
-    stability = None if math.isnan(one.stability) else one.stability
-    how = "text" if one.prompt.text else "automatic"
-    return LabelledObject(label, class_name=one.name, score=one.score, stability=stability, points=points, how=how)
-
-
-def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[LabelledObject]) -> None:
+def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[ObjectInfo]) -> None:
     """Write the three files of an image that is called `name`."""
     axes = image.label_axes if set(image.label_axes) <= set("tzyx") else None
     placed = image.label_calibration

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 import numpy as np
 import scipy
 
 from napari_segany.core.errors import ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.planes import Region
 from napari_segany.core.prompts import Point, Prompt
@@ -113,44 +114,8 @@ class Candidate:
         return np.unpackbits(self.bits, count=height * width).reshape(height, width).view(bool)
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What becomes of candidates; every number can be changed without asking the model again.
-
-    Parameters
-    ----------
-    score, stability : float
-        Predicted IoU must be above, stability at least.
-    smallest, largest : int
-        Pixels of a mask, both included.
-    box_overlap : float
-        Of masks whose boxes have a higher IoU only the most confident stays; across crops, that of the smaller crop.
-    whole : bool
-        Drop masks that touch the border of the plane.
-    tidy : int
-        Holes and islands of fewer pixels go, see :func:`clean_mask`; 0 leaves masks as they are.
-    """
-
-    score: float = 0.88
-    stability: float = 0.95
-    smallest: int = 1
-    largest: int = 2**62
-    box_overlap: float = 0.7
-    whole: bool = False
-    tidy: int = 0
-
-
-@runtime_checkable
-class ProposesObjects(Protocol):
-    """A segmenter that can tell by itself where objects are.
-
-    Attributes
-    ----------
-    filters : Filters
-        Those that suit its masks.
-    """
-
-    filters: Filters
+class ProposesObjects(Segmenter, Protocol):
+    """A segmenter with the capability ``proposals``."""
 
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
         """A prompt for each object that seems to be there, of an embedding by the same segmenter."""
@@ -175,25 +140,36 @@ class FoundObject:
     class_name: str = ""
 
 
-@runtime_checkable
-class DrawsObjects(ProposesObjects, Protocol):
-    """A segmenter that finds and draws objects in one go, without prompts."""
+class DrawsObjects(Segmenter, Protocol):
+    """A segmenter with the capability ``draws``: it finds and draws objects in one go, without prompts."""
 
     def found_objects(self, embedding: ImageEmbedding) -> Iterator[FoundObject]:
         """The objects of an embedding by the same segmenter, the highest score first."""
 
 
-@runtime_checkable
-class ProposesNamedObjects(Protocol):
-    """A segmenter that can tell where objects are that a text names."""
+class ProposesNamedObjects(Segmenter, Protocol):
+    """A segmenter with the capability ``texts``."""
+
+    def phrases(self, text: str) -> list[Phrase]:
+        """The phrases of a text; see :func:`napari_segany.core.query.phrases_of`."""
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """A prompt with a click and the label of its phrase for each object; none for a phrase that names no object."""
 
 
-def default_filters(segmenter: Segmenter) -> Filters:
-    """The filters that suit a model: its own, where it has some, else those of the paper."""
-    return segmenter.filters if isinstance(segmenter, ProposesObjects) else Filters()
+def as_proposer(segmenter: Segmenter) -> ProposesObjects | None:
+    """The segmenter if it has the capability ``proposals``, else None."""
+    return cast("ProposesObjects", segmenter) if segmenter.capabilities.proposals else None
+
+
+def as_drawer(segmenter: Segmenter) -> DrawsObjects | None:
+    """The segmenter if it has the capability ``draws``, else None."""
+    return cast("DrawsObjects", segmenter) if segmenter.capabilities.draws else None
+
+
+def as_text_segmenter(segmenter: Segmenter) -> ProposesNamedObjects | None:
+    """The segmenter if it has the capability ``texts``, else None."""
+    return cast("ProposesNamedObjects", segmenter) if segmenter.capabilities.texts else None
 
 
 def crop_windows(shape: tuple[int, int], layers: int) -> list[tuple[int, Region]]:
@@ -267,17 +243,18 @@ def generate_candidates(
     """
     whole = embedding or segmenter.embed(plane)
     if phrases:
-        if not isinstance(segmenter, ProposesNamedObjects):
+        named = as_text_segmenter(segmenter)
+        if named is None:
             raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
         region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-        yield from _asked(segmenter, whole, segmenter.named_proposals(whole, phrases), region, least, candidates=1)
+        yield from _asked(segmenter, whole, named.named_proposals(whole, phrases), region, least, candidates=1)
         return
-    if grid is None and isinstance(segmenter, DrawsObjects):
-        yield 1.0, _drawn(segmenter, whole, least)
+    if grid is None and (drawer := as_drawer(segmenter)) is not None:
+        yield 1.0, _drawn(drawer, whole, least)
         return
-    if grid is None and isinstance(segmenter, ProposesObjects):
+    if grid is None and (proposer := as_proposer(segmenter)) is not None:
         region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-        for done, batch in _asked(segmenter, whole, segmenter.seeds(whole), region, least):
+        for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
             best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
             yield done, list(best.values())

@@ -103,7 +103,7 @@ def propagate(
         Planes to go through, in the order in which they are neighbours; by default all. So time at one depth of a
         (t, z, y, x) stack is ``range(z, len(stack), depths)``.
     gates : Gates, optional
-        When an object is lost; by default with the calibration of the segmenter, if it has one.
+        When an object is lost; by default those of the segmenter.
     embed : callable, optional
         Plane number to its embedding, from a cache; by default each is made anew. A slice is encoded once for each
         direction in which objects cross it: once, where all start from the same slices.
@@ -132,13 +132,8 @@ def propagate(
     _check(known, order, stack)
     places = {plane: place for place, plane in enumerate(order)}
     given = {places[plane]: masks for plane, masks in known.items()}
-    walk = _Walk(segmenter, stack, order, given, gates or gates_of(segmenter), embed)
+    walk = _Walk(segmenter, stack, order, given, gates or segmenter.capabilities.gates, embed)
     return walk.both_ways()
-
-
-def gates_of(segmenter: Segmenter) -> Gates:
-    """The usual gates, with the calibration of a segmenter that has one."""
-    return Gates(calibration=getattr(segmenter, "calibration", None))
 
 
 def _check(known: Known, order: Sequence[int], stack: Planes) -> None:

@@ -19,21 +19,18 @@ from napari_segany.core.attributes import measure_objects
 from napari_segany.core.automatic_masks import (
     LEAST_SCORE,
     Candidate,
-    Filters,
     Grid,
-    default_filters,
+    as_text_segmenter,
     filter_candidates,
     fits,
     generate_candidates,
     paint_candidates,
 )
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.planes import Plane, Region
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
-
-TEXT_SCORE = 0.5
-"""Score from which on objects are shown that a text finds; chosen on images of train/."""
 
 
 class TextReader(Protocol):
@@ -286,14 +283,14 @@ def query_for(
         There is a text, and the model takes none.
     """
     phrases = tuple(phrases_of(segmenter, text, reader)) if text.strip() else ()
-    own = text_filters(segmenter) if phrases and reader is None else default_filters(segmenter)
+    own = text_filters(segmenter) if phrases and reader is None else segmenter.capabilities.filters
     return Query(grid, phrases, replace(own, **(changes or {})), overlap)
 
 
 def text_filters(segmenter: Segmenter) -> Filters:
     """The filters that suit what a text finds: those of the model, but for the score, which also judges the name."""
-    own = default_filters(segmenter)
-    return replace(own, score=min(own.score, TEXT_SCORE))
+    known = segmenter.capabilities
+    return replace(known.filters, score=min(known.filters.score, known.text_score))
 
 
 def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None) -> list[Phrase]:
@@ -306,7 +303,7 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     ModelError
         The model takes no text, or open_clip cannot be imported.
     """
-    texts = reader or getattr(segmenter, "texts", None)
+    texts = reader or as_text_segmenter(segmenter)
     if texts is None:
         raise ModelError(f"the model {segmenter.name!r} takes no text; name a CLIP that ranks its masks (--clip)")
     phrases: list[Phrase] = texts.phrases(text)

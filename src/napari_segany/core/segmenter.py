@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from napari_segany.core.confidence import Gates
+from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 
@@ -37,10 +39,57 @@ class ImageEmbedding:
         return sum(array.nbytes for array in self.features.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a segmenter does next to answering points, boxes and masks, and the settings that suit its masks.
+
+    Parameters
+    ----------
+    proposals : bool
+        Whether it proposes objects itself, see :class:`~napari_segany.core.automatic_masks.ProposesObjects`.
+    texts : bool
+        Whether it takes texts, see :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`.
+    draws : bool
+        Whether it finds and draws objects without prompts, see
+        :class:`~napari_segany.core.automatic_masks.DrawsObjects`.
+    filters : Filters
+        Which of its automatic masks pass.
+    text_score : float
+        Predicted IoU from which on objects are shown that a text finds, where that is below ``filters.score``.
+    gates : Gates
+        When an object is lost as it is propagated, with the calibration of the confidence if one was fitted.
+    device : str
+        Where it computes.
+    precision : str
+        What it computes in.
+    """
+
+    proposals: bool = False
+    texts: bool = False
+    filters: Filters = field(default_factory=Filters)
+    text_score: float = 0.5
+    gates: Gates = field(default_factory=Gates)
+    device: str = "cpu"
+    precision: str = "float32"
+    draws: bool = False
+
+
 class Segmenter(Protocol):
-    """Turns a plane into an embedding, and prompts on that embedding into masks."""
+    """Turns a plane into an embedding, and prompts on that embedding into masks.
+
+    Attributes
+    ----------
+    name : str
+        Of the model.
+    capabilities : Capabilities
+        What else it does.
+    """
 
     name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it does next to answering points, boxes and masks."""
 
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
         """Encode a plane.

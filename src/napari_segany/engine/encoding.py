@@ -62,7 +62,7 @@ def model_key(segmenter: Segmenter) -> str:
     # the name of a checkpoint that is no model of the registry ends in a hash of it
     if digest == UNKNOWN and not re.fullmatch(r".+-[0-9a-f]{8}", segmenter.name):
         return ""
-    how = (getattr(segmenter, "device", "cpu"), getattr(segmenter, "dtype", ""), get_num_threads())
+    how = (segmenter.capabilities.device, f"torch.{segmenter.capabilities.precision}", get_num_threads())
     return " ".join([segmenter.name, digest, *map(str, how)])
 
 

@@ -26,14 +26,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from napari_segany.core.automatic_masks import Filters
-from napari_segany.core.confidence import ConfidenceCalibration
 from napari_segany.core.errors import ModelError, SeganyError
 from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Region, Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import Planes
-from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 from napari_segany.engine.messages import Channel
 from napari_segany.engine.prediction import MODEL
@@ -258,18 +256,6 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env, pass_fds=[handle]), ours
 
 
-class RemoteTextPrompter:
-    """Reads texts as the model in another process does; see :func:`~napari_segany.core.query.phrases_of`."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
-
-    def phrases(self, text: str) -> list[Phrase]:
-        """What a text asks for."""
-        found: list[Phrase] = self._call("phrases", text)
-        return found
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RemoteEmbedding(ImageEmbedding):
     """An embedding that the worker process has.
@@ -322,8 +308,10 @@ class RemoteSegmenter:
     ----------
     remote : WorkerConnection
         Where a model is loaded.
-    name, device : str
+    name : str
         Of that model.
+    capabilities : Capabilities
+        What that model can do.
     source : str, optional
         What the model is loaded by, if that is not its name.
 
@@ -333,12 +321,16 @@ class RemoteSegmenter:
         Called without arguments, in the thread that asks, when the process had ended and another one answers.
     """
 
-    def __init__(self, remote: WorkerConnection, name: str, device: str, source: str = "") -> None:
-        self.name, self.device = name, device
+    def __init__(self, remote: WorkerConnection, name: str, capabilities: Capabilities, source: str = "") -> None:
+        self.name, self._capabilities = name, capabilities
         self.restarted: Callable[[], None] | None = None
-        self.calibration: ConfidenceCalibration | None = None
         self._remote, self._source = remote, source or name
         self._closed = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do."""
+        return self._capabilities
 
     def embed(self, plane: np.ndarray) -> RemoteEmbedding:
         """Encode a plane; see :meth:`~napari_segany.core.segmenter.Segmenter.embed`."""
@@ -369,6 +361,16 @@ class RemoteSegmenter:
         found: list[Prompt] = self._ask("named_proposals", embedding, list(phrases))
         return found
 
+    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
+        """See :class:`~napari_segany.core.automatic_masks.ProposesObjects`."""
+        proposals: list[Prompt] = self._ask("seeds", embedding)
+        return proposals
+
+    def phrases(self, text: str) -> list[Phrase]:
+        """See :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
+        phrases: list[Phrase] = self._call("phrases", text)
+        return phrases
+
     def stream(self, job: Job, stack: Stack, *given: Any, report: Report | None = None) -> Generator[Any, None, None]:
         """Run a job in the worker process, and yield what it yields; see :meth:`WorkerConnection.stream`.
 
@@ -389,11 +391,6 @@ class RemoteSegmenter:
                 self._restart()
             else:
                 return
-
-    @property
-    def texts(self) -> RemoteTextPrompter:
-        """What reads texts there."""
-        return RemoteTextPrompter(self._call)
 
     def close(self) -> None:
         """End the process; nothing more can be asked."""
@@ -432,17 +429,6 @@ class RemoteSegmenter:
                 return answer
             key = self._call("embed", embedding.planes.plane(embedding.number))[0]
         return self._call(method, key, *given)
-
-
-class RemoteProposingSegmenter(RemoteSegmenter):
-    """The same for a segmenter that can tell where objects are."""
-
-    filters = Filters()
-
-    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
-        """See :class:`~napari_segany.core.automatic_masks.ProposesObjects`."""
-        found: list[Prompt] = self._ask("seeds", embedding)
-        return found
 
 
 def load_remote_default() -> Segmenter:
@@ -488,14 +474,8 @@ def starting(name: str = MODEL) -> Callable[..., Segmenter]:
 
 def _loaded(remote: WorkerConnection, source: str, progress: Progress | None = None) -> Segmenter:
     try:
-        loaded, device, filters, calibration = remote.wait(progress)
+        loaded, capabilities = remote.wait(progress)
     except Exception:
         remote.close()
         raise
-    if filters is None:
-        segmenter = RemoteSegmenter(remote, loaded, device, source)
-    else:
-        segmenter = RemoteProposingSegmenter(remote, loaded, device, source)
-        segmenter.filters = filters
-    segmenter.calibration = calibration
-    return segmenter
+    return RemoteSegmenter(remote, loaded, capabilities, source)

@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Filters, ProposesNamedObjects, ProposesObjects
-from napari_segany.core.confidence import ConfidenceCalibration
+from napari_segany.core.automatic_masks import as_proposer, as_text_segmenter
 from napari_segany.core.errors import Cancelled, ModelError, SeganyError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.query import phrases_of
-from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 from napari_segany.engine.encoding import PlaneEncoder, plane_encoder
 from napari_segany.engine.messages import Channel, RemotePlanes
@@ -70,13 +69,11 @@ class Worker:
             except OSError:
                 return
 
-    def do_load(self, name: str) -> tuple[str, str, Filters | None, ConfidenceCalibration | None]:
-        """Load a model: its name and device, its filters where it has seeds, and its calibration."""
+    def do_load(self, name: str) -> tuple[str, Capabilities]:
+        """Load a model: its name and what it can do."""
         segmenter = load_named(name, lambda done, total: self._line.send(("progress", (done, total))))
         self._segmenter, self._encoder = segmenter, plane_encoder(segmenter)
-        filters = segmenter.filters if isinstance(segmenter, ProposesObjects) else None
-        calibration = getattr(segmenter, "calibration", None)
-        return segmenter.name, str(getattr(segmenter, "device", "cpu")), filters, calibration
+        return segmenter.name, segmenter.capabilities
 
     def do_embed(self, plane: np.ndarray) -> tuple[str, str, int]:
         """Encode a plane and remember it: the key of its content, the model, and the bytes of its features."""
@@ -118,18 +115,18 @@ class Worker:
     def do_seeds(self, key: str) -> list[Prompt] | None:
         """Where objects seem to be; None when the embedding is not remembered any more."""
         embedding = self._planes.memory.get(key)
-        if embedding is None or not isinstance(self._model, ProposesObjects):
-            return None
-        return self._model.seeds(embedding)
+        proposer = as_proposer(self._model)
+        return None if embedding is None or proposer is None else proposer.seeds(embedding)
 
     def do_named_proposals(self, key: str, phrases: list[Phrase]) -> list[Prompt] | None:
         """Where objects seem to be that phrases name; None when the embedding is not remembered any more."""
         embedding = self._planes.memory.get(key)
         if embedding is None:
             return None
-        if not isinstance(self._model, ProposesNamedObjects):
+        named = as_text_segmenter(self._model)
+        if named is None:
             raise ModelError(f"the model {self._model.name!r} takes points, boxes and masks, but no text")
-        return self._model.named_proposals(embedding, phrases)
+        return named.named_proposals(embedding, phrases)
 
     def do_phrases(self, text: str) -> list[Phrase]:
         """What a text asks for, as the model reads it."""

@@ -113,7 +113,7 @@ def rows_of(
     known: Row = {"bench": config.bench, "set": set_name(config.data)}
     rows = []
     for key in dict.fromkeys(key for one in measured for key in one.results):
-        device = str(getattr(segmenter, "device", "cpu")) if dict(key)["model"] == segmenter.name else "cpu"
+        device = segmenter.capabilities.device if dict(key)["model"] == segmenter.name else "cpu"
         common = {**known, **dict(key), "device": device, "commit": commit()}
         rows += [{**common, **figures} for figures in _figures(config, measured, key)]
     return _with_drops(rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Grid, ProposesObjects
+from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import instance_scores
 from napari_segany.core.query import Query, query_for
@@ -18,8 +18,7 @@ from napari_segany.engine.crop_ranking import find
 from napari_segany.experiments.benchmark import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
-from napari_segany.models.mask2former.query_segmenter import QuerySegmenter
-from napari_segany.models.tiny.zoom import ZoomSegmenter
+from napari_segany.models.mask2former.query_segmenter import FINDERS, QuerySegmenter
 
 METHODS = ("seeds", "grid", "queries", "queries+sam")
 
@@ -84,32 +83,21 @@ def rows_of_everything(
     return list(_rows(results, data, segmenter, objects))
 
 
-class _Proposing:
-    """A segmenter without its queries: it has proposals, and answers prompts."""
-
-    def __init__(self, segmenter: ZoomSegmenter) -> None:
-        self.name, self.filters = segmenter.name, ZoomSegmenter.filters
-        self.embed, self.segment, self.seeds = segmenter.embed, segmenter.segment, segmenter.seeds
-
-
 def _usual(segmenter: Segmenter) -> str:
     if isinstance(segmenter, QuerySegmenter):
-        return "queries+sam" if segmenter.sam_draws else "queries"
-    return "seeds" if isinstance(segmenter, ProposesObjects) else "grid"
+        return segmenter.finder
+    return "seeds" if segmenter.capabilities.proposals else "grid"
 
 
 def _search(segmenter: Segmenter, method: str) -> tuple[Segmenter, Query]:
     """Who looks for objects by a method, and the query for it; InputError where it cannot."""
-    if method.startswith("queries"):
-        if not isinstance(segmenter, QuerySegmenter):
-            raise InputError(f"the model {segmenter.name!r} has no queries; give --model a file of train mask2former")
-        drawn = segmenter.drawing(sam_draws=method == "queries+sam")
-        return drawn, query_for(drawn)
     if isinstance(segmenter, QuerySegmenter):
-        segmenter = _Proposing(segmenter)
-    if method == "seeds" and not isinstance(segmenter, ProposesObjects):
+        segmenter = segmenter.finding_by(method if method in FINDERS else "seeds")
+    elif method in FINDERS and method != "seeds":
+        raise InputError(f"the model {segmenter.name!r} has no queries; give --model a file of train mask2former")
+    if method == "seeds" and not segmenter.capabilities.proposals:
         raise InputError(f"the model {segmenter.name!r} has no seeds; measure its grid")
-    return segmenter, query_for(segmenter, grid=None if method == "seeds" else Grid())
+    return segmenter, query_for(segmenter, grid=Grid() if method == "grid" else None)
 
 
 def _rows(
@@ -121,7 +109,7 @@ def _rows(
             "bench": "everything",
             "set": set_name(data),
             "model": segmenter.name,
-            "device": str(getattr(segmenter, "device", "cpu")),
+            "device": segmenter.capabilities.device,
             "commit": commit(),
             "method": method,
             "ap50": float(scores[:, 0].mean()),

@@ -79,7 +79,7 @@ def rows_of_links(
     if not any(one[1] for each in found.values() for one in each):
         raise InputError(f"{data} holds no object on two neighbouring slices")
     common = {"bench": "link", "set": set_name(data), "model": segmenter.name if segmenter else "none"}
-    common |= {"device": str(getattr(segmenter, "device", "cpu")), "commit": commit()}
+    common |= {"device": segmenter.capabilities.device if segmenter else "cpu", "commit": commit()}
     return [{**common, "labels": source, **_figures(each)} for source, each in found.items()]
 
 

@@ -292,7 +292,7 @@ def rows_of_stacks(
     if not any(rows.values()):
         raise InputError(f"{data} holds no object on {LEAST_SLICES} slices")
     common = {"bench": "stack", "set": set_name(data), "model": segmenter.name}
-    common |= {"device": str(getattr(segmenter, "device", "cpu")), "commit": commit()}
+    common |= {"device": segmenter.capabilities.device, "commit": commit()}
     return [
         {**common, "method": method, "first": first, **_means(rows[method, first])}
         | {"slices_per_second": float(np.mean(spent[method, first])), "stacks": len(spent[method, first])}

@@ -16,8 +16,9 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 
 from napari_segany.core.attributes import measure_labels
-from napari_segany.core.automatic_masks import Candidate, Filters
+from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import InputError
+from napari_segany.core.filters import Filters
 from napari_segany.core.metrics import auroc, bootstrap, instance_scores, iou
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.query import Candidates, Query, query_for, text_filters
@@ -232,7 +233,7 @@ def measured_text(
     common = {
         "bench": "text",
         "model": segmenter.name,
-        "device": str(getattr(segmenter, "device", "cpu")),
+        "device": segmenter.capabilities.device,
         "commit": commit(),
     }
     done = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_segany.core.automatic_masks import Filters
+from napari_segany.core.filters import Filters
 from napari_segany.models.sam.model import Sam, build_sam
 
 FREQUENCY = 2.0

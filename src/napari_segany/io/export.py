@@ -10,9 +10,10 @@ import numpy as np
 
 from napari_segany.core.arguments import as_path, check_each
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.formats.annotations import write_coco, write_geojson, write_sa1b
 from napari_segany.io.formats.imagej_rois import write_rois
-from napari_segany.io.formats.labelled_image import LabelledImage, LabelledObject, by_label
+from napari_segany.io.formats.labelled_image import LabelledImage, by_label
 from napari_segany.io.formats.rle import from_rle, to_rle
 from napari_segany.io.formats.tables import write_table
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
@@ -30,7 +31,7 @@ from napari_segany.io.labels import (
 from napari_segany.io.output_checks import check_apart, check_replaceable
 from napari_segany.io.spacing import Calibration, unit_word
 
-__all__ = ["FORMATS", "LabelledObject", "check_export", "export_labels", "from_rle", "to_rle"]
+__all__ = ["FORMATS", "ObjectInfo", "check_export", "export_labels", "from_rle", "to_rle"]
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "coco": (".json",),
@@ -112,7 +113,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     path: str | Path,
     *,
     format: str | None = None,  # noqa: A002
-    objects: Iterable[LabelledObject] = (),
+    objects: Iterable[ObjectInfo] = (),
     axes: str | None = None,
     scale: tuple[float, ...] | None = None,
     unit: str = "pixel",
@@ -133,7 +134,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     format : str, optional
         One of :data:`FORMATS`; by default the one that the file's name ends with, of ``.json`` it is "coco". "sa1b"
         takes (y, x) only.
-    objects : iterable of LabelledObject
+    objects : iterable of ObjectInfo
         What is known of the objects; those that have no pixels are not written. "tiff" and "ome-zarr" hold none of it.
     axes : str, optional
         Letter of each axis; by default the last ones of "tzyx".
@@ -167,7 +168,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     """
     path = as_path(path, "path")
     objects = tuple(objects) if isinstance(objects, Iterable) else objects
-    check_each(objects, LabelledObject, "objects")
+    check_each(objects, ObjectInfo, "objects")
     chosen = check_export(path, format=format, overwrite=overwrite, inputs=inputs)
     scale = None if scale is None else tuple(float(step) for step in scale)
     if chosen not in _WRITERS:

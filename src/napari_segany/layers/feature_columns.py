@@ -5,66 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.prompts import Prompt
 from napari_segany.layers.label_counts import LabelCounts
-from napari_segany.session.events import ObjectEvent
 
 INDEX, LABEL = "index", "label"
 """Columns that name the row's object: for napari, which wants it so called, and for people."""
 EDITED, AT_THE_EDGE = "edited", "at the edge"
 """Flags that follow from the pixels: other ones than when it was kept; touching the border of its plane."""
-_KNOWN = ("name", "score", "how", "flags")
+_COLUMNS = ("name", "score", "how", "flags")
 CONFIDENCE, CLASS = "confidence", "class_name"
 _COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectDescription:
-    """What is known of an object beside its pixels.
-
-    Parameters
-    ----------
-    name : str
-        What the user calls it.
-    score : float
-        The IoU that the model predicted, NaN where it is not known.
-    how : str
-        How it came to be, in a few words.
-    flags : str
-        What else is to be noted, separated by commas.
-    pixels : int, optional
-        How many it had when this was noted.
-    confidence : float
-        Expected IoU on the slice where it is least sure, of objects that were followed or found there; else NaN.
-    class_name : str
-        What kind of thing it is, as the text says that found it.
-    """
-
-    name: str = ""
-    score: float = math.nan
-    how: str = ""
-    flags: str = ""
-    pixels: int | None = None
-    confidence: float = math.nan
-    class_name: str = ""
-
-
-def describe_objects(label: int, about: ObjectDescription) -> ObjectEvent:
-    """What is known of an object, as an event of its session."""
-    score, confidence = (None if math.isnan(value) else value for value in (about.score, about.confidence))
-    return ObjectEvent(label, about.name, score, about.how, about.flags, confidence, about.pixels, about.class_name)
-
-
-def description_of(event: ObjectEvent) -> ObjectDescription:
-    """The inverse of :func:`described`."""
-    score, confidence = (math.nan if value is None else value for value in (event.score, event.confidence))
-    return ObjectDescription(event.name, score, event.how, event.flags, event.pixels, confidence, event.class_name)
 
 
 def physical(labels: Labels) -> tuple[tuple[float, ...], str, list[int]]:
@@ -100,7 +56,7 @@ def known_text(prompt: Prompt) -> str:
     return ", ".join(filter(None, words))
 
 
-def read_rows(features: Any) -> tuple[dict[int, ObjectDescription], Any]:
+def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
     """What a layer's features say of its objects, by label, and the columns that are not ours.
 
     Parameters
@@ -111,17 +67,17 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectDescription], Any]:
     named = ~nameless_rows(features)
     index = features[INDEX][named] if INDEX in features else range(len(features))
     rows = features[named].set_axis([_label(label) for label in index], axis=0)
-    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in (*_KNOWN, CONFIDENCE, CLASS)}
+    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in (*_COLUMNS, CONFIDENCE, CLASS)}
     known = {
-        int(label): ObjectDescription(
-            _text(name), _number(score), _text(how), _noted(_text(flags)), None, _number(sure), _text(kind)
+        int(label): ObjectInfo(
+            int(label), _text(name), _text(kind), _known(score), None, _known(sure), _text(how), _noted(_text(flags))
         )
         for label, name, score, how, flags, sure, kind in zip(rows.index, *words.values(), strict=True)
     }
-    written_here = set(_KNOWN) <= set(rows)
-    ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_KNOWN}
+    written_here = set(_COLUMNS) <= set(rows)
+    ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_COLUMNS}
     ours |= {CONFIDENCE, CLASS} if written_here else set()
-    said = {label: a for label, a in known.items() if a.name or a.how or a.flags or not math.isnan(a.score)}
+    said = {label: a for label, a in known.items() if a.name or a.source or a.status or a.score is not None}
     return said, rows[[name for name in rows if name not in ours]]
 
 
@@ -142,7 +98,7 @@ def _label(value: Any) -> int | None:
     return int(number) if math.isfinite(number) and number == int(number) else None
 
 
-def known_columns(known: Sequence[ObjectDescription]) -> dict[str, np.ndarray]:
+def known_columns(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
     """Columns of what is known and comes first; confidence and class only where some object has one."""
     columns = {
         "name": np.array([about.name for about in known], object),
@@ -193,14 +149,14 @@ def below(table: Any, rows: Any) -> Any:
 
 
 def flags_column(
-    known: Sequence[ObjectDescription], total: LabelCounts, rows: np.ndarray, plane: tuple[int, int]
+    known: Sequence[ObjectInfo], total: LabelCounts, rows: np.ndarray, plane: tuple[int, int]
 ) -> np.ndarray:
     """What was noted, and what follows from the pixels of an object on planes of a shape."""
     edge = ((total.starts[:, -2:] == 0) | (total.stops[:, -2:] == plane)).any(axis=1)
     column = []
     for about, row in zip(known, rows, strict=True):
-        flags = [about.flags] if about.flags else []
-        if row >= 0 and about.pixels not in (None, total.pixels[row]) and EDITED not in about.flags:
+        flags = [about.status] if about.status else []
+        if row >= 0 and about.pixels not in (None, total.pixels[row]) and EDITED not in about.status:
             flags.append(EDITED)
         if row >= 0 and edge[row]:
             flags.append(AT_THE_EDGE)
@@ -223,6 +179,12 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
+
+
+def _known(value: Any) -> float | None:
+    """The number of a cell; None where it is empty or no number."""
+    number = _number(value)
+    return None if math.isnan(number) else number
 
 
 def _noted(flags: str) -> str:

@@ -19,9 +19,9 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.layers import feature_columns
 from napari_segany.layers.commit import Steps
-from napari_segany.layers.feature_columns import ObjectDescription
 from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up
 from napari_segany.layers.write import can_be_written, free_label, set_pixels
 from napari_segany.session.history import Step
@@ -51,14 +51,14 @@ class ObjectFeatures:
     changed : Signal
         Emitted without arguments when the features were written.
     described : Signal
-        Emitted with a label and its About when something else is known of an object.
+        Emitted with an ObjectInfo when something else is known of an object.
     problem : str
         What is not measured, and why; empty when all is.
     """
 
     stale = Signal()
     changed = Signal()
-    described = Signal(int, ObjectDescription)
+    described = Signal(ObjectInfo)
 
     def __init__(
         self, viewer: ViewerModel, labels: Labels, image: Image | None = None, step: Steps | None = None
@@ -67,7 +67,7 @@ class ObjectFeatures:
         self.problem = ""
         self._step: Steps = step or (lambda _: nullcontext())
         self._counter: LabelCounter | None = None
-        self._about: dict[int, ObjectDescription] = {}
+        self._about: dict[int, ObjectInfo] = {}
         self._last: dict[int, int] = {}
         self._names: dict[int, str] = {}
         self._present: set[int] = set()
@@ -133,30 +133,31 @@ class ObjectFeatures:
             self._about[label] = replace(about, pixels=self.about(label).pixels)
         self._restate()
 
-    def note(self, label: int, about: ObjectDescription) -> None:
-        """Say what is known of an object that was just painted; what was known of its label before is forgotten."""
-        self._about[label] = about
-        self._last.pop(label, None)
-        self.described.emit(label, about)
+    def note(self, about: ObjectInfo) -> None:
+        """Record what is known of an object that was just painted; what was known of its label before is forgotten."""
+        self._about[about.label] = about
+        self._last.pop(about.label, None)
+        self.described.emit(about)
         self._restate()
 
-    def take_over(self, known: Mapping[int, ObjectDescription]) -> None:
+    def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
         """Say what is known of objects of an earlier session."""
         self._about |= known
         self._restate()
 
-    def remark(self, label: int, flags: str, confidence: float = math.nan) -> None:
-        """Say what should be looked at in an object, and how sure it is where it is least sure."""
-        self._about[label] = replace(self.about(label), flags=flags, confidence=confidence)
-        self.described.emit(label, self._about[label])
+    def remark(self, label: int, status: str, confidence: float = math.nan) -> None:
+        """Record what should be checked in an object, and its confidence on its least certain slice."""
+        known = None if math.isnan(confidence) else confidence
+        self._about[label] = replace(self.about(label), status=status, confidence=known)
+        self.described.emit(self._about[label])
         self._restate()
 
-    def about(self, label: int) -> ObjectDescription:
+    def about(self, label: int) -> ObjectInfo:
         """What is known of an object."""
-        return self._about.get(label, ObjectDescription())
+        return self._about.get(label, ObjectInfo(label))
 
     @property
-    def known(self) -> dict[int, ObjectDescription]:
+    def known(self) -> dict[int, ObjectInfo]:
         """What is known of objects, by label, also of some that are gone and may come back."""
         return dict(self._about)
 
@@ -218,7 +219,7 @@ class ObjectFeatures:
             for label, name in zip(features[feature_columns.LABEL], features["name"], strict=True):
                 if isinstance(name, str) and name != self._names.get(label, name):
                     self._about[label] = replace(self.about(label), name=name)
-                    self.described.emit(label, self._about[label])
+                    self.described.emit(self._about[label])
 
     def _write(self, total: LabelCounts) -> None:
         # a row of the user's stays, though there be no such object
@@ -230,7 +231,7 @@ class ObjectFeatures:
             feature_columns.LABEL: labels,
             **feature_columns.known_columns(known),
             **feature_columns.counted_columns(self.labels, total, rows, intensity=intensity),
-            "how": np.array([about.how for about in known], object),
+            "how": np.array([about.source for about in known], object),
             "flags": feature_columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
         }
         self._names = {label: about.name for label, about in zip(labels, known, strict=True)}
@@ -308,7 +309,7 @@ class ObjectFeatures:
         name_of = np.zeros(count + 1, self.labels.data.dtype)
         name_of[order + 1] = names
         for new in names[1:]:
-            self.note(new, ObjectDescription(how=f"split from {label}"))
+            self.note(ObjectInfo(new, source=f"split from {label}"))
         self._paint(pixels, name_of[piece], "split")
         return names
 
@@ -318,7 +319,7 @@ class ObjectFeatures:
         if name == self.about(label).name:
             raise InputError(f"object {label} is called that already" if name else f"object {label} has no name")
         self._about[label] = replace(self.about(label), name=name)
-        self.described.emit(label, self._about[label])
+        self.described.emit(self._about[label])
         self._restate()
         self.update()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.models.device import pick_device, pick_dtype
+from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.mask2former.mask2former_segmenter import (
     Mask2FormerSegmenter,
     is_mask2former,
@@ -65,16 +66,23 @@ def load_segmenter(
         return load_mask2former(str(model), place)
     path, name, expected = locate(model, progress)
     if holds_queries(path):
-        base = ZoomSegmenter(_read(find("tiny").path, "tiny"), name, place, dtype, _texts_of(text_file(), place))
-        return load_queries(path, base)
+        return load_queries(path, _tiny(name, place, dtype))
     state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)
     # A file that ``train text`` wrote holds the head alone, which was trained beside `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
     if not isinstance(sam, TinySam):
-        return SamSegmenter(sam, name, place, dtype)
+        return SamSegmenter(sam, name, place, dtype, config=read_inference_config(path))
     source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
-    return ZoomSegmenter(sam, name, place, dtype, None if source is None else _texts_of(source, place))
+    return ZoomSegmenter(sam, name, place, dtype, None if source is None else _texts_of(source, place), sam.inference)
+
+
+def _tiny(name: str, place: torch.device, dtype: torch.dtype) -> ZoomSegmenter:
+    """The segmenter in the package under another name."""
+    model = _read(find("tiny").path, "tiny")
+    if not isinstance(model, TinySam):
+        raise ModelError(f"{find('tiny').path} is not 'tiny'; install napari-segany again")
+    return ZoomSegmenter(model, name, place, dtype, _texts_of(text_file(), place), model.inference)
 
 
 def _texts_of(source: Path, place: torch.device) -> TextPrompter | None:
@@ -140,7 +148,10 @@ def _built(given: dict[str, Tensor], path: Path, expected: str | None) -> Sam:
     if architecture not in _builders() or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
         raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
-    return _filled(architecture, state, path)
+    model = _filled(architecture, state, path)
+    if isinstance(model, TinySam):
+        model.inference = read_inference_config(path) or tiny_inference_config()
+    return model
 
 
 def locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str | None]:

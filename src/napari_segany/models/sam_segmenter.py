@@ -16,9 +16,10 @@ from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.text_query import Phrase
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
+from napari_segany.models.inference_config import InferenceConfig, TextConfig
 from napari_segany.models.sam.mask_decoder import ALL, CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.text.text_prompter import TextMatch, TextPrompter
@@ -27,15 +28,6 @@ BATCH = 64
 """Prompts decoded together, at most."""
 NUMBERS = 2**22
 """Of image features for the prompts decoded together: more leave the processor's cache before they are used again."""
-PRESENT = 0.5
-"""Of what is less surely there, nothing is looked for."""
-AGREEMENT = 0.1
-"""What it counts for one of the meanings of a click to agree with a text that is sure of itself; it and ``CERTAINTY``
-were chosen on blood smears of dev/, where texts that had more say took nuclei for cells."""
-CERTAINTY = 4
-"""How fast that falls with what a text predicts of its own mask: as its power."""
-RELEVANT = 0.4
-"""Where the relevance is lower, nothing is looked for."""
 
 
 class SamSegmenter:
@@ -53,6 +45,8 @@ class SamSegmenter:
         What encoder and decoder compute in. Prompts are encoded, and IoU and logits handed out, in float32.
     texts : TextPrompter, optional
         What turns texts into tokens; without it prompts by text are refused.
+    config : InferenceConfig, optional
+        The numbers that were chosen for the model; by default those of a published SAM.
     """
 
     def __init__(
@@ -62,8 +56,10 @@ class SamSegmenter:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         texts: TextPrompter | None = None,
+        config: InferenceConfig | None = None,
     ) -> None:
         self.name = name
+        self.config = config or InferenceConfig()
         self.device = torch.device(device)
         self.dtype = dtype
         self.texts = texts
@@ -74,6 +70,19 @@ class SamSegmenter:
         self._position = self.model.prompt_encoder.dense_pe().to(self._decoding)
         if texts is not None:
             texts.decoder.to(self._decoding)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it does next to answering points, boxes and masks."""
+        return Capabilities(
+            proposals=self.config.proposals is not None,
+            texts=self.texts is not None,
+            filters=self.config.filters,
+            text_score=self.config.text.score,
+            gates=self.config.gates,
+            device=str(self.device),
+            precision=str(self.dtype).removeprefix("torch."),
+        )
 
     def _ready(self, model: Sam) -> Sam:
         """The model with what takes long in the type that it computes in; prompts are encoded in single precision."""
@@ -254,9 +263,14 @@ class SamSegmenter:
         prompts = []
         for phrase in phrases:
             found = self.found(embedding, phrase)
-            if found.presence >= PRESENT:
-                prompts += named_peaks(found.relevance, Frame(embedding.shape, self.model.image_size), phrase.label)
+            if found.presence >= self.config.text.presence:
+                frame = Frame(embedding.shape, self.model.image_size)
+                prompts += named_peaks(found.relevance, frame, phrase.label, self.config.text.relevance)
         return prompts
+
+    def phrases(self, text: str) -> list[Phrase]:
+        """The phrases of a text; see :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
+        return self.known_texts().phrases(text)
 
     def known_texts(self) -> TextPrompter:
         """What turns texts into tokens.
@@ -302,7 +316,7 @@ def has_text(
     }
     clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
     for k, masks in zip(lone, clicks, strict=True):
-        answers[k] = choose_mask(answers[k][0], masks)[: candidates or 1]
+        answers[k] = choose_mask(answers[k][0], masks, segmenter.config.text)[: candidates or 1]
     joined: list[list[Mask]] = [[] for _ in prompts]
     for (number, meant, _), masks in zip(parts, answers, strict=True):
         before = joined[number]
@@ -312,7 +326,7 @@ def has_text(
     return [[mask for mask in masks if mask.score >= at_least] for masks in joined]
 
 
-def choose_mask(text: Mask, masks: Sequence[Mask]) -> list[Mask]:
+def choose_mask(text: Mask, masks: Sequence[Mask], config: TextConfig) -> list[Mask]:
     """What a click may mean, the likeliest first in the light of what text and click together mean.
 
     The score of each is the mean of what the model predicts for it and for the text: low where the click is on
@@ -323,7 +337,7 @@ def choose_mask(text: Mask, masks: Sequence[Mask]) -> list[Mask]:
         union = int(np.count_nonzero(mask.pixels | text.pixels))
         return int(np.count_nonzero(mask.pixels & text.pixels)) / union if union else 0.0
 
-    weight = AGREEMENT * max(text.score, 0.0) ** CERTAINTY
+    weight = config.agreement * max(text.score, 0.0) ** config.certainty
     order = sorted(masks, key=lambda mask: -(mask.score + weight * agreement(mask)))
     return [replace(mask, score=(mask.score + text.score) / 2) for mask in order]
 
@@ -344,9 +358,9 @@ def only_text(prompt: Prompt) -> bool:
     return not prompt.points and prompt.box is None and prompt.mask is None
 
 
-def named_peaks(relevance: np.ndarray, frame: Frame, name: str) -> list[Prompt]:
-    """Clicks with a name at the peaks of a map (h, w) of the embedding's grid, the most relevant first."""
-    cells = peak_local_max(relevance, min_distance=1, threshold_abs=RELEVANT, exclude_border=False)
+def named_peaks(relevance: np.ndarray, frame: Frame, name: str, least: float) -> list[Prompt]:
+    """Clicks with a name at peaks of at least `least` of a map (h, w) of the embedding's grid, the highest first."""
+    cells = peak_local_max(relevance, min_distance=1, threshold_abs=least, exclude_border=False)
     places = (cells + 0.5) * (frame.side / relevance.shape[0]) / frame.scale - 0.5
     inside = np.clip(places, 0, np.array(frame.plane) - 1.0)
     return [Prompt((Point(float(y), float(x)),), text=name) for y, x in inside]

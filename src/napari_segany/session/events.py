@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
@@ -83,35 +84,5 @@ class LayerEvent:
     marks: Marks = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectEvent:
-    """What is known of an object in the labels layer in use, but for its pixels.
-
-    Parameters
-    ----------
-    label : int
-        Of the object.
-    name : str
-        What the user calls it, or the text that found it.
-    score, confidence : float or None
-        Predicted IoU, and expected IoU on its least certain slice; None where they are not known.
-    how, flags : str
-        How it was made, and what should be looked at.
-    pixels : int or None
-        How many it had then.
-    class_name : str
-        What kind of thing it is.
-    """
-
-    label: int
-    name: str = ""
-    score: float | None = None
-    how: str = ""
-    flags: str = ""
-    confidence: float | None = None
-    pixels: int | None = None
-    class_name: str = ""
-
-
-Event = PromptEvent | ActionEvent | ModelEvent | LayerEvent | Step | ChannelSettings | FingerprintEvent | ObjectEvent
-"""A Look says how the image is looked at from here on."""
+Event = PromptEvent | ActionEvent | ModelEvent | LayerEvent | Step | ChannelSettings | FingerprintEvent | ObjectInfo
+"""ChannelSettings say how the image is shown from here on; an ObjectInfo, what is known of an object from here on."""

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError, SeganyError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
@@ -32,7 +33,6 @@ from napari_segany.session.events import (
     FingerprintEvent,
     LayerEvent,
     ModelEvent,
-    ObjectEvent,
     PromptEvent,
 )
 from napari_segany.session.fingerprint import ImageFingerprint
@@ -142,8 +142,8 @@ def encode(event: Event) -> dict[str, Any]:
         return {"do": "model", **asdict(event)}
     if isinstance(event, FingerprintEvent):
         return {"do": "fingerprint", **asdict(event)}
-    if isinstance(event, ObjectEvent):
-        return {"do": "described", **asdict(event)}
+    if isinstance(event, ObjectInfo):
+        return _described(event)
     if isinstance(event, ChannelSettings):
         return {"do": "look", **asdict(event)}
     if isinstance(event, LayerEvent):
@@ -174,7 +174,7 @@ def decode(plain: Mapping[str, Any]) -> Event:
     if kind == "fingerprint":
         return FingerprintEvent(str(plain["hash"]))
     if kind == "described":
-        return _described(plain)
+        return _object_info(plain)
     if kind == "look":
         limits = None if plain["limits"] is None else (float(plain["limits"][0]), float(plain["limits"][1]))
         return ChannelSettings(limits, plain["together"], tuple(plain["channels"]), plain["inverted"])
@@ -187,11 +187,27 @@ def decode(plain: Mapping[str, Any]) -> Event:
     raise NewerError(f"it holds {kind!r}")
 
 
-def _described(plain: Mapping[str, Any]) -> ObjectEvent:
+def _described(event: ObjectInfo) -> dict[str, Any]:
+    """The record of what is known of an object, in the keys of version 0.1.0; clicks have records of their own."""
+    return {
+        "do": "described",
+        "label": event.label,
+        "name": event.name,
+        "score": event.score,
+        "how": event.source,
+        "flags": event.status,
+        "confidence": event.confidence,
+        "pixels": event.pixels,
+        "class_name": event.class_name,
+    }
+
+
+def _object_info(plain: Mapping[str, Any]) -> ObjectInfo:
     score, confidence = (None if plain[name] is None else float(plain[name]) for name in ("score", "confidence"))
-    name, how, flags, kind = (str(plain[each]) for each in ("name", "how", "flags", "class_name"))
+    name, source, status, kind = (str(plain[each]) for each in ("name", "how", "flags", "class_name"))
     pixels = None if plain["pixels"] is None else operator.index(plain["pixels"])
-    return ObjectEvent(operator.index(plain["label"]), name, score, how, flags, confidence, pixels, kind)
+    label = operator.index(plain["label"])
+    return ObjectInfo(label, name, kind, score, None, confidence, source, status, pixels=pixels)
 
 
 def _said(plain: Mapping[str, Any]) -> PromptEvent:

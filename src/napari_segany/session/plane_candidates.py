@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_segany.core.automatic_masks import Filters, paint_candidates
+from napari_segany.core.automatic_masks import paint_candidates
+from napari_segany.core.filters import Filters
 from napari_segany.core.query import Candidates, Query, Selection
 from napari_segany.core.views import View
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings
-from napari_segany.session.events import ActionEvent, Event, LayerEvent, ModelEvent, ObjectEvent, PromptEvent
+from napari_segany.session.events import ActionEvent, Event, LayerEvent, ModelEvent, PromptEvent
 from napari_segany.session.history import History, Marks, Step
 from napari_segany.session.journal import NOT_AS_WRITTEN, JournalFile, read_journal
 
@@ -39,7 +40,7 @@ class State:
         Whether labels were changed since they were saved or exported last.
     dismissed : bool
         Whether the user chose not to continue, and did not since.
-    described : dict of int to ObjectEvent
+    described : dict of int to ObjectInfo
         What is known of the objects, by their labels.
     largest : int
         How many pixels label arrays have at most.
@@ -51,7 +52,7 @@ class State:
         self.marks: dict[int, Marks] = {}
         self.current: dict[str, int] = {}
         self.history = History()
-        self.described: dict[int, ObjectEvent] = {}
+        self.described: dict[int, ObjectInfo] = {}
         self.choice = 0
         self.look = ChannelSettings()
         self.finished = self.unsaved = self.dismissed = False
@@ -66,7 +67,7 @@ class State:
             self.add(event)
         elif isinstance(event, ChannelSettings):
             self.look = event
-        elif isinstance(event, ObjectEvent):
+        elif isinstance(event, ObjectInfo):
             self.described[event.label] = event
         elif isinstance(event, Step):
             self.history.do(event)

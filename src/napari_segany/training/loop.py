@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -139,12 +140,12 @@ class Loop:
             raise InputError(f"{path} was trained with {changes}; choose another folder, or move it away")
 
     def run(self, batches: Callable[[int], Iterator[dict[str, Tensor]]]) -> None:
-        """Train to the last step; see :meth:`advance`."""
-        for _ in self.advance(batches):
+        """Train to the last step; see :meth:`steps`."""
+        for _ in self.steps(batches):
             pass
 
-    def advance(self, batches: Callable[[int], Iterator[dict[str, Tensor]]]) -> Iterator[int]:
-        """Train to the last step, one at a time. Ceasing to iterate stops the run, which can be resumed.
+    def steps(self, batches: Callable[[int], Iterator[dict[str, Tensor]]]) -> Iterator[float]:
+        """Train step by step; ceasing to iterate stops, and :meth:`resume` goes on from the last checkpoint.
 
         Parameters
         ----------
@@ -153,8 +154,8 @@ class Loop:
 
         Yields
         ------
-        int
-            Steps that are done.
+        float
+            The loss of the step; NaN except where it is logged, as a GPU would have to be waited for.
         """
         self.task.model.train()
         started, before = time.monotonic(), self.seconds
@@ -163,11 +164,12 @@ class Loop:
             watched = self._advance({k: v.to(self.device, non_blocking=True) for k, v in next(source).items()})
             self.step += 1
             self.seconds = before + time.monotonic() - started
-            if self.step % self.config.log_every == 0:
+            logged = self.step % self.config.log_every == 0
+            if logged:
                 self._log(watched)
             if self.step % self.config.save_every == 0:
                 self.save()
-            yield self.step
+            yield float(watched["loss"].detach()) if logged or self.device.type == "cpu" else math.nan
         self.save()
 
     def _advance(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

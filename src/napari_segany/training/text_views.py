@@ -15,10 +15,11 @@ from torch import Tensor
 
 from napari_segany.core.masks import box_of
 from napari_segany.models.geometry import Frame, image_tensor
+from napari_segany.models.inference_config import ZoomConfig, tiny_inference_config
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.text.clip import VIEWS, square_crop
 from napari_segany.models.tiny.tiny_sam import TinySam
-from napari_segany.models.tiny.zoom import SIDE, window_for
+from napari_segany.models.tiny.zoom import window_for
 from napari_segany.models.windows import Window, window_image
 from napari_segany.training.augment import MIN_PIXELS, relight
 from napari_segany.training.named_images import BACKGROUND, PARENTS, NamedImage
@@ -149,12 +150,15 @@ def view_of(sam: Sam, picture: NamedImage, rng: np.random.Generator, side: int, 
     image, levels = _turned(picture, rng)
     if close:
         frame = Frame((image.shape[0], image.shape[1]), sam.image_size)
-        window = _window(levels, picture.names, frame, rng)
-        if window is None or not isinstance(sam, TinySam):
+        if not isinstance(sam, TinySam):
+            return None
+        zoom = (sam.inference or tiny_inference_config()).zoom
+        window = None if zoom is None else _window(levels, picture.names, frame, zoom, rng)
+        if window is None:
             return None
         features = sam.encode_windows(_lit(window_image(image, window), rng))
-        places = window.places(SIDE // 2)
-        cells = (SIDE // 2, SIDE // 2)
+        places = window.places(window.side // 2)
+        cells = (window.side // 2, window.side // 2)
     else:
         image, levels = _part(image, levels, rng)
         frame = Frame((image.shape[0], image.shape[1]), sam.image_size)
@@ -182,7 +186,11 @@ def view_of(sam: Sam, picture: NamedImage, rng: np.random.Generator, side: int, 
 
 
 def _window(
-    levels: Sequence[np.ndarray], names: Sequence[Mapping[int, str]], frame: Frame, rng: np.random.Generator
+    levels: Sequence[np.ndarray],
+    names: Sequence[Mapping[int, str]],
+    frame: Frame,
+    zoom: ZoomConfig,
+    rng: np.random.Generator,
 ) -> Window | None:
     """A closer look at a random object that has a name."""
     named = [(k, label) for k, own in enumerate(names) for label in own]
@@ -192,7 +200,7 @@ def _window(
         box = box_of(mask)
         if box is None or np.count_nonzero(mask) < MIN_PIXELS:
             continue
-        window = window_for(box, frame)
+        window = window_for(zoom, box, frame)
         if window is not None:
             reach = 0.12 * window.side / window.scale
             y, x = (middle + rng.uniform(-reach, reach) for middle in window.centre)

@@ -170,10 +170,10 @@ def train_mask2former(config_path: Path, data: Path, folder: Path, device: torch
     loop.resume()
     sources = load_sources(data, config.sources, seed=config.seed, workers=config.loop.workers)
     crops = ObjectDataset(sources, config.sources.shares, config.source_classes, config.batch, config.seed)
-    for step in loop.advance(lambda first: stream(crops, first, config.loop.workers)):
-        if step % config.loop.save_every == 0 or step == config.loop.steps:
+    for _ in loop.steps(lambda first: stream(crops, first, config.loop.workers)):
+        if loop.step % config.loop.save_every == 0 or loop.step == config.loop.steps:
             write_queries(loop.average, folder / "weights.safetensors")
-        yield step
+        yield loop.step
 
 
 def write_queries(model: torch.nn.Module, path: Path) -> None:

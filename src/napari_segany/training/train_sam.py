@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_segany.core.errors import InputError
-from napari_segany.models.loading import architecture_of, load_weights
+from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
+from napari_segany.models.loading import architecture_of, load_weights, locate
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import SourceConfig, load_sources
@@ -209,6 +210,7 @@ def begin(model: TinySam, start: str) -> None:
     if others:
         raise InputError(f"start = {start!r} does not fit the model: {len(others)} weights, first {others[0]!r}")
     model.load_state_dict(state, strict=False)
+    model.inference = read_inference_config(locate(start, None)[0])
 
 
 def check_apart(folder: Path, sources: Iterable[Path], start: str = "") -> None:
@@ -230,6 +232,8 @@ def check_apart(folder: Path, sources: Iterable[Path], start: str = "") -> None:
 
 
 def export(model: torch.nn.Module, path: Path) -> None:
-    """Write a model's weights in half precision, the way they ship."""
+    """Write weights in half precision, the way they ship; those of ``tiny`` with its settings of inference."""
     half = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-    save_file({name: value.contiguous() for name, value in half.items()}, path)
+    config = model.inference or tiny_inference_config() if isinstance(model, TinySam) else None
+    metadata = None if config is None else config.to_metadata()
+    save_file({name: value.contiguous() for name, value in half.items()}, path, metadata)

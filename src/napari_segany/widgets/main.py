@@ -17,13 +17,14 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings, LazyArray
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
 from napari_segany.engine.prediction import MODEL, PredictionService
 from napari_segany.engine.remote_segmenter import load_remote_default
 from napari_segany.layers.binding import Binding
-from napari_segany.layers.feature_columns import ObjectDescription, known_text
+from napari_segany.layers.feature_columns import known_text
 from napari_segany.layers.output_layer import SLIVER
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import image_array
@@ -668,7 +669,7 @@ class SeganyWidget(QWidget):
 
     def _name_found(self, label: int, name: str) -> None:
         """An object was found on the slices, which nobody had kept before."""
-        self.objects_box.note(label, ObjectDescription(name, how="text" if name else "everything", class_name=name))
+        self.objects_box.note(ObjectInfo(label, name, name, source="text" if name else "everything"))
 
     def show_tracks(self) -> None:
         """Show the way of each object through the slices or through time."""
@@ -696,7 +697,7 @@ class SeganyWidget(QWidget):
         for label, candidate in kept.items():
             name = candidate.name
             how = "text" if candidate.prompt.text else "everything"
-            self.objects_box.note(label, ObjectDescription(name, candidate.score, how, class_name=name))
+            self.objects_box.note(ObjectInfo(label, name, name, candidate.score, source=how))
         if kept:
             self._say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
 
@@ -707,7 +708,7 @@ class SeganyWidget(QWidget):
         self.prompt_box.expect_positive()
         self._show_layers()
         if (kept := self._committed()) is not None:
-            self.objects_box.note(kept.label, ObjectDescription("", kept.mask.score, known_text(kept.prompt)))
+            self.objects_box.note(ObjectInfo(kept.label, score=kept.mask.score, source=known_text(kept.prompt)))
             self._say_done(f"Object {kept.label} kept. Ctrl+Z undoes it.")
         elif opened is not None:
             self._say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")

@@ -13,16 +13,17 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from napari_segany.core.errors import InputError
-from napari_segany.io.export import LabelledObject, export_labels
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.export import export_labels
 from tests.filling import few_labels, filled
 
 # pycocotools 2.0.11 with numpy 2, whenever it decodes
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 KNOWN = (
-    LabelledObject(2, "Zelle ä", "nucleus", 0.75, 0.5, ((1.5, 2.0), (3.0, 4.0)), "two clicks"),
-    LabelledObject(3, class_name="debris", score=float("nan")),
-    LabelledObject(77, "gone"),
+    ObjectInfo(2, "Zelle ä", "nucleus", 0.75, 0.5, points=((1.5, 2.0), (3.0, 4.0)), source="two clicks"),
+    ObjectInfo(3, class_name="debris", score=float("nan")),
+    ObjectInfo(77, "gone"),
 )
 
 

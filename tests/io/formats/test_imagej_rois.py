@@ -10,7 +10,8 @@ import roifile
 from hypothesis import given, settings
 
 from napari_segany.core.errors import InputError
-from napari_segany.io.export import LabelledObject, export_labels
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.export import export_labels
 from napari_segany.io.formats import imagej_rois
 from tests.filling import few_labels, filled
 
@@ -70,7 +71,7 @@ def test_kinds_and_places(tmp_path: Path) -> None:
 
 
 def test_what_is_known(tmp_path: Path) -> None:
-    known = LabelledObject(1, "Zelle ä/1: \N{GRINNING FACE}", "nu:cleus", 0.75, float("nan"), how="two\nclicks")
+    known = ObjectInfo(1, "Zelle ä/1: \N{GRINNING FACE}", "nu:cleus", 0.75, float("nan"), source="two\nclicks")
     for labels, where in ((np.ones((2, 2), int), ""), (np.ones((1, 2, 2), int), " z0001")):
         (roi,) = roifile.roiread(export_labels(labels, tmp_path / "a.zip", objects=[known], overwrite=True))
         assert roi.name == f"00001{where} Zelle ä_1_ _"
@@ -78,7 +79,7 @@ def test_what_is_known(tmp_path: Path) -> None:
 
 
 def test_objects_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    objects = [LabelledObject(label, "cell") for label in (1, 2)]
+    objects = [ObjectInfo(label, "cell") for label in (1, 2)]
     assert len(roifile.roiread(export_labels(np.array([[[1, 2]], [[1, 2]]]), tmp_path / "a.zip", objects=objects))) == 4
 
 

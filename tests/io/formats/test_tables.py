@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_segany.io.export import LabelledObject, export_labels
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.export import export_labels
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -21,7 +22,7 @@ def test_plane(tmp_path: Path) -> None:
     labels[1:4, 2:4] = 3
     labels[5, 7] = 70_000
     intensity = np.arange(48.0).reshape(6, 8)
-    known = LabelledObject(3, "Zelle ä, links", "nucleus", 0.75, 0.5, how="box")
+    known = ObjectInfo(3, "Zelle ä, links", "nucleus", 0.75, 0.5, source="box")
     path = export_labels(labels, tmp_path / "a.csv", objects=[known], scale=(0.5, 0.25), unit="µm", intensity=intensity)
     first, second = rows(path)
     assert first == {
@@ -90,7 +91,7 @@ def test_columns_are_those_of_the_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unknown", [float("nan"), float("inf"), -float("inf"), np.float32("nan"), None])
 def test_what_is_not_known_is_empty(tmp_path: Path, unknown: float | None) -> None:
     labels = np.eye(4, dtype=np.uint16)
-    objects = [LabelledObject(1, score=unknown, stability=unknown)]
+    objects = [ObjectInfo(1, score=unknown, stability=unknown)]
     intensity = np.full((4, 4), np.nan)
     path = export_labels(labels, tmp_path / "a.csv", objects=objects, intensity=intensity)
     (row,) = rows(path)
@@ -101,6 +102,6 @@ def test_what_is_not_known_is_empty(tmp_path: Path, unknown: float | None) -> No
 @pytest.mark.parametrize("name", ["a.json", "a.geojson", "a.zip"])
 def test_other_formats_leave_out_what_is_not_known(tmp_path: Path, name: str) -> None:
     nan = float("nan")
-    known = LabelledObject(1, score=nan, stability=nan, points=((nan, 1.0), (2.0, 2.0)))
+    known = ObjectInfo(1, score=nan, stability=nan, points=((nan, 1.0), (2.0, 2.0)))
     content = export_labels(np.eye(4, dtype=np.uint16), tmp_path / name, objects=[known]).read_bytes()
     assert b"nan" not in content.lower()

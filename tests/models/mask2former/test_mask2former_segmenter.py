@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_segany.core.automatic_masks import DrawsObjects, Filters, default_filters
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.query import query_for
 from napari_segany.models.loading import load_segmenter
@@ -85,8 +85,8 @@ def test_masks_are_those_of_transformers(folder: Path, segmenter: Mask2FormerSeg
 
 
 def test_everything_has_class_names(segmenter: Mask2FormerSegmenter, plane: np.ndarray) -> None:
-    assert isinstance(segmenter, DrawsObjects)
-    assert default_filters(segmenter) == segmenter.filters != Filters()
+    assert segmenter.capabilities.draws
+    assert segmenter.capabilities.filters != Filters()
     found = query_for(segmenter)
     selection = found.select(found.candidates(segmenter, plane))
     assert selection.objects

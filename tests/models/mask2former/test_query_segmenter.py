@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_segany.core.automatic_masks import DrawsObjects
-from napari_segany.core.errors import ModelError
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import query_for
 from napari_segany.core.synthetic import synthetic_image
@@ -105,18 +104,18 @@ def test_every_window_has_learned_and_proposed_queries(queries: TinyQueries) -> 
         assert one.masks.shape == (2, CONFIG.learned + CONFIG.proposed, 16, 24)
 
 
-@pytest.mark.parametrize("sam_draws", [False, True])
-def test_objects_have_masks_names_and_scores(segmenter: QuerySegmenter, plane: np.ndarray, sam_draws: bool) -> None:
-    finder = segmenter.drawing(sam_draws=sam_draws)
-    assert isinstance(finder, DrawsObjects)
-    found = list(finder.found_objects(finder.embed(plane)))
+@pytest.mark.parametrize("finder", ["queries", "queries+sam"])
+def test_objects_have_masks_names_and_scores(segmenter: QuerySegmenter, plane: np.ndarray, finder: str) -> None:
+    one_way = segmenter.finding_by(finder)
+    assert one_way.capabilities.draws
+    found = list(one_way.found_objects(one_way.embed(plane)))
     assert found
     for one in found:
         assert one.class_name == "cell"
         assert one.mask.pixels.shape == plane.shape[:2]
         assert 0 <= one.mask.score <= 1
         assert 0 <= one.mask.stability <= 1
-    candidates = query_for(finder).candidates(finder, plane)
+    candidates = query_for(one_way).candidates(one_way, plane)
     assert {one.name for one in candidates} == {"cell"}
 
 
@@ -138,3 +137,10 @@ def test_a_file_of_other_weights_is_refused(queries: TinyQueries, tmp_path: Path
     with pytest.raises(ModelError, match="holds no queries that fit") as caught:
         load_segmenter(file, "cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_without_queries_it_is_tiny(segmenter: QuerySegmenter) -> None:
+    tiny = load_segmenter("tiny", "cpu")
+    assert segmenter.finding_by("seeds").capabilities == tiny.capabilities
+    with pytest.raises(InputError, match="there are seeds, queries, queries"):
+        segmenter.finding_by("luck")

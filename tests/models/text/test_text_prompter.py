@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.text_query import TERMS, Phrase, UnknownWord, Vocabulary
+from napari_segany.models.inference_config import TextConfig
 from napari_segany.models.sam_segmenter import SamSegmenter, choose_mask, combine_masks
 from napari_segany.models.text.prompt_head import TextPromptHead
 from napari_segany.models.text.text_prompter import TextPrompter, embedded_info, load_text_prompter
@@ -95,11 +97,11 @@ def test_a_text_chooses_among_what_a_click_means():
         return Mask((y - 20) ** 2 + (x - 20) ** 2 <= radius**2, score, np.zeros((4, 4), np.float32), 1.0)
 
     meanings = [disc(5, 0.8), disc(10, 0.79), disc(18, 0.5)]
-    chosen = choose_mask(disc(11, 0.9), meanings)
+    chosen = choose_mask(disc(11, 0.9), meanings, TextConfig())
     assert [mask.pixels.sum() for mask in chosen] == [meanings[k].pixels.sum() for k in (1, 0, 2)]
     assert chosen[0].score == pytest.approx((0.79 + 0.9) / 2)
     for unsure in (disc(11, 0.4), disc(0, 0.1)):
-        assert choose_mask(unsure, meanings)[0].pixels.sum() == meanings[0].pixels.sum()
+        assert choose_mask(unsure, meanings, TextConfig())[0].pixels.sum() == meanings[0].pixels.sum()
 
 
 def test_what_follows_not_is_taken_away(texted, embedding):
@@ -144,9 +146,8 @@ def test_where_it_is(texted, embedding):
     assert lowered.sum() < found.relevance.sum()
 
 
-def test_seeds_carry_their_names(texted, embedding, monkeypatch):
-    monkeypatch.setattr("napari_segany.models.sam_segmenter.RELEVANT", 0.0)
-    monkeypatch.setattr("napari_segany.models.tiny.zoom.RELEVANT", 0.0)
+def test_seeds_carry_their_names(texted, embedding):
+    texted.config = replace(texted.config, text=replace(texted.config.text, relevance=0.0))
     seeds = texted.named_proposals(embedding, texted.texts.phrases("small nuclei; cell"))
     for seed in seeds:
         assert seed.text in ("small nucleus", "cell")

@@ -12,22 +12,20 @@ from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import geometry, sam_segmenter, windows
 from napari_segany.models.geometry import Frame
+from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.tiny import postprocess, zoom
+from napari_segany.models.tiny import zoom
 from napari_segany.models.tiny.test_time_augmentation import SIDES, flip_window
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam
 from napari_segany.models.tiny.zoom import (
-    MAGNIFICATION,
     PLANE,
-    ROOMY,
-    SIDE,
-    WANTED,
     ZoomSegmenter,
     guess_size,
     window_for,
 )
 from napari_segany.models.windows import Window
 
+ZOOM = tiny_inference_config().zoom
 SHAPE = (400, 600)
 SMALL = Box(100, 200, 120, 230)
 LARGE = Box(20, 30, 390, 580)
@@ -89,40 +87,44 @@ def extent(mask: Mask) -> float:
 
 class TestWindowFor:
     def test_an_object_fills_what_is_wanted(self):
-        window = window_for(Box(10, 20, 41, 35), Frame((2000, 2000), 512))
-        assert window == Window((25.5, 27.5), WANTED / 32, SIDE)
+        window = window_for(ZOOM, Box(10, 20, 41, 35), Frame((2000, 2000), 512))
+        assert window == Window((25.5, 27.5), ZOOM.object_side / 32, ZOOM.window)
 
     def test_it_is_never_magnified_more_than_makes_sense(self):
         frame = Frame((2000, 2000), 512)
-        assert window_for(Box(10, 10, 14, 10), frame).scale == MAGNIFICATION
+        assert window_for(ZOOM, Box(10, 10, 14, 10), frame).scale == ZOOM.magnification
 
-    @pytest.mark.parametrize(("side", "scale"), [(5, MAGNIFICATION), (10, 3.6), (16, zoom.OF_A_CLICK), (40, 2.0)])
+    @pytest.mark.parametrize(
+        ("side", "scale"), [(5, ZOOM.magnification), (10, 3.6), (16, ZOOM.click_magnification), (40, 2.0)]
+    )
     def test_what_a_click_tells_of_is_magnified_less_unless_it_is_a_dot(self, side, scale):
         box = Box(10, 10, 9 + side, 12)
-        assert window_for(box, Frame((2000, 2000), 512), clicked=True).scale == scale
+        assert window_for(ZOOM, box, Frame((2000, 2000), 512), clicked=True).scale == scale
 
     def test_where_only_a_click_is_known_it_is_magnified_less(self):
-        assert window_for(Box(10, 10, 10, 10), Frame((2000, 2000), 512)).scale == zoom.UNSEEN
+        assert window_for(ZOOM, Box(10, 10, 10, 10), Frame((2000, 2000), 512)).scale == ZOOM.unseen_magnification
 
     def test_it_is_never_smaller_than_at_first(self):
         frame = Frame((512, 512), 512)
-        assert window_for(Box(0, 0, 99, 99), frame).scale == 1.0
+        assert window_for(ZOOM, Box(0, 0, 99, 99), frame).scale == 1.0
 
     def test_a_small_plane_is_no_reason_to_magnify(self):
         frame = Frame((128, 100), 512)
-        assert window_for(Box(0, 0, 99, 99), frame).scale == 1.0
-        assert window_for(Box(0, 0, 39, 39), frame) == window_for(Box(0, 0, 39, 39), Frame((512, 512), 512))
+        assert window_for(ZOOM, Box(0, 0, 99, 99), frame).scale == 1.0
+        assert window_for(ZOOM, Box(0, 0, 39, 39), frame) == window_for(ZOOM, Box(0, 0, 39, 39), Frame((512, 512), 512))
 
     def test_large_objects_are_made_smaller(self):
         frame = Frame((512, 512), 512)
-        assert window_for(Box(0, 0, 2 * ROOMY - 1, 9), frame).scale == 0.5
-        assert window_for(Box(0, 0, 2 * ROOMY - 1, 9), Frame((2048, 2048), 512)).scale == WANTED / (2 * ROOMY)
+        assert window_for(ZOOM, Box(0, 0, 2 * ZOOM.large_object_side - 1, 9), frame).scale == 0.5
+        assert window_for(
+            ZOOM, Box(0, 0, 2 * ZOOM.large_object_side - 1, 9), Frame((2048, 2048), 512)
+        ).scale == ZOOM.object_side / (2 * ZOOM.large_object_side)
 
     def test_what_is_nowhere_has_none(self):
-        assert window_for(None, Frame((512, 512), 512)) is None
+        assert window_for(ZOOM, None, Frame((512, 512), 512)) is None
 
     def test_padding_the_plane_changes_nothing(self):
-        assert window_for(SMALL, Frame(SHAPE, 512)) == window_for(SMALL, Frame((900, 1300), 512))
+        assert window_for(ZOOM, SMALL, Frame(SHAPE, 512)) == window_for(ZOOM, SMALL, Frame((900, 1300), 512))
 
 
 class TestGuess:
@@ -216,7 +218,7 @@ def test_what_is_nowhere_is_refused(segmenter, embedding):
 
 def test_what_is_nowhere_keeps_the_first_look(segmenter, model, embedding, discs, monkeypatch):
     monkeypatch.setattr(geometry, "frame_box", lambda logits, frame: None)
-    monkeypatch.setattr(zoom, "choose_masks", lambda logits, scores: (logits, scores))
+    monkeypatch.setattr(zoom, "choose_masks", lambda logits, scores, post: (logits, scores))
     nothing = Prompt(mask=np.zeros(SHAPE, bool))
     (closer_look,), (first_look,) = (
         kind.segment_plain(embedding if kind is segmenter else plain(embedding), [nothing], None, -math.inf)
@@ -237,7 +239,7 @@ def plain(embedding):
 def test_a_closer_look_is_closer(segmenter, embedding, discs, side):
     box = Box(150, 250, 150 + side - 1, 250 + side - 1)
     (answer,) = segmenter.segment(embedding, [Prompt(box=box)])
-    scale = window_for(box, Frame(SHAPE, 512)).scale
+    scale = window_for(ZOOM, box, Frame(SHAPE, 512)).scale
     assert discs.windows == len(SIDES)
     assert extent(answer[0]) == pytest.approx(2 * discs.radius / scale, abs=1.5)
     rows, columns = np.nonzero(answer[0].pixels)
@@ -260,7 +262,7 @@ def test_what_only_a_click_tells_of_is_magnified_less(segmenter, embedding, disc
     image = zoom.window_image
     monkeypatch.setattr(zoom, "window_image", lambda plane, window: seen.append(window) or image(plane, window))
     segmenter.segment(embedding, [replace(CLICK, **more)])
-    assert (seen[-1].scale > zoom.OF_A_CLICK) == bool(more)
+    assert (seen[-1].scale > ZOOM.click_magnification) == bool(more)
 
 
 def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedding, discs):
@@ -269,14 +271,14 @@ def test_a_click_is_looked_at_again_when_its_size_was_mistaken(segmenter, embedd
     assert discs.windows == 2
     discs.windows, discs.radius = 0, 22.0
     segmenter.segment(embedding, [CLICK])
-    assert discs.windows == 1 + zoom.LOOKS
+    assert discs.windows == 1 + ZOOM.looks
 
 
-@pytest.mark.parametrize(("radius", "score"), [(18.0, zoom.NOTHING - 0.01), (-1.0, 0.9)])
+@pytest.mark.parametrize(("radius", "score"), [(18.0, ZOOM.nothing - 0.01), (-1.0, 0.9)])
 def test_where_nothing_is_no_third_look_is_taken(segmenter, embedding, discs, radius, score):
     discs.radius, discs.score = radius, score
     segmenter.segment(embedding, [CLICK])
-    assert discs.windows == zoom.LOOKS
+    assert discs.windows == ZOOM.looks
 
 
 @pytest.mark.parametrize(("radius", "whole"), [(30.0, 0), (126.0, 1)])
@@ -299,14 +301,14 @@ def test_a_glance_sees_what_the_overview_has_there(segmenter, embedding, monkeyp
         # the first is the glance
         if not seen:
             seen.update(features, xy=points[0])
-        return torch.zeros(1, 4, SIDE // 2, SIDE // 2), torch.zeros(1, 4)
+        return torch.zeros(1, 4, ZOOM.window // 2, ZOOM.window // 2), torch.zeros(1, 4)
 
     monkeypatch.setattr(segmenter.model, "decode_windows", decode)
     segmenter.segment(embedding, [Prompt((Point(*place),))])
     xy = [round(v) for v in seen["xy"][0, 0].tolist()]
     in_frame = np.array(place) * Frame(SHAPE, 512).scale
     corner = in_frame - xy[::-1]
-    rows, columns = (slice(round(at / 8), round(at / 8) + SIDE // 8) for at in corner)
+    rows, columns = (slice(round(at / 8), round(at / 8) + ZOOM.window // 8) for at in corner)
     np.testing.assert_array_equal(seen["image_embed"], embedding.features["image_embed"][..., rows, columns])
 
 
@@ -316,9 +318,9 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
     monkeypatch.setattr(segmenter.model, "encode_windows", lambda images: seen.append(images) or encode(images))
     plane = np.random.default_rng(1).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
     segmenter.segment(segmenter.embed(plane), [Prompt((Point(500, 700),))])
-    window = Window((500, 700), 1.0, zoom.GLANCE)
+    window = Window((500, 700), 1.0, ZOOM.glance)
     torch.testing.assert_close(seen[0], windows.window_image(plane, window), rtol=0, atol=1e-3)
-    assert [one.shape[-1] for one in seen] == [zoom.GLANCE, SIDE]
+    assert [one.shape[-1] for one in seen] == [ZOOM.glance, ZOOM.window]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_in_a_large_plane_the_glance_is_at_the_plane_itself(segmenter, discs, mo
         # the plane itself, then the window of the object
         ((900, 1300), 30.0, 0.5, ["glance", "look"]),
         # so little is a glance worth that it may be noise within something larger
-        ((900, 1300), 30.0, zoom.NOTHING - 0.01, ["glance", "part", "look"]),
+        ((900, 1300), 30.0, ZOOM.nothing - 0.01, ["glance", "part", "look"]),
         # too large for a glance, but not for a part of the overview
         ((900, 1300), 80.0, 0.5, ["glance", "part", "look"]),
         # too large for that as well
@@ -342,7 +344,7 @@ def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch,
     def noted(name, work):
         return lambda *given: taken.append(name) or work(*given)
 
-    encode, kind = segmenter.model.encode_windows, {zoom.GLANCE: "glance", SIDE: "look"}
+    encode, kind = segmenter.model.encode_windows, {ZOOM.glance: "glance", ZOOM.window: "look"}
     monkeypatch.setattr(
         segmenter.model, "encode_windows", lambda images: taken.append(kind[images.shape[-1]]) or encode(images)
     )
@@ -356,7 +358,7 @@ def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch,
     )
     discs.radius, discs.score = radius, score
     # what is found in the end needs no further look
-    monkeypatch.setattr(zoom, "AGAIN", 1e9)
+    monkeypatch.setattr(segmenter, "zoom", replace(ZOOM, look_again=1e9))
     embedding = segmenter.embed(np.zeros((*shape, 3), np.uint8))
     segmenter.segment(embedding, [Prompt((Point(shape[0] / 2, shape[1] / 2),))])
     assert taken == steps
@@ -364,7 +366,7 @@ def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch,
 
 @pytest.mark.parametrize("sure", [True, False])
 def test_a_glance_that_is_unsure_gives_way_to_an_overview_that_is_not(segmenter, discs, monkeypatch, sure):
-    glance, frame = zoom.GLANCE // STRIDE, Frame((900, 1300), 512)
+    glance, frame = ZOOM.glance // STRIDE, Frame((900, 1300), 512)
 
     def decode(features, *given):
         at_a_glance = features["image_embed"].shape[-1] == glance
@@ -376,7 +378,9 @@ def test_a_glance_that_is_unsure_gives_way_to_an_overview_that_is_not(segmenter,
     image = zoom.window_image
     monkeypatch.setattr(zoom, "window_image", lambda plane, window: seen.append(window) or image(plane, window))
     segmenter.segment(segmenter.embed(np.zeros((*frame.plane, 3), np.uint8)), [Prompt((Point(500, 700),))])
-    assert seen[1].scale == pytest.approx(ROOMY / 180 * min(frame.scale) if sure else zoom.OF_A_CLICK, rel=0.05)
+    assert seen[1].scale == pytest.approx(
+        ZOOM.large_object_side / 180 * min(frame.scale) if sure else ZOOM.click_magnification, rel=0.05
+    )
 
 
 @pytest.mark.parametrize(("radius", "looks"), [(29.0, 2), (32.0, 1), (40.0, 1), (51.0, 1), (75.0, 2)])
@@ -417,7 +421,7 @@ class TestBoxes:
             assert len(seen) == 1
             seen.clear()
         segmenter.segment(embedding, [boxed])
-        assert [tuple(one.shape) for one in seen] == [(1, 3, SIDE, SIDE)] * len(SIDES)
+        assert [tuple(one.shape) for one in seen] == [(1, 3, ZOOM.window, ZOOM.window)] * len(SIDES)
         assert all(torch.equal(flip_window(side, one), seen[0]) for side, one in zip(SIDES, seen, strict=True))
 
     def test_each_side_answers_about_the_same_object(self, segmenter, monkeypatch):
@@ -438,9 +442,9 @@ class TestBoxes:
         assert (mask & bright).sum() > 0.9 * (mask | bright).sum()
 
     def test_what_is_not_quite_sure_ends_at_the_box(self, segmenter, embedding, discs, monkeypatch):
-        # logits that fall slowly, 0.05 a pixel: without BEYOND the disc goes on for pixels beyond the box
+        # logits that fall slowly, 0.05 a pixel: without beyond_box the disc goes on for pixels beyond the box
         box = Box(100, 200, 279, 379)
-        window = window_for(box, Frame(SHAPE, segmenter.model.image_size))
+        window = window_for(ZOOM, box, Frame(SHAPE, segmenter.model.image_size))
         discs.slope = 0.05
 
         def reaches(beyond: float) -> float:
@@ -451,7 +455,7 @@ class TestBoxes:
         # a cell of the logits is almost three pixels of the plane
         assert reaches(8) < 3
         assert reaches(40) > 20
-        monkeypatch.setattr(postprocess, "BEYOND", 0.0)
+        monkeypatch.setattr(segmenter, "post", replace(segmenter.post, beyond_box=0.0))
         assert reaches(8) > 10
 
 

@@ -9,9 +9,9 @@ import pytest
 from napari.layers import Tracks
 from scipy import ndimage
 
-from napari_segany.core.automatic_masks import Filters
+from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -120,7 +120,7 @@ def test_without_an_object_it_says_what_to_do_first(stack: Opened) -> None:
 class Seeing(FakeSegmenter):
     """Knows the two discs of each slice by their light."""
 
-    filters = Filters(stability=0)
+    capabilities = Capabilities(proposals=True, filters=Filters(stability=0))
 
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
         labels, count = ndimage.label(embedding.features["plane"][..., 0] > 100)

@@ -14,9 +14,9 @@ from napari import layers
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.export import FORMATS
 from napari_segany.io.labels import read_labels
-from napari_segany.layers.feature_columns import ObjectDescription
 from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels import export_panel as module
@@ -34,7 +34,7 @@ class Opened:
         self.image = self.viewer.add_image(data * 2.0, name="picture", **placed)
         self.labels = self.viewer.add_labels(data, name="cells", **placed)
         self.objects = ObjectFeatures(self.viewer, self.labels, self.image)
-        self.objects.note(4, ObjectDescription(name="four", score=0.5, how="click"))
+        self.objects.note(ObjectInfo(4, name="four", score=0.5, source="click"))
         self.jobs = Jobs()
         self.box = ExportPanel(self.jobs)
         self.viewer.window.add_dock_widget(self.box, name="Export")
@@ -163,7 +163,7 @@ def test_the_file_of_the_image_is_never_replaced(opened, warnings_shown, tmp_pat
 
 
 def test_classes_reach_the_file(opened, tmp_path):
-    opened.objects.note(4, ObjectDescription(name="nucleus", how="text", class_name="nucleus"))
+    opened.objects.note(ObjectInfo(4, name="nucleus", source="text", class_name="nucleus"))
     opened.choose("coco")
     opened.box.export(tmp_path / "objects.json")
     opened.wait()

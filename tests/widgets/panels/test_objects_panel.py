@@ -12,7 +12,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
-from napari_segany.layers.feature_columns import ObjectDescription
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.widgets.panels import objects_panel as module
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
 from tests.widgets.conftest import Hand
@@ -200,7 +200,7 @@ def test_rename(opened, monkeypatch):
 def test_what_is_painted_appears(opened):
     opened.labels.paint((35, 50), 30)
     opened.hand.qtbot.waitUntil(lambda: opened.column("label") == ["2", "5", "9", "30"], timeout=5000)
-    opened.box.note(30, ObjectDescription(score=0.5, how="brush"))
+    opened.box.note(ObjectInfo(30, score=0.5, source="brush"))
     opened.wait()
     assert opened.column("score")[-1] == "0.5"
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from napari_segany.core.errors import InputError
-from napari_segany.io.formats.labelled_image import LabelledImage, LabelledObject, Piece
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.formats.labelled_image import LabelledImage, Piece
 from napari_segany.io.formats.outlines import outline
 from napari_segany.io.formats.rle import to_rle
 from napari_segany.io.output_checks import MARK
@@ -125,7 +126,7 @@ def _plane(position: dict[str, int]) -> dict[str, Any]:
     return {"plane": {"c": -1, "z": position.get("z", 0), "t": position.get("t", 0)}} if position else {}
 
 
-def _properties(known: LabelledObject) -> dict[str, Any]:
+def _properties(known: ObjectInfo) -> dict[str, Any]:
     measured = {"label": known.label, "score": _number(known.score), "stability": _number(known.stability)}
     properties: dict[str, Any] = {
         "objectType": "annotation",
@@ -135,12 +136,12 @@ def _properties(known: LabelledObject) -> dict[str, Any]:
     }
     if known.class_name:
         properties["classification"] = {"name": known.class_name}
-    if known.how:
-        properties["metadata"] = {"how": known.how}
+    if known.source:
+        properties["metadata"] = {"how": known.source}
     return properties
 
 
-def _known(known: LabelledObject) -> dict[str, Any]:
+def _known(known: ObjectInfo) -> dict[str, Any]:
     """What is known of an object, without what is not."""
     entries = {
         "label": known.label,
@@ -148,12 +149,12 @@ def _known(known: LabelledObject) -> dict[str, Any]:
         "score": _number(known.score),
         "stability_score": _number(known.stability),
         "points": _points(known) or None,
-        "how": known.how or None,
+        "how": known.source or None,
     }
     return {name: value for name, value in entries.items() if value is not None}
 
 
-def _points(known: LabelledObject) -> list[list[float]]:
+def _points(known: ObjectInfo) -> list[list[float]]:
     return [[float(x), float(y)] for y, x in known.points if math.isfinite(x) and math.isfinite(y)]
 
 

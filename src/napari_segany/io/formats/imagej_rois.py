@@ -9,7 +9,8 @@ import numpy as np
 import roifile
 
 from napari_segany.core.errors import InputError
-from napari_segany.io.formats.labelled_image import LabelledImage, LabelledObject, Piece
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.formats.labelled_image import LabelledImage, Piece
 from napari_segany.io.formats.outlines import Polygon, outline
 
 LARGEST = 60_535
@@ -69,10 +70,10 @@ def _path(polygons: list[Polygon]) -> np.ndarray:
     return np.array(steps, dtype=np.float32)
 
 
-def _properties(known: LabelledObject) -> str:
+def _properties(known: ObjectInfo) -> str:
     """What is known of an object, a line for each."""
     numbers = {"score": known.score, "stability": known.stability}
-    texts = {"name": known.name, "class": known.class_name, "how": known.how}
+    texts = {"name": known.name, "class": known.class_name, "how": known.source}
     entries = {"label": str(known.label)}
     entries |= {key: f"{value:.6g}" for key, value in numbers.items() if value is not None and math.isfinite(value)}
     entries |= {key: _plain(text) for key, text in texts.items() if text}

@@ -11,37 +11,7 @@ import scipy
 import skimage
 
 from napari_segany.core.errors import InputError
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledObject:
-    """What is known of an object beside its pixels; all but the label may be left out.
-
-    Parameters
-    ----------
-    label : int
-        Its number in the label image.
-    name : str
-        What the user calls it.
-    class_name : str
-        What kind of thing it is.
-    score : float, optional
-        The IoU that the model predicted, usually within 0..1.
-    stability : float, optional
-        The stability score of its mask, 0..1.
-    points : tuple of (y, x)
-        Where it was clicked, in data pixels; the centre of the first pixel is (0, 0).
-    how : str
-        How it came to be, in a few words.
-    """
-
-    label: int
-    name: str = ""
-    class_name: str = ""
-    score: float | None = None
-    stability: float | None = None
-    points: tuple[tuple[float, float], ...] = ()
-    how: str = ""
+from napari_segany.core.objects import ObjectInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +20,7 @@ class Piece:
 
     Parameters
     ----------
-    about : LabelledObject
+    about : ObjectInfo
         What is known of the object.
     plane : int
         Number of the plane, in the order of :meth:`LabelledImage.positions`.
@@ -60,7 +30,7 @@ class Piece:
         (h, w) bool, the object within the tightest window around it.
     """
 
-    about: LabelledObject
+    about: ObjectInfo
     plane: int
     corner: tuple[int, int]
     mask: np.ndarray
@@ -90,7 +60,7 @@ class LabelledImage:
         (y, x), (z, y, x), (t, y, x) or (t, z, y, x) uint16 or uint32, 0 is background.
     axes : str
         Letter of each axis.
-    about : mapping of int to LabelledObject
+    about : mapping of int to ObjectInfo
         What is known, by label. Those without pixels do not count.
     scale : tuple of float
         Distance of neighbouring pixels along each axis, in `unit` where the axis is one of space.
@@ -111,7 +81,7 @@ class LabelledImage:
 
     labels: np.ndarray
     axes: str
-    about: Mapping[int, LabelledObject]
+    about: Mapping[int, ObjectInfo]
     scale: tuple[float, ...]
     unit: str = "pixel"
     intensity: np.ndarray | None = None
@@ -148,9 +118,9 @@ class LabelledImage:
                 self.report(number + position / len(labels), planes)
                 yield Piece(about, number, corner, plane[window] == position + 1)
 
-    def known(self, label: int) -> LabelledObject:
+    def known(self, label: int) -> ObjectInfo:
         """What is known of the object with a label, be it the label alone."""
-        return self.about.get(label, LabelledObject(label))
+        return self.about.get(label, ObjectInfo(label))
 
 
 def numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +135,7 @@ def numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return dense, np.asarray(labels_of[np.arange(1, int(dense.max()) + 1)])
 
 
-def by_label(objects: tuple[LabelledObject, ...]) -> dict[int, LabelledObject]:
+def by_label(objects: tuple[ObjectInfo, ...]) -> dict[int, ObjectInfo]:
     """Objects by their label.
 
     Raises

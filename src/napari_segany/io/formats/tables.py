@@ -67,7 +67,7 @@ def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None
     order += [name for name in ("slices", *INTENSITIES) if name in table]
     for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
         known = image.known(label)
-        values = (known.score, known.stability, known.how, *measured)
+        values = (known.score, known.stability, known.source, *measured)
         yield [label, known.name, known.class_name, *map(_cell, values)]
 
 

@@ -13,16 +13,19 @@ import torch.nn.functional as F
 from PIL import Image
 
 from napari_segany.core.arguments import check_each, check_type
-from napari_segany.core.automatic_masks import Filters, FoundObject
+from napari_segany.core.automatic_masks import FoundObject
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.models.mask2former.published import WEIGHTS, PublishedInput, load_published
 from napari_segany.models.mask2former.query_decoder import QueryPrediction
 from napari_segany.models.mask2former.readouts import Instances, read_instances
 from napari_segany.models.mask2former.universal import Mask2Former
 
+FILTERS = Filters(score=0.5, stability=0.0, box_overlap=0.95)
+"""Objects of published checkpoints are shown from this score on by their authors, and do not repeat each other."""
 PREFIX = "mask2former:"
 """In front of the folder of a published checkpoint, where a model is named."""
 DIVISOR = 32
@@ -50,8 +53,6 @@ class Mask2FormerSegmenter:
         Where to compute.
     """
 
-    filters = Filters(score=0.5, stability=0.0, box_overlap=0.95)
-
     def __init__(
         self,
         model: Mask2Former,
@@ -63,6 +64,11 @@ class Mask2FormerSegmenter:
         self.name, self.classes, self.wanted = name, classes, wanted
         self.device = torch.device(device)
         self.model = model.to(self.device, torch.float32).eval().requires_grad_(False)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it does next to answering points, boxes and masks."""
+        return Capabilities(draws=True, filters=FILTERS, device=str(self.device))
 
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
         """Predict all objects of a plane; see :meth:`~napari_segany.core.segmenter.Segmenter.embed`.
@@ -93,10 +99,6 @@ class Mask2FormerSegmenter:
             mask = self._mask(instances, number, embedding.shape)
             if mask.pixels.any():
                 yield FoundObject(mask, point_inside(mask.pixels), self.classes[name])
-
-    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
-        """Return a click in each found object, the highest score first."""
-        return [Prompt((one.point,)) for one in self.found_objects(embedding)]
 
     def segment(
         self,

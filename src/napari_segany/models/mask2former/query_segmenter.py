@@ -10,20 +10,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
-from napari_segany.core.automatic_masks import BATCH, Filters, FoundObject
-from napari_segany.core.errors import ModelError
+from napari_segany.core.automatic_masks import BATCH, FoundObject
+from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.simulate import inner_distance
 from napari_segany.models.geometry import Frame
+from napari_segany.models.inference_config import read_metadata
 from napari_segany.models.mask2former.query_windows import QueryMask, query_masks
 from napari_segany.models.mask2former.tiny_queries import TinyQueries, TinyQueriesConfig, pyramid_channels
-from napari_segany.models.tiny.zoom import COARSE, PLANE, ZoomSegmenter
+from napari_segany.models.tiny.zoom import PLANE, ZoomSegmenter
 from napari_segany.models.weights import load_state
 
+FINDERS = ("seeds", "queries", "queries+sam")
+"""The proposals of `tiny`; queries that draw their masks; queries whose masks the decoder of `tiny` draws."""
+FILTERS = Filters(score=0.4, stability=0.0)
+"""Of what queries find."""
 SETTINGS = "tiny_queries"
 """Name of the sizes in the metadata of a file of weights."""
 
@@ -37,33 +42,41 @@ class QuerySegmenter(ZoomSegmenter):
         `tiny`; its weights are shared.
     queries : TinyQueries
         Trained on it.
-    sam_draws : bool
-        Whether the decoder of `tiny` draws what the queries find, from a point and a box, or the queries themselves.
+    finder : str
+        One of ``FINDERS``: how objects are found without prompts.
     """
 
-    filters = Filters(score=0.4, stability=0.0)
-
-    def __init__(self, base: ZoomSegmenter, queries: TinyQueries, *, sam_draws: bool = True) -> None:
+    def __init__(self, base: ZoomSegmenter, queries: TinyQueries, finder: str = "queries+sam") -> None:
         self.__dict__.update(base.__dict__)
         self.queries = queries.to(self.device, torch.float32).eval().requires_grad_(False)
-        self.sam_draws = sam_draws
+        self.finder = finder
 
-    def drawing(self, *, sam_draws: bool) -> QuerySegmenter:
-        """The same, with the masks of `tiny` or of the queries."""
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it does next to answering points, boxes and masks."""
+        known = super().capabilities
+        return known if self.finder == "seeds" else replace(known, draws=True, filters=FILTERS)
+
+    def finding_by(self, finder: str) -> QuerySegmenter:
+        """The same with another of ``FINDERS``; InputError for anything else."""
+        if finder not in FINDERS:
+            raise InputError(f"no way to find objects is called {finder!r}; there are {', '.join(FINDERS)}")
         other = copy.copy(self)
-        other.sam_draws = sam_draws
+        other.finder = finder
         return other
 
     @torch.inference_mode()
     def found_objects(self, embedding: ImageEmbedding) -> Iterator[FoundObject]:
         """Objects with their masks and classes; see :class:`~napari_segany.core.automatic_masks.DrawsObjects`."""
         frame = Frame(embedding.shape, self.model.image_size)
-        scale = 1.0 if min(frame.scale) < COARSE else max(frame.scale)
+        scale = 1.0 if min(frame.scale) < self.zoom.coarse else max(frame.scale)
         found = query_masks(self.model, self.queries, embedding.features[PLANE], scale)
         for start in range(0, len(found), BATCH):
             batch = found[start : start + BATCH]
             masks = (
-                self._redrawn(embedding, batch) if self.sam_draws else [_mask(one, embedding.shape) for one in batch]
+                self._redrawn(embedding, batch)
+                if self.finder == "queries+sam"
+                else [_mask(one, embedding.shape) for one in batch]
             )
             for one, mask in zip(batch, masks, strict=True):
                 if mask is not None:
@@ -123,8 +136,4 @@ def load_queries(path: Path, base: ZoomSegmenter) -> QuerySegmenter:
 
 
 def _settings(path: Path) -> str | None:
-    try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get(SETTINGS)
-    except (SafetensorError, OSError):
-        return None
+    return read_metadata(path).get(SETTINGS)

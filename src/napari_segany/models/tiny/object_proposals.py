@@ -15,16 +15,13 @@ from torch import Tensor
 
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models.geometry import Frame
+from napari_segany.models.inference_config import ProposalConfig
 from napari_segany.models.tiny.tiny_sam import DENSE_CHANNELS, TinySam
 
 DENSE_STRIDE = 4
 TILE = 512
 MARGIN = 64
 """Pixels along the inner edges of a tile that its neighbour sees better."""
-BLUR = 0.6
-"""Of the heat, in dense cells: one object seldom has one pixel as its peak."""
-LEAST_HEAT = 0.2
-"""Chosen, as the blur, on images of dev/dsb2018; from 0.1 to 0.3 little changes."""
 
 
 def dense_of_frame(model: TinySam, maps: dict[str, Tensor], frame: Frame) -> np.ndarray:
@@ -60,7 +57,9 @@ def _starts(length: int) -> Iterator[int]:
         yield max(min(start, length - TILE), 0)
 
 
-def proposal_peaks(dense: np.ndarray, scale: tuple[float, float], shape: tuple[int, int]) -> list[Prompt]:
+def proposal_peaks(
+    dense: np.ndarray, scale: tuple[float, float], shape: tuple[int, int], config: ProposalConfig
+) -> list[Prompt]:
     """A click in the middle of everything that seems to be an object.
 
     Parameters
@@ -71,6 +70,8 @@ def proposal_peaks(dense: np.ndarray, scale: tuple[float, float], shape: tuple[i
         Dense pixels, before the stride, per plane pixel along y and x.
     shape : tuple of int
         (y, x) of the plane.
+    config : ProposalConfig
+        Of the model.
 
     Returns
     -------
@@ -78,8 +79,8 @@ def proposal_peaks(dense: np.ndarray, scale: tuple[float, float], shape: tuple[i
         The surest first.
     """
     foreground, _, centre = 1 / (1 + np.exp(-dense[:3]))
-    heat = ndimage.gaussian_filter(foreground * centre, BLUR)
-    cells = peak_local_max(heat, min_distance=1, threshold_abs=LEAST_HEAT, exclude_border=False)
+    heat = ndimage.gaussian_filter(foreground * centre, config.blur)
+    cells = peak_local_max(heat, min_distance=1, threshold_abs=config.least_heat, exclude_border=False)
     places = (cells + 0.5) * DENSE_STRIDE / scale - 0.5
     inside = np.clip(places, 0, np.array(shape) - 1.0)
     return [Prompt((Point(float(y), float(x)),)) for y, x in inside]

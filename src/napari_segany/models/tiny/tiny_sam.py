@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_segany.models.inference_config import InferenceConfig
 from napari_segany.models.sam.layers import LayerNorm2d
 from napari_segany.models.sam.mask_decoder import MaskDecoder
 from napari_segany.models.sam.model import Sam
@@ -171,7 +172,15 @@ class DenseHead(nn.Module):
 
 
 class TinySam(Sam):
-    """The embedded model: SAM with the small encoder, and dense heads beside its prompts."""
+    """The shipped model: SAM with the small encoder, and dense heads next to its prompts.
+
+    Attributes
+    ----------
+    inference : InferenceConfig or None
+        The numbers of inference that go with its weights; None for random weights.
+    """
+
+    inference: InferenceConfig | None = None
 
     image_encoder: TinyEncoder
 

@@ -17,20 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_segany.core.automatic_masks import Filters
-from napari_segany.core.confidence import ConfidenceCalibration
-from napari_segany.core.errors import InputError
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.text_query import Phrase
 from napari_segany.models import geometry
 from napari_segany.models.geometry import Frame
+from napari_segany.models.inference_config import InferenceConfig, ZoomConfig, tiny_inference_config
 from napari_segany.models.sam.mask_decoder import ALL
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import (
-    PRESENT,
-    RELEVANT,
     SamSegmenter,
     best_first,
     good_first,
@@ -39,6 +36,7 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted_masks,
 )
+from napari_segany.models.text.text_prompter import TextPrompter
 from napari_segany.models.tiny import object_proposals
 from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_crumbs, without_specks
 from napari_segany.models.tiny.test_time_augmentation import SIDES, Flip, flip_boxes, flip_window
@@ -56,45 +54,6 @@ from napari_segany.models.windows import (
     window_prompts,
 )
 
-SIDE = 224
-"""Pixels of a window. With 256, which most of the training was on, clicks take a tenth longer and are as good within
-.004, boxes on dev/plant3d better by .006; with 192 clicks there lose .03."""
-WANTED = 80.0
-"""Longest side, in window pixels, that an object is magnified to."""
-ROOMY = 110.0
-"""Longest side, in window pixels, of objects that are larger than that in the plane and in the input frame."""
-MAGNIFICATION = 4.0
-"""Window pixels per plane pixel, at most: there is nothing more to see."""
-OF_A_CLICK = 3.0
-"""The same where a single click is all that tells where the object is, which may be larger than it seems: with 4 clicks
-on dev/plant3d lose .04. Where more is told, small nuclei would lose .01 with it."""
-DOT = 36.0
-"""Longest side, in window pixels, up to which what a single click tells of is magnified by more than that all the same:
-without it those at half the magnification lose .005; with 60 clicks on dev/plant3d lose .02."""
-UNSEEN = 1.5
-"""The same where nothing was seen at a glance but a click was made: what is there may be small or large."""
-AGAIN = 1.6
-"""A click's first answer may be far off; when the second asks for a magnification that differs by more, a third look
-is taken."""
-ENOUGH = 1.3
-"""When the magnification of the overview differs by no more from the one that suits what was seen there, that is the
-answer. Not in planes that are magnified to fill it: on plants in small ones clicks would lose .05."""
-LOOKS = 2
-NOTHING = 0.3
-"""Predicted IoU below which there is nothing that a third look would show. A glance at the inside of something large
-and noisy finds specks that are worth no more."""
-COARSE = 0.75
-"""Frame pixels per plane pixel below which a click is not looked up in the overview at first, where small objects are
-dots. Not even where it is sure of something large: in a picture of many nuclei that is many of them."""
-GLANCE = 128
-"""Pixels of the windows that clicks are looked up in before that. They tell only where to look, and take half the time;
-larger ones were no better for clicks on dev/usiigaci and dev/epfl6: of 160, which find one cell more by themselves in
-dev/usiigaci_movie, those on dev/epfl6 are worse by .007."""
-GLANCES = ((1.0, COARSE), (0.3, 0.1))
-"""Their pixels per plane pixel, each with the frame pixels per plane pixel below which it is worth its time. What does
-not fit into them is looked up in the overview after all."""
-NAMED_FROM = math.log(0.2 / 0.8)
-"""Logit of the relevance from which on foreground belongs to what is named; chosen on images of train/."""
 PLANE = "plane"
 
 
@@ -132,10 +91,21 @@ class ZoomSegmenter(SamSegmenter):
     """
 
     model: TinySam
-    # Chosen on images of dev/dsb2018. Its soft outlines say little of how good a mask is.
-    filters = Filters(score=0.6, stability=0.0)
-    # Fitted to what it made of train/flyem and the sample stack of nuclei, both of one weight: scripts/confidence.py
-    calibration = ConfidenceCalibration((-0.12, 1.88, 1.63, 1.5, -1.8, -1.02))
+
+    def __init__(
+        self,
+        model: TinySam,
+        name: str,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        texts: TextPrompter | None = None,
+        config: InferenceConfig | None = None,
+    ) -> None:
+        config = config or tiny_inference_config()
+        if config.zoom is None or config.postprocess is None or config.proposals is None:
+            raise ModelError(f"the settings of inference of {name!r} lack those of the architecture 'tiny'")
+        super().__init__(model, name, device, dtype, texts, config)
+        self.zoom, self.post, self.proposing = config.zoom, config.postprocess, config.proposals
 
     def _ready(self, model: Sam) -> Sam:
         """The encoder in the type that it computes in; the decoder, in its small windows, is as fast in float32."""
@@ -162,8 +132,8 @@ class ZoomSegmenter(SamSegmenter):
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
         """Return a click on each proposed object, by score; see :mod:`napari_segany.models.tiny.object_proposals`."""
         frame = Frame(embedding.shape, self.model.image_size)
-        scale = (1.0, 1.0) if min(frame.scale) < COARSE else frame.scale
-        return object_proposals.proposal_peaks(self._dense(embedding), scale, frame.plane)
+        scale = (1.0, 1.0) if min(frame.scale) < self.zoom.coarse else frame.scale
+        return object_proposals.proposal_peaks(self._dense(embedding), scale, frame.plane, self.proposing)
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
@@ -172,7 +142,7 @@ class ZoomSegmenter(SamSegmenter):
         prompts: list[tuple[float, Prompt]] = []
         for phrase in phrases:
             found = self.found(embedding, phrase)
-            if found.presence < PRESENT:
+            if found.presence < self.config.text.presence:
                 continue
             step = frame.side / found.relevance.shape[0]
             for seed in known:
@@ -181,7 +151,7 @@ class ZoomSegmenter(SamSegmenter):
                     for place, scale in zip((seed.points[0].y, seed.points[0].x), frame.scale, strict=True)
                 )
                 relevance = float(found.relevance[cell])
-                if relevance >= RELEVANT:
+                if relevance >= self.config.text.relevance:
                     prompts.append((relevance, replace(seed, text=phrase.label)))
         return [prompt for _, prompt in sorted(prompts, key=lambda one: -one[0])]
 
@@ -202,13 +172,15 @@ class ZoomSegmenter(SamSegmenter):
         for i, (logits, scores) in first.items():
             guesses[i] = guess_size(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
         looking = [i for i in guesses if i not in named and i not in looks]
-        for _ in range(LOOKS):
-            chosen = {i: window_for(guesses[i], frame, clicked=_only_click(prompts[i])) for i in looking}
+        for _ in range(self.zoom.looks):
+            chosen = {i: window_for(self.zoom, guesses[i], frame, clicked=_only_click(prompts[i])) for i in looking}
             windows = {i: window for i, window in chosen.items() if window is not None}
             looks |= self._look(plane, frame, prompts, windows)
             found = {i: guess_size(prompts[i], looks[i].box(counts[i])) for i in windows}
-            seen = [i for i in windows if looks[i].score(counts[i]) >= NOTHING]
-            looking = [i for i in seen if _asks_again(found[i], windows[i], frame, clicked=_only_click(prompts[i]))]
+            seen = [i for i in windows if looks[i].score(counts[i]) >= self.zoom.nothing]
+            looking = [
+                i for i in seen if _asks_again(self.zoom, found[i], windows[i], frame, clicked=_only_click(prompts[i]))
+            ]
             guesses |= found
         wholes = self._named(embedding, [prompts[i] for i in named])
         answers = dict(zip(named, wholes, strict=True))
@@ -217,7 +189,7 @@ class ZoomSegmenter(SamSegmenter):
             if i in answers
             else self._candidates(looks[i], prompts[i], frame, count, at_least)
             if i in looks
-            else self._masks(*good_first(*choose_masks(*first[i]), count, at_least), frame)
+            else self._masks(*good_first(*choose_masks(*first[i], self.post), count, at_least), frame)
             for i, count in enumerate(counts)
         ]
 
@@ -236,10 +208,11 @@ class ZoomSegmenter(SamSegmenter):
         for prompt in prompts:
             phrase = self.known_texts().phrases(prompt.text)[0]
             found = self.found(embedding, phrase)
-            likely = torch.from_numpy(found.relevance).clamp(1e-4, 1 - 1e-4).logit() - NAMED_FROM
+            relevance = torch.from_numpy(found.relevance).clamp(1e-4, 1 - 1e-4)
+            likely = relevance.logit() - logit_of(self.config.text.foreground_relevance)
             logits = torch.minimum(foreground, geometry.plane_logits(likely[None], frame))
             low = geometry.mask_values(logits, frame, self.model.mask_size).numpy()
-            pixels = without_crumbs((logits[0] > 0).numpy())
+            pixels = without_crumbs((logits[0] > 0).numpy(), self.post)
             steady = int((logits > 1).sum()) / max(int((logits > -1).sum()), 1)
             answers.append([Mask(pixels, found.presence, low[0], steady)])
         return answers
@@ -247,7 +220,7 @@ class ZoomSegmenter(SamSegmenter):
     def _dense(self, embedding: ImageEmbedding) -> np.ndarray:
         """Dense heads of a plane, (5, h, w), at its own resolution where the input frame is too coarse."""
         frame = Frame(embedding.shape, self.model.image_size)
-        if min(frame.scale) < COARSE:
+        if min(frame.scale) < self.zoom.coarse:
             return object_proposals.dense_of_tiles(self.model, embedding.features[PLANE], self.device)
         maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
         overview = ImageEmbedding(maps, embedding.shape, embedding.model)
@@ -264,15 +237,17 @@ class ZoomSegmenter(SamSegmenter):
         """Where each object seems to be: said by its prompt, or seen at a glance; and what was seen well enough."""
         guesses = {i: prompt_extent(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
-        for scale in (scale for scale, coarse in GLANCES if min(frame.scale) < coarse):
-            windows = {i: Window(middle_of(prompts[i].points), scale, GLANCE) for i in clicked}
+        for scale in (scale for scale, coarse in self.zoom.glances if min(frame.scale) < coarse):
+            windows = {i: Window(middle_of(prompts[i].points), scale, self.zoom.glance) for i in clicked}
             looks = self._look(plane, frame, prompts, windows)
             guesses |= _seen_whole(looks, frame, prompts, counts)
-            clicked = [i for i in clicked if guesses[i] is None or looks[i].score(counts[i]) < NOTHING]
+            clicked = [i for i in clicked if guesses[i] is None or looks[i].score(counts[i]) < self.zoom.nothing]
         looks = self._parts_of_overview(overview, frame, prompts, clicked) if clicked else {}
-        looks = {i: look for i, look in looks.items() if guesses[i] is None or look.score(counts[i]) >= NOTHING}
+        looks = {
+            i: look for i, look in looks.items() if guesses[i] is None or look.score(counts[i]) >= self.zoom.nothing
+        }
         guesses |= _seen_whole(looks, frame, prompts, counts)
-        return guesses, {i: look for i, look in looks.items() if _suits(guesses[i], look.window, frame)}
+        return guesses, {i: look for i, look in looks.items() if _suits(self.zoom, guesses[i], look.window, frame)}
 
     def _parts_of_overview(
         self,
@@ -286,12 +261,12 @@ class ZoomSegmenter(SamSegmenter):
         maps = self._maps(overview)
         for group in is_similar([prompts[i] for i in clicked]):
             chosen = [clicked[k] for k in group]
-            corners = [corner_around(prompts[i].points, frame, SIDE, STRIDE) for i in chosen]
+            corners = [corner_around(prompts[i].points, frame, self.zoom.window, STRIDE) for i in chosen]
             features = {
-                name: torch.cat([_cut_out(feature, corner, frame.side) for corner in corners])
+                name: torch.cat([_cut_out(feature, corner, frame.side, self.zoom.window) for corner in corners])
                 for name, feature in maps.items()
             }
-            parts = {i: part_of_frame(at, frame, SIDE) for i, at in zip(chosen, corners, strict=True)}
+            parts = {i: part_of_frame(at, frame, self.zoom.window) for i, at in zip(chosen, corners, strict=True)}
             looks |= self._decoded(features, frame, [prompts[i] for i in chosen], parts)
         return looks
 
@@ -326,7 +301,7 @@ class ZoomSegmenter(SamSegmenter):
         """Answers to prompts that are alike, each on a window and its features; from other sides only to boxes."""
         given = window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
         if given.boxes is not None:
-            given = replace(given, boxes=flip_boxes(side, given.boxes, SIDE))
+            given = replace(given, boxes=flip_boxes(side, given.boxes, self.zoom.window))
         features = {**features, "image_pe": self._position}
         text = self._tokens(prompts)
         if text is None or self.texts is None:
@@ -347,12 +322,12 @@ class ZoomSegmenter(SamSegmenter):
         return torch.cat([cells, (drawn.nonzero() / step).long()])
 
     def _candidates(self, look: _Look, prompt: Prompt, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
-        logits, scores = good_first(*choose_masks(look.logits, look.scores), candidates, at_least)
+        logits, scores = good_first(*choose_masks(look.logits, look.scores, self.post), candidates, at_least)
         if not len(logits):
             return []
         if prompt.box is not None and only_box(prompt):
-            logits = limit_to_box(prompt.box, logits, look.window)
-        logits = without_specks(logits, self._meant(look, prompt, frame))
+            logits = limit_to_box(prompt.box, logits, look.window, self.post.beyond_box)
+        logits = without_specks(logits, self._meant(look, prompt, frame), self.post.speck)
         pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
         low = frame_logits(logits, look.window, frame, self.model.mask_size)
         return masks_of(pixels, scores, low, stability)
@@ -375,9 +350,9 @@ def only_box(prompt: Prompt) -> bool:
     return prompt.box is not None and not prompt.points and prompt.mask is None
 
 
-def _cut_out(feature: Tensor, corner: tuple[int, int], side: int) -> Tensor:
-    """Of a map (1, C, h, w) of the frame, what belongs to the window whose first pixel is `corner`."""
-    rows, columns = (slice(at * feature.shape[-1] // side, (at + SIDE) * feature.shape[-1] // side) for at in corner)
+def _cut_out(feature: Tensor, corner: tuple[int, int], side: int, window: int) -> Tensor:
+    """Of a map (1, C, h, w) of the frame, what belongs to the window of so many pixels that begins at `corner`."""
+    rows, columns = (slice(at * feature.shape[-1] // side, (at + window) * feature.shape[-1] // side) for at in corner)
     return feature[..., rows, columns]
 
 
@@ -420,16 +395,23 @@ def _only_click(prompt: Prompt) -> bool:
     return len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
 
 
-def window_for(box: Box | None, frame: Frame, *, clicked: bool = False) -> Window | None:
+def window_for(zoom: ZoomConfig, box: Box | None, frame: Frame, *, clicked: bool = False) -> Window | None:
     """Return the window for an object, None when its place is unknown; `clicked` when only clicks were given."""
     if box is None:
         return None
     side = max(box.y1 - box.y0, box.x1 - box.x0) + 1
-    most = min(max(OF_A_CLICK, DOT / side), MAGNIFICATION) if clicked else MAGNIFICATION
+    most = zoom.magnification
+    if clicked:
+        most = min(max(zoom.click_magnification, zoom.dot_side / side), most)
     # A small plane is magnified to fill the frame; its objects are no larger for that.
-    least = min(*frame.scale, 1.0, ROOMY / side)
-    scale = max(min(WANTED / side, UNSEEN if _is_bare(box) else most), least)
-    return Window(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), scale, SIDE)
+    least = min(*frame.scale, 1.0, zoom.large_object_side / side)
+    scale = max(min(zoom.object_side / side, zoom.unseen_magnification if _is_bare(box) else most), least)
+    return Window(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), scale, zoom.window)
+
+
+def logit_of(probability: float) -> float:
+    """The logit of a probability between 0 and 1."""
+    return math.log(probability / (1 - probability))
 
 
 def _is_bare(box: Box) -> bool:
@@ -437,19 +419,21 @@ def _is_bare(box: Box) -> bool:
     return (box.y0, box.x0) == (box.y1, box.x1)
 
 
-def _asks_again(found: Box | None, window: Window, frame: Frame, *, clicked: bool) -> bool:
+def _asks_again(zoom: ZoomConfig, found: Box | None, window: Window, frame: Frame, *, clicked: bool) -> bool:
     """Whether what was found in a window is to be seen at another magnification; not where that is only the click."""
-    return found is not None and not _is_bare(found) and _apart(found, window, frame, clicked=clicked) > AGAIN
+    if found is None or _is_bare(found):
+        return False
+    return _apart(zoom, found, window, frame, clicked=clicked) > zoom.look_again
 
 
-def _suits(found: Box | None, window: Window, frame: Frame) -> bool:
+def _suits(zoom: ZoomConfig, found: Box | None, window: Window, frame: Frame) -> bool:
     """Whether what was found in a window of the overview was seen there as well as it can be."""
     if found is None or _is_bare(found) or max(frame.scale) > 1:
         return False
-    return _apart(found, window, frame, clicked=True) <= ENOUGH
+    return _apart(zoom, found, window, frame, clicked=True) <= zoom.overview_suffices
 
 
-def _apart(found: Box, window: Window, frame: Frame, *, clicked: bool) -> float:
+def _apart(zoom: ZoomConfig, found: Box, window: Window, frame: Frame, *, clicked: bool) -> float:
     """How many times larger or smaller what was found in a window would be in the one that suits it."""
-    scales = [seen.scale for seen in (window, window_for(found, frame, clicked=clicked)) if seen is not None]
+    scales = [seen.scale for seen in (window, window_for(zoom, found, frame, clicked=clicked)) if seen is not None]
     return max(scales) / min(scales)

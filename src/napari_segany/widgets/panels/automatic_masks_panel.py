@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
 
-from napari_segany.core.automatic_masks import Filters
+from napari_segany.core.filters import Filters
 from napari_segany.core.query import Query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.widgets.controllers.pending_objects import count_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,9 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.io.export import FORMATS, LabelledObject, check_export, export_labels
-from napari_segany.layers.feature_columns import ObjectDescription, grey_values, physical, read_rows
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.export import FORMATS, check_export, export_labels
+from napari_segany.layers.feature_columns import grey_values, physical, read_rows
 from napari_segany.layers.object_features import ObjectFeatures
 
 TITLES = {
@@ -178,23 +178,13 @@ class ExportPanel(QWidget):
         inside = self.format == "ome-zarr" and path.parent.name == "labels"
         return path if path.suffix.lower() in endings or inside else path.with_name(path.name + endings[0])
 
-    def _known(self) -> tuple[LabelledObject, ...]:
-        known: dict[int, ObjectDescription] = {}
+    def _known(self) -> tuple[ObjectInfo, ...]:
+        known: dict[int, ObjectInfo] = {}
         if self._objects is not None:
             known = self._objects.known
         elif self._labels is not None:
             known = read_rows(self._labels.features)[0]
-        return tuple(
-            LabelledObject(
-                label,
-                name=about.name,
-                class_name=about.class_name,
-                score=None if math.isnan(about.score) else about.score,
-                how=about.how,
-            )
-            for label, about in known.items()
-            if label > 0
-        )
+        return tuple(about for label, about in known.items() if label > 0)
 
     def _ask(self) -> None:
         if self._labels is None:

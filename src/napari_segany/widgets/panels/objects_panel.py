@@ -14,11 +14,10 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.layers.colours import NameColours
 from napari_segany.layers.commit import Steps
-from napari_segany.layers.feature_columns import ObjectDescription, describe_objects, description_of
 from napari_segany.layers.object_features import ObjectFeatures
-from napari_segany.session.events import ObjectEvent
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.panels.object_rows import FeaturesView, ObjectRows
 
@@ -44,7 +43,7 @@ class ObjectsPanel(QWidget):
     objects : ObjectFeatures or None
         What is listed.
     described : Signal
-        Emitted with a :class:`~napari_segany.session.events.ObjectEvent` when something else is known of an object.
+        Emitted with a :class:`~napari_segany.core.objects.ObjectInfo` when something else is known of an object.
     looked : Signal
         Emitted without arguments when somebody clicked a row, and its object is shown.
     """
@@ -128,7 +127,7 @@ class ObjectsPanel(QWidget):
             self.objects.stale.connect(self._wait)
             self.objects.changed.connect(self._tell)
             self.objects.changed.connect(self._colour)
-            self.objects.described.connect(self._describe)
+            self.objects.described.connect(self.described)
             self._rows.chosen_changed.connect(self._choose)
             self._rows.picked.connect(self._look)
             self._apply_filter()
@@ -149,29 +148,26 @@ class ObjectsPanel(QWidget):
             self.objects.stale.disconnect(self._wait)
             self.objects.changed.disconnect(self._tell)
             self.objects.changed.disconnect(self._colour)
-            self.objects.described.disconnect(self._describe)
+            self.objects.described.disconnect(self.described)
             self.objects.close()
         if self._colours is not None:
             self._colours.clear()
         self._rows = self.objects = self._colours = None
 
-    def _describe(self, label: int, about: ObjectDescription) -> None:
-        self.described.emit(describe_objects(label, about))
-
-    def take_over(self, known: Mapping[int, ObjectEvent]) -> None:
+    def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
         """Say what an earlier session knew of the objects."""
         if self.objects is not None:
-            self.objects.take_over({label: description_of(event) for label, event in known.items()})
+            self.objects.take_over(known)
 
-    def note(self, label: int, about: ObjectDescription) -> None:
+    def note(self, about: ObjectInfo) -> None:
         """Say what is known of an object that was just kept, see :meth:`ObjectFeatures.note`."""
         if self.objects is not None:
-            self.objects.note(label, about)
+            self.objects.note(about)
 
-    def remark(self, label: int, flags: str, confidence: float) -> None:
+    def remark(self, label: int, status: str, confidence: float) -> None:
         """Say what should be looked at in an object, see :meth:`ObjectFeatures.remark`."""
         if self.objects is not None:
-            self.objects.remark(label, flags, confidence)
+            self.objects.remark(label, status, confidence)
 
     def update_now(self) -> None:
         """Count what changed here and now, for somebody who needs the layer's features to be true."""

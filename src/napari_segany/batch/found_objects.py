@@ -1,0 +1,189 @@
+"""Objects of an image that is an array: found on each plane, and linked through slices and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_segany.core.arguments import check_type
+from napari_segany.core.automatic_masks import Candidate
+from napari_segany.core.link import Linker, relabel_planes
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.planes import LazyPlane, PlaneParts, Stack
+from napari_segany.core.query import Query, query_for
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.engine.crop_ranking import find
+
+if TYPE_CHECKING:
+    from napari_segany.models.text.clip import Clip
+
+LabelledPlane = tuple[np.ndarray, Sequence[ObjectInfo]]
+"""Labels (y, x) of a plane, from 1, and what is known of its objects, in the order of their labels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundObjects:
+    """The objects of an image.
+
+    Parameters
+    ----------
+    labels : ndarray
+        int32 of the shape of the image without channels or colours; 0 is background.
+    objects : tuple of ObjectInfo
+        In the order of their labels, from 1.
+    """
+
+    labels: np.ndarray
+    objects: tuple[ObjectInfo, ...]
+
+
+def find_objects(
+    image: Any,
+    text: str = "",
+    *,
+    model: str | Segmenter = "tiny",
+    filters: Mapping[str, float] | None = None,
+    overlap: float = 0.5,
+    link: bool = True,
+) -> FoundObjects:
+    """Find all objects of an image, or all that a text names.
+
+    Parameters
+    ----------
+    image : array-like or Stack
+        (..., y, x) or (..., y, x, 3); a :class:`Stack` where axes of channels or contrast limits are to be given.
+    text : str
+        What to look for, names separated by ``;``, for example "nucleus" or "large round nuclei"; all objects when
+        empty.
+    model : str or Segmenter
+        A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
+    filters : mapping of str to float, optional
+        Fields of :class:`~napari_segany.core.filters.Filters` to use instead of those that suit the model.
+    overlap : float
+        How much of a mask may lie on masks of higher score, 0 to 1.
+    link : bool
+        Whether objects that continue along the last axis before y and x have one label.
+
+    Returns
+    -------
+    FoundObjects
+        Labels of the whole image, and what is known of each object.
+
+    Raises
+    ------
+    InputError
+        The image is no image, or the text cannot be read or holds an unknown word.
+    ModelError
+        The model cannot be loaded, or takes no text.
+
+    Examples
+    --------
+    >>> from skimage.data import coins
+    >>> found = find_objects(coins())
+    >>> found.labels.max() == len(found.objects) > 0
+    True
+    """
+    stack = image if isinstance(image, Stack) else Stack(image)
+    check_type(text, str, "text")
+    check_type(overlap, (int, float, np.number), "overlap")
+    segmenter = segmenter_of(model)
+    query = query_for(segmenter, text, changes=filters, overlap=overlap)
+    labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
+    planes = (find_on_plane(segmenter, query, stack, number) for number in range(len(stack)))
+    objects = collect_planes(planes, labels, (stack.shape[-1] if stack.shape else 1) if link else None)
+    return FoundObjects(labels.reshape(stack.shape + stack.plane_shape), tuple(objects))
+
+
+def segmenter_of(model: str | Segmenter) -> Segmenter:
+    """The segmenter of a name or path; one that is loaded already as it is.
+
+    Raises
+    ------
+    ModelError
+        It cannot be loaded.
+    """
+    if not isinstance(model, str):
+        return model
+    from napari_segany.models.loading import load_segmenter
+
+    return load_segmenter(model)
+
+
+def find_on_plane(
+    segmenter: Segmenter, query: Query, planes: PlaneParts, number: int, clip: Clip | None = None
+) -> LabelledPlane:
+    """Labels of a plane, and what is known of its objects."""
+    selection = find(segmenter, query, LazyPlane(planes, number), clip)
+    return selection.labels, [candidate_info(one, label) for label, one in enumerate(selection.objects, start=1)]
+
+
+def candidate_info(one: Candidate, label: int) -> ObjectInfo:
+    """What is known of an object that was found without a prompt by the user."""
+    corner = (one.crop[0].start, one.crop[1].start)
+    points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
+    stability = None if math.isnan(one.stability) else one.stability
+    source = "text" if one.prompt.text else "automatic"
+    return ObjectInfo(label, class_name=one.name, score=one.score, stability=stability, points=points, source=source)
+
+
+def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: int | None) -> list[ObjectInfo]:
+    """Write the labels of planes into an array, where no two objects of different planes have one label.
+
+    Parameters
+    ----------
+    planes : iterable of (labels, objects)
+        In the order of `labels`.
+    labels : ndarray
+        (planes, y, x) integers, written in place.
+    link : int or None
+        Length of the stacks of neighbouring planes within which objects are linked; None does not link.
+
+    Returns
+    -------
+    list of ObjectInfo
+        In the order of their labels, from 1; an object of several planes is described by its highest score.
+    """
+    objects: list[ObjectInfo] = []
+    for number, (found, here) in enumerate(planes):
+        before = len(objects)
+        labels[number] = np.where(found, found + before, 0)
+        objects += [replace(one, label=one.label + before) for one in here]
+    return objects if link is None else _link(labels, link, objects)
+
+
+def _link(labels: np.ndarray, length: int, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Link objects of slices within stacks of `length` slices each."""
+    count = 0
+    best: dict[int, ObjectInfo] = {}
+    for first in range(0, len(labels), length):
+        linker = Linker()
+        for plane in labels[first : first + length]:
+            linker.add(plane)
+        for number, names in enumerate(linker.numbers(), start=first):
+            new = {old: name + count for old, name in names.items()}
+            labels[number] = relabel_planes(labels[number], new)
+            _keep_best(best, objects, new)
+        count = len(best)
+    return [best[name] for name in sorted(best)]
+
+
+def link_volumes(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Link the objects of the volumes of (t, z, y, x) labels through time, in place; returned as they are then."""
+    linker, best = Linker(), dict[int, ObjectInfo]()
+    for volume in labels:
+        linker.add(np.asarray(volume))
+    for time, names in enumerate(linker.numbers()):
+        labels[time] = relabel_planes(np.asarray(labels[time]), names)
+        _keep_best(best, objects, names)
+    return [best[name] for name in sorted(best)]
+
+
+def _keep_best(best: dict[int, ObjectInfo], objects: Sequence[ObjectInfo], new: Mapping[int, int]) -> None:
+    """Describe objects under their new labels by whichever of their parts has the highest score."""
+    for old, name in new.items():
+        one = replace(objects[old - 1], label=name)
+        best[name] = max(best.get(name, one), one, key=lambda each: each.score or 0.0)

@@ -1,0 +1,45 @@
+"""What is known of an object next to its pixels: one value for tables, exports, batches and sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What is known of an object next to its pixels; all but the label may be left out.
+
+    Parameters
+    ----------
+    label : int
+        Its number in the label image.
+    name : str
+        What the user calls it.
+    class_name : str
+        What kind of thing it is, for example the text that found it.
+    score : float, optional
+        The IoU that the model predicted, usually within 0..1; None where it is not known.
+    stability : float, optional
+        The stability score of its mask, 0..1.
+    confidence : float, optional
+        Expected IoU on its least certain slice, of an object that was found or propagated through a stack.
+    source : str
+        How it was made, in a few words, for example ``"2 clicks, box"``.
+    status : str
+        What else is to be noted, separated by commas, for example ``"edited"``.
+    points : tuple of (y, x)
+        Where it was clicked, in data pixels; the centre of the first pixel is (0, 0).
+    pixels : int, optional
+        How many pixels it had when this was noted.
+    """
+
+    label: int
+    name: str = ""
+    class_name: str = ""
+    score: float | None = None
+    stability: float | None = None
+    confidence: float | None = None
+    source: str = ""
+    status: str = ""
+    points: tuple[tuple[float, float], ...] = ()
+    pixels: int | None = None

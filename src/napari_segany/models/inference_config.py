@@ -1,0 +1,220 @@
+"""The numbers of inference that were chosen for one model; they are kept in the metadata of its weights.
+
+A file of weights in the safetensors format has one entry of metadata, ``inference_config``: JSON with the fields of
+:class:`InferenceConfig`. ``scripts/inference_config.py`` prints and changes it.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from safetensors import SafetensorError, safe_open
+
+from napari_segany.core.confidence import Gates
+from napari_segany.core.errors import ModelError
+from napari_segany.core.filters import Filters
+
+KEY = "inference_config"
+"""Of the entry in the metadata of a safetensors file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoomConfig:
+    """How objects are magnified for the second look of ``tiny``; see :mod:`napari_segany.models.tiny.zoom`.
+
+    Parameters
+    ----------
+    window : int
+        Side of a window in pixels; a multiple of 32.
+    object_side : float
+        Longest side, in window pixels, that an object is magnified to.
+    large_object_side : float
+        The same for objects that are larger than that in the plane and in the input frame.
+    magnification : float
+        Window pixels per plane pixel, at most.
+    click_magnification : float
+        The same where a single click is all that tells where the object is.
+    dot_side : float
+        Longest side, in window pixels, up to which an object of a single click is magnified beyond
+        `click_magnification`.
+    unseen_magnification : float
+        Window pixels per plane pixel around a click at which nothing was seen in the overview.
+    look_again : float
+        Factor between the magnification of a window and the one that suits what was seen there, above which the object
+        is looked at once more.
+    overview_suffices : float
+        The same factor for the overview, up to which its answer is final.
+    looks : int
+        Windows of an object, at most.
+    nothing : float
+        Predicted IoU below which there is nothing to look at again.
+    coarse : float
+        Frame pixels per plane pixel below which small objects cannot be seen in the overview.
+    glance : int
+        Side, in pixels, of the windows in which clicks are looked up before that.
+    glances : tuple of (float, float)
+        Their pixels per plane pixel, each with the frame pixels per plane pixel below which it is used.
+    """
+
+    window: int
+    object_side: float
+    large_object_side: float
+    magnification: float
+    click_magnification: float
+    dot_side: float
+    unseen_magnification: float
+    look_again: float
+    overview_suffices: float
+    looks: int
+    nothing: float
+    coarse: float
+    glance: int
+    glances: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PostprocessConfig:
+    """From the logits of ``tiny`` to masks; see :mod:`napari_segany.models.tiny.postprocess`.
+
+    Parameters
+    ----------
+    outwards : float
+        Added to the logits of the single mask.
+    leaning : (float, float)
+        Share of the best of the three masks in the single mask, and of the single mask in the best of the three.
+    beyond_box : float
+        Subtracted from the logits outside a box prompt.
+    speck : float
+        Share of an object's largest part below which another part is removed.
+    least_part : int
+        Pixels from which on a part of a mask of many objects is an object.
+    crumb : float
+        Share of the median part below which a part of a mask of many objects is removed.
+    """
+
+    outwards: float
+    leaning: tuple[float, float]
+    beyond_box: float
+    speck: float
+    least_part: int
+    crumb: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalConfig:
+    """Proposals from the dense heads; see :mod:`napari_segany.models.tiny.object_proposals`.
+
+    Parameters
+    ----------
+    blur : float
+        Standard deviation of the Gaussian filter of the heat map, in dense cells.
+    least_heat : float
+        Peaks below are no objects.
+    """
+
+    blur: float
+    least_heat: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """How texts are used; see :class:`~napari_segany.models.text.text_prompter.TextPrompter`.
+
+    Parameters
+    ----------
+    score : float
+        Predicted IoU from which on objects are shown that a text finds.
+    presence : float
+        Probability that what is named is in the picture, below which nothing is looked for.
+    relevance : float
+        Of a place, below which nothing is looked for there.
+    foreground_relevance : float
+        From which on foreground belongs to what is named.
+    agreement : float
+        Weight of the overlap with the answer to a text in the choice among the masks of a click.
+    certainty : float
+        Power of the predicted IoU of that answer, by which the weight is multiplied.
+    """
+
+    score: float = 0.5
+    presence: float = 0.5
+    relevance: float = 0.4
+    foreground_relevance: float = 0.2
+    agreement: float = 0.1
+    certainty: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceConfig:
+    """The numbers of inference of one model. Defaults are those of a published SAM, for which nothing was chosen here.
+
+    Parameters
+    ----------
+    filters : Filters
+        Which automatic masks pass.
+    gates : Gates
+        When an object is lost as it is propagated, and the calibration of the confidence.
+    text : TextConfig
+        How texts are used.
+    zoom : ZoomConfig, optional
+        The second look; only ``tiny`` has one.
+    postprocess : PostprocessConfig, optional
+        From logits to masks; only for ``tiny``.
+    proposals : ProposalConfig, optional
+        Proposals of the dense heads; only for ``tiny``.
+    chosen_on : dict of str to str
+        For a field, such as ``"zoom.window"``, on which images its number was chosen, and what other numbers cost.
+    """
+
+    filters: Filters = field(default_factory=Filters)
+    gates: Gates = field(default_factory=Gates)
+    text: TextConfig = field(default_factory=TextConfig)
+    zoom: ZoomConfig | None = None
+    postprocess: PostprocessConfig | None = None
+    proposals: ProposalConfig | None = None
+    chosen_on: dict[str, str] = field(default_factory=dict)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The entry for the metadata of a safetensors file."""
+        return {KEY: msgspec.json.encode(self).decode()}
+
+
+def read_inference_config(path: str | Path) -> InferenceConfig | None:
+    """The configuration in a file of weights; None in files of other formats, and where there is none.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read.
+    """
+    text = read_metadata(path).get(KEY)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=InferenceConfig)
+    except msgspec.DecodeError as error:
+        raise ModelError(f"{path} has settings of inference that cannot be read: {error}") from None
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a safetensors file; empty for files of other formats."""
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
+
+
+@functools.cache
+def tiny_inference_config() -> InferenceConfig:
+    """The configuration of the shipped ``tiny``, also used for weights of its architecture that have none."""
+    from napari_segany.models.registry import find
+
+    found = read_inference_config(find("tiny").path)
+    if found is None:
+        raise ModelError(f"{find('tiny').path} has no settings of inference; install napari-segany again")
+    return found
