@@ -97,7 +97,8 @@ def labelled_planes(folder: Path) -> Iterator[LabelledPlane]:
     folder : Path
         One of: ``images/`` beside ``labels/`` with a label image of the same name for each; ``images/`` beside
         ``labels_bits/`` and ``classes.json``, the slices of one volume, of which the mitochondria are the objects;
-        or volumes ``NAME_image.tif`` beside ``NAME_labels.tif``, taken slice by slice.
+        ``images/`` beside ``labels_class/`` with a number for each class, of which connected pixels are an object; or
+        volumes ``NAME_image.tif`` beside ``NAME_labels.tif``, taken slice by slice.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def labelled_planes(folder: Path) -> Iterator[LabelledPlane]:
             return reader(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    raise InputError(f"{folder} holds neither images/ with labels/ or labels_bits/ nor NAME_image.tif")
+    raise InputError(f"{folder} holds neither images/ with labels/, labels_bits/ or labels_class/ nor NAME_image.tif")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +176,16 @@ def _mitochondria(folder: Path) -> Iterator[LabelledPlane]:
     yield from _planes(folder.name, stack, np.stack([ndimage.label(one & bit)[0] for one in labels]))
 
 
+def _classes(folder: Path) -> Iterator[LabelledPlane]:
+    """Pictures with a number for each class; connected pixels of any class are one object, a cell with its nucleus."""
+    for path in _files(folder / "labels_class"):
+        labels = read_labels(path)
+        labels = labels if labels.ndim == 2 else labels[..., 0]
+        yield from _planes(
+            path.stem, read_image(_partner(folder / "images", path.stem)).stack(), ndimage.label(labels)[0]
+        )
+
+
 def _volumes(folder: Path) -> Iterator[LabelledPlane]:
     for path in sorted(_seen(folder.glob("*_image.tif"))):
         name = path.name.removesuffix("_image.tif")
@@ -184,6 +195,7 @@ def _volumes(folder: Path) -> Iterator[LabelledPlane]:
 _LAYOUTS: dict[str, Callable[[Path], Iterator[LabelledPlane]]] = {
     "labels": _image_folder,
     "labels_bits": _mitochondria,
+    "labels_class": _classes,
     "*_image.tif": _volumes,
 }
 

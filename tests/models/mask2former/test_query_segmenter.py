@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import query_for
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.models.loading import load_model, load_segmenter
-from napari_segany.models.mask2former.query_segmenter import QuerySegmenter, holds_queries
+from napari_segany.models.mask2former.query_segmenter import QuerySegmenter, holds_queries, meant_mask
+from napari_segany.models.mask2former.query_windows import QueryMask
 from napari_segany.models.mask2former.tiny_queries import (
     WINDOW,
     TinyQueries,
@@ -117,6 +119,23 @@ def test_objects_have_masks_names_and_scores(segmenter: QuerySegmenter, plane: n
         assert 0 <= one.mask.stability <= 1
     candidates = query_for(one_way).candidates(one_way, plane)
     assert {one.name for one in candidates} == {"cell"}
+
+
+@pytest.mark.parametrize(("radius", "expected"), [(5, 0), (11, 1), (19, 2)])
+def test_a_query_says_which_mask_of_a_click_is_meant(radius: int, expected: int) -> None:
+    """Part, object and whole have nearly the same predicted IoU."""
+
+    def disc(size: int) -> np.ndarray:
+        y, x = np.mgrid[:50, :50]
+        return (y - 25) ** 2 + (x - 25) ** 2 <= size**2
+
+    masks = [Mask(disc(size), 0.8 + 0.01 * size, np.zeros((1, 1), np.float32)) for size in (5, 10, 20)]
+    drawn = QueryMask((slice(0, 50), slice(0, 50)), disc(radius), 0.5, 0, 1.0)
+    found = meant_mask(masks, drawn)
+    assert found is not None
+    assert found.pixels is masks[expected].pixels
+    assert found.score == pytest.approx(np.sqrt(masks[expected].score * 0.5))
+    assert meant_mask([], drawn) is None
 
 
 def test_prompts_are_answered_as_tiny_answers_them(segmenter: QuerySegmenter, plane: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from napari_segany.core.automatic_masks import BATCH, FoundObject
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
-from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.simulate import inner_distance
 from napari_segany.models.geometry import Frame
@@ -27,8 +27,10 @@ from napari_segany.models.weights import load_state
 
 FINDERS = ("seeds", "queries", "queries+sam")
 """The proposals of `tiny`; queries that draw their masks; queries whose masks the decoder of `tiny` draws."""
-FILTERS = Filters(score=0.4, stability=0.0)
-"""Of what queries find."""
+FILTERS = Filters(score=0.7, stability=0.0)
+"""Of what queries find; chosen on the first images of dev/dsb2018, dev/rbc_flow and dev/calcium_neurons."""
+AGREEMENT = 0.5
+"""Weight of the IoU with the query's own mask against the predicted IoU, in the choice among the masks of a click."""
 SETTINGS = "tiny_queries"
 """Name of the sizes in the metadata of a file of weights."""
 
@@ -83,13 +85,23 @@ class QuerySegmenter(ZoomSegmenter):
                     yield FoundObject(mask, _innermost(one), self.queries.config.names[one.class_index])
 
     def _redrawn(self, embedding: ImageEmbedding, found: Sequence[QueryMask]) -> list[Mask | None]:
-        """Masks that the decoder draws, its predicted IoU times the probability that the query gave."""
-        prompts = [Prompt((_innermost(one),), box=_box(one)) for one in found]
-        answers = self.segment(embedding, prompts, candidates=1)
-        return [
-            replace(masks[0], score=float(np.sqrt(masks[0].score * one.score))) if masks else None
-            for one, masks in zip(found, answers, strict=True)
-        ]
+        """Masks that the decoder draws from a click in each; of the three that it may mean, the query tells which."""
+        answers = self.segment(embedding, [Prompt((_innermost(one),)) for one in found])
+        return [meant_mask(masks, one) for one, masks in zip(found, answers, strict=True)]
+
+
+def meant_mask(masks: Sequence[Mask], one: QueryMask) -> Mask | None:
+    """Of what a click may mean, the mask that a query means; its score is the geometric mean of both scores."""
+    if not masks:
+        return None
+    best = max(masks, key=lambda mask: mask.score + AGREEMENT * mask_overlap(mask.pixels, one))
+    return replace(best, score=float(np.sqrt(best.score * one.score)))
+
+
+def mask_overlap(pixels: np.ndarray, one: QueryMask) -> float:
+    """IoU of a mask of the plane with what a query drew."""
+    shared = int(np.count_nonzero(pixels[one.window] & one.mask))
+    return shared / (int(np.count_nonzero(pixels)) + int(np.count_nonzero(one.mask)) - shared)
 
 
 def _mask(one: QueryMask, shape: tuple[int, int]) -> Mask:
@@ -104,11 +116,6 @@ def _innermost(one: QueryMask) -> Point:
     distance = inner_distance(one.mask)
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
     return Point(float(y + one.window[0].start), float(x + one.window[1].start))
-
-
-def _box(one: QueryMask) -> Box:
-    rows, columns = one.window
-    return Box(float(rows.start), float(columns.start), float(rows.stop - 1), float(columns.stop - 1))
 
 
 def holds_queries(path: Path) -> bool:
