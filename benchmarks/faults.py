@@ -322,8 +322,8 @@ def full_disks(count: int, folder: Path) -> Row:
     row = Row("full disk, exports")
     labels = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((12, 12), int)).astype(np.uint16)
     objects = [ObjectInfo(n, name=f"cell {n}") for n in range(1, 401)]
-    for name, endings in FORMATS.items():
-        whole = export_labels(_of(labels, name), folder / f"whole-{name}{endings[0]}", format=name, objects=objects)
+    for name, one in FORMATS.items():
+        whole = export_labels(_of(labels, name), folder / f"whole-{name}{one.endings[0]}", format=name, objects=objects)
         files = [one for one in (whole.rglob("*") if whole.is_dir() else [whole]) if one.is_file()]
         largest = max(one.stat().st_size for one in files)
         for number in range(count):
@@ -332,7 +332,7 @@ def full_disks(count: int, folder: Path) -> Row:
             if child == 0:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest * number // count,) * 2)
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-                os._exit(_exported(_of(labels, name), place / f"out{endings[0]}", name, objects))
+                os._exit(_exported(_of(labels, name), place / f"out{one.endings[0]}", name, objects))
             _, status = os.waitpid(child, 0)
             row.tried += 1
             row.tracebacks += os.waitstatus_to_exitcode(status) not in (0, 2)

@@ -59,20 +59,20 @@ class Desk:
         camera = getattr(self.viewer, "scene", self.viewer).camera
         camera.center, camera.zoom = (0, y, x), 0.5
         before, started = self.widget.large.region, time.perf_counter()
-        self.widget.work_here()
+        self.widget.regions.work_here()
         spin_until(lambda: self.widget.large.region not in (None, before) and self._ready(), 120)
         return time.perf_counter() - started
 
     def _ready(self) -> bool:
         binding = self.widget.binding
-        view = binding.view() if binding is not None else None
-        return binding is not None and view is not None and self.widget.answers.ready(*binding.stack(view))
+        view = binding.planes.view() if binding is not None else None
+        return binding is not None and view is not None and self.widget.answers.ready(*binding.planes.stack(view))
 
     def keep(self, y: int, x: int) -> float:
         """Click on a place and keep the mask; the seconds until it is shown."""
         session, binding, window = self.widget.session, self.widget.binding, self.widget.large.region.window
         started = time.perf_counter()
-        position = binding.view().position[:-2]
+        position = binding.planes.view().position[:-2]
         binding.points.add([*position, y - window[-2].start, x - window[-1].start])
         spin_until(lambda: session.result is not None and not session.waiting)
         seconds = time.perf_counter() - started

@@ -175,7 +175,7 @@ def stack(tour: Tour) -> None:
     widget.follow()
     tour.wait(lambda: "Tracked" in widget.stack_box.text, 300)
     tour.rest(1)
-    widget.show_uncertain()
+    widget.act("show_uncertain")
     tour.picture("stack")
 
 

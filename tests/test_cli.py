@@ -355,8 +355,7 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, name: str) -> None:
     )
     try:
         while run.poll() is None and not list(out.glob(".segany.*/labels")):
-            time.sleep(0.05)
-        time.sleep(0.5)
+            time.sleep(0.02)
         run.send_signal(number)
         _, err = run.communicate(timeout=60)
     finally:

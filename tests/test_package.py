@@ -13,7 +13,6 @@ from npe2 import PluginManifest
 from packaging.requirements import Requirement
 
 import napari_segany
-from napari_segany.io.export import FORMATS
 
 
 @pytest.mark.parametrize("name", napari_segany.__all__)
@@ -38,13 +37,6 @@ def test_the_widget_is_in_both_menus() -> None:
 def test_the_manifest_is_linked_at_the_root() -> None:
     root = Path(__file__).parents[1] / "napari.yaml"
     assert root.resolve() == Path(napari_segany.__file__).with_name("napari.yaml").resolve()
-
-
-def test_the_manifest_knows_every_format_of_exports() -> None:
-    manifest = PluginManifest.from_file(Path(napari_segany.__file__).with_name("napari.yaml"))
-    setting = manifest.contributions.configurations["desk"].properties["export"]
-    assert setting.enum == list(FORMATS)
-    assert setting.default in FORMATS
 
 
 ROOT = Path(__file__).parents[1]

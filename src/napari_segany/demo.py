@@ -116,7 +116,7 @@ def _headless(out: Path) -> str:
     binding = Binding(viewer, session, viewer.add_layer(Image(image, **image_options)))
 
     def answer(request: SegmentRequest) -> None:
-        session.accept(answers.answer(*binding.stack(request.plane), request))
+        session.accept(answers.answer(*binding.planes.stack(request.plane), request))
 
     session.requested.connect(answer)
     kept: dict[int, int] = {}
@@ -144,10 +144,10 @@ def _targets(out: Path) -> tuple[Path, Path]:
 
 
 def _write(targets: tuple[Path, Path], binding: Binding, labels: np.ndarray) -> None:
-    view = binding.view()
+    view = binding.planes.view()
     if view is None:
         raise InputError("the picture cannot be written while it is shown in 3D")
-    stack, number = binding.stack(view)
+    stack, number = binding.planes.stack(view)
     write_labels(targets[0], labels, axes="yx", overwrite=True)
     outlined = mark_boundaries(stack.plane(number), labels, color=(1, 0.8, 0), mode="thick")
     Picture.fromarray((255 * outlined).astype(np.uint8)).save(targets[1])

@@ -16,6 +16,7 @@ from napari_segany.core.planes import ChannelSettings
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.autosave import Autosave, unfinished_sessions
 from napari_segany.engine.prediction import PredictionService, load_named
+from napari_segany.layers.reopening import resume_session
 from napari_segany.session.fingerprint import fingerprint_of
 from napari_segany.session.history import Step
 from napari_segany.session.session import Session
@@ -84,7 +85,7 @@ def busy(desk: Desk, places: list[tuple[float, ...]]) -> None:
     binding.undo()
     binding.redo()
     desk.click(*third)
-    binding.set_look(ChannelSettings((0, 3000), inverted=True))
+    binding.planes.change_settings(ChannelSettings((0, 3000), inverted=True))
     desk.session.choose(1)
     desk.click(*near(third, 1.2, 1.2))
     binding.undo()
@@ -96,7 +97,7 @@ def busy(desk: Desk, places: list[tuple[float, ...]]) -> None:
     binding.redo()
     desk.click(*fourth)
     binding.keep()
-    with binding.step(Step("delete")):
+    with binding.undo_stack.step(Step("delete")):
         labels.data_setitem(np.nonzero(labels.data == 1), 0)
     binding.undo()
     desk.click(*near(fourth, 5.5, 0.5))
@@ -164,7 +165,7 @@ def test_a_resumed_session_is_replayed_whole(tmp_path):
     second = Worked(tmp_path, image, load_fake, "fake")
     found = unfinished_sessions(fingerprint_of(image))
     second.keeper.resume(found)
-    second.desk.binding.resume(found)
+    resume_session(second.desk.binding, found)
     second.desk.click(50, 60)
     second.desk.binding.keep()
     second.desk.binding.undo()

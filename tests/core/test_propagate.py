@@ -27,47 +27,15 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import propagate
-from napari_segany.core.segmenter import Capabilities, ImageEmbedding
+from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
+from tests.fakes import SeeingSegmenter
 
 SIDE = 96
 Disc = tuple[float, float, float]
 """y, x and radius."""
-
-
-class SeeingSegmenter:
-    """Sees what is bright: of a prompt all connected bright parts that its box touches. It is always sure."""
-
-    name = "seeing"
-    capabilities = Capabilities()
-
-    def __init__(self) -> None:
-        self.embedded = 0
-        self.asked: list[Sequence[Prompt]] = []
-
-    def embed(self, plane: np.ndarray) -> ImageEmbedding:
-        self.embedded += 1
-        return ImageEmbedding({"plane": plane}, (plane.shape[0], plane.shape[1]), self.name)
-
-    def segment(
-        self,
-        embedding: ImageEmbedding,
-        prompts: Sequence[Prompt],
-        *,
-        candidates: int | None = None,
-        at_least: float = -math.inf,
-    ) -> list[list[Mask]]:
-        self.asked.append(prompts)
-        parts, _ = ndimage.label(embedding.features["plane"][..., 0] > 100)
-        return [[self._mask(parts, prompt)] for prompt in prompts]
-
-    def _mask(self, parts: np.ndarray, prompt: Prompt) -> Mask:
-        assert prompt.box is not None
-        corners = np.clip([prompt.box.y0, prompt.box.y1 + 1, prompt.box.x0, prompt.box.x1 + 1], 0, None).astype(int)
-        touched = np.unique(parts[corners[0] : corners[1], corners[2] : corners[3]])
-        return Mask(np.isin(parts, touched[touched > 0]), 1.0, np.zeros((4, 4), np.float32), 1.0)
 
 
 def disc(y: float, x: float, radius: float) -> np.ndarray:
@@ -106,7 +74,7 @@ def test_moving_discs_are_followed_both_ways_with_one_encoding_and_one_batch_a_s
         assert np.array_equal(found[8], disc(70 - z, 65, 6 + z / 2))
         assert verdicts[z][3].flags == verdicts[z][8].flags == ()
         assert verdicts[z][3].confidence > 0.8
-    assert segmenter.embedded == len(segmenter.asked) == 8
+    assert len(segmenter.embedded) == len(segmenter.asked) == 8
     assert {len(prompts) for prompts in segmenter.asked} == {2}
 
 
@@ -114,9 +82,9 @@ def test_slices_come_one_by_one_and_nothing_is_done_beyond_the_last_that_was_tak
     stack, bright = drawn([[(40, 40, 9)]] * 50)
     segmenter = SeeingSegmenter()
     steps = propagate(segmenter, stack, {20: {1: bright[20]}})
-    assert segmenter.embedded == 0
+    assert len(segmenter.embedded) == 0
     assert [next(steps)[0] for _ in range(3)] == [21, 22, 23]
-    assert segmenter.embedded == 3
+    assert len(segmenter.embedded) == 3
 
 
 def test_an_object_that_ends_is_lost_and_no_longer_asked_for() -> None:
@@ -124,7 +92,7 @@ def test_an_object_that_ends_is_lost_and_no_longer_asked_for() -> None:
     masks, verdicts, segmenter = followed(stack, {1: {1: bright[1]}})
     assert [z for z, found in masks.items() if found] == [2, 3, 0]
     assert {z for z, found in verdicts.items() if found[1].flags == (LOST,)} == {4, 5, 6}
-    assert segmenter.embedded == 6
+    assert len(segmenter.embedded) == 6
 
 
 @pytest.mark.parametrize("blank", ["black", "grey", "white", "noise"])
@@ -133,7 +101,7 @@ def test_an_object_ends_where_slices_are_blank(blank: str, left: int) -> None:
     """A model that draws its box is no reason to go on."""
 
     class Drawing(SeeingSegmenter):
-        def _mask(self, parts: np.ndarray, prompt: Prompt) -> Mask:
+        def _seen(self, parts: np.ndarray, prompt: Prompt) -> Mask:
             pixels = np.zeros(parts.shape, bool)
             box = prompt.box
             pixels[int(box.y0) : int(box.y1) + 1, int(box.x0) : int(box.x1) + 1] = True
@@ -210,7 +178,7 @@ def test_between_two_given_slices_an_object_is_followed_from_both() -> None:
     for z in (3, 4, 5):
         assert math.sqrt(masks[z][1].sum() / math.pi) == pytest.approx(6 + z, abs=0.5)
     assert np.array_equal(masks[7][1], disc(40, 40, 13))
-    assert segmenter.embedded == 7
+    assert len(segmenter.embedded) == 7
 
 
 def test_what_is_never_seen_between_two_given_slices_is_filled() -> None:
@@ -247,7 +215,7 @@ def test_time_at_one_depth_of_a_series() -> None:
     masks, _, segmenter = followed(stack, {1: {1: bright[1]}}, numbers=range(1, 8, 2))
     assert list(masks) == [3, 5, 7]
     assert all(np.array_equal(masks[z][1], bright[z]) for z in masks)
-    assert segmenter.embedded == 3
+    assert len(segmenter.embedded) == 3
 
 
 def test_embeddings_may_come_from_a_cache() -> None:
@@ -259,7 +227,7 @@ def test_embeddings_may_come_from_a_cache() -> None:
         return maker.embed(stack.plane(number))
 
     _, _, segmenter = followed(stack, {1: {1: bright[1]}}, embed=embed)
-    assert (wanted, segmenter.embedded) == ([2, 3, 0], 0)
+    assert (wanted, segmenter.embedded) == ([2, 3, 0], [])
 
 
 @pytest.mark.parametrize(

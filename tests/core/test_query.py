@@ -18,8 +18,7 @@ from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Candidates, Query, query_for
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
-from tests.core.test_tiles import BrightSegmenter
-from tests.fakes import FakeSegmenter, KnowingSegmenter
+from tests.fakes import BrightSegmenter, FakeSegmenter, KnowingSegmenter
 
 ALL = Filters(score=0, stability=0)
 SHAPE = (300, 400)

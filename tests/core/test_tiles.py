@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +11,9 @@ from scipy import ndimage
 from napari_segany.core import tiles
 from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.filters import Filters
-from napari_segany.core.masks import Mask
 from napari_segany.core.planes import LazyPlane, Region, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.query import Query
-from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.tiles import (
     is_large,
     merge_candidates,
@@ -27,36 +23,9 @@ from napari_segany.core.tiles import (
     tile_grid,
     window_around,
 )
+from tests.fakes import BrightSegmenter
 
 ALL = Filters(stability=0, score=0)
-
-
-class BrightSegmenter:
-    """Sees connected bright parts, and answers a click with the one that it lies in."""
-
-    name = "bright"
-    capabilities = Capabilities(proposals=True, filters=ALL)
-
-    def embed(self, plane: np.ndarray) -> ImageEmbedding:
-        parts, _ = ndimage.label(plane[..., 0] > 100)
-        return ImageEmbedding({"parts": parts}, (plane.shape[0], plane.shape[1]), self.name)
-
-    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
-        parts = embedding.features["parts"]
-        places = ndimage.maximum_position(np.ones(parts.shape), parts, range(1, int(parts.max()) + 1))
-        return [Prompt((Point(float(y), float(x)),)) for y, x in places]
-
-    def segment(
-        self,
-        embedding: ImageEmbedding,
-        prompts: Sequence[Prompt],
-        *,
-        candidates: int | None = None,
-        at_least: float = -math.inf,
-    ) -> list[list[Mask]]:
-        parts = embedding.features["parts"]
-        names = [parts[round(p.points[0].y), round(p.points[0].x)] for p in prompts]
-        return [[Mask((parts == name) & (name > 0), 0.9, np.zeros((2, 2), np.float32), 1.0)] for name in names]
 
 
 def cell(one: tuple[float, float], radii: tuple[float, float], shape: tuple[int, int]) -> np.ndarray:

@@ -14,6 +14,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.engine import autosave
 from napari_segany.engine.autosave import Autosave, saved_sessions, unfinished_sessions
 from napari_segany.engine.session_files import FOLDER, model_of, sessions_folder
+from napari_segany.layers.reopening import resume_session
 from napari_segany.session import fingerprint as content_module
 from napari_segany.session.events import ActionEvent, ModelEvent
 from napari_segany.session.fingerprint import fingerprint_of
@@ -135,7 +136,7 @@ def test_a_resumed_session_goes_on_where_it_was_with_its_history():
     second = Kept()
     found = unfinished_sessions(fingerprint_of(IMAGE))
     second.keeper.resume(found)
-    second.desk.binding.resume(found)
+    resume_session(second.desk.binding, found)
     assert second.desk.state() == state
     assert second.desk.preview() == preview
     assert second.session.history.undo_name == "edit"
@@ -312,7 +313,7 @@ def test_of_a_damaged_session_what_stands_before_the_damage_is_offered(place):
         recover(path)
     again = Kept()
     again.keeper.resume(found)
-    again.desk.binding.resume(found)
+    resume_session(again.desk.binding, found)
     again.desk.click(20, 20)
     again.crash()
     assert recover(path).prompts == found.prompts + 1
@@ -327,7 +328,7 @@ def test_what_another_window_wrote_meanwhile_is_never_cut_off():
     found = unfinished_sessions(fingerprint_of(IMAGE))
     second = Kept()
     second.keeper.resume(found)
-    second.desk.binding.resume(found)
+    resume_session(second.desk.binding, found)
     second.desk.binding.keep()
     second.crash()
     size = files()[0].stat().st_size

@@ -67,16 +67,6 @@ def test_mitochondria_are_the_connected_components_of_their_bit(tmp_path: Path) 
         list(labelled_planes(tmp_path))
 
 
-def test_connected_pixels_of_all_classes_are_an_object(tmp_path: Path) -> None:
-    """A cell with a nucleus in two lobes is one object, another cell is another."""
-    classes = np.zeros((20, 30), np.uint16)
-    classes[2:14, 2:14], classes[3:6, 3:6], classes[9:12, 9:12], classes[2:8, 20:26] = 1, 2, 2, 1
-    save(tmp_path / "images" / "a.png", gray(20, 30))
-    save(tmp_path / "labels_class" / "a.png", classes)
-    (plane,) = labelled_planes(tmp_path)
-    assert sorted(int(one.mask.sum()) for one in targets(plane.labels)) == [36, 144]
-
-
 def test_folders_that_are_no_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         labelled_planes(tmp_path / "gone")

@@ -18,7 +18,7 @@ from napari_segany.io.labels import replacing, write_labels
 from napari_segany.io.temporary_files import remove_stale_files, temporary_array, temporary_folder
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from napari_segany.io.labels import replacing
 from napari_segany.io.temporary_files import temporary_array
@@ -27,18 +27,19 @@ if sys.argv[2] == "temporary_array":
     with temporary_array(place, (4, 5), 9) as labels:
         labels[:] = 1
         print("ready", flush=True)
-        time.sleep(60)
+        sys.stdin.read()
 else:
     with replacing(place / "a.zarr") as new:
         new.mkdir()
         (place / "a.zarr").rename(new.parent / "replaced")
         print("ready", flush=True)
-        time.sleep(60)
+        sys.stdin.read()
 """
 
 
 def held(place: Path, what: str) -> subprocess.Popen[str]:
-    run = subprocess.Popen([sys.executable, "-c", HOLD, str(place), what], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLD, str(place), what]
+    run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "ready\n"
     return run

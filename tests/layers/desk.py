@@ -46,7 +46,7 @@ class Desk:
             self.answer(request)
 
     def answer(self, request: SegmentRequest) -> bool:
-        return self.session.accept(self.answers.answer(*self.binding.stack(request.plane), request))
+        return self.session.accept(self.answers.answer(*self.binding.planes.stack(request.plane), request))
 
     def click(self, *place: float, positive: bool = True) -> None:
         self.binding.points.feature_defaults = {SIGN: "positive" if positive else "negative"}

@@ -32,7 +32,7 @@ class Desk:
         self.session.requested.connect(self._answer)
 
     def _answer(self, request) -> None:
-        self.session.accept(self.answers.answer(*self.binding.stack(request.plane), request))
+        self.session.accept(self.answers.answer(*self.binding.planes.stack(request.plane), request))
 
     def click(self, *place: float, positive: bool = True) -> None:
         self.binding.points.feature_defaults = {SIGN: "positive" if positive else "negative"}

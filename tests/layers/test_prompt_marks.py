@@ -68,7 +68,7 @@ def test_one_more_takes_little_longer_than_in_napari(crowd: str, several: bool) 
     add(alone)
     desk = Desk(np.zeros((SIDE, SIDE), np.uint8))
     desk.late = True
-    desk.binding.several = several
+    desk.binding.reader.several = several
     layer = make()
     desk.viewer.add_layer(layer)
     desk.binding.prompts.adopt(layer)
@@ -112,9 +112,9 @@ def test_points_that_are_nowhere_are_no_news() -> None:
     desk.click(np.nan, np.nan)
     asked, steps = len(desk.asked), desk.steps
     for _ in range(3):
-        desk.binding._said()
+        desk.binding._prompted()
     assert (len(desk.asked), desk.steps) == (asked, steps)
-    said = desk.binding.prompts.read(desk.binding.view()).points
+    said = desk.binding.prompts.read(desk.binding.planes.view()).points
     assert [(point.y, point.x) for point in said] == [(20, 30)]
     for _ in range(2):
         assert desk.binding.undo()

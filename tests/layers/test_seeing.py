@@ -11,15 +11,15 @@ from tests.layers.desk import Desk
 def test_what_the_model_sees_can_be_changed_and_is_asked_again() -> None:
     desk = Desk(np.arange(1200, dtype=np.uint16).reshape(30, 40))
     desk.click(10, 12)
-    (stack, number), moved = desk.binding.stack(desk.binding.view()), []
+    (stack, number), moved = desk.binding.planes.stack(desk.binding.planes.view()), []
     desk.binding.moved.connect(lambda: moved.append(True))
-    desk.binding.set_look(ChannelSettings(inverted=True))
-    seen = desk.binding.stack(desk.binding.view())[0].plane(number)
+    desk.binding.planes.change_settings(ChannelSettings(inverted=True))
+    seen = desk.binding.planes.stack(desk.binding.planes.view())[0].plane(number)
     np.testing.assert_array_equal(seen, 255 - stack.plane(number))
     assert len(desk.asked) == 2
     assert moved == [True]
     assert ChannelSettings(inverted=True) in desk.events
-    desk.binding.set_look(ChannelSettings(inverted=True))
+    desk.binding.planes.change_settings(ChannelSettings(inverted=True))
     assert len(desk.asked) == 2, "nothing is new"
 
 
@@ -28,22 +28,22 @@ def test_an_axis_can_be_seen_as_colours() -> None:
     channels[:, 0, 0], channels[:, 0, 1] = 0, 255
     desk = Desk(np.stack([channels, channels]), rgb=False)
     desk.viewer.dims.set_point((0, 1), (1, 1))
-    desk.binding.set_look(ChannelSettings((0, 255), together=1))
-    stack, number = desk.binding.stack(desk.binding.view())
+    desk.binding.planes.change_settings(ChannelSettings((0, 255), together=1))
+    stack, number = desk.binding.planes.stack(desk.binding.planes.view())
     assert (len(stack), number) == (2, 1)
     assert stack.plane(number)[5, 5].tolist() == [10, 200, 0]
     desk.click(1, 1, 10, 12)
     assert desk.binding.keep()
     assert desk.labels[1, 1, 10, 12] == 1
     with pytest.raises(InputError, match="roll the axes back"):
-        desk.binding.set_look(ChannelSettings(together=3))
-    assert desk.binding.look.together == 1
+        desk.binding.planes.change_settings(ChannelSettings(together=3))
+    assert desk.binding.planes.settings.together == 1
 
 
 def test_what_is_painted_into_the_preview_is_a_rough_mask() -> None:
     desk = Desk(np.zeros((60, 80), np.uint8))
     binding = desk.binding
-    binding.ready_to_paint()
+    binding.mask_preview.ready_to_paint()
     layer = binding.preview.layer
     assert (desk.viewer.layers.selection.active, layer.mode) == (layer, "paint")
     stroke = np.zeros((60, 80), bool)
@@ -55,7 +55,7 @@ def test_what_is_painted_into_the_preview_is_a_rough_mask() -> None:
     # what the model made of it is rubbed out again in part
     shown = layer.data > 0
     assert shown.any()
-    binding.ready_to_paint(erase=True)
+    binding.mask_preview.ready_to_paint(erase=True)
     rows, columns = np.nonzero(shown)
     half = columns < np.median(columns)
     layer.data_setitem((rows[half], columns[half]), 0)
@@ -71,7 +71,7 @@ def test_what_is_painted_into_the_preview_is_a_rough_mask() -> None:
 
 def test_a_stroke_goes_with_the_slice_that_it_is_on() -> None:
     desk = Desk(np.zeros((3, 60, 80), np.uint8))
-    desk.binding.ready_to_paint()
+    desk.binding.mask_preview.ready_to_paint()
     desk.viewer.dims.set_point(0, 2)
     assert desk.binding.preview.view.position[0] == 2
     _, rows, columns = np.indices((1, 9, 9)).reshape(3, -1)

@@ -13,6 +13,7 @@ from napari.settings import get_settings
 
 from napari_segany.core.errors import InputError
 from napari_segany.layers.object_features import ObjectFeatures
+from napari_segany.layers.reopening import close_reopened
 from napari_segany.layers.write import free_label, numbered
 from tests.layers.desk import Desk
 
@@ -59,12 +60,12 @@ def test_huge_labels_are_previewed_kept_listed_and_undone(dtype: type, highest: 
 @pytest.mark.parametrize(("dtype", "highest"), HUGE[:-1])
 def test_the_brush_and_all_that_was_found_have_huge_labels_too(dtype: type, highest: int) -> None:
     desk = Desk(np.zeros((60, 80), np.uint8), blank(dtype, highest))
-    desk.binding.ready_to_paint()
+    desk.binding.mask_preview.ready_to_paint()
     assert int(desk.binding.preview.layer.selected_label) == highest + 1
     found = np.zeros((60, 80), np.int32)
     found[20:30, 20:30] = 1
-    view = desk.binding.view()
-    desk.binding.show_labels(view, numbered(found, desk.session.label), {})
+    view = desk.binding.planes.view()
+    desk.binding.mask_preview.show_labels(view, numbered(found, desk.session.label), {})
     assert int(desk.binding.preview.layer.data.max()) == highest + 1
     assert desk.binding.keeping.keep_all(view, found) == {highest + 1: 1}
 
@@ -117,7 +118,7 @@ def test_a_layer_without_a_free_label_says_so() -> None:
     desk.click(30, 40)
     assert not desk.binding.keep()
     assert "no label left" in desk.problems[-1]
-    desk.binding.close_reopened()
+    close_reopened(desk.binding)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

@@ -350,7 +350,7 @@ def paint(desk: Desk, labels: Labels, what: str, place: tuple[int, int, int]) ->
     elif what == "raw":
         labels.data[z, y] = x % 3
     elif what in ("delete", "merge"):
-        with desk.binding.step(Step(what)):
+        with desk.binding.undo_stack.step(Step(what)):
             value = labels.data.max()
             labels.data_setitem(np.nonzero(labels.data == value), 0 if what == "delete" else min(1, value))
 

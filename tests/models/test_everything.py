@@ -23,11 +23,12 @@ from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Prompt
-from napari_segany.core.segmenter import Capabilities, ImageEmbedding
+from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.core.synthetic import Outlines, scatter
 from napari_segany.models.sam.image_encoder import EncoderConfig
 from napari_segany.models.sam.model import Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
+from tests.fakes import FakeSegmenter
 from tests.models.test_parity import reference_like
 
 SHALLOW = EncoderConfig(width=48, depth=1, heads=2, global_blocks=(0,), image_size=256, out_channels=64)
@@ -124,14 +125,8 @@ def made_up_logits(xy: np.ndarray, shape: tuple[int, int]) -> tuple[torch.Tensor
     return torch.from_numpy(np.array(logits)).float(), torch.from_numpy(np.array(scores)).float()
 
 
-class MadeUp:
+class MadeUp(FakeSegmenter):
     """A segmenter that answers with `made_up_logits`."""
-
-    name = "made up"
-    capabilities = Capabilities()
-
-    def embed(self, plane: np.ndarray) -> ImageEmbedding:
-        return ImageEmbedding({}, (plane.shape[0], plane.shape[1]), self.name)
 
     def segment(
         self,

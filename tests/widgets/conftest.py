@@ -14,7 +14,8 @@ from napari._app_model import get_app_model
 from napari.plugins._npe2 import _register_manifest_actions
 from npe2 import PluginManager, PluginManifest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QEvent, QObject, QPoint
+from qtpy.QtCore import QEvent, QObject, QPoint, QTimer
+from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_segany.core.segmenter import Segmenter
@@ -49,15 +50,18 @@ class Arrivals(QObject):
     """Counts what comes from the X server, which takes its time where the machine is busy."""
 
     RELEASES = (QEvent.Type.KeyRelease, QEvent.Type.MouseButtonRelease)
+    PRESSES = (QEvent.Type.KeyPress, QEvent.Type.MouseButtonPress)
 
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
-        self.count = 0
+        self.count = self.presses = self.moves = 0
         QApplication.instance().installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() in self.RELEASES:
-            self.count += 1
+        kind = event.type()
+        self.count += kind in self.RELEASES
+        self.presses += kind in self.PRESSES
+        self.moves += kind == QEvent.Type.MouseMove
         return False
 
 
@@ -74,13 +78,23 @@ class Hand:
 
     def _do(self, *words: str) -> None:
         subprocess.run(["xdotool", *words], check=True, timeout=20)
-        self.qtbot.wait(60)
 
-    def _do_and_see(self, *words: str) -> None:
-        """Do what ends with a key or a button let go, and wait until the program has seen it."""
-        before = self.arrivals.count
+    def _do_and_see(self, *words: str, ends: str = "count") -> None:
+        """Do what ends with a key or a button let go, or held, and wait until the program has seen it."""
+        before = getattr(self.arrivals, ends)
         self._do(*words)
-        self.qtbot.waitUntil(lambda: self.arrivals.count > before)
+        self.qtbot.waitUntil(lambda: getattr(self.arrivals, ends) > before)
+        posted(self.qtbot)
+
+    def _move_to(self, y: float, x: float) -> None:
+        """Move the pointer to a place of the displayed world, and wait until the program has seen it."""
+        column, row = self._on_screen(y, x)
+        before = self.arrivals.moves
+        if QCursor.pos() == QPoint(int(column), int(row)):
+            return
+        self._do("mousemove", column, row)
+        self.qtbot.waitUntil(lambda: self.arrivals.moves > before)
+        posted(self.qtbot)
 
     def _on_screen(self, y: float, x: float) -> tuple[str, str]:
         """Place on the screen of a place (y, x) in the displayed world."""
@@ -93,28 +107,49 @@ class Hand:
 
     def click(self, y: float, x: float, *held: str) -> None:
         """Click with the left button, keys held down."""
-        self._do("mousemove", *self._on_screen(y, x))
+        self._move_to(y, x)
         self._do_and_see(*(word for key in held for word in ("keydown", key)), "click", "1")
         if held:
             self._do_and_see(*(word for key in held for word in ("keyup", key)))
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Drag with the left button."""
-        self._do("mousemove", *self._on_screen(*start))
-        self._do("mousedown", "1")
+        self._move_to(*start)
+        self._do_and_see("mousedown", "1", ends="presses")
         for share in (0.3, 0.7, 1.0):
-            self._do("mousemove", *self._on_screen(*(a + share * (b - a) for a, b in zip(start, end, strict=True))))
+            self._move_to(*(a + share * (b - a) for a, b in zip(start, end, strict=True)))
         self._do_and_see("mouseup", "1")
 
     def move(self, y: float, x: float) -> None:
         """Move the mouse, in two steps as a hand does."""
         for nearer in (1, 0):
-            self._do("mousemove", *self._on_screen(y - nearer, x - nearer))
+            self._move_to(y - nearer, x - nearer)
 
     def press(self, key: str) -> None:
         """Press a key with the window in focus."""
         self._do("windowfocus", str(int(self.window.winId())))
+        self.qtbot.waitUntil(self.window.isActiveWindow)
         self._do_and_see("key", key)
+
+    def draw(self) -> None:
+        """Have the canvas drawn, and wait until it is."""
+        with self.qtbot.waitSignal(self.canvas.frameSwapped):
+            self.canvas.update()
+
+
+def posted(qtbot: QtBot) -> None:
+    """Wait until events that were posted, and those that they post, have been handled."""
+    for _ in range(2):
+        with qtbot.waitCallback() as called:
+            QTimer.singleShot(0, called)
+
+
+def settle(qtbot: QtBot, widget: SeganyWidget) -> None:
+    """Wait until the workers of a widget have done all that they were given, and the window knows of it."""
+    for jobs in (widget.jobs, widget.resuming.lookups):
+        with qtbot.waitCallback(timeout=60_000) as done:
+            jobs.run(lambda: None, done=done, failed=done, unseen=True)
+    posted(qtbot)
 
 
 @pytest.fixture
@@ -130,7 +165,7 @@ def hand(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[Ha
     vars(hand).clear()
 
 
-DOORS = ("constructor", "plugin dock widget", "command palette")
+DOORS = ("constructor", "npe2", "menu", "plugin dock widget", "command palette")
 """Ways in which the widget comes into a window; through all but the first it gets a proxy of the viewer."""
 
 
@@ -146,21 +181,41 @@ def enter(viewer: Viewer, door: str, load: Callable[[], Segmenter] | None = None
     try:
         if door == "plugin dock widget":
             return viewer.window.add_plugin_dock_widget("napari-segany")[1]
+        if door == "npe2":
+            # as a program does that asks npe2 for the widget and docks it itself
+            (contribution,) = PluginManifest.from_distribution("napari-segany").contributions.widgets
+            widget = contribution.get_callable()(viewer)
+            viewer.window.add_dock_widget(widget, name=contribution.display_name)
+            return widget
+        if door == "menu":
+            choose_in_menu(viewer)
+            return commands.docked(viewer)
         run_command("toggle_sign")
         widget = commands.docked(viewer)
-        widget.toggle_sign()
+        widget.act("toggle_sign")
         return widget
     finally:
         SeganyWidget.__init__.__defaults__ = before
 
 
+def register_commands() -> None:
+    """Have napari know our commands and menus: the fixture of the window knows no plugin."""
+    if "napari-segany.toggle_sign" not in get_app_model().commands:
+        _register_manifest_actions(PluginManifest.from_distribution("napari-segany"))
+
+
+def choose_in_menu(viewer: Viewer) -> None:
+    """Choose the widget in the menu Layers > Segment."""
+    register_commands()
+    (segment,) = (action.menu() for action in viewer.window.layers_menu.actions() if action.text() == "Segment")
+    (ours,) = (action for action in segment.actions() if action.text().startswith("Segment Anything"))
+    ours.trigger()
+
+
 def run_command(name: str) -> None:
     """Run one of our commands as napari's command palette does."""
-    app = get_app_model()
-    if f"napari-segany.{name}" not in app.commands:
-        # the fixture of the window knows no plugin; napari registers them as this does
-        _register_manifest_actions(PluginManifest.from_distribution("napari-segany"))
-    app.commands.execute_command(f"napari-segany.{name}").result()
+    register_commands()
+    get_app_model().commands.execute_command(f"napari-segany.{name}").result()
 
 
 class Opened:
@@ -177,12 +232,16 @@ class Opened:
         self.hand, self.viewer = hand, hand.viewer
         self.image = hand.viewer.add_image(image, **options)
         self.widget = enter(hand.viewer, door, None if segmenter is None else lambda: segmenter)
-        hand.qtbot.wait(300)
+        self.settle()
+        hand.draw()
+
+    def settle(self) -> None:
+        settle(self.hand.qtbot, self.widget)
 
     def close(self) -> None:
         self.widget.close_session()
         self.widget.jobs.join(30)
-        self.widget.lookups.join(30)
+        self.widget.resuming.lookups.join(30)
         vars(self).clear()
 
     def wait_for_mask(self) -> None:

@@ -9,29 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 from napari import Viewer
-from npe2 import PluginManager, PluginManifest
+from npe2 import PluginManager
 
 from napari_segany.widgets import commands, settings
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.main import SeganyWidget
 from napari_segany.widgets.panels.key_sheet import KeySheet
 from napari_segany.widgets.settings import DEFAULTS, Settings
-from tests.widgets.conftest import Opened
-
-
-@pytest.fixture
-def manifest() -> PluginManifest:
-    return PluginManifest.from_distribution("napari-segany")
-
-
-def test_all_actions_are_commands_with_their_keys(manifest: PluginManifest) -> None:
-    ours = {command.id: command for command in manifest.contributions.commands}
-    for name, action in ACTIONS.items():
-        command = ours[f"napari-segany.{name}"]
-        assert command.title == f"{action.title}  ({action.key})"
-        assert command.python_name == f"napari_segany.widgets.commands:{name}"
-        assert callable(getattr(SeganyWidget, name))
-        assert callable(getattr(commands, name))
+from tests.widgets.conftest import Opened, run_command
 
 
 def test_a_command_reaches_the_widget_of_its_window(opened: Opened) -> None:
@@ -42,16 +27,8 @@ def test_a_command_reaches_the_widget_of_its_window(opened: Opened) -> None:
     assert commands.docked(opened.viewer) is opened.widget
 
 
-def test_commands_run_from_napari_with_its_viewer(opened: Opened, manifest: PluginManifest) -> None:
-    from napari._app_model import get_app_model
-
-    app = get_app_model()
-    if "napari-segany.toggle_sign" not in app.commands:
-        # the fixture of the window knows no plugin; napari registers them as this does
-        from napari.plugins._npe2 import _register_manifest_actions
-
-        _register_manifest_actions(manifest)
-    app.commands.execute_command("napari-segany.toggle_sign").result()
+def test_commands_run_from_napari_with_its_viewer(opened: Opened) -> None:
+    run_command("toggle_sign")
     assert opened.widget.prompt_box._negative
 
 
@@ -80,7 +57,7 @@ def test_objects_are_walked_through_and_deleted_under_the_cursor(opened: Opened)
     assert labels.selected_label == first
     # the picture was moved to the object
     opened.viewer.reset_view()
-    opened.hand.qtbot.wait(100)
+    opened.hand.draw()
     opened.hand.move(40, 60)
     opened.hand.press("w")
     assert not (labels.data == 2).any()
@@ -116,7 +93,7 @@ def test_what_was_chosen_is_chosen_next_time(
 ) -> None:
     first = SeganyWidget(make_napari_viewer())
     assert {name: first.settings.get(name) for name in DEFAULTS} == dict(DEFAULTS)
-    first.toggle_hint()
+    first.act("toggle_hint")
     first.prompt_box._overwrite.setChecked(True)
     first.export_box.choose("geojson")
     first.close_session()
@@ -150,18 +127,11 @@ def test_damaged_settings_and_a_full_disk_harm_nothing(tmp_path: Path, monkeypat
 def test_napari_keeps_them_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = SimpleNamespace(hint=False, model="tiny", overwrite=False, export="csv")
     monkeypatch.delenv(settings.FILE)
-    monkeypatch.setattr(settings, "_of_napari", lambda: theirs)
+    monkeypatch.setattr(settings, "plugin_settings", lambda plugin, group: theirs)
     mine = Settings()
     assert mine.get("export") == "csv"
     mine.set("hint", True)
     assert theirs.hint is True
-
-
-def test_the_manifest_says_the_same_of_settings(manifest: PluginManifest) -> None:
-    groups = getattr(manifest.contributions, "configurations", None)
-    if groups is None:
-        pytest.skip("this npe2 knows no settings of plugins")
-    assert {name: prop.default for name, prop in groups[settings.GROUP].properties.items()} == dict(DEFAULTS)
 
 
 def test_the_real_settings_of_napari(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ draw = lambda: QTest.qWait(400)
 draw()
 widget.prompt_box.take("Brush")
 if {erase}:
-    widget.toggle_sign()
-assert widget.binding.painting
+    widget.act("toggle_sign")
+assert widget.binding.mask_preview.painting
 draw()
 """
 END = """

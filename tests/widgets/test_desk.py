@@ -43,7 +43,7 @@ def test_a_hint_follows_the_cursor_and_is_dropped_when_it_leaves(opened: Opened)
     opened.hand.press("h")
     assert not preview(opened).any()
     opened.hand.move(30, 40)
-    opened.hand.qtbot.wait(100)
+    opened.settle()
     assert not preview(opened).any(), "switched off"
 
 
@@ -54,7 +54,7 @@ def test_a_click_takes_the_place_of_the_hint(opened: Opened) -> None:
     opened.wait_for_mask()
     assert opened.widget.binding.preview.layer.opacity == pytest.approx(0.6)
     opened.hand.move(10, 12)
-    opened.hand.qtbot.wait(100)
+    opened.settle()
     assert not preview(opened)[10, 12], "a click there would mend the object, not begin one"
 
 

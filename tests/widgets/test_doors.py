@@ -1,4 +1,5 @@
-"""The widget through every door that it comes into a window by: made by a program, as a plugin's dock, by a command."""
+"""The widget through every door that it comes into a window by: made by a program, by npe2, from the menu, as a
+plugin's dock, by a command."""
 
 from __future__ import annotations
 
@@ -19,6 +20,15 @@ def keep_objects(opened: Opened) -> list[bytes]:
         opened.hand.press("k")
         states.append(opened.widget.binding.labels.data.tobytes())
     return [bytes(len(states[0])), *states]
+
+
+def test_a_click_gives_a_mask(through: Opened) -> None:
+    through.hand.click(30, 40)
+    through.wait_for_mask()
+    assert through.widget.session.mask.pixels[30, 40]
+    assert through.widget.binding.preview.layer.data.any()
+    through.hand.press("k")
+    assert through.widget.binding.labels.data[30, 40] == 1
 
 
 def test_no_proxy_comes_in(through: Opened) -> None:

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from napari_segany.widgets.main import SeganyWidget
 from tests.fakes import FakeSegmenter
 from tests.layers.desk import Desk
-from tests.widgets.conftest import own_threads
+from tests.widgets.conftest import own_threads, posted
 
 OPENINGS, CLICKS = 50, 1000
 
@@ -33,14 +33,14 @@ def test_nothing_is_left_of_fifty_openings(make_napari_viewer: Callable[..., Vie
     for _ in range(OPENINGS):
         widget = SeganyWidget(viewer, load=FakeSegmenter)
         viewer.window.add_dock_widget(widget)
-        qtbot.wait(5)
+        posted(qtbot)
         kept += [weakref.ref(widget.session), weakref.ref(widget.binding)]
-        jobs, lookups = widget.jobs, widget.lookups
+        jobs, lookups = widget.jobs, widget.resuming.lookups
         viewer.window.remove_dock_widget(widget)
         jobs.join(20)
         lookups.join(20)
         del widget, jobs, lookups
-    qtbot.wait(100)
+    posted(qtbot)
     gc.collect()
     assert callbacks(viewer) == heard
     qtbot.waitUntil(lambda: own_threads() <= threads, timeout=10_000)

@@ -13,7 +13,7 @@ from skimage import io
 from napari_segany.core.errors import ModelError
 from napari_segany.widgets.main import SeganyWidget
 from tests.fakes import FakeSegmenter
-from tests.widgets.conftest import Opened, own_threads
+from tests.widgets.conftest import Opened, own_threads, posted, settle
 
 NUCLEI = "dev/dsb2018"
 
@@ -74,13 +74,13 @@ def test_cancelling_drops_the_work(opened):
     opened.widget.answers.segmenter.embed = lambda plane: slow.wait(10)
     opened.widget.answers.cache.clear()
     opened.hand.click(30, 40)
-    opened.hand.qtbot.wait(400)
     cancel = next(b for b in opened.widget.status_box.findChildren(QPushButton) if b.text() == "Cancel")
-    assert cancel.isVisible(), "work that takes longer than a moment shows its progress"
+    # work that takes longer than a moment shows its progress
+    opened.hand.qtbot.waitUntil(cancel.isVisible)
     cancel.click()
     assert "Cancelled" in opened.text
     slow.set()
-    opened.hand.qtbot.wait(200)
+    opened.settle()
     assert opened.widget.session.result is None
 
 
@@ -94,7 +94,7 @@ def test_a_model_that_cannot_be_loaded_says_so_in_one_line(hand):
     viewer.window.add_dock_widget(widget)
     hand.qtbot.waitUntil(lambda: widget.status_box.text == "there is no model here")
     # layers that go before they were ever drawn take vispy down with software OpenGL
-    hand.qtbot.wait(200)
+    hand.draw()
     widget.close_session()
     widget.jobs.join(10)
 
@@ -107,7 +107,7 @@ def test_an_empty_window_says_where_to_begin(hand):
     image = hand.viewer.add_image(np.zeros((9, 9)))
     assert widget.binding is not None
     assert widget.binding.image is image
-    hand.qtbot.wait(200)
+    hand.draw()
     hand.viewer.layers.remove(image)
     assert widget.binding is None
     assert "Open an image to begin" in widget.status_box.text
@@ -122,7 +122,7 @@ def test_closing_the_dock_ends_the_worker_and_leaves_nothing(hand):
     opened.wait_for_mask()
     opened.hand.press("q")
     session = weakref.ref(opened.widget.session)
-    jobs, lookups = opened.widget.jobs, opened.widget.lookups
+    jobs, lookups = opened.widget.jobs, opened.widget.resuming.lookups
     opened.viewer.window.remove_dock_widget(opened.widget)
     jobs.join(10)
     lookups.join(10)
@@ -132,7 +132,7 @@ def test_closing_the_dock_ends_the_worker_and_leaves_nothing(hand):
     assert "K" not in opened.viewer.keymap
     del jobs, lookups
     opened.widget = None
-    opened.hand.qtbot.wait(50)
+    posted(opened.hand.qtbot)
     gc.collect()
     assert session() is None
 
@@ -158,7 +158,7 @@ def test_closing_the_viewer_with_the_dock_open_is_quiet(make_napari_viewer, qtbo
     viewer.add_image(np.zeros((60, 80), np.uint8))
     widget = SeganyWidget(viewer, load=FakeSegmenter)
     viewer.window.add_dock_widget(widget)
-    qtbot.wait(50)
+    settle(qtbot, widget)
     viewer.layers.clear()
     assert widget.binding is None
     widget.close_session()
@@ -168,8 +168,7 @@ def test_an_image_that_comes_later_can_be_clicked_at_once(hand):
     widget = SeganyWidget(hand.viewer, load=FakeSegmenter)
     hand.viewer.window.add_dock_widget(widget)
     hand.viewer.add_image(np.zeros((60, 80), np.uint8))
-    hand.qtbot.wait(300)
-    assert hand.viewer.layers.selection.active is widget.binding.points
+    hand.qtbot.waitUntil(lambda: hand.viewer.layers.selection.active is widget.binding.points)
     hand.click(30, 40)
     hand.qtbot.waitUntil(lambda: widget.session.mask is not None)
     widget.close_session()
@@ -186,11 +185,13 @@ class TestAhead:
         hand.qtbot.waitUntil(lambda: len(segmenter.embedded) > 1, timeout=5000)
         opened.widget.jobs.busy.connect(busy.append)
         binding = opened.widget.binding
-        planes, number = binding.stack(binding.view())
+        planes, number = binding.planes.stack(binding.planes.view())
         assert number == 2
         answers = opened.widget.answers
         hand.qtbot.waitUntil(lambda: answers.ready(planes, 1) and answers.ready(planes, 3), timeout=5000)
-        hand.qtbot.wait(800)
+        # both neighbours are there: a rest begins no more
+        hand.qtbot.waitUntil(lambda: not opened.widget.answering._idle.isActive())
+        opened.settle()
         assert not answers.ready(planes, 4)
         assert not busy
         opened.close()
@@ -209,6 +210,6 @@ class TestAhead:
         answering._idle.blockSignals(True)
         held.set()
         opened.wait_for_mask()
-        hand.qtbot.wait(300)
+        opened.settle()
         assert len(segmenter.embedded) == 1
         opened.close()

@@ -12,7 +12,7 @@ import pytest
 from napari_segany.engine.autosave import EarlierSession, SavedSession
 from napari_segany.engine.session_files import sessions_folder
 from napari_segany.session.recovery import recover
-from napari_segany.widgets import main
+from napari_segany.widgets.controllers import resume_controller
 from napari_segany.widgets.main import SeganyWidget
 from napari_segany.widgets.panels.resume_panel import summary
 from tests.fakes import FakeSegmenter
@@ -74,7 +74,7 @@ def test_the_offer_goes_with_the_first_click_and_for_another_image(hand, left_be
     hand.qtbot.waitUntil(box.isVisible)
     other = hand.viewer.add_image(np.ones((60, 80), np.uint8))
     opened.widget.layer_box.image.value = other
-    hand.qtbot.wait(300)
+    opened.settle()
     assert not box.isVisible()
     opened.widget.layer_box.image.value = opened.image
     hand.qtbot.waitUntil(box.isVisible)
@@ -85,7 +85,7 @@ def test_the_offer_goes_with_the_first_click_and_for_another_image(hand, left_be
 
 def test_nothing_is_offered_when_there_is_nothing(hand):
     opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
-    hand.qtbot.wait(200)
+    opened.settle()
     assert not opened.widget.resume_box.isVisible()
     assert not sessions_folder().exists()
     opened.close()
@@ -152,7 +152,7 @@ def test_switching_images_keeps_labels_names_and_history(hand):
     widget.objects_box.objects.rename(1, "first")
     other = hand.viewer.add_image(np.ones((60, 80), np.uint8))
     widget.layer_box.image.value = other
-    hand.qtbot.wait(300)
+    opened.settle()
     assert widget.binding.labels is not labels
     widget.layer_box.image.value = opened.image
     hand.qtbot.waitUntil(lambda: widget.binding.labels is labels)
@@ -209,7 +209,9 @@ def test_start_new_leaves_the_earlier_session_in_the_menu(hand, left_behind):
 
 def test_no_click_waits_for_an_image_to_be_known_again(hand, left_behind, monkeypatch):
     known = threading.Event()
-    monkeypatch.setattr(main, "earlier_sessions", lambda array, cancelled: known.wait(60) and EarlierSession())
+    monkeypatch.setattr(
+        resume_controller, "earlier_sessions", lambda array, cancelled: known.wait(60) and EarlierSession()
+    )
     opened = Opened(hand, IMAGE, FakeSegmenter(radius=5))
     _commit(opened, 30, 40)
     assert opened.widget.binding.labels.data.max() == 1

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton
 from napari_segany.core.prompts import Point
 from napari_segany.widgets.controllers.pending_objects import PendingKind
 from tests.fakes import FakeSegmenter, KnowingSegmenter
-from tests.widgets.conftest import Hand, Opened
+from tests.widgets.conftest import Hand, Opened, posted
 
 PLACES = [Point(15, 15), Point(40, 60), Point(45, 20)]
 
@@ -51,7 +51,7 @@ def labels_of(opened: Opened) -> set[int]:
 def says_what_k_does(opened: Opened) -> None:
     """The line, both buttons, the preview and K are about the same."""
     widget = opened.widget
-    offer, before = widget.offer, len(labels_of(opened))
+    offer, before = widget.pending.offer, len(labels_of(opened))
     assert widget.prompt_box._keep.isEnabled() == offer.keepable
     assert widget.everything_box._keep.isEnabled() == (offer.subject is PendingKind.FOUND and offer.keepable)
     assert ("K keeps" in opened.text) == offer.keepable
@@ -113,7 +113,7 @@ def test_counts_follow_the_labels(knowing: Opened, change: str) -> None:
         knowing.widget.objects_box.objects.merge([1, 2])
     else:
         labels.data_setitem(np.nonzero(labels.data == 2), 0)
-    knowing.hand.qtbot.wait(50)
+    posted(knowing.hand.qtbot)
     assert knowing.widget.finder.count == (1 if change == "merge" else 2)
     before = len(labels_of(knowing))
     knowing.hand.press("k")
@@ -125,8 +125,7 @@ def test_a_search_that_fails_leaves_nothing_to_keep(knowing: Opened) -> None:
     words = knowing.widget.everything_box._words
     words.setText("xyzzy")
     words.returnPressed.emit()
-    knowing.hand.qtbot.waitUntil(lambda: not knowing.widget.jobs._open)
-    knowing.hand.qtbot.wait(50)
+    knowing.settle()
     assert knowing.widget.finder.found is None or not knowing.widget.finder.count
     assert not shown(knowing)
     assert not knowing.widget.everything_box._keep.isEnabled()
@@ -213,7 +212,7 @@ def test_the_brush_does_not_come_back_by_itself(hand: Hand, tool: str, what: str
     else:
         opened.hand.press(what)
     layer = widget.binding.shapes if tool != "Points" else widget.binding.points
-    assert not widget.binding.painting
+    assert not widget.binding.mask_preview.painting
     assert widget.binding.preview.layer.mode == "pan_zoom"
     if what == "labels":
         assert pressed(opened) == []
@@ -232,7 +231,7 @@ def test_the_brush_stays_the_tool_for_the_next_object(opened: Opened) -> None:
         opened.hand.press("k")
         assert labels_of(opened) == set(range(1, number + 1))
         assert pressed(opened) == ["Brush"]
-        assert widget.binding.painting
+        assert widget.binding.mask_preview.painting
 
 
 def test_buttons_follow_the_active_layer_and_its_mode(opened: Opened) -> None:
@@ -294,11 +293,11 @@ def test_keys_work_after_something_was_typed_or_chosen(knowing: Opened) -> None:
     keep(knowing, 15, 15)
     widget.tabs.show_box(widget.objects_box)
     widget.objects_box.update_now()
-    knowing.hand.qtbot.wait(200)
     table = widget.objects_box._view._table
+    knowing.hand.qtbot.waitUntil(lambda: table.model().rowCount() == 1)
     table.setFocus()
     where = table.visualRect(table.model().index(0, 0)).center()
-    knowing.hand.qtbot.wait(50)
+    posted(knowing.hand.qtbot)
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=where)
     assert canvas.hasFocus()
     find(knowing)
@@ -314,11 +313,11 @@ def test_the_chosen_row_is_marked(knowing: Opened) -> None:
     widget.tabs.show_box(widget.objects_box)
     for place in PLACES:
         keep(knowing, place.y, place.x)
-    knowing.hand.qtbot.wait(300)
     table = widget.objects_box._view._table
+    knowing.hand.qtbot.waitUntil(lambda: table.model().rowCount() == len(PLACES))
     for _ in range(4):
         knowing.hand.press("period")
-        knowing.hand.qtbot.wait(150)
+        posted(knowing.hand.qtbot)
         label = widget.binding.labels.selected_label
         rows = {index.row() for index in table.selectionModel().selectedIndexes()}
         assert [widget.objects_box._rows._frame.index[row] for row in rows] == [label]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.batch.segment_file import (
+    PreparedJob,
     SegmentJob,
     SegmentReport,
     label_file_spec,
@@ -101,33 +102,49 @@ def propagate_file(
     """
     check_type(job, SegmentJob, "job")
     check_callable(load, "load")
-    ready = prepare_job(job)
-    stack, placed = ready.stack, ready.placed
-    if len(stack) < 2:
-        raise InputError(f"{job.image} is a single plane: there is nowhere to follow an object to")
-    check_place(confidence_path(job.labels), overwrite=job.overwrite)
-    check_apart(confidence_path(job.labels), (job.image, job.table, job.boxes, *job.inputs), "the table of confidence")
+    ready = _prepared(job)
     segmenter = load()
-    painted = {one.label: 0 for one in placed}
-    verdicts: dict[tuple[int, int], SliceConfidence] = {}
-    planes = FilePlanes(job.image, stack)
+    report = PropagateReport(job.labels, {one.label: 0 for one in ready.placed}, {})
     with open_label_writer(label_file_spec(job, ready)) as labels:
-        for numbers, group in _series(stack, placed):
-            known, region = _known(segmenter, planes, group)
-            part = PlanePart(planes, region)
-            embed = encoder(job.image, stack) if encoder is not None and part.whole else None
-            follow = PlanePropagation(segmenter, part, gates, embed)
-            for plane, masks, judged in chain(_given(known), follow.through(known, numbers)):
-                for label, pixels in masks.items():
-                    painted[label] += labels.paint(plane, pixels, label, region)
-                verdicts |= {(plane, label): verdict for label, verdict in judged.items()}
-                if progress is not None and judged:
-                    progress(plane)
-    report = PropagateReport(job.labels, painted, verdicts)
+        for plane, masks, judged, region in _propagated(segmenter, job, ready, gates, encoder):
+            for label, pixels in masks.items():
+                report.painted[label] += labels.paint(plane, pixels, label, region)
+            report.verdicts.update({(plane, label): verdict for label, verdict in judged.items()})
+            if progress is not None and judged:
+                progress(plane)
     report.write_confidence()
     if job.boxes is not None:
         write_objects(job, ready, {})
     return report
+
+
+def _prepared(job: SegmentJob) -> PreparedJob:
+    """What the job needs, once it is known that all that is to be written can be."""
+    ready = prepare_job(job)
+    if len(ready.stack) < 2:
+        raise InputError(f"{job.image} is a single plane: there is nowhere to follow an object to")
+    table = confidence_path(job.labels)
+    check_place(table, overwrite=job.overwrite)
+    check_apart(table, (job.image, job.table, job.boxes, *job.inputs), "the table of confidence")
+    return ready
+
+
+def _propagated(
+    segmenter: Segmenter,
+    job: SegmentJob,
+    ready: PreparedJob,
+    gates: Gates | None,
+    encoder: Callable[[Path, Stack], Embed] | None,
+) -> Iterator[tuple[int, Mapping[int, np.ndarray], dict[int, SliceConfidence], Region]]:
+    """Plane by plane: its number, masks and verdicts by label, and the part of the plane that they are masks of."""
+    planes = FilePlanes(job.image, ready.stack)
+    for numbers, group in _series(ready.stack, ready.placed):
+        known, region = _known(segmenter, planes, group)
+        part = PlanePart(planes, region)
+        embed = encoder(job.image, ready.stack) if encoder is not None and part.whole else None
+        follow = PlanePropagation(segmenter, part, gates, embed)
+        for plane, masks, judged in chain(_given(known), follow.through(known, numbers)):
+            yield plane, masks, judged, region
 
 
 def _shown(confidence: float) -> str:

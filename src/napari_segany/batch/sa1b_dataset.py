@@ -24,9 +24,9 @@ from napari_segany.core.masks import box_of
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.simulate import centre_point
 from napari_segany.io.export import export_labels
-from napari_segany.io.formats.annotations import write_sa1b
 from napari_segany.io.formats.labelled_image import LabelledImage
 from napari_segany.io.formats.rle import from_rle
+from napari_segany.io.formats.sa1b import write_sa1b
 from napari_segany.io.images import PICTURES, TIFF, read_image, reading
 from napari_segany.io.labels import compact, read_labels, replacing, write_labels
 from napari_segany.io.output_checks import check_apart, named

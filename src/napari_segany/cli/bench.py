@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -257,14 +258,35 @@ def bench_all(
     typer.echo(f"wrote {page}")
 
 
+@bench.command()
+def learn(
+    data: DataOption,
+    masks: Annotated[list[int], typer.Option(help="Masks to learn from; may be given several times.")] = [10, 25, 50],  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the masks.")] = 5,
+    spoil: Annotated[float, typer.Option(min=0, max=1, help="Share of the masks to shift, merge or remove.")] = 0.0,
+    limit: LimitOption = 20,
+    json: JsonOption = None,
+) -> None:
+    """Measure what fine-tuning on some masks of half of the images gains on the other half."""
+    from napari_segany.experiments.datasets import parts_of
+    from napari_segany.experiments.learning import LearnConfig, rows_of_learning
+
+    def measure() -> Iterable[dict[str, Any]]:
+        for part in parts_of(data):
+            yield from rows_of_learning(
+                LearnConfig(part, tuple(masks), seeds, test_images=limit or 20, spoil=spoil), ShownProgress()
+            )
+
+    _show(json, measure)
+
+
 def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
     from napari_segany.experiments.benchmark import BenchConfig, rows_of
+    from napari_segany.experiments.datasets import parts_of
 
-    _show(
-        json,
-        lambda: rows_of(BenchConfig(kind, data, **options), loader(model, device), ShownProgress()),
-        files_of(model),
-    )
+    load = loader(model, device)
+    rows = (rows_of(BenchConfig(kind, part, **options), load, ShownProgress()) for part in parts_of(data))
+    _show(json, lambda: chain.from_iterable(rows), files_of(model))
 
 
 def _show(json: Path | None, measure: Callable[[], Iterable[dict[str, Any]]], inputs: Sequence[Path] = ()) -> None:

@@ -75,92 +75,132 @@ BoxesOption = Annotated[
 SmallestOption = Annotated[int | None, typer.Option(min=1, help="--everything: least number of pixels of an object.")]
 
 
+ImageArgument = Annotated[
+    Path,
+    typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr; with --everything a folder of these."),
+]
+
+
+LabelsOption = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="LABELS",
+        help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME; with --everything a folder.",
+    ),
+]
+
+
+PointOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[[T,]Z,]Y,X[,+|-]",
+        help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane, "
+        "counted through all axes before y and x; of four they are time, depth, y and x. "
+        "Each positive point (no sign, or +) is an "
+        "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
+        "Repeat.",
+    ),
+]
+
+
+PointsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="A table with columns y and x, and, if wanted, label (rows that share it are one object), positive "
+        "(true or false) and z (the plane). Tables that napari saves are read too.",
+    ),
+]
+
+
+BoxOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="Y0,X0,Y1,X1", help="A box, an object of its own; labelled after the points. Repeat."),
+]
+
+
+OneObjectOption = Annotated[
+    bool, typer.Option("--one-object", help="All --point and --box together describe a single object.")
+]
+
+
+PlaneOption = Annotated[
+    int | None,
+    typer.Option("--plane", "-z", min=0, help="Plane of --point, --box and --boxes in an image of several, from 0."),
+]
+
+
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")]
+
+
+EverythingOption = Annotated[
+    bool, typer.Option("--everything", help="Segment all objects, without prompts; see the options below.")
+]
+
+
+PropagateOption = Annotated[
+    bool, typer.Option("--propagate", help="Follow the objects through all slices of the stack, both ways.")
+]
+
+
+LinkOption = Annotated[
+    bool, typer.Option("--link", help="--everything: objects of neighbouring slices or times become one.")
+]
+
+
+TracksOption = Annotated[
+    bool,
+    typer.Option(
+        "--tracks",
+        help="--link: also write NAME_tracks.csv (track, t, (z,) y, x, as napari's Tracks layer takes it) and the "
+        "folder NAME_ctc (Cell Tracking Challenge). The first axis is time.",
+    ),
+]
+
+
+TextOption = Annotated[
+    str,
+    typer.Option(
+        help="Find all objects of these names, 'nucleus; cell', with attributes, 'small bright nuclei'; goes with "
+        "the options of --everything. `models info tiny-text` lists what is known."
+    ),
+]
+
+
+ClipOption = Annotated[
+    str,
+    typer.Option(
+        help="--text: rank automatic masks of any model by their crops with this CLIP: tiny-text, ViT-B-32/openai, "
+        "hf-hub:OWNER/NAME, or a folder of open_clip."
+    ),
+]
+
+
 def segment(  # noqa: PLR0913  each parameter is an option of the command line
-    image: Annotated[
-        Path,
-        typer.Argument(help="TIFF, PNG, JPEG, BMP, or the folder of an OME-Zarr; with --everything a folder of these."),
-    ],
-    labels: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="LABELS",
-            help="What to write: .tif, .zarr, IMAGE.zarr/labels/NAME; with --everything a folder.",
-        ),
-    ],
-    point: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[[T,]Z,]Y,X[,+|-]",
-            help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane, "
-            "counted through all axes before y and x; of four they are time, depth, y and x. "
-            "Each positive point (no sign, or +) is an "
-            "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
-            "Repeat.",
-        ),
-    ] = None,
-    points: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CSV",
-            help="A table with columns y and x, and, if wanted, label (rows that share it are one object), positive "
-            "(true or false) and z (the plane). Tables that napari saves are read too.",
-        ),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(metavar="Y0,X0,Y1,X1", help="A box, an object of its own; labelled after the points. Repeat."),
-    ] = None,
+    image: ImageArgument,
+    labels: LabelsOption,
+    point: PointOption = None,
+    points: PointsOption = None,
+    box: BoxOption = None,
     boxes: BoxesOption = None,
-    one_object: Annotated[
-        bool, typer.Option("--one-object", help="All --point and --box together describe a single object.")
-    ] = False,
-    plane: Annotated[
-        int | None,
-        typer.Option(
-            "--plane", "-z", min=0, help="Plane of --point, --box and --boxes in an image of several, from 0."
-        ),
-    ] = None,
+    one_object: OneObjectOption = False,
+    plane: PlaneOption = None,
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")] = False,
-    all_objects: Annotated[
-        bool, typer.Option("--everything", help="Segment all objects, without prompts; see the options below.")
-    ] = False,
+    overwrite: OverwriteOption = False,
+    all_objects: EverythingOption = False,
     grid: GridOption = None,
     score: ScoreOption = None,
     stability: StabilityOption = None,
     smallest: SmallestOption = None,
     dask: DaskOption = "",
-    propagate: Annotated[
-        bool, typer.Option("--propagate", help="Follow the objects through all slices of the stack, both ways.")
-    ] = False,
-    link: Annotated[
-        bool, typer.Option("--link", help="--everything: objects of neighbouring slices or times become one.")
-    ] = False,
-    tracks: Annotated[
-        bool,
-        typer.Option(
-            "--tracks",
-            help="--link: also write NAME_tracks.csv (track, t, (z,) y, x, as napari's Tracks layer takes it) and the "
-            "folder NAME_ctc (Cell Tracking Challenge). The first axis is time.",
-        ),
-    ] = False,
-    text: Annotated[
-        str,
-        typer.Option(
-            help="Find all objects of these names, 'nucleus; cell', with attributes, 'small bright nuclei'; goes with "
-            "the options of --everything. `models info tiny-text` lists what is known."
-        ),
-    ] = "",
-    clip: Annotated[
-        str,
-        typer.Option(
-            help="--text: rank automatic masks of any model by their crops with this CLIP: tiny-text, ViT-B-32/openai, "
-            "hf-hub:OWNER/NAME, or a folder of open_clip."
-        ),
-    ] = "",
+    propagate: PropagateOption = False,
+    link: LinkOption = False,
+    tracks: TracksOption = False,
+    text: TextOption = "",
+    clip: ClipOption = "",
 ) -> None:
     """Segment the objects that are pointed at, or everything, and write their labels.
 
@@ -172,27 +212,45 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     """
     if clip and not text.strip():
         raise InputError("--clip belongs to --text")
+    changes = {"score": score, "stability": stability, "smallest": smallest}
+    used = {name: value for name, value in changes.items() if value is not None}
     if all_objects or text.strip():
         if point or points or box or boxes or one_object or plane is not None or overwrite or propagate:
             what = "--everything" if all_objects else "--text"
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
-        changes = {"score": score, "stability": stability, "smallest": smallest}
-        used = {k: v for k, v in changes.items() if v is not None}
-        if tracks and not link:
-            raise InputError("--tracks are of what is linked: add --link")
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": files_of(model, clip)}
-        with _cluster(dask, model, device) as cluster:
-            _everything(image, labels, wanted, (grid, used), (loader(model, device), cluster))
+        _all_objects(image, labels, wanted, (grid, used), (dask, model, device))
         return
-    if link or tracks or any(option is not None for option in (grid, score, stability, smallest)):
+    if link or tracks or grid is not None or used:
         raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
     from napari_segany.batch.segment_file import SegmentJob
 
     prompts, planes = _said(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
-    if dask and not propagate:
+    _prompted_objects(job, propagate, (dask, model, device))
+
+
+def _all_objects(
+    image: Path,
+    labels: Path,
+    wanted: dict[str, Any],
+    filters: tuple[int | None, dict[str, float]],
+    where: tuple[str, str, str],
+) -> None:
+    """Segment without prompts; `where` is the address of a cluster, the model and the device."""
+    if wanted["tracks"] and not wanted["link"]:
+        raise InputError("--tracks are of what is linked: add --link")
+    _, model, device = where
+    with _cluster(*where) as cluster:
+        _everything(image, labels, wanted, filters, (loader(model, device), cluster))
+
+
+def _prompted_objects(job: SegmentJob, propagate: bool, where: tuple[str, str, str]) -> None:
+    """Segment by prompts; `where` is the address of a cluster, the model and the device."""
+    address, model, device = where
+    if address and not propagate:
         raise InputError("--dask belongs to --everything, --text and --propagate")
-    with _cluster(dask, model, device) as cluster:
+    with _cluster(*where) as cluster:
         _segment(job, propagate, loader(model, device), cluster)
 
 

@@ -94,6 +94,22 @@ class ShownProgress:
             typer.echo(f"{done} {self._what}", err=True)
 
 
+class ShownStages:
+    """Shows the stage of long work and the time left: at once at a terminal, else a line every ``PAUSE`` seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int, seconds_left: float) -> None:
+        """Show it, if it is time."""
+        left = f", {seconds_left:.0f} s left" if seconds_left == seconds_left else ""
+        if sys.stderr.isatty():
+            typer.echo(f"\r{stage}: {done} of {total}{left}    ", err=True, nl=done == total)
+        elif time.monotonic() - self._last >= PAUSE:
+            self._last = time.monotonic()
+            typer.echo(f"{stage}: {done} of {total}{left}", err=True)
+
+
 def show_row(number: int, row: Mapping[str, Any]) -> None:
     """Say at a terminal what was measured last."""
     if sys.stderr.isatty():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_segany.cli.shared import DeviceOption, ShownProgress, new_app
+from napari_segany.cli.shared import DeviceOption, ShownProgress, ShownStages, new_app
 from napari_segany.core.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_segany.training.data import Sample
 
 train = new_app(help="Train a model.")
 
@@ -67,6 +70,73 @@ def train_queries(
     for step in train_mask2former(path, data, out, pick_device(device)):
         shown(step)
     typer.echo(f"wrote {out / 'weights.safetensors'}")
+
+
+@train.command("on")
+def train_on(  # noqa: PLR0913  each parameter is an option of the command line
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Folders with images/ and labels/, images with --labels, or session files."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new weights, .safetensors.")],
+    labels: Annotated[Path | None, typer.Option(help="Folder of NAME_labels.tif or NAME.tif for the images.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Image of a session that is not where it was opened from.")] = None,
+    model: Annotated[str, typer.Option(help="Weights to begin with: `tiny`, or a file trained from it.")] = "tiny",
+    complete: Annotated[
+        bool, typer.Option("--complete", help="All objects are labelled: unlabelled ground is background.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Kept in the weights.")] = "",
+    note: Annotated[str, typer.Option(help="Kept in the weights.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of weights.")] = False,
+) -> None:
+    """Fine-tune the shipped model on your own masks; a fifth of them measure whether it got better.
+
+    Nothing is written where it did not get better on the masks that were held out. A run that was interrupted goes on.
+    """
+    _check_weights(out, sources, overwrite=overwrite)
+    samples = _own_samples(sources, labels, image, complete=complete)
+    from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
+
+    shown = ShownStages()
+    report = None
+    for progress in fine_tune(samples, out, FineTuneConfig(parent=model, name=name, note=note)):
+        shown(progress.stage, progress.done, progress.total, progress.seconds_left)
+        report = progress.report
+    if report is not None:
+        typer.echo(report.sentence)
+        typer.echo(f"On synthetic images of other kinds: {report.gauge_before:.2f} to {report.gauge_after:.2f}.")
+        typer.echo(f"wrote {out}" if report.accepted else "nothing was written")
+
+
+def _check_weights(out: Path, sources: list[Path], *, overwrite: bool) -> None:
+    """Refuse a place for the weights before anything is read."""
+    if out.suffix != ".safetensors":
+        raise InputError(f"weights are written as .safetensors, not {out.name!r}")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; --overwrite replaces it")
+    for source in sources:
+        if not source.exists():
+            raise InputError(f"there is no file or folder {source}")
+    _check_folder(out.parent)
+
+
+def _own_samples(sources: list[Path], labels: Path | None, image: Path | None, *, complete: bool) -> dict[str, Sample]:
+    from napari_segany.batch.labelled_sources import paired_planes, session_planes
+    from napari_segany.experiments.datasets import labelled_planes
+    from napari_segany.training.data import Sample
+
+    samples: dict[str, Sample] = {}
+    for source in sources:
+        if labels is not None:
+            found = paired_planes(source, labels)
+        elif source.is_dir():
+            found = ((one.name, one.plane, one.labels) for one in labelled_planes(source))
+        else:
+            found = session_planes(source, image)
+        for name, plane, own in found:
+            key = f"{source.name}/{name}"
+            samples[key] = Sample(plane, (own.astype("int32"),), complete=complete)
+    return samples
 
 
 def _checked(config: str, data: Path, out: Path) -> Path:

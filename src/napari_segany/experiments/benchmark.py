@@ -18,7 +18,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.experiments import empty_prompts, groups, scores, sizes
 from napari_segany.experiments.baselines import BASELINES
-from napari_segany.experiments.datasets import LabelledPlane, Target, labelled_planes, targets
+from napari_segany.experiments.datasets import PARTS, LabelledPlane, Target, labelled_planes, targets
 from napari_segany.experiments.prompt_kinds import PROMPTS, prompted
 from napari_segany.experiments.scores import Row, Scores
 from napari_segany.experiments.simulated_users import box_prompts, click_prompts
@@ -242,7 +242,8 @@ def commit() -> str:
 
 def set_name(folder: Path) -> str:
     """What a set is called: as the user calls it, and not as a folder that a link leads to."""
-    return folder.absolute().name or folder.resolve().name
+    name = folder.absolute().name or folder.resolve().name
+    return f"{folder.absolute().parent.name}_{name}" if name in PARTS and not folder.exists() else name
 
 
 def check_rows(path: Path, inputs: Iterable[Path] = ()) -> None:

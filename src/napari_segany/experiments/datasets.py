@@ -20,6 +20,11 @@ from napari_segany.io.labels import read_labels
 MIN_PIXELS = 16
 """Smaller objects are not measured: their IoU hangs on single pixels."""
 
+PARTS = ("nucleus", "cell")
+"""Sets within a folder with ``labels_class/``."""
+NUCLEUS = (2, 255)
+"""Values of nuclei there: 1 and 2, or 128 and 255, are the rest of the cell and its nucleus."""
+
 IMAGE_KINDS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
@@ -89,6 +94,14 @@ def targets(labels: np.ndarray) -> list[Target]:
     return found
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The sets that a folder holds: a set with ``labels_class/`` is one of nuclei and one of whole cells.
+
+    A part is named by a path below the folder, such as ``wbc/nucleus``, which :func:`labelled_planes` takes.
+    """
+    return [folder / part for part in PARTS] if (folder / "labels_class").is_dir() else [folder]
+
+
 def labelled_planes(folder: Path) -> Iterator[LabelledPlane]:
     """All labelled planes of a set, one at a time.
 
@@ -97,20 +110,21 @@ def labelled_planes(folder: Path) -> Iterator[LabelledPlane]:
     folder : Path
         One of: ``images/`` beside ``labels/`` with a label image of the same name for each; ``images/`` beside
         ``labels_bits/`` and ``classes.json``, the slices of one volume, of which the mitochondria are the objects;
-        ``images/`` beside ``labels_class/`` with a number for each class, of which connected pixels are an object; or
-        volumes ``NAME_image.tif`` beside ``NAME_labels.tif``, taken slice by slice.
+        or volumes ``NAME_image.tif`` beside ``NAME_labels.tif``, taken slice by slice; or one of :func:`parts_of`.
 
     Raises
     ------
     InputError
         When the folder is none of these, or a file in it cannot be used.
     """
+    if folder.name in PARTS and (folder.parent / "labels_class").is_dir():
+        return _smears(folder.parent, folder.name)
     for fits, reader in _LAYOUTS.items():
         if any(_seen(folder.glob(fits))):
             return reader(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    raise InputError(f"{folder} holds neither images/ with labels/, labels_bits/ or labels_class/ nor NAME_image.tif")
+    raise InputError(f"{folder} holds neither images/ with labels/ or labels_bits/ nor NAME_image.tif")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,26 +190,25 @@ def _mitochondria(folder: Path) -> Iterator[LabelledPlane]:
     yield from _planes(folder.name, stack, np.stack([ndimage.label(one & bit)[0] for one in labels]))
 
 
-def _classes(folder: Path) -> Iterator[LabelledPlane]:
-    """Pictures with a number for each class; connected pixels of any class are one object, a cell with its nucleus."""
-    for path in _files(folder / "labels_class"):
-        labels = read_labels(path)
-        labels = labels if labels.ndim == 2 else labels[..., 0]
-        yield from _planes(
-            path.stem, read_image(_partner(folder / "images", path.stem)).stack(), ndimage.label(labels)[0]
-        )
-
-
 def _volumes(folder: Path) -> Iterator[LabelledPlane]:
     for path in sorted(_seen(folder.glob("*_image.tif"))):
         name = path.name.removesuffix("_image.tif")
         yield from _planes(name, read_image(path).stack(), read_labels(folder / f"{name}_labels.tif"))
 
 
+def _smears(folder: Path, part: str) -> Iterator[LabelledPlane]:
+    """Images with one cell each: the higher value is its nucleus, the lower one the rest of the cell."""
+    for path in _files(folder / "labels_class"):
+        classes = read_labels(path)
+        labels = np.isin(classes, NUCLEUS) if part == "nucleus" else classes > 0
+        yield from _planes(
+            path.stem, read_image(_partner(folder / "images", path.stem)).stack(), labels.astype(np.int32)
+        )
+
+
 _LAYOUTS: dict[str, Callable[[Path], Iterator[LabelledPlane]]] = {
     "labels": _image_folder,
     "labels_bits": _mitochondria,
-    "labels_class": _classes,
     "*_image.tif": _volumes,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -278,26 +278,42 @@ def rows_of_stacks(
     ModelError
         From `load`.
     """
-    volumes = labelled_volumes(data)
+    volumes = islice(labelled_volumes(data), limit)
     segmenter = load()
-    rows: dict[tuple[str, str], list[dict[str, float]]] = {}
-    spent: dict[tuple[str, str], list[float]] = {}
-    for done, volume in enumerate(islice(volumes, limit), start=1):
-        objects = stack_objects(volume.labels, per_image)
-        for key, figures, seconds in _measured(segmenter, volume, objects, corrections):
-            rows.setdefault(key, []).extend(figures)
-            spent.setdefault(key, []).append(len(volume.stack) / seconds)
-        if progress is not None:
-            progress(done)
+    rows, speeds = _gathered(segmenter, volumes, (per_image, corrections), progress)
     if not any(rows.values()):
         raise InputError(f"{data} holds no object on {LEAST_SLICES} slices")
     common = {"bench": "stack", "set": set_name(data), "model": segmenter.name}
     common |= {"device": segmenter.capabilities.device, "commit": commit()}
     return [
         {**common, "method": method, "first": first, **_means(rows[method, first])}
-        | {"slices_per_second": float(np.mean(spent[method, first])), "stacks": len(spent[method, first])}
+        | {"slices_per_second": float(np.mean(speeds[method, first])), "stacks": len(speeds[method, first])}
         for method, first in rows
     ]
+
+
+Key = tuple[str, str]
+"""Method and first mask."""
+
+
+def _gathered(
+    segmenter: Segmenter,
+    volumes: Iterable[LabelledVolume],
+    limits: tuple[int | None, int],
+    progress: Callable[[int], None] | None,
+) -> tuple[dict[Key, list[dict[str, float]]], dict[Key, list[float]]]:
+    """Figures of all objects and slices per second of all stacks; `limits` are objects a stack, and corrections."""
+    per_image, corrections = limits
+    rows: dict[Key, list[dict[str, float]]] = {}
+    speeds: dict[Key, list[float]] = {}
+    for done, volume in enumerate(volumes, start=1):
+        objects = stack_objects(volume.labels, per_image)
+        for key, figures, seconds in _measured(segmenter, volume, objects, corrections):
+            rows.setdefault(key, []).extend(figures)
+            speeds.setdefault(key, []).append(len(volume.stack) / seconds)
+        if progress is not None:
+            progress(done)
+    return rows, speeds
 
 
 def _measured(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy as np
 from napari_segany.core.arguments import as_path, check_each
 from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ObjectInfo
-from napari_segany.io.formats.annotations import write_coco, write_geojson, write_sa1b
+from napari_segany.io.formats.coco import write_coco
+from napari_segany.io.formats.geojson import write_geojson
 from napari_segany.io.formats.imagej_rois import write_rois
 from napari_segany.io.formats.labelled_image import LabelledImage, by_label
 from napari_segany.io.formats.rle import from_rle, to_rle
+from napari_segany.io.formats.sa1b import write_sa1b
 from napari_segany.io.formats.tables import write_table
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
 from napari_segany.io.labels import (
@@ -31,31 +33,88 @@ from napari_segany.io.labels import (
 from napari_segany.io.output_checks import check_apart, check_replaceable
 from napari_segany.io.spacing import Calibration, unit_word
 
-__all__ = ["FORMATS", "ObjectInfo", "check_export", "export_labels", "from_rle", "to_rle"]
+__all__ = ["FORMATS", "ExportFormat", "ObjectInfo", "check_export", "export_labels", "from_rle", "to_rle"]
 
-FORMATS: Mapping[str, tuple[str, ...]] = {
-    "coco": (".json",),
-    "sa1b": (".json",),
-    "imagej": (".zip",),
-    "geojson": (".geojson",),
-    "csv": (".csv",),
-    "tracks": (".csv",),
-    "ctc": (".ctc",),
-    "tiff": TIFF,
-    "ome-zarr": ZARR,
-}
-"""The formats, with the endings of their files. Where two share one, the first is meant unless it is said; "ctc" is a
-folder."""
+Writer = Callable[[LabelledImage, Path], None]
 
-_WRITERS: Mapping[str, Callable[[LabelledImage, Path], None]] = {
-    "coco": write_coco,
-    "sa1b": write_sa1b,
-    "imagej": write_rois,
-    "geojson": write_geojson,
-    "csv": write_table,
-    "tracks": lambda image, path: write_tracks(path, track_table(is_time_series(image.labels))),
-    "ctc": lambda image, path: write_ctc(path, is_time_series(image.labels)),
+
+@dataclass(frozen=True, slots=True)
+class ExportFormat:
+    """A kind of file that objects are exported to.
+
+    Parameters
+    ----------
+    title : str
+        What it is called in the window and in the documentation.
+    about : str
+        What it is for, in a line.
+    endings : tuple of str
+        Of its files; the first is the one that is suggested.
+    write : callable, optional
+        Writes the objects to a path; None where :func:`~napari_segany.io.labels.write_labels` does.
+    is_folder : bool
+        Whether a folder is written.
+    measures_intensity : bool
+        Whether the intensities of the image go into it.
+    """
+
+    title: str
+    about: str
+    endings: tuple[str, ...]
+    write: Writer | None = None
+    is_folder: bool = False
+    measures_intensity: bool = False
+
+    @property
+    def holds_all_labels(self) -> bool:
+        """Whether it is the label image itself, from which all pixels can be read again."""
+        return self.write is None
+
+
+FORMATS: Mapping[str, ExportFormat] = {
+    "coco": ExportFormat(
+        "COCO",
+        "Each object of each slice with its outline as exact RLE, for training and for annotation tools",
+        (".json",),
+        write_coco,
+    ),
+    "sa1b": ExportFormat(
+        "SA-1B", "The format of Segment Anything's own data set: one 2D picture, masks as RLE", (".json",), write_sa1b
+    ),
+    "imagej": ExportFormat(
+        "ImageJ ROIs", "A zip of ROIs for the ROI Manager of ImageJ and Fiji", (".zip",), write_rois
+    ),
+    "geojson": ExportFormat("GeoJSON", "Outlines for QuPath and geographic tools", (".geojson",), write_geojson),
+    "csv": ExportFormat(
+        "Table",
+        "Sizes, places and intensities for a spreadsheet, a row for each object",
+        (".csv",),
+        write_table,
+        measures_intensity=True,
+    ),
+    "tracks": ExportFormat(
+        "Tracks",
+        "Where each object is at each time or slice, as napari's Tracks layer takes it",
+        (".csv",),
+        lambda image, path: write_tracks(path, track_table(is_time_series(image.labels))),
+    ),
+    "ctc": ExportFormat(
+        "Cell Tracking Challenge",
+        "A folder with a label image for each time, for programs that judge tracking",
+        (".ctc",),
+        lambda image, path: write_ctc(path, is_time_series(image.labels)),
+        is_folder=True,
+    ),
+    "tiff": ExportFormat("TIFF label image", "The labels as they are; names and scores are not in it", TIFF),
+    "ome-zarr": ExportFormat(
+        "OME-Zarr label image", "The labels with their scale; names and scores are not in it", ZARR, is_folder=True
+    ),
 }
+"""The one table of formats. Where two share an ending, the first is meant unless it is said.
+
+Window, command line and settings read it; manifest and documentation are written from it by
+``python scripts/write_tables.py``.
+"""
 
 
 def check_export(
@@ -72,7 +131,7 @@ def check_export(
     path : str or Path
         Where the file is to go.
     format : str, optional
-        One of :data:`FORMATS`; by default the one that the file's name ends with.
+        One of :data:`FORMATS`; by default the one that the file's name ends with, of ``.json`` it is "coco".
     overwrite : bool
         Whether what is there may be replaced; a folder only if this program wrote all that it holds.
     inputs : iterable of str, Path or None
@@ -95,13 +154,13 @@ def check_export(
     if not fitting:
         raise InputError(f"labels are exported to {', '.join(_endings())}, not to {path.name}")
     if format is not None and format not in fitting:
-        raise InputError(f"{format} is written to {' or '.join(FORMATS[format])}, not to {path.name}")
+        raise InputError(f"{format} is written to {' or '.join(FORMATS[format].endings)}, not to {path.name}")
     chosen = format or fitting[0]
-    if chosen not in _WRITERS:
+    if FORMATS[chosen].write is None:
         check_output(path, overwrite=overwrite, inputs=inputs)
         return chosen
     check_place(path, overwrite=overwrite)
-    if path.is_dir() and chosen != "ctc":
+    if path.is_dir() and not FORMATS[chosen].is_folder:
         raise InputError(f"{path} is a folder, and not a file that could be replaced")
     check_apart(path, inputs)
     check_replaceable(path)
@@ -132,8 +191,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     path : str or Path
         Where to.
     format : str, optional
-        One of :data:`FORMATS`; by default the one that the file's name ends with, of ``.json`` it is "coco". "sa1b"
-        takes (y, x) only.
+        One of :data:`FORMATS`, see :func:`check_export`. "sa1b" takes (y, x) only.
     objects : iterable of ObjectInfo
         What is known of the objects; those that have no pixels are not written. "tiff" and "ome-zarr" hold none of it.
     axes : str, optional
@@ -171,32 +229,42 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     check_each(objects, ObjectInfo, "objects")
     chosen = check_export(path, format=format, overwrite=overwrite, inputs=inputs)
     scale = None if scale is None else tuple(float(step) for step in scale)
-    if chosen not in _WRITERS:
-        letters = check_axes(path, np.ndim(labels), axes)
-        units = tuple(unit_word("" if axis == "t" else unit, axis) for axis in letters)
-        placed = Calibration(scale or (1.0,) * np.ndim(labels), (), units if any(units) else ())
-        return write_labels(path, labels, axes=axes, calibration=placed, overwrite=overwrite)
-    # an axis that is flipped has the same distances
-    scale = None if scale is None else tuple(abs(step) for step in scale)
-    labels = compact(labels)
-    image = LabelledImage(
-        labels,
-        check_axes(path, labels.ndim, axes),
-        by_label(objects),
-        scale or (1.0,) * labels.ndim,
-        unit,
-        None if intensity is None else np.asarray(intensity),
-        image_name or path.stem,
+    write = FORMATS[chosen].write
+    if write is None:
+        place = _placed(path, labels, axes, scale, unit)
+        return write_labels(path, labels, axes=axes, calibration=place, overwrite=overwrite)
+    image = replace(
+        _labelled_image(path, labels, axes, scale),
+        about=by_label(objects),
+        unit=unit,
+        intensity=None if intensity is None else np.asarray(intensity),
+        name=image_name or path.stem,
     )
-    image = image if report is None else replace(image, report=report)
     with replacing(path) as temporary:
-        _WRITERS[chosen](image, temporary)
+        write(image if report is None else replace(image, report=report), temporary)
     return path
 
 
+def _labelled_image(path: Path, labels: np.ndarray, axes: str | None, scale: tuple[float, ...] | None) -> LabelledImage:
+    """Labels with their axes and distances; nothing is known of their objects yet."""
+    labels = compact(labels)
+    # an axis that is flipped has the same distances
+    distances = (1.0,) * labels.ndim if scale is None else tuple(abs(step) for step in scale)
+    return LabelledImage(labels, check_axes(path, labels.ndim, axes), {}, distances)
+
+
+def _placed(
+    path: Path, labels: np.ndarray, axes: str | None, scale: tuple[float, ...] | None, unit: str
+) -> Calibration:
+    """Where the pixels of a label image lie, for a file of them."""
+    letters = check_axes(path, np.ndim(labels), axes)
+    units = tuple(unit_word("" if axis == "t" else unit, axis) for axis in letters)
+    return Calibration(scale or (1.0,) * np.ndim(labels), (), units if any(units) else ())
+
+
 def _formats_of(path: Path) -> list[str]:
-    return [name for name, endings in FORMATS.items() if path.suffix.lower() in endings]
+    return [name for name, one in FORMATS.items() if path.suffix.lower() in one.endings]
 
 
 def _endings() -> list[str]:
-    return list(dict.fromkeys(ending for endings in FORMATS.values() for ending in endings))
+    return list(dict.fromkeys(ending for one in FORMATS.values() for ending in one.endings))

@@ -10,6 +10,7 @@ from napari.components import Dims
 from napari.layers import Labels
 
 from napari_segany.core.views import View
+from napari_segany.layers.compat import stroke_window
 from napari_segany.layers.write import COUNTED_VOXELS
 from napari_segany.session.events import LayerEvent
 from napari_segany.session.history import Patch, Window
@@ -91,13 +92,10 @@ class Mirror:
 
 
 def painted_window(atoms: Iterable[Any], whole: Window) -> Window:
-    """Where napari painted, from what it keeps for its own undo.
-
-    Brush, fill and polygon keep a window, ``data_setitem`` (and everything in older versions) keeps indices.
-    """
+    """Where napari painted, from what it keeps for its own undo."""
     start, stop = [side.stop for side in whole], [0] * len(whole)
     for atom in atoms:
-        key = getattr(atom, "slice_key", None)
+        key: Iterable[slice] | None = stroke_window(atom)
         if key is None:
             key = [slice(int(np.min(places)), int(np.max(places)) + 1) for places in atom[0]]
         for axis, side in enumerate(key):

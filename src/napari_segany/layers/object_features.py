@@ -22,6 +22,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.layers import feature_columns
 from napari_segany.layers.commit import Steps
+from napari_segany.layers.compat import camera_of
 from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up
 from napari_segany.layers.write import can_be_written, free_label, set_pixels
 from napari_segany.session.history import Step
@@ -264,8 +265,7 @@ class ObjectFeatures:
         hidden = [axis for axis in dims.not_displayed if not math.isnan(world[axis])]
         if hidden:
             dims.set_point(hidden, world[hidden].tolist())
-        # napari 0.9 moved the camera into a scene
-        camera = getattr(self.viewer, "scene", self.viewer).camera
+        camera = camera_of(self.viewer)
         centre, shown = np.array(camera.center, float), world[list(dims.displayed)]
         centre[-len(shown) :] = np.where(np.isnan(shown), centre[-len(shown) :], shown)
         camera.center = tuple(centre.tolist())

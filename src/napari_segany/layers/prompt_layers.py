@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
+from napari_segany.layers.compat import action_of
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, lying_on
 from napari_segany.layers.removal import remove_layer
@@ -116,7 +117,7 @@ class PromptLayers:
 
     def _changed(self, event: Any) -> None:
         # napari says everything twice, before and after; before, the layer still holds the old points
-        if str(getattr(event, "action", "")).rpartition(".")[2].lower() not in _BEFORE:
+        if action_of(event) not in _BEFORE:
             self.said.emit()
 
     def forget(self, layer: Layer) -> bool:

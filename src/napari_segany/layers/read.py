@@ -15,6 +15,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.planes import MEASURED, ChannelSettings, LazyArray, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View, planes_of
+from napari_segany.layers.compat import space_of
 
 SIGN = "sign"
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -94,8 +95,7 @@ def lying_on(image: Image) -> dict[str, Any]:
 
     napari draws no layer in its units when one of them has others.
     """
-    names = [name for name in ("units", "axis_labels") if hasattr(image, name)]
-    return {"affine": data_to_world_matrix(image), **{name: getattr(image, name) for name in names}}
+    return {"affine": data_to_world_matrix(image), **space_of(image)}
 
 
 def _mapped(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_segany.core.tiles import is_large
+from napari_segany.layers.compat import camera_of
 from napari_segany.layers.read import data_to_world_matrix, image_array, image_shape
 from napari_segany.layers.write import placement
 from napari_segany.session.history import Window
@@ -64,8 +65,7 @@ def region_shown(image: Image, viewer: ViewerModel) -> Window:
     dims = viewer.dims
     extra = dims.ndim - image.ndim
     world = np.asarray(dims.point, float)[extra:]
-    # napari 0.9 moved the camera into a scene
-    camera = getattr(viewer, "scene", viewer).camera
+    camera = camera_of(viewer)
     shown = [axis - extra for axis in dims.displayed[-2:]]
     world[shown] = np.asarray(camera.center, float)[-2:]
     return region_around(image_shape(image), shown, [float(place) for place in image.world_to_data(world)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-RESTING = "pan_zoom"
+from napari_segany.layers.compat import RESTING, mode_of
 
 
 def leave_paint_mode(layer: Layer) -> None:
@@ -14,7 +14,7 @@ def leave_paint_mode(layer: Layer) -> None:
     Where a layer comes or goes while the circle of the brush is shown, napari leaves a part of that circle in the
     scene for good. With software OpenGL it is drawn with buffers of layers that are gone, and the driver crashes.
     """
-    if str(getattr(layer, "mode", RESTING)) != RESTING:
+    if mode_of(layer) != RESTING:
         layer.mode = RESTING
 
 

@@ -16,6 +16,7 @@ from napari_segany.core.masks import box_of, paintable
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
 from napari_segany.layers.colours import NameColours
+from napari_segany.layers.compat import space_of, stroke_window
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, data_to_world_matrix, image_shape, lying_on
 
 OUTLINE_ERROR = 0.4
@@ -28,11 +29,8 @@ COUNTED_VOXELS = 2**27
 
 def placement(image: Image) -> dict[str, Any]:
     """Keyword arguments that put a layer of the image's axes exactly where the image lies."""
-    return {
-        name: getattr(image, name)
-        for name in ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-        if hasattr(image, name)
-    }
+    placed = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine")}
+    return placed | space_of(image)
 
 
 def new_labels(image: Image, labels: np.ndarray | None = None) -> Labels:
@@ -357,9 +355,8 @@ class Preview:
 
     def follow(self) -> None:
         """The image has other units or names of axes, and so has the preview."""
-        for name in ("units", "axis_labels"):
-            if hasattr(self._image, name):
-                setattr(self.layer, name, getattr(self._image, name))
+        for name, value in space_of(self._image).items():
+            setattr(self.layer, name, value)
 
     def _lay(self, view: View, window: tuple[slice, slice], plane: np.ndarray) -> None:
         """Show labels of a window of a plane."""
@@ -416,7 +413,7 @@ class Preview:
         """
         painted = np.array(self.layer.data)
         for stroke in strokes:
-            if not hasattr(stroke, "slice_key"):
+            if stroke_window(stroke) is None:
                 painted[stroke[0]] = stroke[2]
         return View(self.view.axes, (0,) * self.layer.ndim).read(painted) > 0 if self.view else painted > 0
 

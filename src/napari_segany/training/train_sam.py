@@ -233,7 +233,14 @@ def check_apart(folder: Path, sources: Iterable[Path], start: str = "") -> None:
 
 def export(model: torch.nn.Module, path: Path) -> None:
     """Write weights in half precision, the way they ship; those of ``tiny`` with its settings of inference."""
+    save_weights(model, path, {})
+
+
+def save_weights(model: torch.nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """The same with more entries of metadata; a crash in the middle leaves an earlier file."""
     half = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-    config = model.inference or tiny_inference_config() if isinstance(model, TinySam) else None
-    metadata = None if config is None else config.to_metadata()
-    save_file({name: value.contiguous() for name, value in half.items()}, path, metadata)
+    if isinstance(model, TinySam):
+        metadata = {**metadata, **(model.inference or tiny_inference_config()).to_metadata()}
+    partial = path.with_name(f"{path.name}.partial")
+    save_file({name: value.contiguous() for name, value in half.items()}, partial, metadata or None)
+    partial.replace(path)

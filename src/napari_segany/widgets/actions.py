@@ -1,9 +1,17 @@
-"""What the keys do: one list for the window, the command palette and the sheet of keys."""
+"""The one table of actions: keys, titles, and what each does.
+
+The window binds the keys, :mod:`napari_segany.widgets.commands` has a command for each, the sheet of keys lists them.
+The manifest and the table of keys in ``docs/tour.md`` are written from here by ``python scripts/write_tables.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_segany.widgets.main import SeganyWidget
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,27 +23,59 @@ class Action:
     key : str
         As napari writes it. None of ours is one of napari's, whichever layer is active.
     title : str
-        What it does, for the command palette and the sheet of keys.
+        What it does, for the command palette, the sheet of keys and the documentation.
+    run : callable
+        Does it in a widget.
     """
 
     key: str
     title: str
+    run: Callable[[SeganyWidget], object]
 
 
 ACTIONS: Mapping[str, Action] = {
-    "keep": Action("K", "Keep the mask as a new label, or all that was found"),
-    "discard": Action("Q", "Clear the prompts, or drop what was found"),
-    "toggle_sign": Action("N", "Switch between clicks on the object and off it"),
-    "next_candidate": Action("J", "Show the next candidate mask"),
-    "find_everything": Action("G", "Find everything on this slice"),
-    "toggle_hint": Action("H", "Show what a click would give, or stop showing it"),
-    "reopen": Action("U", "Change the object under the cursor"),
-    "delete_object": Action("W", "Delete the object under the cursor"),
-    "next_object": Action(".", "Look at the next object of the table"),
-    "previous_object": Action(",", "Look at the object before it in the table"),
-    "follow": Action("Shift+G", "Track the objects of this slice through the other slices"),
-    "show_uncertain": Action("Shift+N", "Go to the next uncertain slice of what was tracked"),
-    "work_here": Action("Shift+W", "Work on the part of a large image that is shown"),
-    "show_keys": Action("/", "Show what the keys do"),
+    "keep": Action("K", "Keep the mask as a new label, or all that was found", lambda widget: widget.keep()),
+    "discard": Action("Q", "Clear the prompts, or drop what was found", lambda widget: widget.discard()),
+    "toggle_sign": Action(
+        "N", "Switch between clicks on the object and off it", lambda widget: widget.prompt_box.toggle_sign()
+    ),
+    "next_candidate": Action("J", "Show the next candidate mask", lambda widget: widget.committing.next_candidate()),
+    "find_everything": Action("G", "Find everything on this slice", lambda widget: widget.find_everything()),
+    "toggle_hint": Action(
+        "H", "Show what a click would give, or stop showing it", lambda widget: widget.prompt_box.toggle_hover()
+    ),
+    "reopen": Action("U", "Change the object under the cursor", lambda widget: widget.committing.reopen()),
+    "delete_object": Action(
+        "W", "Delete the object under the cursor", lambda widget: widget.committing.delete_object()
+    ),
+    "next_object": Action(".", "Look at the next object of the table", lambda widget: widget.objects_box.go(1)),
+    "previous_object": Action(
+        ",", "Look at the object before it in the table", lambda widget: widget.objects_box.go(-1)
+    ),
+    "follow": Action(
+        "Shift+G", "Track the objects of this slice through the other slices", lambda widget: widget.follow()
+    ),
+    "show_uncertain": Action(
+        "Shift+N",
+        "Go to the next uncertain slice of what was tracked",
+        lambda widget: widget.follower.show_uncertain(),
+    ),
+    "work_here": Action(
+        "Shift+W", "Work on the part of a large image that is shown", lambda widget: widget.regions.work_here()
+    ),
+    "show_keys": Action("/", "Show what the keys do", lambda widget: widget.keys.toggle_sheet()),
 }
-"""Under the names of the methods of :class:`~napari_segany.widgets.main.SeganyWidget` that do it."""
+"""Under the names of their commands, without the plugin's."""
+
+OTHER_KEYS: Mapping[str, str] = {
+    "Shift+click": "A click off the object while clicks are on it, and the other way round",
+    "Ctrl+Z": "Take the last step back, in the clicks, shapes, preview and labels layers",
+    "Ctrl+Shift+Z": "Do it again",
+    "Enter": "End a scribble",
+}
+"""Keys that are napari's or the mouse's, and what they do here."""
+
+
+def key_titles() -> dict[str, str]:
+    """All keys and what they do, in the order of the sheet."""
+    return {action.key: action.title for action in ACTIONS.values()} | dict(OTHER_KEYS)

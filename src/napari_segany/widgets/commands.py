@@ -1,12 +1,17 @@
-"""The actions as commands of npe2, so that napari's command palette has them; the manifest names these functions."""
+"""The actions as commands of npe2, so that napari's command palette has them; the manifest names these functions.
+
+There is a function for each entry of :data:`~napari_segany.widgets.actions.ACTIONS`, under the same name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from napari.viewer import Viewer
 
 from napari_segany.layers.proxies import unwrapped
+from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.main import SeganyWidget
 
 
@@ -20,26 +25,22 @@ def docked(viewer: Viewer) -> SeganyWidget:
     return widget
 
 
+@cache
 def _command(name: str) -> Callable[[Viewer], None]:
     def run(viewer: Viewer) -> None:
         docked(viewer).act(name)
 
     # napari's injection gives the viewer by the annotation, which has to be a class, not its name
     run.__annotations__ = {"viewer": Viewer, "return": None}
+    run.__name__ = name
     return run
 
 
-keep = _command("keep")
-discard = _command("discard")
-toggle_sign = _command("toggle_sign")
-next_candidate = _command("next_candidate")
-find_everything = _command("find_everything")
-toggle_hint = _command("toggle_hint")
-reopen = _command("reopen")
-delete_object = _command("delete_object")
-next_object = _command("next_object")
-previous_object = _command("previous_object")
-work_here = _command("work_here")
-follow = _command("follow")
-show_uncertain = _command("show_uncertain")
-show_keys = _command("show_keys")
+def __getattr__(name: str) -> Callable[[Viewer], None]:
+    if name in ACTIONS:
+        return _command(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *ACTIONS})

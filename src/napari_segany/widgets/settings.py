@@ -6,28 +6,63 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from napari_segany.io.export import FORMATS
+from napari_segany.layers.compat import plugin_setting, plugin_settings
+
 PLUGIN = "napari-segany"
 GROUP = "desk"
 FILE = "SEGANY_SETTINGS"
 """Environment variable that names another file for settings; then napari's are left alone."""
-DEFAULTS: Mapping[str, str | bool] = {"model": "tiny", "hint": True, "overwrite": False, "export": "coco", "terms": ""}
-"""The same as in the manifest, which says what each of them is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something that is remembered.
+
+    Parameters
+    ----------
+    default : str or bool
+        Its value where nothing was chosen.
+    title, description : str
+        What napari's preferences call it.
+    choices : tuple of str
+        All values that it can have; empty for any.
+    """
+
+    default: str | bool
+    title: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "model": Setting("tiny", "Model", "The model that answers when the widget opens, if it is on this computer."),
+    "hint": Setting(True, "Show what a click would give", "Draw the mask under the cursor lightly, before you click."),
+    "overwrite": Setting(
+        False, "Take pixels of other labels", "Whether a kept mask may paint over labels that are there."
+    ),
+    "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
+    "terms": Setting("", "What was named lately", "Texts that are offered again, a line each."),
+}
+"""The manifest is written from it by ``python scripts/write_tables.py``."""
+DEFAULTS: Mapping[str, str | bool] = {name: setting.default for name, setting in SETTINGS.items()}
 
 
 class Settings:
     """Gives and keeps one value for each of ``DEFAULTS``; what cannot be read is as if nobody had chosen."""
 
     def __init__(self) -> None:
-        self._napari = None if FILE in os.environ else _of_napari()
+        self._napari = None if FILE in os.environ else plugin_settings(PLUGIN, GROUP)
 
     def get(self, name: str) -> Any:
         """The value that was kept last, else the default."""
-        kept = getattr(self._napari, name, None) if self._napari is not None else self._read().get(name)
+        kept = plugin_setting(self._napari, name) if self._napari is not None else self._read().get(name)
         return kept if type(kept) is type(DEFAULTS[name]) else DEFAULTS[name]
 
     def set(self, name: str, value: str | bool) -> None:
@@ -55,15 +90,3 @@ def settings_file() -> Path:
     """Where settings are kept when napari does not; not created here."""
     given = os.environ.get(FILE)
     return Path(given) if given else platformdirs.user_config_path(PLUGIN, appauthor=False) / "settings.json"
-
-
-def _of_napari() -> Any:
-    """Our group of napari's plugin settings; None before napari 0.9, and where napari does not know of us."""
-    try:
-        from napari.settings import get_plugin_settings
-    except ImportError:
-        return None
-    try:
-        return getattr(get_plugin_settings(PLUGIN), GROUP)
-    except (KeyError, AttributeError):
-        return None

@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Tracks
-from scipy import ndimage
 
 from napari_segany import cli
 from napari_segany.core.errors import InputError
-from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.io.formats import tracks
 from napari_segany.io.formats.tracks import track_table, write_ctc, write_tracks
 from napari_segany.models import loading
-from tests.fakes import KnowingSegmenter
+from tests.fakes import SightedSegmenter
 
 
 @pytest.fixture
@@ -68,18 +65,6 @@ def test_more_tracks_than_the_format_holds(labels: np.ndarray, tmp_path: Path, m
     assert not (tmp_path / "ctc").exists()
 
 
-class BrightSegmenter(KnowingSegmenter):
-    """Knows the middles of what is bright."""
-
-    def __init__(self) -> None:
-        super().__init__([], radius=4)
-
-    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
-        parts, count = ndimage.label(self.embedded[-1][..., 0] > 100)
-        middles = ndimage.center_of_mass(parts > 0, parts, range(1, count + 1))
-        return [Prompt((Point(y, x),)) for y, x in middles]
-
-
 def movie(times: int, depths: int) -> np.ndarray:
     """Two discs that move apart, at all depths but the first; from frame 2 on there is a third one."""
     rows, columns = np.indices((50, 60))
@@ -92,7 +77,7 @@ def movie(times: int, depths: int) -> np.ndarray:
 
 @pytest.mark.parametrize("depths", [1, 3])
 def test_ids_keep_over_time_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depths: int) -> None:
-    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: BrightSegmenter())
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: SightedSegmenter(radius=4))
     image = movie(4, 3) if depths == 3 else movie(4, 2)[:, 1]
     tifffile.imwrite(tmp_path / "m.ome.tif", image, metadata={"axes": "TZYX" if depths == 3 else "TYX"}, ome=True)
     out = tmp_path / "out"
@@ -125,7 +110,7 @@ def test_tracks_need_links(tmp_path: Path, capsys: pytest.CaptureFixture[str], a
 def test_a_single_plane_has_no_tracks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: BrightSegmenter())
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: SightedSegmenter(radius=4))
     tifffile.imwrite(tmp_path / "a.tif", movie(1, 2)[0, 1])
     out = tmp_path / "out"
     assert cli.main(["segment", str(tmp_path / "a.tif"), "--everything", "--link", "--tracks", "-o", str(out)]) == 2

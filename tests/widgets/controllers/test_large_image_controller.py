@@ -35,7 +35,8 @@ def enter(opened: Opened, y: float, x: float) -> None:
     opened.hand.qtbot.waitUntil(
         lambda: widget.large.region not in (None, before) and widget.binding is not None, timeout=20_000
     )
-    opened.hand.qtbot.wait(200)
+    opened.settle()
+    opened.hand.draw()
 
 
 def test_what_is_kept_in_regions_is_in_one_file(large: Opened, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_what_is_painted_while_the_next_region_is_read_is_in_it(large: Opened) -
     enter(large, 100, 100)
     widget, first = large.widget, large.widget.large.region
     getattr(large.viewer, "scene", large.viewer).camera.center = (0, 110, 110)
-    widget.work_here()
+    widget.regions.work_here()
     first.labels.data_setitem((np.array([70]), np.array([70])), np.array([5]))
     large.hand.qtbot.waitUntil(lambda: widget.large.region is not first, timeout=20_000)
     assert widget.binding.labels.data[60, 60] == 5
@@ -108,6 +109,7 @@ def test_a_button_offers_the_part_that_is_shown_of_large_images_alone(large: Ope
     button.click()
     large.hand.qtbot.waitUntil(lambda: widget.large.region is not None and widget.binding is not None, timeout=20_000)
     assert button.isVisible()
-    large.hand.qtbot.wait(200)
+    large.settle()
+    large.hand.draw()
     widget.layer_box.image.value = large.viewer.add_image(np.zeros((30, 30), np.uint8))
     assert not button.isVisible()

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from napari.layers import Tracks
-from scipy import ndimage
 
-from napari_segany.core.filters import Filters
-from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import Capabilities, ImageEmbedding
-from tests.fakes import FakeSegmenter
+from napari_segany.layers.reopening import reopen_under
+from tests.fakes import FakeSegmenter, SightedSegmenter
 from tests.widgets.conftest import Hand, Opened
 
 
@@ -28,7 +25,7 @@ def discs() -> np.ndarray:
 def stack(hand: Hand) -> Iterator[Opened]:
     opened = Opened(hand, discs(), FakeSegmenter(radius=8))
     opened.viewer.dims.set_point(0, 4)
-    opened.hand.qtbot.wait(100)
+    opened.settle()
     yield opened
     opened.close()
 
@@ -82,7 +79,7 @@ def test_doubtful_slices_are_shown_and_what_was_mended_is_kept(stack: Opened) ->
     widget, labels = stack.widget, stack.widget.binding.labels
     stack.hand.press("shift+g")
     wait(stack)
-    place, other = (1, widget.binding.shown), widget.follower.followed
+    place, other = (1, widget.binding.planes.shown), widget.follower.followed
     first = next(view for label, view in other.verdicts if view.position[0] == 7)
     other.verdicts[1, first] = type(other.verdicts[1, first])(0.2, ("area jump",))
     stack.hand.press("shift+n")
@@ -105,9 +102,9 @@ def test_cancelled_it_keeps_what_is_done(stack: Opened) -> None:
     keep(stack, (24, 24))
     stack.widget.follow()
     stack.hand.qtbot.waitUntil(lambda: len(extent(stack, 1)) > 2)
-    stack.widget._cancel()
+    stack.widget.cancel()
     done = extent(stack, 1)
-    stack.hand.qtbot.wait(300)
+    stack.settle()
     assert extent(stack, 1) == done
     assert stack.widget.stack_box._back.isEnabled()
 
@@ -117,22 +114,11 @@ def test_without_an_object_it_says_what_to_do_first(stack: Opened) -> None:
     assert "keep an object on this slice first" in stack.text
 
 
-class Seeing(FakeSegmenter):
-    """Knows the two discs of each slice by their light."""
-
-    capabilities = Capabilities(proposals=True, filters=Filters(stability=0))
-
-    def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
-        labels, count = ndimage.label(embedding.features["plane"][..., 0] > 100)
-        middles = ndimage.center_of_mass(labels, labels, range(1, count + 1))
-        return [Prompt((Point(*map(float, middle)),)) for middle in middles]
-
-
 @pytest.fixture
 def seen(hand: Hand) -> Iterator[Opened]:
-    opened = Opened(hand, discs(), Seeing(radius=8))
+    opened = Opened(hand, discs(), SightedSegmenter(radius=8))
     opened.viewer.dims.set_point(0, 4)
-    opened.hand.qtbot.wait(100)
+    opened.settle()
     yield opened
     opened.close()
 
@@ -187,7 +173,7 @@ def test_what_is_kept_meanwhile_has_a_label_of_its_own(seen: Opened) -> None:
     widget.stack_box._objects.setCurrentIndex(2)
     widget.follow()
     seen.hand.qtbot.waitUntil(lambda: widget.binding.labels is not None and widget.binding.labels.data[0].any())
-    view = widget.binding.view()
+    view = widget.binding.planes.view()
     widget.binding.keeping.keep_all(view, np.pad(np.ones((3, 3), int), ((0, 57), (0, 77))))
     widget.stack_box._objects.setCurrentIndex(1)
     seen.hand.qtbot.waitUntil(lambda: "Found" in widget.stack_box.text, timeout=30_000)
@@ -211,7 +197,7 @@ def test_without_a_label_left_it_stops_and_says_so(seen: Opened) -> None:
 def test_an_object_that_is_being_changed_meanwhile_keeps_its_label(seen: Opened) -> None:
     keep(seen, (24, 24))
     widget = seen.widget
-    widget.binding.reopen((4, 24, 24))
+    reopen_under(widget.binding, (4, 24, 24))
     assert widget.session.label == 1
     find(seen)
     assert widget.session.label == 1, "it is still being changed"

@@ -47,7 +47,7 @@ def test_the_small_picture_is_what_the_model_sees_and_inversion_encodes_anew(gre
     grey.hand.qtbot.waitUntil(lambda: len(widget.answers.cache) == before + 1)
     grey.wait_for_mask()
     grey.hand.qtbot.waitUntil(lambda: brightness(grey)[0] > 225)
-    assert widget.binding.look == ChannelSettings(inverted=True)
+    assert widget.binding.planes.settings == ChannelSettings(inverted=True)
     assert widget.session.mask is not None, "what was asked is asked again"
 
 
@@ -55,13 +55,13 @@ def test_a_range_is_chosen_by_hand_and_given_back(grey: Opened) -> None:
     ready(grey)
     box, binding = grey.widget.picture_box, grey.widget.binding
     box._range.setValue((100, 300))
-    grey.hand.qtbot.waitUntil(lambda: binding.look.limits == pytest.approx((100, 300)))
+    grey.hand.qtbot.waitUntil(lambda: binding.planes.settings.limits == pytest.approx((100, 300)))
     grey.hand.qtbot.waitUntil(lambda: brightness(grey) == [pytest.approx(20, abs=25), 255])
     grey.image.contrast_limits = (200, 800)
     box._displayed.click()
-    assert binding.look.limits == pytest.approx((200, 800))
+    assert binding.planes.settings.limits == pytest.approx((200, 800))
     box._measured.click()
-    assert binding.look == ChannelSettings()
+    assert binding.planes.settings == ChannelSettings()
     assert tuple(grey.image.contrast_limits) == (200, 800), "the layer's own stays"
 
 
@@ -72,7 +72,7 @@ def test_channels_of_a_picture(hand: Hand) -> None:
     assert [box._channels.itemText(i) for i in range(4)] == ["All colours", "Red only", "Green only", "Blue only"]
     box._channels.setCurrentIndex(2)
     box._channels.activated.emit(2)
-    hand.qtbot.waitUntil(lambda: opened.widget.binding.look == ChannelSettings(channels=(1,)))
+    hand.qtbot.waitUntil(lambda: opened.widget.binding.planes.settings == ChannelSettings(channels=(1,)))
     hand.qtbot.waitUntil(lambda: brightness(opened) == [0, 0])
     opened.close()
 
@@ -84,10 +84,10 @@ def test_an_axis_may_be_colours(hand: Hand) -> None:
     assert box._channels.count() == 2
     box._channels.setCurrentIndex(1)
     box._channels.activated.emit(1)
-    hand.qtbot.waitUntil(lambda: opened.widget.binding.look == ChannelSettings(together=0))
+    hand.qtbot.waitUntil(lambda: opened.widget.binding.planes.settings == ChannelSettings(together=0))
     opened.close()
 
 
 def test_a_hidden_panel_reads_nothing(grey: Opened) -> None:
-    grey.hand.qtbot.wait(200)
+    grey.settle()
     assert grey.widget.picture_box._picture.pixmap().isNull()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Layer
 
-from tests.widgets.conftest import Opened
+from tests.widgets.conftest import Opened, posted
 
 USED = ("image", "labels", "points", "shapes")
 
@@ -48,7 +48,7 @@ def test_a_renamed_layer_stays_in_use(working: Opened, kind: str, names: str) ->
     else:
         for new in ("first", "second", "third")[: 1 if names == "one" else 3]:
             layer.name = f"{new} name"
-            working.hand.qtbot.wait(20)
+            posted(working.hand.qtbot)
     assert working.widget.binding is binding
     assert used(working) == before
     assert getattr(working.widget.layer_box, kind).value is layer

@@ -112,11 +112,11 @@ def test_a_model_that_cannot_be_had_changes_nothing(opened, monkeypatch):
 
 
 def test_the_open_question_is_answered_when_a_model_cannot_be_had(opened, monkeypatch):
-    begun = threading.Event()
+    begun, chosen = threading.Event(), threading.Event()
 
     def slow(stack, number, request, answer=opened.widget.answers.answer):
         begun.set()
-        time.sleep(0.2)
+        chosen.wait(10)
         return answer(stack, number, request)
 
     def load(name, progress):
@@ -128,6 +128,7 @@ def test_the_open_question_is_answered_when_a_model_cannot_be_had(opened, monkey
     opened.hand.click(30, 40)
     opened.hand.qtbot.waitUntil(begun.is_set, timeout=10_000)
     choose(opened.widget.model_box, "vit_t")
+    chosen.set()
     opened.wait_for_mask()
 
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.widgets.panels import objects_panel as module
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
-from tests.widgets.conftest import Hand
+from tests.widgets.conftest import Hand, posted
 
 SPREAD = {2: (slice(2, 6), slice(2, 8)), 5: (slice(20, 24), slice(30, 33)), 9: (slice(30, 31), slice(0, 5))}
 
@@ -145,7 +145,8 @@ def test_filter(opened):
     opened.box._filter.setText("9")
     opened.hand.qtbot.waitUntil(lambda: opened.column("label") == ["9"])
     opened.box._filter.setText("edge")
-    opened.hand.qtbot.wait(200)
+    opened.wait()
+    posted(opened.hand.qtbot)
     assert opened.column("label") == ["9"]
     opened.box._filter.setText("")
     opened.hand.qtbot.waitUntil(lambda: opened.column("label") == ["2", "5", "9"])
@@ -211,7 +212,10 @@ def test_hidden_it_counts_nothing_and_makes_up_for_it(opened, monkeypatch):
     sweep = opened.box.objects.sweep
     monkeypatch.setattr(opened.box.objects, "sweep", lambda: swept.append(1) or sweep())
     opened.labels.paint((35, 50), 30)
-    opened.hand.qtbot.wait(300)
+    # what would sweep is a timer, which does not run
+    posted(opened.hand.qtbot)
+    assert not opened.box._rest.isActive()
+    assert not opened.box._steps.isActive()
     assert not swept
     opened.dock.show()
     opened.hand.qtbot.waitUntil(lambda: "30" in opened.column("label"), timeout=5000)

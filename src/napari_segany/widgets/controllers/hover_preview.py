@@ -78,13 +78,13 @@ class HoverPreview(QObject):
         if self._shown is not None:
             self._shown = None
             if self._binding is not None:
-                self._binding.show_nothing()
+                self._binding.mask_preview.show_mask()
 
     def _moved(self, viewer: ViewerModel, event: Any) -> None:
         if self._binding is None or not self.enabled or not self._ready():
             self._asked = self._shown = None
             return
-        place = self._binding.place(event.position)
+        place = self._binding.planes.place(event.position)
         if place is None:
             self.stop()
             return
@@ -101,7 +101,7 @@ class HoverPreview(QObject):
     def _ask(self, view: View, point: Point) -> None:
         if self._binding is None:
             return
-        stack, number = self._binding.stack(view)
+        stack, number = self._binding.planes.stack(view)
         if not self._answers.ready(stack, number):
             return
         request = SegmentRequest(-1, view, 0, Prompt((point,)))
@@ -117,7 +117,7 @@ class HoverPreview(QObject):
         pixels = result.masks[0].pixels if result.masks else np.zeros((0, 0), bool)
         if result.request.plane == view and pixels[round(point.y), round(point.x)]:
             self._shown = pixels
-            self._binding.show_hint(view, pixels)
+            self._binding.mask_preview.show_hint(view, pixels)
         if result.request.prompt.points[0] != point:
             self._ask(view, point)
 

@@ -95,11 +95,11 @@ class PredictionController(QObject):
     def prepare(self) -> None:
         """Encode the plane that is looked at before anyone clicks."""
         self._hurry()
-        view = self._binding.view() if self._binding is not None else None
+        view = self._binding.planes.view() if self._binding is not None else None
         if self._binding is None or view is None:
             return
         try:
-            stack, number = self._binding.stack(view)
+            stack, number = self._binding.planes.stack(view)
         except SeganyError as error:
             self.failed.emit(error)
             return
@@ -132,10 +132,10 @@ class PredictionController(QObject):
 
     def _look_ahead(self) -> None:
         """Encode the next neighbour of the plane that is looked at, unseen; one by one, while nobody asks anything."""
-        view = self._binding.view() if self._binding is not None else None
+        view = self._binding.planes.view() if self._binding is not None else None
         if self._binding is None or view is None:
             return
-        stack, number = self._binding.stack(view)
+        stack, number = self._binding.planes.stack(view)
         near = [n for n in (number + 1, number - 1) if 0 <= n < len(stack) and not self._answers.ready(stack, n)]
         if near:
             self._ahead = self._jobs.run(
@@ -161,7 +161,7 @@ class PredictionController(QObject):
         if self._binding is None:
             return
         try:
-            stack, number = self._binding.stack(request.plane)
+            stack, number = self._binding.planes.stack(request.plane)
         except SeganyError as error:
             self.failed.emit(error)
             return
@@ -169,7 +169,7 @@ class PredictionController(QObject):
             self._pause.begin()
         work = partial(self._answers.answer, stack, number, request)
         self._jobs.run(work, done=self._accept, failed=self.failed.emit, instead_of="answer")
-        self._binding.expect(request)
+        self._binding.mask_preview.expect(request)
 
     def _accept(self, result: SegmentResult) -> None:
         self._session.accept(result)

@@ -145,7 +145,7 @@ class PropagationController(QObject):
 
     def _prepared(self, binding: Binding) -> tuple[_Walk, list[Place]]:
         """What is to be done, and what was found earlier and is to be found anew for that."""
-        view, labels = binding.view(), binding.labels
+        view, labels = binding.planes.view(), binding.labels
         if view is None or labels is None or not view.leading:
             raise InputError("keep an object on this slice first; then it can be followed to the others")
         there = present_labels(view.read(labels.data))
@@ -155,11 +155,14 @@ class PropagationController(QObject):
             raise InputError(f"{what} on this slice: nothing to follow")
         views = self._views(binding, view)
         anew = self.followed.depending(labels, wanted, views, view)
-        numbers = {binding.stack(one)[1]: one for one in views}
+        numbers = {binding.planes.stack(one)[1]: one for one in views}
         followed: dict[int, int] = {}
         known = partial(_known, labels.data, numbers, wanted, followed)
         return _Walk(
-            numbers, partial(_followed, self._answers, binding.stack(view)[0], known, list(numbers)), followed, {}
+            numbers,
+            partial(_followed, self._answers, binding.planes.stack(view)[0], known, list(numbers)),
+            followed,
+            {},
         ), anew
 
     def _views(self, binding: Binding, view: View) -> list[View]:
@@ -170,12 +173,12 @@ class PropagationController(QObject):
 
     def _sweep(self, binding: Binding) -> tuple[_Walk, list[Place]]:
         """What is to be done to find all objects of all slices, beside those that there are."""
-        view = binding.view()
+        view = binding.planes.view()
         if view is None or not view.leading:
             raise InputError("this image has one slice only: use the page All")
         labels = binding.output.ensure()
-        numbers = {binding.stack(one)[1]: one for one in self._views(binding, view)}
-        stack = binding.stack(view)[0]
+        numbers = {binding.planes.stack(one)[1]: one for one in self._views(binding, view)}
+        stack = binding.planes.stack(view)[0]
 
         def taken(number: int) -> np.ndarray:
             return numbers[number].read(labels.data) > 0
@@ -259,7 +262,7 @@ class PropagationController(QObject):
             self._box.show_state("Nothing uncertain is left.", uncertain=0, followed=self._began is not None)
             return
         label, view = found
-        self._binding.go_to(view)
+        self._binding.planes.go_to(view)
         self._binding.labels.selected_label = label
         verdict = self.followed.verdicts[found]
         flags = f" ({', '.join(verdict.flags)})" if verdict.flags else ""

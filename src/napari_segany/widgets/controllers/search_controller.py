@@ -76,22 +76,22 @@ class SearchController(QObject):
     def bind(self, binding: Binding | None) -> None:
         """Look at another image; what was found on the one before is forgotten."""
         if self._binding is not None:
-            self._binding.listed.disconnect(self.answer)
+            self._binding.reader.listed.disconnect(self.answer)
         self.found = None
         self._known.clear()
         self._listed = []
         self._binding = binding
         if binding is not None:
-            binding.listed.connect(self.answer)
+            binding.reader.listed.connect(self.answer)
         self._box.setEnabled(binding is not None)
         self._box.show_count(None, 0)
 
     def find(self, text: str = "") -> None:
         """Look for everything on the plane that is shown, or for what a text names; what is prompted there stays."""
-        view = self._binding.view() if self._binding is not None else None
+        view = self._binding.planes.view() if self._binding is not None else None
         if self._binding is None or view is None:
             return
-        stack, number = self._binding.stack(view)
+        stack, number = self._binding.planes.stack(view)
         # what was found before answers another question
         self.forget()
         self.text = text.strip()
@@ -118,7 +118,7 @@ class SearchController(QObject):
         if self._binding is None or not prompts:
             self.forget()
             return
-        stack, number = self._binding.stack(view)
+        stack, number = self._binding.planes.stack(view)
         keys = [_key(view, prompt) for prompt in prompts]
         if keys == self._listed:
             # napari tells of one click several times
@@ -161,10 +161,10 @@ class SearchController(QObject):
         self.labelled = selection.existing + len(selection.objects) - len(numbers)
         if not self.found.asked:
             self._box.show_count(self.count, len(self.found.candidates), self.labelled)
-        if self._binding.shown == self.found.plane:
+        if self._binding.planes.shown == self.found.plane:
             first = self._binding.output.room_for(self.count, self._binding.session.label)
             names = {first + k: selection.names[number - 1] for k, number in enumerate(numbers)}
-            colours = self._binding.show_labels(self.found.plane, numbered(fresh, first), names)
+            colours = self._binding.mask_preview.show_labels(self.found.plane, numbered(fresh, first), names)
             self._box.show_legend(colours, Counter(names.values()))
         self.shown.emit()
 
@@ -193,7 +193,7 @@ class SearchController(QObject):
     @property
     def here(self) -> bool:
         """Whether something was found on the plane that is looked at."""
-        return self.found is not None and self._binding is not None and self._binding.shown == self.found.plane
+        return self.found is not None and self._binding is not None and self._binding.planes.shown == self.found.plane
 
     @property
     def line(self) -> str:
@@ -233,5 +233,5 @@ class SearchController(QObject):
         self._listed = []
         self._box.show_count(None, 0)
         if self._binding is not None:
-            self._binding.show_nothing()
+            self._binding.mask_preview.show_mask()
         self.shown.emit()

@@ -99,6 +99,7 @@ class ContrastPanel(QWidget):
         self._picture.clear()
         if binding is not None:
             self._offer(binding.image)
+            binding.moved.connect(self.refresh)
             self.refresh()
 
     def _offer(self, image: Image) -> None:
@@ -127,14 +128,14 @@ class ContrastPanel(QWidget):
 
     def refresh(self) -> None:
         """Show the plane that is looked at, if somebody looks."""
-        view = self._binding.shown if self._binding is not None else None
+        view = self._binding.planes.shown if self._binding is not None else None
         if self._binding is None or view is None or not self.isVisible():
             return
-        look = self._binding.look
+        look = self._binding.planes.settings
         if self._shown == (view, look):
             return
         try:
-            stack, number = self._binding.stack(view)
+            stack, number = self._binding.planes.stack(view)
         except SeganyError as error:
             self._picture.setText(str(error))
             return

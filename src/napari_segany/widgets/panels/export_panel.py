@@ -19,18 +19,6 @@ from napari_segany.io.export import FORMATS, check_export, export_labels
 from napari_segany.layers.feature_columns import grey_values, physical, read_rows
 from napari_segany.layers.object_features import ObjectFeatures
 
-TITLES = {
-    "coco": ("COCO", "Each object of each slice with its outline as exact RLE, for training and for annotation tools"),
-    "sa1b": ("SA-1B", "The format of Segment Anything's own data set: one 2D picture, masks as RLE"),
-    "imagej": ("ImageJ ROIs", "A zip of ROIs for the ROI Manager of ImageJ and Fiji"),
-    "geojson": ("GeoJSON", "Outlines for QuPath and geographic tools"),
-    "csv": ("Table", "Sizes, places and intensities for a spreadsheet, a row for each object"),
-    "tracks": ("Tracks", "Where each object is at each time or slice, as napari's Tracks layer takes it"),
-    "ctc": ("Cell Tracking Challenge", "A folder with a label image for each time, for programs that judge tracking"),
-    "tiff": ("TIFF label image", "The labels as they are; names and scores are not in it"),
-    "ome-zarr": ("OME-Zarr label image", "The labels with their scale; names and scores are not in it"),
-}
-"""What the formats are called, and what each is for."""
 _AXES = ("yx", "zyx", "tyx", "tzyx")
 
 
@@ -79,9 +67,9 @@ class ExportPanel(QWidget):
         self.formats = QComboBox()
         self.formats.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.formats.setMinimumContentsLength(14)
-        for name, (title, tip) in TITLES.items():
-            self.formats.addItem(f"{title}  ({FORMATS[name][0]})", name)
-            self.formats.setItemData(self.formats.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        for name, one in FORMATS.items():
+            self.formats.addItem(f"{one.title}  ({one.endings[0]})", name)
+            self.formats.setItemData(self.formats.count() - 1, one.about, Qt.ItemDataRole.ToolTipRole)
         self.button = QPushButton("Export…")
         self.button.setToolTip("Choose a file, and write the objects of the Labels layer to it")
         self._said = QLabel()
@@ -123,7 +111,7 @@ class ExportPanel(QWidget):
         """
         self._labels, self._image, self._objects = labels, image, objects
         self.button.setEnabled(labels is not None)
-        source = getattr(getattr(image, "source", None), "path", None)
+        source = None if image is None else image.source.path
         if source and Path(source).parent.is_dir():
             self._folder = Path(source).parent
 
@@ -154,7 +142,7 @@ class ExportPanel(QWidget):
             "axes": _axes_of(labels),
             "scale": scale,
             "unit": unit,
-            "intensity": grey_values(labels, self._image) if self.format == "csv" else None,
+            "intensity": grey_values(labels, self._image) if FORMATS[self.format].measures_intensity else None,
             "image_name": Path(self._source).name if self._source else self._image.name if self._image else "",
             "overwrite": overwrite,
             "inputs": [self._source],
@@ -174,7 +162,7 @@ class ExportPanel(QWidget):
 
     def with_ending(self, path: Path) -> Path:
         """A path with an ending of the chosen format."""
-        endings = FORMATS[self.format]
+        endings = FORMATS[self.format].endings
         inside = self.format == "ome-zarr" and path.parent.name == "labels"
         return path if path.suffix.lower() in endings or inside else path.with_name(path.name + endings[0])
 
@@ -190,12 +178,12 @@ class ExportPanel(QWidget):
         if self._labels is None:
             return
         suggested = self.with_ending(self._folder / self._labels.name.replace("/", "_"))
-        endings = " ".join(f"*{ending}" for ending in FORMATS[self.format])
+        endings = " ".join(f"*{ending}" for ending in FORMATS[self.format].endings)
         name, _ = QFileDialog.getSaveFileName(
             self,
             "Export objects",
             str(suggested),
-            f"{TITLES[self.format][0]} ({endings})",
+            f"{FORMATS[self.format].title} ({endings})",
             # an ending is added to the name, and a zarr is a folder: both are unknown to the dialog's own question
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
@@ -223,7 +211,7 @@ class ExportPanel(QWidget):
             self.formats.setCurrentIndex(self.formats.findData(name))
 
     def _explain(self) -> None:
-        self.formats.setToolTip(TITLES[self.format][1])
+        self.formats.setToolTip(FORMATS[self.format].about)
         self.chosen.emit(self.format)
 
     def _report(self, done: float, total: float) -> None:

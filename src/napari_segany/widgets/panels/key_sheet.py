@@ -5,15 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QWidget
 
-from napari_segany.widgets.actions import ACTIONS
-
-MORE = {
-    "Shift+click": "A click off the object while clicks are on it, and the other way round",
-    "Ctrl+Z": "Take the last step back, in the clicks, shapes, preview and labels layers",
-    "Ctrl+Shift+Z": "Do it again",
-    "Enter": "End a scribble",
-}
-"""Keys that are napari's or the mouse's, and what they do here."""
+from napari_segany.widgets.actions import key_titles
 
 
 class KeySheet(QDialog):
@@ -23,8 +15,7 @@ class KeySheet(QDialog):
         super().__init__(parent, Qt.WindowType.Tool)
         self.setWindowTitle("Segment Anything: keys")
         layout = QGridLayout(self)
-        rows = {action.key: action.title for action in ACTIONS.values()} | MORE
-        for row, (key, title) in enumerate(rows.items()):
+        for row, (key, title) in enumerate(key_titles().items()):
             name = QLabel(f"<b>{key}</b>")
             name.setAlignment(Qt.AlignmentFlag.AlignRight)
             layout.addWidget(name, row, 0)

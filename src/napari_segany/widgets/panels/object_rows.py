@@ -17,6 +17,7 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTableView, QWidget
 
+from napari_segany.layers.compat import present_parts
 from napari_segany.layers.object_features import ObjectFeatures
 
 COMMAND = "napari.widgets.features_table"
@@ -221,6 +222,5 @@ class FeaturesView:
 
     def _hide_switches(self) -> None:
         # what is edited in the table would be written anew from the pixels; names have their button
-        for name in ("info", "toggle", "join_toggle"):
-            if hasattr(self.widget, name):
-                getattr(self.widget, name).hide()
+        for switch in present_parts(self.widget, ("info", "toggle", "join_toggle")):
+            switch.hide()

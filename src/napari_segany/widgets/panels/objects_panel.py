@@ -127,7 +127,7 @@ class ObjectsPanel(QWidget):
             self.objects.stale.connect(self._wait)
             self.objects.changed.connect(self._tell)
             self.objects.changed.connect(self._colour)
-            self.objects.described.connect(self.described)
+            self.objects.described.connect(self._describe)
             self._rows.chosen_changed.connect(self._choose)
             self._rows.picked.connect(self._look)
             self._apply_filter()
@@ -148,11 +148,15 @@ class ObjectsPanel(QWidget):
             self.objects.stale.disconnect(self._wait)
             self.objects.changed.disconnect(self._tell)
             self.objects.changed.disconnect(self._colour)
-            self.objects.described.disconnect(self.described)
+            self.objects.described.disconnect(self._describe)
             self.objects.close()
         if self._colours is not None:
             self._colours.clear()
         self._rows = self.objects = self._colours = None
+
+    def _describe(self, about: ObjectInfo) -> None:
+        # psygnal calls methods, and a signal of Qt is none
+        self.described.emit(about)
 
     def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
         """Say what an earlier session knew of the objects."""

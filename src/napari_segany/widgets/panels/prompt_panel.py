@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.compat import mode_of
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.removal import leave_paint_mode
 
@@ -163,10 +164,10 @@ class PromptPanel(QWidget):
         binding = self._binding
         if binding is None:
             return ""
-        if binding.painting:
+        if binding.mask_preview.painting:
             return "Brush"
         active = binding.viewer.layers.selection.active
-        mode = str(getattr(active, "mode", ""))
+        mode = mode_of(active)
         if active is None or active not in (binding.points, binding.shapes):
             return ""
         points = active is binding.points
@@ -178,10 +179,10 @@ class PromptPanel(QWidget):
             return
         tool = self.tool
         if tool == "Brush":
-            self._negative = self._binding.erasing
+            self._negative = self._binding.mask_preview.erasing
             self._show_sign()
         else:
-            self._binding.stop_painting()
+            self._binding.mask_preview.stop_painting()
         self._check(tool)
 
     def _show_flat_or_not(self, event: Any = None) -> None:
@@ -194,7 +195,7 @@ class PromptPanel(QWidget):
             self._rested = ""
             return
         self._rested = self.tool or self._rested
-        self._binding.stop_painting()
+        self._binding.mask_preview.stop_painting()
         for layer in self._binding.prompts.layers:
             leave_paint_mode(layer)
         self._check("")
@@ -210,10 +211,10 @@ class PromptPanel(QWidget):
         if self._binding.preview is not None:
             self._watch_mode(self._binding.preview.layer)
         if tool == "Brush":
-            self._binding.ready_to_paint(erase=self._negative)
+            self._binding.mask_preview.ready_to_paint(erase=self._negative)
             self._check(tool)
             return
-        self._binding.stop_painting()
+        self._binding.mask_preview.stop_painting()
         layer: Points | Shapes | None = self._binding.points if tool == "Points" else self._binding.shapes
         if layer is None:
             return
@@ -249,8 +250,8 @@ class PromptPanel(QWidget):
         """The same for clicks, for what is drawn, and for the brush."""
         self._negative = negative
         self._show_sign()
-        if self._binding is not None and self._binding.painting:
-            self._binding.ready_to_paint(erase=negative)
+        if self._binding is not None and self._binding.mask_preview.painting:
+            self._binding.mask_preview.ready_to_paint(erase=negative)
 
     def set_keepable(self, keepable: bool) -> None:
         """Whether K would keep something."""

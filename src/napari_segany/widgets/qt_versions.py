@@ -1,4 +1,4 @@
-"""Versions of other programs with which the window does not stay alive."""
+"""Versions of Qt with which the window does not stay alive."""
 
 from __future__ import annotations
 

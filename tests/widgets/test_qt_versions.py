@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_segany.io.export import FORMATS
-from napari_segany.widgets.compat import warning_of_versions
-from napari_segany.widgets.settings import GROUP
+from napari_segany.widgets.qt_versions import warning_of_versions
 
 
 @pytest.mark.parametrize(
@@ -27,12 +25,3 @@ def test_one_line_tells_of_what_crashes(api: str, version: str, python: tuple[in
 
 def test_nothing_is_wrong_here() -> None:
     assert warning_of_versions() == ""
-
-
-def test_the_manifest_knows_every_format() -> None:
-    from npe2 import PluginManifest
-
-    groups = getattr(PluginManifest.from_distribution("napari-segany").contributions, "configurations", None)
-    if groups is None:
-        pytest.skip("this npe2 knows no settings of plugins")
-    assert set(groups[GROUP].properties["export"].enum) == set(FORMATS)

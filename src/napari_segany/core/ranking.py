@@ -1,0 +1,173 @@
+"""Which of the masks of a click is meant, from the objects that were committed before.
+
+A click may mean a part, an object or a group of objects (Kirillov et al. 2023, section 3), and the predicted IoU does
+not know which. Committed objects of the same image or series do: their size, contrast and shape are a prior for the
+next one. No gradient and no model is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.metrics import iou
+
+SEEN = 32
+"""Pixels of the longer side of a mask that its features are measured on."""
+LATEST = 20
+"""Committed objects that count, the latest ones."""
+RING = 3
+"""Pixels around a mask that its contrast is measured against."""
+
+
+SPREAD = np.array([0.6, 0.15, 0.15, 0.4])
+"""Standard deviations of the features that are assumed before objects are known; chosen on ten sets of train/."""
+TRUST = 3.0
+"""How many objects the assumed deviations are worth."""
+WEIGHTS = (0.0, 0.02, 0.04, 0.07, 0.1)
+"""Of the log-likelihood among committed objects in the choice of a mask; the predicted IoU has the weight 1."""
+FIRST_WEIGHT, USUAL_WEIGHT = 0.04, 0.07
+"""For the first objects, and before the objects themselves say otherwise; chosen on ten sets of train/."""
+CAUTION = 0.5
+"""Sum of IoU that a weight must gain on the committed objects for each unit that it differs from the usual one."""
+ENOUGH = 3
+"""Committed objects from which on they choose the weight."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CommittedObject:
+    """What is remembered of a committed object.
+
+    Parameters
+    ----------
+    features : ndarray
+        (4,) of its mask, see :func:`mask_features`.
+    candidates : sequence of (ndarray or None, float, float)
+        Features, predicted IoU, and IoU with the committed mask, of each mask that its click might have meant.
+    """
+
+    features: np.ndarray
+    candidates: Sequence[tuple[np.ndarray | None, float, float]] = ()
+
+
+class RankingPrior:
+    """What is known of the objects that a user committed.
+
+    The weight of the prior is chosen so that it would have ranked the masks of the committed objects best, each judged
+    by the others.
+    """
+
+    def __init__(self) -> None:
+        self.objects: list[CommittedObject] = []
+        self._weight: float | None = None
+
+    def add(self, plane: np.ndarray, pixels: np.ndarray, masks: Sequence[Mask] = ()) -> None:
+        """Learn from a committed object.
+
+        Parameters
+        ----------
+        plane : ndarray
+            (y, x, 3) uint8.
+        pixels : ndarray
+            (y, x) bool, the committed mask; an empty one is ignored.
+        masks : sequence of Mask
+            What its first click might have meant, if a click made it.
+        """
+        found = mask_features(plane, pixels)
+        if found is not None:
+            candidates = [(mask_features(plane, m.pixels), m.score, iou(m.pixels, pixels)) for m in masks]
+            self.objects = [*self.objects, CommittedObject(found, candidates)][-LATEST:]
+            self._weight = None
+
+    def best(self, plane: np.ndarray, masks: Sequence[Mask]) -> int:
+        """Index of the mask that is most likely meant; 0, the most confident, where nothing is known.
+
+        Parameters
+        ----------
+        plane : ndarray
+            (y, x, 3) uint8, that the masks are of.
+        masks : sequence of Mask
+            What a click may mean, the most confident first.
+        """
+        if not self.objects or len(masks) < 2:
+            return 0
+        candidates = [(mask_features(plane, mask.pixels), mask.score) for mask in masks]
+        return _choice(candidates, self.objects, self.weight)
+
+    @property
+    def weight(self) -> float:
+        """Weight of the log-likelihood, chosen by the committed objects once there are enough."""
+        if self._weight is None:
+            self._weight = FIRST_WEIGHT if len(self.objects) < ENOUGH else max(WEIGHTS, key=self._gain)
+        return self._weight
+
+    def _gain(self, weight: float) -> float:
+        """Sum of the IoU of the masks that a weight chooses for the committed objects, less what caution takes."""
+        total = 0.0
+        for number, one in enumerate(self.objects):
+            if one.candidates:
+                others = self.objects[:number] + self.objects[number + 1 :]
+                total += one.candidates[_choice([c[:2] for c in one.candidates], others, weight)][2]
+        return total - CAUTION * abs(weight - USUAL_WEIGHT)
+
+
+def _choice(
+    candidates: Sequence[tuple[np.ndarray | None, float]], known: Sequence[CommittedObject], weight: float
+) -> int:
+    """Index of the candidate with the highest sum of predicted IoU and weighted log-likelihood."""
+    values = [
+        -math.inf if features is None else score + weight * _likelihood(features, known)
+        for features, score in candidates
+    ]
+    return int(np.argmax(values))
+
+
+def _likelihood(features: np.ndarray, known: Sequence[CommittedObject]) -> float:
+    """Log-likelihood among committed objects, 0 at most, of features as far from their mean as these."""
+    seen = np.array([one.features for one in known])
+    count = len(seen)
+    variance = (seen.var(axis=0) * count + SPREAD**2 * TRUST) / (count + TRUST)
+    distance = np.square(features - seen.mean(axis=0)) / (variance * (1 + 1 / count))
+    # Student's t with four degrees of freedom: one strange feature must not decide
+    return float(-2.5 * np.log1p(distance / 4).sum())
+
+
+def mask_features(plane: np.ndarray, pixels: np.ndarray) -> np.ndarray | None:
+    """Logarithm of the area, brightness, contrast to the surrounding ring, and logarithm of the elongation.
+
+    Parameters
+    ----------
+    plane : ndarray
+        (y, x, 3) uint8.
+    pixels : ndarray
+        (y, x) bool.
+
+    Returns
+    -------
+    ndarray or None
+        (4,) float; None for an empty mask.
+    """
+    box = box_of(pixels)
+    if box is None:
+        return None
+    rows = slice(max(int(box.y0) - RING, 0), int(box.y1) + RING + 1)
+    columns = slice(max(int(box.x0) - RING, 0), int(box.x1) + RING + 1)
+    mask = pixels[rows, columns]
+    area = int(np.count_nonzero(mask))
+    # coarse is enough for brightness and shape, and takes a tenth of a millisecond
+    step = max(round(max(mask.shape) / SEEN), 1)
+    mask = mask[::step, ::step]
+    gray = plane[rows, columns][::step, ::step].mean(axis=2) / 255
+    if not mask.any():
+        return None
+    ring = ndimage.binary_dilation(mask, iterations=max(RING // step, 1)) & ~mask
+    bright = float(gray[mask].mean())
+    contrast = bright - float(gray[ring].mean()) if ring.any() else 0.0
+    y, x = np.nonzero(mask)
+    spread = np.linalg.eigvalsh(np.cov(np.stack([y, x])) + np.eye(2) / 12) if len(y) > 1 else np.ones(2)
+    return np.array([math.log(area), bright, contrast, 0.5 * math.log(spread[1] / spread[0])])

@@ -1,0 +1,126 @@
+"""Steps of undo: what is done to labels and prompts together is undone and done again together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer, Points, Shapes
+from psygnal import Signal
+
+from napari_segany.core.views import View
+from napari_segany.layers.recorder import Recorder
+from napari_segany.session.history import Step
+from napari_segany.session.session import Session
+
+
+class UndoStack:
+    """Makes steps of the session's history, and goes back and forth through it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+    session : Session
+        Its history holds the steps.
+    recorder : Recorder
+        Knows the layers.
+    tell : callable
+        Gets a line of text when there is nothing to undo.
+    refresh : callable
+        Reads the prompts again.
+
+    Attributes
+    ----------
+    travelled : Signal
+        Emitted with a line of text when a step was undone or done again.
+    """
+
+    travelled = Signal(str)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        session: Session,
+        recorder: Recorder,
+        tell: Callable[[str], None],
+        refresh: Callable[[], None],
+    ) -> None:
+        self._viewer, self._session, self._recorder = viewer, session, recorder
+        self._tell, self._refresh = tell, refresh
+        self._refused = False
+
+    def bind_keys(self, layer: Layer) -> None:
+        """Have Ctrl+Z and Ctrl+Shift+Z in a layer undo and redo steps."""
+        self._recorder.bind_keys(layer, self.undo, self.redo)
+
+    def watch(self, layer: Labels | Points | Shapes) -> None:
+        """Make steps of what changes in a layer, and undo them by its keys."""
+        self._recorder.watch(layer)
+        self.bind_keys(layer)
+
+    @contextmanager
+    def step(self, about: Step, plane: View | None = None) -> Iterator[None]:
+        """Make one step of undo of all that is done within, to labels and to prompts, and read prompts at its end.
+
+        A step within a step belongs to the outer one.
+
+        Parameters
+        ----------
+        about : Step
+            How it is called, and what else there is to tell of it.
+        plane : View, optional
+            The only plane that is changed within; see :meth:`Recorder.sync`.
+        """
+        if self._recorder.held:
+            yield
+            return
+        self.withdraw_refused()
+        self._recorder.sync(plane)
+        with self._recorder.hold(replace(about, choice=(self._session.choice, 0))):
+            yield
+        self._refresh()
+
+    def note_prompts(self) -> bool:
+        """Make a step of what changed in prompt layers; False when nothing did, or it is a part of another step."""
+        return not self._recorder.held and self._recorder.note(Step("prompt", choice=(self._session.choice, 0)))
+
+    def refuse_prompts(self) -> None:
+        """What was just added to a prompt layer is no prompt; napari is adding it, so it goes before the next step."""
+        self._refused = True
+
+    def withdraw_refused(self) -> None:
+        """Take away what was clicked in 3D, where nothing is a prompt, so that it is none in 2D either."""
+        if self._refused:
+            self._refused = False
+            self._recorder.withdraw_marks()
+
+    def undo(self) -> bool:
+        """Undo the last step; False, and that is told, when there is none."""
+        self.withdraw_refused()
+        self._recorder.sync()
+        return self._travel(self._session.undo(), "undo")
+
+    def redo(self) -> bool:
+        """Do the step again that was undone last; False, and that is told, when there is none."""
+        self.withdraw_refused()
+        self._recorder.sync()
+        return self._travel(self._session.redo(), "redo")
+
+    def _travel(self, step: Step | None, what: str) -> bool:
+        if step is None:
+            self._tell(f"there is nothing to {what}")
+            return False
+        changed = self._recorder.apply(step)
+        self._refresh()
+        if step.choice[0] != step.choice[1]:
+            self._session.restore_choice(step.choice[1])
+        if step.label:
+            self._session.begin_at(step.label + (what == "redo"))
+        self.travelled.emit(f"{'Undone' if what == 'undo' else 'Done again'}: {step.kind}.")
+        hidden = [layer.name for layer in changed if layer not in self._viewer.layers]
+        if hidden or not (changed or step.choice[0] != step.choice[1]):
+            self._tell(f"{what}: {step.kind}, in a layer that is no longer there")
+        return True

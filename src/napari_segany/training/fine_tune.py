@@ -1,0 +1,429 @@
+"""Fine-tune ``tiny`` on a user's own masks, in about a minute on a laptop; it refuses to get worse.
+
+As in the data engine of the paper (Kirillov et al. 2023, section 4), a model is retrained on the masks that it helped
+to make. A fifth of the masks is held out. The result is a mixture of old and new weights (Wortsman et al. 2022), whose
+share is chosen on the held-out masks, and which is accepted only if it is better there. Synthetic images are replayed
+during training, and others measure what was forgotten.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_segany.core.errors import InputError
+from napari_segany.core.metrics import iou
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.simulate import centre_point, random_point
+from napari_segany.models.inference_config import tiny_inference_config
+from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.models.tiny.zoom import ZoomSegmenter
+from napari_segany.training.augment import MIN_PIXELS
+from napari_segany.training.batches import BatchConfig, CropDataset, stream
+from napari_segany.training.data import Sample, synthetic_samples
+from napari_segany.training.loop import Loop, LoopConfig
+from napari_segany.training.sam_task import SamTask, TaskConfig
+from napari_segany.training.train_sam import begin, save_weights
+
+REPORT = "fine_tuning"
+"""Of the entry in the metadata of the weights: the report, as JSON."""
+ALPHAS = (1.0, 0.75, 0.5, 0.25)
+"""Shares of the new weights that are tried; 0 is the parent."""
+FEWEST = 3
+"""Masks to learn from, at least."""
+GAUGE_SEED = 77
+FORGETTABLE = 0.01
+"""What the gauge may lose before it counts against a mixture."""
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuneConfig:
+    """How to fine-tune.
+
+    Parameters
+    ----------
+    parent : str
+        Name or path of the weights to begin with, of the architecture ``tiny``.
+    steps : int, optional
+        Steps of training; by default more for more masks: 40 for 10, 100 for 50, 300 at most.
+    learning_rate : float
+        Of AdamW.
+    own_share : float
+        Share of crops of the user's images; the rest are synthetic.
+    held_out : float
+        Share of the masks that measure the result, and are not trained on.
+    synthetic : int
+        Synthetic images that are replayed.
+    seed : int
+        Of all that is drawn.
+    name, note : str
+        Kept in the report.
+    """
+
+    parent: str = "tiny"
+    steps: int | None = None
+    learning_rate: float = 2e-4
+    own_share: float = 0.6
+    held_out: float = 0.2
+    synthetic: int = 60
+    seed: int = 0
+    name: str = ""
+    note: str = ""
+
+    def steps_for(self, masks: int) -> int:
+        """Steps of training for a number of masks."""
+        return self.steps or min(round(25 + 1.5 * masks), 300)
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuneReport:
+    """What came of fine-tuning. IoU is the mean over held-out objects and clicks, 0 to 1.
+
+    Parameters
+    ----------
+    parent, name, note : str
+        From the configuration.
+    masks, held_out_masks, images : int
+        Masks that were trained on, masks that were held out, and images of both.
+    before, after : float
+        IoU of one click with held-out masks, with the parent and with the result.
+    low, high : float
+        95 % bootstrap interval over held-out objects of the mean difference of the two, paired.
+    alpha : float
+        Share of the new weights in the result; 0 when the parent is kept.
+    gauge_before, gauge_after : float
+        IoU of one click on synthetic images, which are of other kinds.
+    steps : int
+        Of training.
+    seconds : float
+        In all.
+    """
+
+    parent: str
+    name: str
+    note: str
+    masks: int
+    held_out_masks: int
+    images: int
+    before: float
+    after: float
+    low: float
+    high: float
+    alpha: float
+    gauge_before: float
+    gauge_after: float
+    steps: int
+    seconds: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether there is a new model."""
+        return self.alpha > 0
+
+    @property
+    def sentence(self) -> str:
+        """The report in a line."""
+        scores = f"{self.before:.2f} to {self.after:.2f} on {self.held_out_masks} held-out masks"
+        if self.accepted:
+            return f"One click improved from {scores} (gain {self.low:+.2f} to {self.high:+.2f})."
+        return f"The model was not improved: one click went from {scores}. The parent {self.parent!r} is kept."
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuneProgress:
+    """Where fine-tuning is.
+
+    Parameters
+    ----------
+    stage : str
+        "measure", "train", "choose" or "done".
+    done, total : int
+        Units of the whole work.
+    seconds_left : float
+        Estimated; NaN when it is not known yet.
+    loss : float
+        Of the last step; NaN outside training.
+    report : FineTuneReport, optional
+        At the stage "done".
+    """
+
+    stage: str
+    done: int
+    total: int
+    seconds_left: float = math.nan
+    loss: float = math.nan
+    report: FineTuneReport | None = None
+
+
+def fine_tune(
+    samples: Mapping[str, Sample], out: Path, config: FineTuneConfig | None = None, work: Path | None = None
+) -> Iterator[FineTuneProgress]:
+    """Fine-tune on labelled images, and write the weights if the result is better; ceasing to iterate cancels.
+
+    Parameters
+    ----------
+    samples : mapping of str to Sample
+        Labelled images by name. Where a sample is not complete, ground without a label teaches nothing.
+    out : Path
+        Of the weights, ``.safetensors``; they hold the settings of inference and the report.
+    config : FineTuneConfig, optional
+        How.
+    work : Path, optional
+        Folder of the checkpoint, from which a run that was interrupted goes on; by default ``OUT.work`` next to `out`.
+
+    Yields
+    ------
+    FineTuneProgress
+        The last one has the report. Nothing is written at `out` where the parent is kept.
+
+    Raises
+    ------
+    InputError
+        There are too few masks, or the parent is of another architecture.
+    ModelError
+        The parent cannot be loaded.
+    """
+    config = config or FineTuneConfig()
+    counted = {name: sample for name, sample in samples.items() if count_masks(sample)}
+    learned, held_out = hold_out(counted, config.held_out)
+    masks = sum(map(count_masks, learned.values()))
+    if masks < FEWEST or not held_out:
+        total = sum(map(count_masks, counted.values()))
+        raise InputError(f"there are {total} masks of {MIN_PIXELS} pixels or more; fine-tuning needs {FEWEST + 1}")
+    return _FineTuning(learned, held_out, out, config, work or out.with_name(out.name + ".work")).run()
+
+
+class _FineTuning:
+    """One run: measures the parent, trains, chooses the mixture, writes."""
+
+    def __init__(
+        self,
+        learned: Mapping[str, Sample],
+        held_out: Mapping[str, Sample],
+        out: Path,
+        config: FineTuneConfig,
+        work: Path,
+    ) -> None:
+        self.learned, self.config, self.out, self.work = learned, config, out, work
+        self.trials = click_trials(held_out, config.seed)
+        self.gauge = gauge_trials()
+        self.masks = sum(map(count_masks, learned.values()))
+        self.held_out_masks = len({(trial.image, trial.label) for trial in self.trials})
+        self.images = len({*learned, *held_out})
+        self.steps = config.steps_for(self.masks)
+        self.total = self.steps + 1 + len(ALPHAS)
+        self.started = time.monotonic()
+
+    def run(self) -> Iterator[FineTuneProgress]:
+        """See :func:`fine_tune`."""
+        parent = TinySam()
+        begin(parent, self.config.parent)
+        yield self._at("measure", 0)
+        before, gauge_before = click_scores(parent, self.trials), click_scores(parent, self.gauge)
+        loop = self._loop(copy.deepcopy(parent))
+        for loss in loop.steps(self._batches):
+            yield self._at("train", 1 + loop.step, loss)
+        best, best_value = (0.0, before, gauge_before), 0.0
+        for number, alpha in enumerate(ALPHAS, start=1):
+            model = mixture(parent, loop.average, alpha)
+            after, gauge = click_scores(model, self.trials), click_scores(model, self.gauge)
+            value = float((after - before).mean()) - max(0.0, float((gauge_before - gauge).mean()) - FORGETTABLE)
+            if value > best_value:
+                best, best_value = (alpha, after, gauge), value
+            yield self._at("choose", 1 + self.steps + number)
+        low, high = self._interval(best[1] - before)
+        if low < 0:
+            best = (0.0, before, gauge_before)
+        report = FineTuneReport(
+            self.config.parent, self.config.name, self.config.note, self.masks, self.held_out_masks, self.images,
+            float(before.mean()), float(best[1].mean()), low, high, best[0], float(gauge_before.mean()),
+            float(best[2].mean()), self.steps, time.monotonic() - self.started,
+        )  # fmt: skip
+        if report.accepted:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            save_weights(mixture(parent, loop.average, best[0]), self.out, {REPORT: json.dumps(asdict(report))})
+        _remove_work(self.work)
+        yield replace(self._at("done", self.total), report=report)
+
+    def _at(self, stage: str, done: int, loss: float = math.nan) -> FineTuneProgress:
+        gone = time.monotonic() - self.started
+        return FineTuneProgress(stage, done, self.total, gone / done * (self.total - done) if done else math.nan, loss)
+
+    def _loop(self, model: TinySam) -> Loop:
+        steps, config = self.steps, self.config
+        torch.manual_seed(config.seed)
+        task = SamTask(model, TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0))
+        settings = LoopConfig(
+            steps=steps,
+            warmup_steps=5,
+            decay_steps=steps // 2,
+            learning_rate=config.learning_rate,
+            weight_decay=0.05,
+            average=0.95,
+            save_every=20,
+            workers=0,
+        )
+        identity = {"parent": config.parent, "seed": config.seed, "masks": self.masks}
+        loop = Loop(task, settings, self.work, torch.device("cpu"), identity)
+        loop.resume()
+        return loop
+
+    def _batches(self, step: int) -> Iterator[dict[str, torch.Tensor]]:
+        sources = {
+            "own": list(self.learned.values()),
+            "synthetic": synthetic_samples(self.config.synthetic, self.config.seed),
+        }
+        shares = {"own": self.config.own_share, "synthetic": 1 - self.config.own_share}
+        batch = BatchConfig(crops=8, masks=6, sizes={224: 1.0})
+        return stream(CropDataset(sources, shares, batch, self.config.seed), step, workers=0)
+
+    def _interval(self, gains: np.ndarray) -> tuple[float, float]:
+        """95 % bootstrap interval of the mean gain over objects: their clicks are not independent."""
+        objects = sorted({(trial.image, trial.label) for trial in self.trials})
+        each = np.array(
+            [np.mean([g for g, t in zip(gains, self.trials, strict=True) if (t.image, t.label) == o]) for o in objects]
+        )
+        drawn = np.random.default_rng(0).choice(each, (2000, len(each)))
+        low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
+        return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClickTrial:
+    """A click on an object whose mask is known.
+
+    Parameters
+    ----------
+    image : str
+        Name of the image.
+    plane : ndarray
+        (y, x, 3) uint8.
+    label : tuple of int
+        Level and label of the object.
+    truth : ndarray
+        (y, x) bool.
+    point : Point
+        The click.
+    """
+
+    image: str
+    plane: np.ndarray
+    label: tuple[int, int]
+    truth: np.ndarray
+    point: Point
+
+
+def count_masks(sample: Sample) -> int:
+    """Objects of a sample that are large enough to count."""
+    return len(_objects(sample))
+
+
+def _objects(sample: Sample) -> list[tuple[int, int]]:
+    """Level and label of each object."""
+    return [
+        (number, int(label))
+        for number, level in enumerate(sample.levels)
+        for label in np.flatnonzero(np.bincount(level.ravel()) >= MIN_PIXELS)
+        if label
+    ]
+
+
+def hold_out(samples: Mapping[str, Sample], share: float) -> tuple[dict[str, Sample], dict[str, Sample]]:
+    """Divide labelled images into those to train on and those held out, which have at least `share` of the masks.
+
+    Whole images are held out, those that come last in the order of their names' hash; of a single image, a part: what
+    lies beyond a line across its longer side. Objects on the line belong to neither.
+    """
+    if len(samples) == 1:
+        ((name, sample),) = samples.items()
+        return _divided(name, sample, share)
+    order = np.random.default_rng(len(samples)).permutation(sorted(samples)).tolist()
+    wanted = share * sum(map(count_masks, samples.values()))
+    held: dict[str, Sample] = {}
+    while len(held) < len(samples) - 1 and sum(map(count_masks, held.values())) < wanted:
+        name = order.pop()
+        held[name] = samples[name]
+    return {name: samples[name] for name in sorted(order)}, held
+
+
+def _divided(name: str, sample: Sample, share: float) -> tuple[dict[str, Sample], dict[str, Sample]]:
+    axis = int(sample.image.shape[1] > sample.image.shape[0])
+    objects = _objects(sample)
+    if len(objects) < 2:
+        return {name: sample}, {}
+    middles = sorted(float(np.nonzero(sample.levels[k] == label)[axis].mean()) for k, label in objects)
+    first = len(middles) - max(round(share * len(middles)), 1)
+    line = round((middles[first - 1] + middles[first]) / 2)
+    parts = []
+    for region in (slice(0, line), slice(line, None)):
+        cut = (region, slice(None)) if axis == 0 else (slice(None), region)
+        levels = []
+        for level in sample.levels:
+            crossing = np.intersect1d(level.take(line - 1, axis), level.take(line, axis))
+            levels.append(np.where(np.isin(level, crossing), 0, level)[cut])
+        part = replace(sample, image=np.ascontiguousarray(sample.image[cut]), levels=tuple(levels), complete=False)
+        parts.append({name: part} if count_masks(part) else {})
+    return parts[0], parts[1]
+
+
+def click_trials(samples: Mapping[str, Sample], seed: int, objects: int = 24) -> list[ClickTrial]:
+    """A click in the middle and two at random of each object, of so many objects of at most 12 images."""
+    rng = np.random.default_rng(seed)
+    known = [(name, label) for name in list(samples)[:12] for label in _objects(samples[name])]
+    drawn = [known[k] for k in sorted(rng.permutation(len(known))[:objects])]
+    trials = []
+    for name, (level, label) in drawn:
+        truth = samples[name].levels[level] == label
+        points = [centre_point(truth), random_point(truth, rng), random_point(truth, rng)]
+        trials += [ClickTrial(name, samples[name].image, (level, label), truth, point) for point in points]
+    return trials
+
+
+def gauge_trials() -> list[ClickTrial]:
+    """Clicks on synthetic images of several kinds: what a model must not forget."""
+    samples = {f"gauge {k}": sample for k, sample in enumerate(synthetic_samples(8, GAUGE_SEED))}
+    return click_trials(samples, GAUGE_SEED, objects=20)
+
+
+def click_scores(model: TinySam, trials: list[ClickTrial]) -> np.ndarray:
+    """IoU (n,) of the mask that is shown for each click."""
+    segmenter = ZoomSegmenter(copy.deepcopy(model), "measured", config=model.inference or tiny_inference_config())
+    scores = np.zeros(len(trials))
+    for image in dict.fromkeys(trial.image for trial in trials):
+        here = [k for k, trial in enumerate(trials) if trial.image == image]
+        embedding = segmenter.embed(trials[here[0]].plane)
+        answers = segmenter.segment(embedding, [Prompt((trials[k].point,)) for k in here])
+        scores[here] = [iou(masks[0].pixels, trials[k].truth) for k, masks in zip(here, answers, strict=True)]
+    return scores
+
+
+def mixture(old: TinySam, new: torch.nn.Module, alpha: float) -> TinySam:
+    """A model with weights and statistics ``(1 - alpha) * old + alpha * new``."""
+    mixed, target = copy.deepcopy(old), new.state_dict()
+    with torch.no_grad():
+        for name, value in mixed.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(target[name].to(value), alpha)
+    return mixed
+
+
+def read_report(metadata: Mapping[str, Any]) -> FineTuneReport | None:
+    """The report in the metadata of weights; None where they were not fine-tuned."""
+    text = metadata.get(REPORT)
+    return None if text is None else FineTuneReport(**json.loads(text))
+
+
+def _remove_work(work: Path) -> None:
+    for name in ("checkpoint.pt", "checkpoint.partial", "log.jsonl"):
+        (work / name).unlink(missing_ok=True)
+    if work.is_dir() and not any(work.iterdir()):
+        work.rmdir()

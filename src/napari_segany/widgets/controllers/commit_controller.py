@@ -1,0 +1,157 @@
+"""Keeps, drops, changes and deletes objects: what the keys K, Q, J, U and W do."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, Signal
+
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.feature_columns import known_text
+from napari_segany.layers.reopening import close_reopened, reopen_label, reopen_under
+from napari_segany.session.session import Committed, Session
+from napari_segany.widgets.controllers.pending_controller import PendingController
+from napari_segany.widgets.controllers.pending_objects import PendingKind, count_of
+from napari_segany.widgets.controllers.search_controller import SearchController
+from napari_segany.widgets.panels.objects_panel import ObjectsPanel
+from napari_segany.widgets.panels.prompt_panel import PromptPanel
+
+
+class CommitController(QObject):
+    """Between the keys, the objects that are pending, and the Labels layer.
+
+    Parameters
+    ----------
+    session : Session
+        Whose masks are kept; its viewer's cursor says which object is changed or deleted.
+    pending : PendingController
+        Knows what would be kept.
+    finder : SearchController
+        Has the objects that were found.
+    prompts : PromptPanel
+        Expects a positive click after an object was kept.
+    objects : ObjectsPanel
+        The table; told what is known of an object that was kept. Owns this object.
+
+    Attributes
+    ----------
+    editing : Signal
+        Emitted without arguments before an object is changed or deleted.
+    layers_changed : Signal
+        Emitted without arguments when a layer may have been made.
+    warned : Signal
+        Emitted with a line of text that says what cannot be done.
+    """
+
+    editing = Signal()
+    layers_changed = Signal()
+    warned = Signal(str)
+
+    def __init__(
+        self,
+        session: Session,
+        pending: PendingController,
+        finder: SearchController,
+        prompts: PromptPanel,
+        objects: ObjectsPanel,
+    ) -> None:
+        super().__init__(objects)
+        self._session, self._pending, self._finder = session, pending, finder
+        self._prompts, self._objects = prompts, objects
+        self._binding: Binding | None = None
+        self._committed: Committed | None = None
+        session.committed.connect(self._remember)
+        pending.due.connect(self.keep)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Keep objects of another image."""
+        self._binding = binding
+
+    def keep(self) -> None:
+        """Keep what is pending: the mask as a new label, or all objects that were found."""
+        offer = self._pending.offer
+        if offer.subject is PendingKind.FOUND:
+            self._keep_found()
+        elif offer.subject is PendingKind.WAITING:
+            self._pending.queue()
+        elif self._binding is not None:
+            self._keep_mask(self._binding)
+
+    def _keep_found(self) -> None:
+        kept = self._finder.keep()
+        self.layers_changed.emit()
+        for label, candidate in kept.items():
+            name = candidate.name
+            how = "text" if candidate.prompt.text else "everything"
+            self._objects.note(ObjectInfo(label, name, name, candidate.score, source=how))
+        if kept:
+            self._pending.say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
+
+    def _keep_mask(self, binding: Binding) -> None:
+        opened, self._committed = binding.keeping.opened, None
+        if not binding.keep():
+            return
+        self._prompts.expect_positive()
+        self.layers_changed.emit()
+        if (kept := self._last_committed()) is not None:
+            self._objects.note(ObjectInfo(kept.label, score=kept.mask.score, source=known_text(kept.prompt)))
+            self._pending.say_done(f"Object {kept.label} kept. Ctrl+Z undoes it.")
+        elif opened is not None:
+            self._pending.say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
+
+    def _last_committed(self) -> Committed | None:
+        """The object that was committed last, told by the session's signal."""
+        return self._committed
+
+    def _remember(self, kept: Committed) -> None:
+        self._committed = kept
+
+    def note_found(self, label: int, name: str) -> None:
+        """An object was found on the slices that was not known before."""
+        self._objects.note(ObjectInfo(label, name, name, source="text" if name else "everything"))
+
+    def discard(self) -> None:
+        """Forget the clicks and shapes on this plane, or what was found there."""
+        self._pending.forget_done()
+        if self._pending.offer.subject is PendingKind.FOUND and not self._finder.asked:
+            self._finder.forget()
+        elif self._binding is not None:
+            self._binding.clear_prompts()
+            self._session.discard()
+            close_reopened(self._binding)
+            self._prompts.expect_positive()
+        self._pending.tell()
+
+    def next_candidate(self) -> None:
+        """Show the next of the masks that may be meant."""
+        if self._session.result is not None and self._session.result.masks:
+            self._session.choose((self._session.choice + 1) % len(self._session.result.masks))
+
+    def reopen(self) -> None:
+        """Change the object under the cursor, or the one that was clicked into."""
+        if self._binding is None:
+            return
+        self.editing.emit()
+        inside = self._pending.offer.inside
+        if self._binding.reader.several:
+            self.warned.emit("objects are changed one by one: untick 'Each click or box is an object'")
+        elif inside:
+            reopen_label(self._binding, inside)
+        elif not reopen_under(self._binding, self._cursor(self._binding.viewer)):
+            self.warned.emit("there is no object to change under the cursor")
+
+    def delete_object(self) -> None:
+        """Delete the object under the cursor."""
+        label = 0
+        if self._binding is not None:
+            _, label = self._binding.picker.label_under(self._cursor(self._binding.viewer))
+        if label:
+            self.editing.emit()
+            self._objects.delete([label])
+            self._pending.say_done(f"Object {label} deleted. Ctrl+Z brings it back.")
+        else:
+            self.warned.emit("there is no object under the cursor")
+
+    @staticmethod
+    def _cursor(viewer: ViewerModel) -> tuple[float, ...]:
+        return tuple(viewer.cursor.position)

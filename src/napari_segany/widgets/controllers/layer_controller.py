@@ -1,0 +1,149 @@
+"""Which layers are used: what can be chosen, what is offered, and what table and export are about."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.proxies import unwrapped
+from napari_segany.layers.write import fits_shape
+from napari_segany.widgets.panels.export_panel import ExportPanel
+from napari_segany.widgets.panels.layer_panel import LayerPanel
+from napari_segany.widgets.panels.model_panel import ModelPanel
+from napari_segany.widgets.panels.objects_panel import ObjectsPanel
+from napari_segany.widgets.panels.prompt_panel import PromptPanel
+
+
+class LayerController(QObject):
+    """Between the choosers of layers, the layers of the viewer, and a Binding.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are.
+    models : ModelPanel
+        Is shown above the choosers.
+    prompts : PromptPanel
+        Takes up clicking in layers that are chosen.
+    objects : ObjectsPanel
+        Lists the objects of the labels in use. Owns this object.
+    exports : ExportPanel
+        Writes them.
+
+    Attributes
+    ----------
+    box : LayerPanel
+        The choosers.
+    told : Signal
+        Emitted with a line about an image that was opened.
+    """
+
+    told = Signal(str)
+
+    def __init__(
+        self, viewer: ViewerModel, models: ModelPanel, prompts: PromptPanel, objects: ObjectsPanel, exports: ExportPanel
+    ) -> None:
+        super().__init__(objects)
+        self._viewer, self.prompts, self._objects, self._exports = viewer, prompts, objects, exports
+        self._binding: Binding | None = None
+        self._opened: ref[Image] | None = None
+        self.box = LayerPanel(self.layers, models)
+        self.box.labels.changed.connect(self._set_labels)
+        self.box.points.changed.connect(self._set_points)
+        self.box.shapes.changed.connect(self._set_shapes)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.connect(self._refresh)
+        viewer.layers.selection.events.active.connect(self._offer)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Show the layers of another image."""
+        self._binding = binding
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.disconnect(self._refresh)
+        self._viewer.layers.selection.events.active.disconnect(self._offer)
+
+    def layers(self, kind: type[Layer]) -> list[Layer]:
+        """Layers to choose from, without the preview, which is ours."""
+        preview = self._binding.mask_preview.layer if self._binding is not None else None
+        return [layer for layer in self._viewer.layers if type(layer) is kind and layer is not preview]
+
+    def choose_first_image(self) -> None:
+        """Choose the active image, else the one on top."""
+        images = self.layers(Image)
+        active = self._viewer.layers.selection.active
+        if images:
+            self.box.image.value = active if active in images else images[-1]
+
+    def show(self) -> None:
+        """Let the choosers say which layers are in use, and the table and the files be about them."""
+        self.box.show_used(self._binding)
+        self._offer()
+        self._bind_objects()
+
+    def _bind_objects(self) -> None:
+        binding = self._binding
+        labels = binding.labels if binding is not None else None
+        image = binding.image if binding is not None else None
+        self._objects.bind(labels, image, None if binding is None else binding.undo_stack.step)
+        self._exports.bind(labels, image, self._objects.objects)
+
+    def _refresh(self, event: Any = None) -> None:
+        had = self.box.image.value
+        self.box.refresh()
+        self.show()
+        if had is None and self._binding is None:
+            self.choose_first_image()
+        elif self._binding is not None and event is not None and event.type == "inserted":
+            self._tell_of_image(self._binding, event.value)
+        self._offer()
+
+    def _tell_of_image(self, binding: Binding, layer: Layer | None) -> None:
+        """Another image was opened: the one that is worked on stays in use."""
+        if layer is not None and type(layer) is Image and layer is not binding.image:
+            self._opened = ref(layer)
+            self.told.emit(f"“{layer.name}” was opened; “{binding.image.name}” is still the one that is segmented.")
+
+    def _offer(self, event: object = None) -> None:
+        """Offer the image that was opened or is active, and labels of the image that are not in use."""
+        binding = self._binding
+        others = [one for one in self.layers(Image) if binding is not None and one is not binding.image]
+        wanted = (self._viewer.layers.selection.active, self._opened() if self._opened is not None else None)
+        self.box.offer_image(next((one for one in wanted if one is not None and one in others), None))
+        free = self.layers(Labels) if binding is not None and binding.labels is None else []
+        fitting = [one for one in free if binding is not None and fits_shape(one, binding.image)]
+        self.box.offer_labels(fitting[-1] if fitting else None)
+
+    def _set_labels(self, labels: Labels | None) -> None:
+        labels = unwrapped(labels)
+        if self._binding is None or labels is self._binding.labels:
+            return
+        try:
+            self._binding.set_labels(labels)
+        except SeganyError as error:
+            show_warning(str(error))
+            self.box.labels.value = self._binding.labels
+        self._bind_objects()
+        self._offer()
+
+    def _set_points(self, points: Points | None) -> None:
+        points = unwrapped(points)
+        if self._binding is not None and points is not None and points is not self._binding.points:
+            self._binding.prompts.adopt(points)
+            self.prompts.take("Points")
+
+    def _set_shapes(self, shapes: Shapes | None) -> None:
+        shapes = unwrapped(shapes)
+        if self._binding is not None and shapes is not None and shapes is not self._binding.shapes:
+            self._binding.prompts.adopt(shapes)

@@ -1,0 +1,142 @@
+"""Looks for earlier sessions of an image, and continues one."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.planes import LazyArray
+from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
+from napari_segany.io.export import FORMATS
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.read import image_array
+from napari_segany.layers.reopening import resume_session
+from napari_segany.session.recovery import Recovered, recover
+from napari_segany.widgets.controllers.layer_controller import LayerController
+from napari_segany.widgets.controllers.pending_objects import count_of
+from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.panels.objects_panel import ObjectsPanel
+from napari_segany.widgets.panels.resume_panel import ResumePanel
+
+
+class ResumeController(QObject):
+    """Between the files of sessions, the panel that offers them, and the layers.
+
+    Parameters
+    ----------
+    keeper : Autosave
+        Writes the file of the session that runs.
+    jobs : Jobs
+        The worker.
+    box : ResumePanel
+        Offers earlier sessions. Owns this object.
+    objects : ObjectsPanel
+        Told what an earlier session knew of its objects.
+    layers : LayerController
+        Told when layers were made.
+
+    Attributes
+    ----------
+    lookups : Jobs
+        Reads all values of an image to know it again, which no click is to wait for.
+    said : Signal
+        Emitted with a line about what was continued.
+    failed : Signal
+        Emitted with the exception of what failed.
+    """
+
+    said = Signal(str)
+    failed = Signal(object)
+
+    def __init__(
+        self, keeper: Autosave, jobs: Jobs, box: ResumePanel, objects: ObjectsPanel, layers: LayerController
+    ) -> None:
+        super().__init__(box)
+        self._keeper, self._jobs, self._box = keeper, jobs, box
+        self._objects, self._layers = objects, layers
+        self._binding: Binding | None = None
+        self.lookups = Jobs(self)
+        keeper.begun.connect(box.withdraw)
+        box.resumed.connect(self._resume)
+        box.dismissed.connect(self._dismiss)
+        box.chosen.connect(self._resume_file)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Be about another image; what was offered for the one before is offered no more."""
+        self._binding = binding
+        if binding is None:
+            self._box.withdraw()
+            self.lookups.cancel_all()
+
+    def look_up(self) -> None:
+        """Look for earlier sessions of the image."""
+        if self._binding is not None:
+            find = partial(self._earlier, image_array(self._binding.image))
+            # that an image cannot be read is told when it is worked on
+            self.lookups.run(find, done=self._offer, failed=lambda _: None, instead_of="find session")
+
+    def _earlier(self, array: LazyArray) -> EarlierSession:
+        """Runs in the thread for lookups: sessions of an image, the one that was just ended among them."""
+        self._keeper.flush()
+        return earlier_sessions(array, self._is_over)
+
+    def _is_over(self) -> bool:
+        """For a lookup to call while it runs; raises Cancelled where its result is not wanted any more."""
+        self.lookups.check()
+        return False
+
+    def _offer(self, earlier: EarlierSession) -> None:
+        """Continue an earlier session whose labels are still in the viewer; else offer to, unless another one began."""
+        if self._keeper.keeping or self._binding is None:
+            return
+        latest = earlier.latest
+        labels = None if latest is None else self._layer_of(latest)
+        if latest is not None and labels is not None:
+            self._resume(latest, labels)
+        else:
+            self._box.offer(earlier)
+
+    def _layer_of(self, found: Recovered) -> Labels | None:
+        """A layer that holds the labels of an earlier session."""
+        if found.labels is None or not found.objects:
+            return None
+        for layer in reversed(self._layers.layers(Labels)):
+            data = layer.data
+            if isinstance(data, np.ndarray) and data.dtype == found.labels.dtype and np.array_equal(data, found.labels):
+                return layer
+        return None
+
+    def _resume(self, found: Recovered, labels: Labels | None = None) -> None:
+        if self._binding is None:
+            return
+        try:
+            self._keeper.resume(found)
+            resume_session(self._binding, found, labels)
+        except SeganyError as error:
+            self.failed.emit(error)
+            return
+        self._layers.show()
+        self._objects.take_over(found.state.described)
+        if found.journal.warning:
+            show_warning(found.journal.warning)
+        self.said.emit(f"Continued: {count_of(found.objects, 'object')}.")
+
+    def _resume_file(self, path: Path) -> None:
+        self._jobs.run(partial(recover, path, partial=True), done=self._resume, failed=self.failed.emit)
+
+    def _dismiss(self, found: Recovered) -> None:
+        try:
+            self._keeper.dismiss(found)
+        except SeganyError as error:
+            self.failed.emit(error)
+
+    def exported(self, name: str) -> None:
+        """Objects are in a file; where it holds all labels, a session that is closed later is not offered again."""
+        if FORMATS[name].holds_all_labels:
+            self._keeper.saved()

@@ -1,0 +1,66 @@
+"""Chooses what was chosen last time, and remembers what is chosen now."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qtpy.QtCore import QObject
+
+from napari_segany.engine.prediction import MODEL
+from napari_segany.models.registry import list_models
+from napari_segany.widgets.controllers.prediction_controller import PredictionController
+from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
+from napari_segany.widgets.panels.export_panel import ExportPanel
+from napari_segany.widgets.panels.model_panel import ModelPanel
+from napari_segany.widgets.panels.prompt_panel import PromptPanel
+from napari_segany.widgets.settings import Settings
+
+
+class SettingsController(QObject):
+    """Between the settings and the panels that show them.
+
+    Parameters
+    ----------
+    settings : Settings
+        Gives and keeps the values.
+    prompts, exports, automatic_masks, models : QWidget
+        The panels; that of models owns this object.
+    answering : PredictionController
+        Loads the model.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        prompts: PromptPanel,
+        exports: ExportPanel,
+        automatic_masks: AutomaticMasksPanel,
+        models: ModelPanel,
+        answering: PredictionController,
+    ) -> None:
+        super().__init__(models)
+        self._settings, self._prompts, self._exports = settings, prompts, exports
+        self._automatic_masks, self._models, self._answering = automatic_masks, models, answering
+        answering.loaded.connect(self._use)
+
+    def restore(self) -> None:
+        """Choose what was chosen last time, and remember from here on; a model only if it is on this computer."""
+        get, keep = self._settings.get, self._settings.set
+        self._prompts.choose(hover=get("hint"), overwrite=get("overwrite"))
+        self._exports.choose(get("export"))
+        self._prompts.hover_changed.connect(partial(keep, "hint"))
+        self._prompts.overwrite_changed.connect(partial(keep, "overwrite"))
+        self._exports.chosen.connect(partial(keep, "export"))
+        self._automatic_masks.remember(get("terms").splitlines())
+        self._automatic_masks.named.connect(self._remember_terms)
+        spec = next((spec for spec in list_models() if spec.name == get("model")), None)
+        if spec is not None and spec.name != MODEL and spec.path.is_file():
+            self._models.use(spec.name)
+            self._answering.load(spec)
+
+    def _remember_terms(self) -> None:
+        self._settings.set("terms", "\n".join(self._automatic_masks.terms))
+
+    def _use(self, name: str) -> None:
+        self._models.use(name)
+        self._settings.set("model", name)

@@ -1,0 +1,174 @@
+"""Fine-tuning on a user's masks: what is held out, what is refused, and what a run writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_segany import cli
+from napari_segany.core.errors import InputError
+from napari_segany.core.synthetic import synthetic_image
+from napari_segany.io.labels import write_labels
+from napari_segany.models.inference_config import read_metadata, tiny_inference_config
+from napari_segany.models.loading import load_segmenter
+from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.training import fine_tune as module
+from napari_segany.training.data import Sample
+from napari_segany.training.fine_tune import (
+    FineTuneConfig,
+    click_trials,
+    count_masks,
+    fine_tune,
+    hold_out,
+    mixture,
+    read_report,
+)
+from napari_segany.training.train_sam import begin
+
+
+def sample(seed: int, side: int = 160) -> Sample:
+    made = synthetic_image(np.random.default_rng(seed), (side, side), kind="fluorescence", radius=12)
+    return Sample(made.image, made.levels[:1], complete=False)
+
+
+@pytest.fixture
+def samples() -> dict[str, Sample]:
+    return {f"image {k}": sample(k) for k in range(5)}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of seconds."""
+    monkeypatch.setattr(module, "ALPHAS", (1.0,))
+    real = module.click_trials
+    monkeypatch.setattr(module, "click_trials", lambda samples, seed, objects=24: real(samples, seed, 2)[:3])
+    monkeypatch.setattr(module, "gauge_trials", lambda: real({"gauge": sample(9)}, 0, 1)[:1])
+
+
+QUICK = FineTuneConfig(steps=2, synthetic=2)
+
+
+def test_whole_images_are_held_out(samples: dict[str, Sample]) -> None:
+    learned, held = hold_out(samples, 0.2)
+    assert sorted([*learned, *held]) == sorted(samples)
+    total = sum(map(count_masks, samples.values()))
+    assert 0.2 * total <= sum(map(count_masks, held.values())) < 0.6 * total
+
+
+@pytest.mark.parametrize("shape", [(160, 240), (240, 160)])
+def test_of_one_image_a_part_is_held_out_and_no_object_is_in_both(shape: tuple[int, int]) -> None:
+    made = synthetic_image(np.random.default_rng(3), shape, kind="fluorescence", radius=10)
+    learned, held = hold_out({"one": Sample(made.image, made.levels[:1])}, 0.25)
+    (a,), (b,) = learned.values(), held.values()
+    assert not set(np.unique(a.levels[0])[1:]) & set(np.unique(b.levels[0])[1:])
+    assert count_masks(a) > count_masks(b) >= 1
+    assert not a.complete
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [{}, {"empty": Sample(np.zeros((64, 64, 3), np.uint8), (np.zeros((64, 64), np.int32),))}],
+    ids=["no image", "no mask"],
+)
+def test_too_few_masks_are_refused_in_one_line(masks: dict[str, Sample], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"0 masks.*needs 4"):
+        next(fine_tune(masks, tmp_path / "a.safetensors"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_mask_is_refused(tmp_path: Path) -> None:
+    labels = np.zeros((64, 64), np.int32)
+    labels[20:40, 20:40] = 1
+    with pytest.raises(InputError, match="1 masks"):
+        next(fine_tune({"one": Sample(np.zeros((64, 64, 3), np.uint8), (labels,))}, tmp_path / "a.safetensors"))
+
+
+def test_a_mixture_lies_between() -> None:
+    old, new = TinySam(), TinySam()
+    half = mixture(old, new, 0.5).state_dict()
+    for name, value in old.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(half[name], (value + new.state_dict()[name]) / 2)
+    assert torch.equal(next(mixture(old, new, 0.0).parameters()), next(old.parameters()))
+
+
+def test_what_is_better_is_written_with_its_report(
+    samples: dict[str, Sample], tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = iter([np.array([0.5] * 3), np.array([0.9]), np.array([0.8] * 3), np.array([0.9])])
+    monkeypatch.setattr(module, "click_scores", lambda model, trials: next(seen))
+    out = tmp_path / "mine.safetensors"
+    *stages, last = fine_tune(samples, out, FineTuneConfig(steps=2, synthetic=2, name="mine", note="a note"))
+    assert [one.stage for one in stages] == ["measure", "train", "train", "choose"]
+    assert last.report is not None
+    assert last.report.accepted
+    assert (last.report.before, last.report.after, last.report.alpha) == pytest.approx((0.5, 0.8, 1.0))
+    assert read_report(read_metadata(out)) == last.report
+    segmenter = load_segmenter(out)
+    assert segmenter.config == tiny_inference_config()
+    assert "0.50 to 0.80" in last.report.sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"], "the checkpoint is gone"
+
+
+@pytest.mark.parametrize("after", [[0.4, 0.4, 0.4], [0.9, 0.9, 0.1]], ids=["worse", "not surely better"])
+def test_what_is_not_better_is_not_written(
+    samples: dict[str, Sample], tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, after: list[float]
+) -> None:
+    seen = iter([np.array([0.5] * 3), np.array([0.9]), np.array(after), np.array([0.9])])
+    monkeypatch.setattr(module, "click_scores", lambda model, trials: next(seen))
+    trials = click_trials(samples, 0, 3)[::3]
+    monkeypatch.setattr(module, "click_trials", lambda samples, seed, objects=24: trials)
+    out = tmp_path / "mine.safetensors"
+    *_, last = fine_tune(samples, out, QUICK)
+    assert last.report is not None
+    assert not last.report.accepted
+    assert last.report.after == 0.5
+    assert "not improved" in last.report.sentence
+    assert not out.exists()
+
+
+def test_a_run_that_was_stopped_goes_on(samples: dict[str, Sample], tmp_path: Path, quick: None) -> None:
+    config = FineTuneConfig(steps=22, synthetic=2)
+    run = fine_tune(samples, tmp_path / "a.safetensors", config)
+    for progress in run:
+        if progress.done == 21:
+            break
+    run.close()
+    assert (tmp_path / "a.safetensors.work" / "checkpoint.pt").is_file()
+    again = [one.done for one in fine_tune(samples, tmp_path / "a.safetensors", config) if one.stage == "train"]
+    assert again == [22, 23]
+
+
+def test_weights_of_another_architecture_are_no_parent(samples: dict[str, Sample], tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="no weights of a segmenter"):
+        list(fine_tune(samples, tmp_path / "a.safetensors", FineTuneConfig(parent=str(tmp_path / "other.pt"))))
+
+
+def test_from_the_command_line(tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    import tifffile
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    for k in range(4):
+        one = sample(k)
+        tifffile.imwrite(tmp_path / "images" / f"{k}.tif", one.image[..., 0])
+        write_labels(tmp_path / "labels" / f"{k}_labels.tif", one.levels[0])
+    command = ["train", "on", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
+    out = tmp_path / "mine.safetensors"
+    assert cli.main([*command, "-o", str(tmp_path / "mine.txt")]) == 2
+    assert ".safetensors" in capsys.readouterr().err
+    out.touch()
+    assert cli.main([*command, "-o", str(out)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main(["train", "on", str(tmp_path / "gone"), "-o", str(tmp_path / "b.safetensors")]) == 2
+    assert "there is no file or folder" in capsys.readouterr().err
+
+
+def test_a_parent_keeps_its_settings(tmp_path: Path) -> None:
+    model = TinySam()
+    begin(model, "tiny")
+    assert model.inference == tiny_inference_config()
