@@ -31,6 +31,9 @@ FILTERS = Filters(score=0.75, stability=0.0)
 """Of what queries find; chosen, as the weight below, on the first five images of dev/dsb2018 and dev/rbc_flow."""
 AGREEMENT = 0.3
 """Weight of the IoU with the query's own mask against the predicted IoU, in the choice among the masks of a click."""
+DRAWN_FROM = 0.5
+"""Score of a query from which on the decoder draws its object: with a lower one the mean of both scores stays below the
+threshold unless the predicted IoU is above 1.1."""
 SETTINGS = "tiny_queries"
 """Name of the sizes in the metadata of a file of weights."""
 
@@ -73,6 +76,8 @@ class QuerySegmenter(ZoomSegmenter):
         frame = Frame(embedding.shape, self.model.image_size)
         scale = 1.0 if min(frame.scale) < self.zoom.coarse else max(frame.scale)
         found = query_masks(self.model, self.queries, embedding.features[PLANE], scale)
+        if self.finder == "queries+sam":
+            found = [one for one in found if one.score >= DRAWN_FROM]
         for start in range(0, len(found), BATCH):
             batch = found[start : start + BATCH]
             masks = (
