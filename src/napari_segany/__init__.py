@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_segany.core.query import Query
     from napari_segany.core.segmenter import ImageEmbedding, Segmenter
     from napari_segany.models.loading import load_segmenter
+    from napari_segany.training.fine_tune import fine_tune
 
     __version__: str
 
@@ -34,6 +35,7 @@ __all__ = [
     "Segmenter",
     "Stack",
     "find_objects",
+    "fine_tune",
     "load_segmenter",
     "propagate",
     "segment_folder",
@@ -52,6 +54,7 @@ _HOMES = {
     "Segmenter": "core.segmenter",
     "Stack": "core.planes",
     "find_objects": "batch.found_objects",
+    "fine_tune": "training.fine_tune",
     "load_segmenter": "models.loading",
     "propagate": "core.propagate",
     "segment_folder": "batch.segment_folder",

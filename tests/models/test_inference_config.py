@@ -18,6 +18,7 @@ from napari_segany.models.inference_config import (
     InferenceConfig,
     read_inference_config,
     tiny_inference_config,
+    weights_hash,
 )
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.registry import find
@@ -93,3 +94,12 @@ def test_core_has_no_number_of_a_model() -> None:
     core = Path(find("tiny").path).parents[2] / "core"
     for path in core.glob("*.py"):
         assert "dev/" not in path.read_text(), f"{path.name} holds what was chosen on a set"
+
+
+def test_the_hash_of_weights_does_not_depend_on_their_settings(tmp_path: Path) -> None:
+    a, b, other = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors"))
+    save_file({"a": torch.ones(2)}, a)
+    save_file({"a": torch.ones(2)}, b, tiny_inference_config().to_metadata())
+    save_file({"a": torch.zeros(2)}, other)
+    assert weights_hash(a) == weights_hash(b) != weights_hash(other)
+    assert weights_hash(TINY).startswith("sha256:b8a69017"), "sessions of version 0.1.0 name it"

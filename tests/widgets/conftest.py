@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.widgets import commands
+from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.main import SeganyWidget
 from tests.fakes import FakeSegmenter
 
@@ -144,9 +145,9 @@ def posted(qtbot: QtBot) -> None:
             QTimer.singleShot(0, called)
 
 
-def settle(qtbot: QtBot, widget: SeganyWidget) -> None:
-    """Wait until the workers of a widget have done all that they were given, and the window knows of it."""
-    for jobs in (widget.jobs, widget.resuming.lookups):
+def settle(qtbot: QtBot, *workers: Jobs) -> None:
+    """Wait until workers have done all that they were given, and the window knows of it."""
+    for jobs in workers:
         with qtbot.waitCallback(timeout=60_000) as done:
             jobs.run(lambda: None, done=done, failed=done, unseen=True)
     posted(qtbot)
@@ -232,11 +233,13 @@ class Opened:
         self.hand, self.viewer = hand, hand.viewer
         self.image = hand.viewer.add_image(image, **options)
         self.widget = enter(hand.viewer, door, None if segmenter is None else lambda: segmenter)
-        self.settle()
+        # an earlier session is looked for meanwhile, which nothing waits for
+        settle(hand.qtbot, self.widget.jobs)
         hand.draw()
 
     def settle(self) -> None:
-        settle(self.hand.qtbot, self.widget)
+        """Wait until all workers rest."""
+        settle(self.hand.qtbot, self.widget.jobs, self.widget.resuming.lookups)
 
     def close(self) -> None:
         self.widget.close_session()

@@ -158,7 +158,7 @@ def test_closing_the_viewer_with_the_dock_open_is_quiet(make_napari_viewer, qtbo
     viewer.add_image(np.zeros((60, 80), np.uint8))
     widget = SeganyWidget(viewer, load=FakeSegmenter)
     viewer.window.add_dock_widget(widget)
-    settle(qtbot, widget)
+    settle(qtbot, widget.jobs)
     viewer.layers.clear()
     assert widget.binding is None
     widget.close_session()

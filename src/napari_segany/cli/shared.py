@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -95,14 +97,26 @@ class ShownProgress:
 
 
 class ShownStages:
-    """Shows the stage of long work and the time left: at once at a terminal, else a line every ``PAUSE`` seconds."""
+    """Shows the stage of long work and the time left: at once at a terminal, else a line every ``PAUSE`` seconds.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    as_json : bool
+        Write each stage as a line of JSON to the standard output instead, for a program that reads it.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
         self._last = time.monotonic()
+        self._as_json = as_json
 
     def __call__(self, stage: str, done: int, total: int, seconds_left: float) -> None:
         """Show it, if it is time."""
-        left = f", {seconds_left:.0f} s left" if seconds_left == seconds_left else ""
+        if self._as_json:
+            left_seconds = None if math.isnan(seconds_left) else seconds_left
+            typer.echo(json.dumps({"stage": stage, "done": done, "total": total, "seconds_left": left_seconds}))
+            sys.stdout.flush()
+            return
+        left = f", {seconds_left:.0f} s left" if math.isfinite(seconds_left) else ""
         if sys.stderr.isatty():
             typer.echo(f"\r{stage}: {done} of {total}{left}    ", err=True, nl=done == total)
         elif time.monotonic() - self._last >= PAUSE:

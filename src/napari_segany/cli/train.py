@@ -78,7 +78,9 @@ def train_on(  # noqa: PLR0913  each parameter is an option of the command line
         list[Path],
         typer.Argument(help="Folders with images/ and labels/, images with --labels, or session files."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new weights, .safetensors.")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Name of the new model, or path of its weights, .safetensors.")
+    ],
     labels: Annotated[Path | None, typer.Option(help="Folder of NAME_labels.tif or NAME.tif for the images.")] = None,
     image: Annotated[Path | None, typer.Option(help="Image of a session that is not where it was opened from.")] = None,
     model: Annotated[str, typer.Option(help="Weights to begin with: `tiny`, or a file trained from it.")] = "tiny",
@@ -88,24 +90,34 @@ def train_on(  # noqa: PLR0913  each parameter is an option of the command line
     name: Annotated[str, typer.Option(help="Kept in the weights.")] = "",
     note: Annotated[str, typer.Option(help="Kept in the weights.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of weights.")] = False,
+    json_progress: Annotated[bool, typer.Option("--json-progress", hidden=True)] = False,
 ) -> None:
     """Fine-tune the shipped model on your own masks; a fifth of them measure whether it got better.
 
     Nothing is written where it did not get better on the masks that were held out. A run that was interrupted goes on.
     """
-    _check_weights(out, sources, overwrite=overwrite)
+    path = _weights_path(out)
+    _check_weights(path, sources, overwrite=overwrite)
     samples = _own_samples(sources, labels, image, complete=complete)
     from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
 
-    shown = ShownStages()
+    shown = ShownStages(as_json=json_progress)
     report = None
-    for progress in fine_tune(samples, out, FineTuneConfig(parent=model, name=name, note=note)):
+    for progress in fine_tune(samples, path, FineTuneConfig(parent=model, name=name or path.stem, note=note)):
         shown(progress.stage, progress.done, progress.total, progress.seconds_left)
         report = progress.report
     if report is not None:
         typer.echo(report.sentence)
         typer.echo(f"On synthetic images of other kinds: {report.gauge_before:.2f} to {report.gauge_after:.2f}.")
-        typer.echo(f"wrote {out}" if report.accepted else "nothing was written")
+        typer.echo(f"wrote {path}" if report.accepted else "nothing was written")
+
+
+def _weights_path(out: str) -> Path:
+    """A path is taken as it is; a name is that of a model of the user's own."""
+    from napari_segany.models.registry import own_model
+
+    path = Path(out).expanduser()
+    return path if len(path.parts) > 1 or path.suffix else own_model(out).path
 
 
 def _check_weights(out: Path, sources: list[Path], *, overwrite: bool) -> None:

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.metrics import iou
+from napari_segany.core.planes import Plane
 
 SEEN = 32
 """Pixels of the longer side of a mask that its features are measured on."""
@@ -66,12 +67,12 @@ class RankingPrior:
         self.objects: list[CommittedObject] = []
         self._weight: float | None = None
 
-    def add(self, plane: np.ndarray, pixels: np.ndarray, masks: Sequence[Mask] = ()) -> None:
+    def add(self, plane: Plane, pixels: np.ndarray, masks: Sequence[Mask] = ()) -> None:
         """Learn from a committed object.
 
         Parameters
         ----------
-        plane : ndarray
+        plane : ndarray or LazyPlane
             (y, x, 3) uint8.
         pixels : ndarray
             (y, x) bool, the committed mask; an empty one is ignored.
@@ -84,12 +85,12 @@ class RankingPrior:
             self.objects = [*self.objects, CommittedObject(found, candidates)][-LATEST:]
             self._weight = None
 
-    def best(self, plane: np.ndarray, masks: Sequence[Mask]) -> int:
+    def best(self, plane: Plane, masks: Sequence[Mask]) -> int:
         """Index of the mask that is most likely meant; 0, the most confident, where nothing is known.
 
         Parameters
         ----------
-        plane : ndarray
+        plane : ndarray or LazyPlane
             (y, x, 3) uint8, that the masks are of.
         masks : sequence of Mask
             What a click may mean, the most confident first.
@@ -137,12 +138,12 @@ def _likelihood(features: np.ndarray, known: Sequence[CommittedObject]) -> float
     return float(-2.5 * np.log1p(distance / 4).sum())
 
 
-def mask_features(plane: np.ndarray, pixels: np.ndarray) -> np.ndarray | None:
+def mask_features(plane: Plane, pixels: np.ndarray) -> np.ndarray | None:
     """Logarithm of the area, brightness, contrast to the surrounding ring, and logarithm of the elongation.
 
     Parameters
     ----------
-    plane : ndarray
+    plane : ndarray or LazyPlane
         (y, x, 3) uint8.
     pixels : ndarray
         (y, x) bool.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import platformdirs
 
 from napari_segany.core.errors import ModelError
 from napari_segany.core.planes import LazyArray
+from napari_segany.models.inference_config import weights_hash
 from napari_segany.models.registry import find
 from napari_segany.session.events import ModelEvent
 from napari_segany.session.fingerprint import sample_fingerprint
@@ -32,10 +32,10 @@ def sessions_folder() -> Path:
 
 
 def model_of(name: str) -> ModelEvent:
-    """A model by its name with the hash of its weights: that of the registry, else SHA-256 of the file."""
+    """A model by its name with the hash of its weights: that of the registry, else that of the weights in its file."""
     try:
         spec = find(name)
-        digest = spec.hash or f"sha256:{hashlib.sha256(spec.path.read_bytes()).hexdigest()}"
+        digest = spec.hash or weights_hash(spec.path)
     except (ModelError, OSError):
         digest = UNKNOWN
     return ModelEvent(name, digest)

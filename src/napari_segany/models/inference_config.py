@@ -7,6 +7,8 @@ A file of weights in the safetensors format has one entry of metadata, ``inferen
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from napari_segany.core.confidence import Gates
 from napari_segany.core.errors import ModelError
 from napari_segany.core.filters import Filters
 
+SESSION_HASH = "session_hash"
+"""Of the entry of the hash that recorded sessions know the weights by."""
 KEY = "inference_config"
 """Of the entry in the metadata of a safetensors file."""
 
@@ -203,10 +207,24 @@ def read_inference_config(path: str | Path) -> InferenceConfig | None:
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a safetensors file; empty for files of other formats."""
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError):
         return {}
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 of the weights in a safetensors file, whatever its metadata say.
+
+    Where the metadata say which hash sessions know the weights by, since they were recorded when the hash was that of
+    the whole file, it is that one.
+    """
+    known = read_metadata(path).get(SESSION_HASH)
+    if known is not None:
+        return str(known)
+    with path.open("rb") as file:
+        file.seek(int.from_bytes(file.read(8), "little"), os.SEEK_CUR)
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 @functools.cache

@@ -171,6 +171,8 @@ def locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str
         # Embeddings are kept under this name: two files that share theirs must not share embeddings.
         return path, f"{path.stem}-{pooch.file_hash(str(path), 'xxh128')[:8]}", None
     spec = find(str(model))
+    if spec.own:
+        return spec.path, f"{spec.name}-{pooch.file_hash(str(spec.path), 'xxh128')[:8]}", None
     return fetch(spec, progress), spec.name, spec.architecture
 
 

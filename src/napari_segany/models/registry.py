@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import platformdirs
 import pooch
 
 from napari_segany.core.errors import ModelError
@@ -17,6 +19,9 @@ MOBILE_SAM = "Zhang et al. 2023, Faster Segment Anything, arXiv:2306.14289"
 MICRO_SAM = "Archit et al. 2025, Segment Anything for Microscopy, Nature Methods 22, 579-591"
 PATHO_SAM = "Griebel et al. 2025, Segment Anything for Histopathology, arXiv:2502.00408"
 MEDICO_SAM = "Archit et al. 2025, MedicoSAM, arXiv:2501.11734"
+
+OWN_MODELS = "SEGANY_MODELS"
+"""Environment variable that names another folder for the models that the user trained."""
 
 EXPECTED_IOU: Mapping[str, float] = {"vit_b": 0.5, "vit_t": 0.5, "vit_b_lm": 0.5}
 """The least IoU that ``models check`` should reach, on the clearest nucleus of the sample, with some published models.
@@ -55,6 +60,8 @@ class ModelSpec:
         What to cite.
     embedded : bool
         True when the weights ship with this package.
+    own : bool
+        True when the user trained them, see :func:`own_models`.
     """
 
     name: str
@@ -66,12 +73,15 @@ class ModelSpec:
     licence: str
     citation: str
     embedded: bool = False
+    own: bool = False
 
     @property
     def size(self) -> str:
         """How large the file is, in words."""
         if self.embedded:
             return "in the package"
+        if self.own:
+            return "on this computer"
         return f"{self.bytes / 1e6:.0f} MB" if self.bytes else f"about {_MEGABYTES[self.architecture]} MB"
 
     @property
@@ -80,12 +90,12 @@ class ModelSpec:
         if self.embedded:
             # The package is installed as plain files, as napari needs it to be.
             return Path(str(resources.files("napari_segany.models") / "data" / self.file))
-        return weights_folder() / self.file
+        return (own_models_folder() if self.own else weights_folder()) / self.file
 
     @property
     def file(self) -> str:
         """Name of the file in the folder of weights."""
-        return f"{self.name}.safetensors" if self.embedded else f"{self.name}.pt"
+        return f"{self.name}.safetensors" if self.embedded or self.own else f"{self.name}.pt"
 
 
 def _sam(size: str, file: str, digest: str, length: int | None = None) -> ModelSpec:
@@ -156,9 +166,27 @@ def weights_folder() -> Path:
     return Path(pooch.os_cache("napari-segany"))
 
 
+def own_models_folder() -> Path:
+    """The folder of the models that the user trained; not created here."""
+    given = os.environ.get(OWN_MODELS)
+    return Path(given) if given else Path(platformdirs.user_data_path("napari-segany", appauthor=False)) / "models"
+
+
+def own_models() -> tuple[ModelSpec, ...]:
+    """The models that the user trained, by name; those called like a published one are left out."""
+    folder, known = own_models_folder(), {spec.name for spec in _MODELS}
+    names = sorted(path.stem for path in folder.glob("*.safetensors")) if folder.is_dir() else []
+    return tuple(own_model(name) for name in names if name not in known)
+
+
+def own_model(name: str) -> ModelSpec:
+    """The entry of a model that the user trained."""
+    return ModelSpec(name, "tiny", "your own masks", "", "", None, "yours", "as tiny", own=True)
+
+
 def list_models() -> tuple[ModelSpec, ...]:
-    """Every known model, the embedded one first."""
-    return _MODELS
+    """Every known model: the shipped one, those of the user, and the published ones."""
+    return (_MODELS[0], *own_models(), *_MODELS[1:])
 
 
 def find(name: str) -> ModelSpec:
@@ -174,7 +202,7 @@ def find(name: str) -> ModelSpec:
     ModelError
         There is none of that name; the message names the nearest.
     """
-    known = {spec.name: spec for spec in _MODELS}
+    known = {spec.name: spec for spec in list_models()}
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)

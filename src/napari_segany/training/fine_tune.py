@@ -30,6 +30,7 @@ from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.training.augment import MIN_PIXELS
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import Sample, synthetic_samples
+from napari_segany.training.fine_tune_settings import FEWEST, LEAST_HELD_OUT, steps_for
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.sam_task import SamTask, TaskConfig
 from napari_segany.training.train_sam import begin, save_weights
@@ -38,8 +39,6 @@ REPORT = "fine_tuning"
 """Of the entry in the metadata of the weights: the report, as JSON."""
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
 """Shares of the new weights that are tried; 0 is the parent."""
-FEWEST = 3
-"""Masks to learn from, at least."""
 GAUGE_SEED = 77
 FORGETTABLE = 0.01
 """What the gauge may lose before it counts against a mixture."""
@@ -81,7 +80,7 @@ class FineTuneConfig:
 
     def steps_for(self, masks: int) -> int:
         """Steps of training for a number of masks."""
-        return self.steps or min(round(25 + 1.5 * masks), 300)
+        return self.steps or steps_for(masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +346,8 @@ def hold_out(samples: Mapping[str, Sample], share: float) -> tuple[dict[str, Sam
         ((name, sample),) = samples.items()
         return _divided(name, sample, share)
     order = np.random.default_rng(len(samples)).permutation(sorted(samples)).tolist()
-    wanted = share * sum(map(count_masks, samples.values()))
+    total = sum(map(count_masks, samples.values()))
+    wanted = max(share * total, min(LEAST_HELD_OUT, total / 2))
     held: dict[str, Sample] = {}
     while len(held) < len(samples) - 1 and sum(map(count_masks, held.values())) < wanted:
         name = order.pop()
@@ -361,7 +361,8 @@ def _divided(name: str, sample: Sample, share: float) -> tuple[dict[str, Sample]
     if len(objects) < 2:
         return {name: sample}, {}
     middles = sorted(float(np.nonzero(sample.levels[k] == label)[axis].mean()) for k, label in objects)
-    first = len(middles) - max(round(share * len(middles)), 1)
+    count = len(middles)
+    first = count - max(round(share * count), min(LEAST_HELD_OUT, count // 2), 1)
     line = round((middles[first - 1] + middles[first]) / 2)
     parts = []
     for region in (slice(0, line), slice(line, None)):

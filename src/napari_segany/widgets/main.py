@@ -18,6 +18,7 @@ from napari_segany.engine.prediction import MODEL, PredictionService
 from napari_segany.engine.remote_segmenter import load_remote_default
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.proxies import unwrapped
+from napari_segany.models.registry import find
 from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
@@ -27,9 +28,11 @@ from napari_segany.widgets.controllers.image_controller import WELCOME, ImageCon
 from napari_segany.widgets.controllers.key_controller import KeyController
 from napari_segany.widgets.controllers.large_image_controller import LargeImageController
 from napari_segany.widgets.controllers.layer_controller import LayerController
+from napari_segany.widgets.controllers.learning_controller import LearningController
 from napari_segany.widgets.controllers.pending_controller import PendingController, PendingPanels
 from napari_segany.widgets.controllers.prediction_controller import PredictionController
 from napari_segany.widgets.controllers.propagation_controller import PropagationController
+from napari_segany.widgets.controllers.ranking_controller import RankingController
 from napari_segany.widgets.controllers.region_controller import RegionController
 from napari_segany.widgets.controllers.resume_controller import ResumeController
 from napari_segany.widgets.controllers.search_controller import SearchController
@@ -42,6 +45,7 @@ from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPan
 from napari_segany.widgets.panels.candidate_panel import CandidatePanel
 from napari_segany.widgets.panels.contrast_panel import ContrastPanel
 from napari_segany.widgets.panels.export_panel import ExportPanel
+from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.model_panel import ModelPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
 from napari_segany.widgets.panels.prompt_panel import PromptPanel
@@ -93,6 +97,7 @@ class SeganyWidget(QWidget):
         self.export_box = ExportPanel(self.jobs)
         self.picture_box = ContrastPanel(self.jobs)
         self.stack_box = StackPanel()
+        self.learn_box = LearnPanel()
         self.status_box = StatusPanel(WELCOME)
         self.resume_box = ResumePanel()
 
@@ -108,6 +113,8 @@ class SeganyWidget(QWidget):
         self.tracks = TrackLayers(self.viewer, self.jobs)
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
+        self.learning = LearningController(self.learn_box, self.objects_box, self.jobs, find(MODEL))
+        self.ranking = RankingController(self.session, self)
         panels = PendingPanels(self.prompt_box, self.everything_box, self.candidate_box, self.status_box)
         self.pending = PendingController(self.session, self.finder, panels, self)
         self.hover = HoverPreview(self.viewer, self.jobs, self.answers, self.pending.begins)
@@ -119,7 +126,7 @@ class SeganyWidget(QWidget):
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
-            *(self.answering, self.hover, self.finder, self.follower),
+            *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.follower),
             *(self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -139,6 +146,7 @@ class SeganyWidget(QWidget):
             Tab("All", "Everything that is on this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
             Tab("Picture", "What the model sees of the picture", (self.picture_box,)),
+            Tab("Learn", "A model of your own, from the objects that you kept", (self.learn_box,)),
             Tab("Objects", "The objects that were kept", (self.objects_box,), grows=True),
             Tab("Export", "Objects to files", (self.export_box,)),
         )
@@ -235,6 +243,7 @@ class SeganyWidget(QWidget):
         self.large.close()
         self.keeper.disconnect()
         self.hover.close()
+        self.learning.stop()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self.show_failure)
         self.jobs.end()
         self.resuming.lookups.close()

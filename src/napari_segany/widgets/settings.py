@@ -47,6 +47,9 @@ SETTINGS: Mapping[str, Setting] = {
     "overwrite": Setting(
         False, "Take pixels of other labels", "Whether a kept mask may paint over labels that are there."
     ),
+    "rank": Setting(
+        True, "Learn which mask is meant", "Of the masks of a click show the one that is like the objects kept before."
+    ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
     "terms": Setting("", "What was named lately", "Texts that are offered again, a line each."),
 }

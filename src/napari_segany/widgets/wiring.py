@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
 
+from napari_segany.models.registry import find
+
 if TYPE_CHECKING:
     from napari_segany.widgets.main import SeganyWidget
 
@@ -42,6 +44,12 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.answering.expected.connect(widget.status_box.expect)
     widget.answering.arrived.connect(widget.status_box.set_progress)
     widget.answering.refused.connect(widget.model_box.revert)
+    widget.answering.loaded.connect(lambda name: widget.learning.set_model(find(name)))
+    widget.learning.chosen.connect(widget.answering.load)
+    widget.learning.failed.connect(widget.show_failure)
+    widget.learn_box.shown.connect(widget.learning.count)
+    widget.answering.accepted.connect(widget.ranking.rank)
+    widget.prompt_box.rank_changed.connect(widget.ranking.set_enabled)
     widget.prompt_box.hover_changed.connect(widget.hover.set_enabled)
     widget.session.requested.connect(widget.hover.stop)
 

@@ -53,6 +53,8 @@ class PredictionController(QObject):
         Emitted with the name of a model that answers from here on.
     refused : Signal
         Emitted without arguments when a model could not be loaded, and the one before answers on.
+    accepted : Signal
+        Emitted with a SegmentResult that the session took.
     failed : Signal
         Emitted with the exception of work that failed.
     """
@@ -63,6 +65,7 @@ class PredictionController(QObject):
     arrived = Signal(float, float)
     loaded = Signal(str)
     refused = Signal()
+    accepted = Signal(object)
     failed = Signal(object)
 
     def __init__(self, session: Session, jobs: Jobs, answers: PredictionService, pause: PaintPause) -> None:
@@ -172,7 +175,8 @@ class PredictionController(QObject):
         self._binding.mask_preview.expect(request)
 
     def _accept(self, result: SegmentResult) -> None:
-        self._session.accept(result)
+        if self._session.accept(result):
+            self.accepted.emit(result)
         self._pause.end()
         self._rest()
 

@@ -26,17 +26,22 @@ class ModelPanel(QComboBox):
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        for number, spec in enumerate(list_models()):
-            self.addItem(spec.name)
-            self.setItemData(number, _described(spec), Qt.ItemDataRole.ToolTipRole)
+        for spec in list_models():
+            self._add(spec)
         self.setToolTip("The model that answers. What is not on this computer yet is downloaded, if you agree.")
         self.use(name)
         self.activated.connect(self._choose)
 
     def use(self, name: str) -> None:
-        """Show the model that is in use."""
+        """Show the model that is in use; one that was trained since is added to the list."""
+        if self.findText(name) < 0:
+            self._add(find(name))
         self.used = name
         self.setCurrentText(name)
+
+    def _add(self, spec: ModelSpec) -> None:
+        self.addItem(spec.name)
+        self.setItemData(self.count() - 1, _described(spec), Qt.ItemDataRole.ToolTipRole)
 
     def revert(self) -> None:
         """Show the model that is in use again: the chosen one is not to be had."""

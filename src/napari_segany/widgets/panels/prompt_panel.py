@@ -33,6 +33,8 @@ class PromptPanel(QWidget):
         Emitted with whether pixels of other labels may be taken.
     several_changed : Signal
         Emitted with whether each click and each shape is an object of its own.
+    rank_changed : Signal
+        Emitted with whether committed objects choose among the masks of a click.
     hover_changed : Signal
         Emitted with whether the mask under the cursor is to be shown before a click.
     """
@@ -41,6 +43,7 @@ class PromptPanel(QWidget):
     discarded = Signal()
     overwrite_changed = Signal(bool)
     hover_changed = Signal(bool)
+    rank_changed = Signal(bool)
     several_changed = Signal(bool)
 
     def __init__(self) -> None:
@@ -68,12 +71,18 @@ class PromptPanel(QWidget):
         self._hover = QCheckBox("Show what a click would give  (H)")
         self._hover.setToolTip("Draws the mask under the cursor lightly, before you click")
         self._hover.setChecked(True)
+        self._rank = QCheckBox("Learn which mask is meant")
+        self._rank.setToolTip(
+            "Of the masks that a click may mean, shows the one that is like the objects kept on this image"
+        )
+        self._rank.setChecked(True)
         self._lay_out()
         self._sign.clicked.connect(self.toggle_sign)
         self._keep.clicked.connect(self.kept)
         self._discard.clicked.connect(self.discarded)
         self._overwrite.toggled.connect(self.overwrite_changed)
         self._hover.toggled.connect(self.hover_changed)
+        self._rank.toggled.connect(self.rank_changed)
         self._several.toggled.connect(self.several_changed)
         self._show_sign()
         self.set_keepable(False)
@@ -100,10 +109,12 @@ class PromptPanel(QWidget):
         layout.addWidget(self._several)
         layout.addWidget(self._overwrite)
         layout.addWidget(self._hover)
+        layout.addWidget(self._rank)
 
-    def choose(self, *, hover: bool, overwrite: bool) -> None:
+    def choose(self, *, hover: bool, rank: bool, overwrite: bool) -> None:
         """Set the switches to what was chosen last time."""
         self._hover.setChecked(hover)
+        self._rank.setChecked(rank)
         self._overwrite.setChecked(overwrite)
 
     @property

@@ -1,0 +1,207 @@
+"""Fine-tunes on the committed objects in a process of its own, while the model in use answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+
+from napari_segany.core.errors import InputError, SeganyError
+from napari_segany.core.planes import Stack
+from napari_segany.io.labels import write_labels
+from napari_segany.layers.binding import Binding
+from napari_segany.models.registry import ModelSpec, own_model
+from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.panels.learn_panel import LearnPanel
+from napari_segany.widgets.panels.objects_panel import ObjectsPanel
+
+PYTHON = sys.executable
+
+
+class LearningController(QObject):
+    """Between the panel, the committed objects, and the process that trains.
+
+    Parameters
+    ----------
+    panel : LearnPanel
+        Starts the work and shows it; owns this object.
+    objects : ObjectsPanel
+        Knows how many objects there are.
+    jobs : Jobs
+        The worker, which writes the labelled planes to files.
+    current : ModelSpec
+        The model that answers.
+
+    Attributes
+    ----------
+    chosen : Signal
+        Emitted with the :class:`ModelSpec` that is to answer.
+    failed : Signal
+        Emitted with the exception of work that failed.
+    """
+
+    chosen = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, panel: LearnPanel, objects: ObjectsPanel, jobs: Jobs, current: ModelSpec) -> None:
+        super().__init__(panel)
+        self._panel, self._objects, self._jobs, self._current = panel, objects, jobs, current
+        self._binding: Binding | None = None
+        self._process: QProcess | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._made, self._before = current, current
+        self._said: list[str] = []
+        panel.started.connect(self.start)
+        panel.stopped.connect(self.stop)
+        panel.used.connect(self._use)
+        panel.reverted.connect(self._go_back)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Learn from the objects of another image."""
+        self._binding = binding
+        self.count()
+
+    def count(self) -> None:
+        """Count the committed objects."""
+        if self._objects.objects is not None:
+            self._objects.update_now()
+        self._panel.count(0 if self._objects.objects is None else len(self._objects.objects.present))
+
+    def set_model(self, spec: ModelSpec) -> None:
+        """Note which model answers."""
+        self._current = spec
+
+    def start(self, name: str, complete: bool) -> None:
+        """Write the labelled planes to a folder, and train on them."""
+        try:
+            made = self._new_model(name)
+            stack, labels = self._labelled()
+        except SeganyError as error:
+            self.failed.emit(error)
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="segany-learn-", ignore_cleanup_errors=True)
+        root = Path(self._folder.name)
+        self._made, self._before, self._said = made, self._current, []
+        command = ["-m", "napari_segany", "train", "on", str(root / "images"), "--labels", str(root / "labels")]
+        command += ["-o", str(made.path), "--name", name, "--overwrite", "--json-progress"]
+        command += ["--complete"] if complete else []
+        self._panel.show_progress("reading", 0, 1, None)
+        self._jobs.run(
+            partial(write_labelled, stack, labels, root), done=lambda _: self._run(command), failed=self._refuse
+        )
+
+    def _labelled(self) -> tuple[Stack, np.ndarray]:
+        """The planes of the image, and a copy of the labels of the same shape."""
+        binding = self._binding
+        view = None if binding is None else binding.planes.view()
+        if binding is None or view is None or binding.labels is None:
+            raise InputError("there is no object to learn from; keep some first")
+        stack, _ = binding.planes.stack(view)
+        labels = binding.labels.data
+        if not isinstance(labels, np.ndarray) or labels.shape != stack.shape + stack.plane_shape:
+            raise InputError("the model learns from labels in memory, seen along the image's last two axes")
+        return stack, labels.copy()
+
+    def _refuse(self, error: Exception) -> None:
+        self._forget_folder()
+        self._panel.show_idle("")
+        self.failed.emit(error)
+
+    def _run(self, command: list[str]) -> None:
+        if self._folder is None:
+            return
+        process = QProcess(self)
+        environment = QProcessEnvironment.systemEnvironment()
+        # a click is answered by one processor meanwhile
+        environment.insert("OMP_NUM_THREADS", "1")
+        process.setProcessEnvironment(environment)
+        process.readyReadStandardOutput.connect(self._read)
+        process.finished.connect(self._end)
+        self._process = process
+        self._panel.show_progress("starting", 0, 1, None)
+        process.start(PYTHON, command)
+
+    @staticmethod
+    def _new_model(name: str) -> ModelSpec:
+        made = own_model(name)
+        if not name or Path(name).name != name or name.startswith("."):
+            raise InputError(f"{name!r} is no name for a model; use letters, digits, - and _")
+        return made
+
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        for line in bytes(self._process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
+            try:
+                told = json.loads(line)
+                self._panel.show_progress(told["stage"], told["done"], told["total"], told["seconds_left"])
+            except (ValueError, TypeError, KeyError):
+                self._said.append(line)
+
+    def _end(self, code: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self._forget_folder()
+        error = bytes(process.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
+        process.deleteLater()
+        if code != 0:
+            self._panel.show_idle("")
+            reason = error[-1].removeprefix("napari-segany: ") if error else "the process ended"
+            self.failed.emit(InputError(f"learning did not work: {reason}"))
+            return
+        written = any(line.startswith("wrote ") for line in self._said)
+        lines = [line for line in self._said if not line.startswith("wrote ")]
+        self._panel.show_idle("\n".join(lines), usable=written)
+
+    def stop(self) -> None:
+        """End the work; nothing is written then."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.finished.disconnect(self._end)
+            process.kill()
+            process.waitForFinished(5000)
+            process.deleteLater()
+            self._panel.show_idle("Cancelled; the model is as it was.")
+        self._forget_folder()
+
+    def _forget_folder(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _use(self) -> None:
+        self._panel.show_used(used=True)
+        self.chosen.emit(self._made)
+
+    def _go_back(self) -> None:
+        self._panel.show_used(used=False)
+        self.chosen.emit(self._before)
+
+
+def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
+    """Write each plane that has objects, and its labels, as files; runs in the worker.
+
+    Parameters
+    ----------
+    stack : Stack
+        The planes.
+    labels : ndarray
+        (..., y, x) integers, of the stack's shape.
+    folder : Path
+        Where ``images/`` and ``labels/`` are made.
+    """
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    for number in range(len(stack)):
+        own = labels[stack.index(number)]
+        if own.any():
+            name = f"plane{number:05d}"
+            tifffile.imwrite(folder / "images" / f"{name}.tif", stack.plane(number), photometric="rgb")
+            write_labels(folder / "labels" / f"{name}_labels.tif", own)

@@ -1,0 +1,71 @@
+"""Shows the mask of a click that is like the objects that were committed before."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QObject
+
+from napari_segany.core.errors import SeganyError
+from napari_segany.core.masks import Mask
+from napari_segany.core.planes import LazyPlane
+from napari_segany.core.ranking import RankingPrior
+from napari_segany.core.views import View
+from napari_segany.layers.binding import Binding
+from napari_segany.session.session import Committed, SegmentResult, Session
+
+
+class RankingController(QObject):
+    """Ranks the masks of a lone click by the committed objects of the image.
+
+    The choice is a candidate like one of the user's, so that the key J goes on from there, and a journal replays it.
+
+    Parameters
+    ----------
+    session : Session
+        Whose objects are learned from, and whose candidates are chosen.
+    parent : QObject
+        Owns this object.
+    """
+
+    def __init__(self, session: Session, parent: QObject) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._binding: Binding | None = None
+        self._prior = RankingPrior()
+        self._enabled = True
+        self._first: tuple[View, list[Mask]] | None = None
+        session.committed.connect(self._learn)
+
+    def bind(self, binding: Binding | None) -> None:
+        """Rank the masks of another image, of whose objects nothing is known."""
+        self._binding, self._prior, self._first = binding, RankingPrior(), None
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Rank from here on, or leave the order to the predicted IoU."""
+        self._enabled = enabled
+
+    def rank(self, result: SegmentResult) -> None:
+        """Choose among the masks of a result that was just accepted, if a lone click asked for them."""
+        request = result.request
+        if not request.prompt.ambiguous or len(result.masks) < 2:
+            return
+        self._first = request.plane, list(result.masks)
+        plane = self._plane(request.plane)
+        if self._enabled and plane is not None and (best := self._prior.best(plane, result.masks)):
+            self._session.restore_choice(best)
+
+    def _learn(self, kept: Committed) -> None:
+        plane = self._plane(kept.plane)
+        first, self._first = self._first, None
+        if plane is not None:
+            masks = first[1] if first is not None and first[0] == kept.plane else []
+            self._prior.add(plane, kept.mask.pixels, masks)
+
+    def _plane(self, view: View) -> LazyPlane | None:
+        """The pixels of a plane, read where they are needed; None where it cannot be read."""
+        if self._binding is None:
+            return None
+        try:
+            stack, number = self._binding.planes.stack(view)
+        except SeganyError:
+            return None
+        return LazyPlane(stack, number)

@@ -1,0 +1,127 @@
+"""A model of one's own from the committed objects, in a real window; a stand-in trains."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_segany.core.planes import Stack
+from napari_segany.core.prompts import Point
+from napari_segany.io.labels import read_labels
+from napari_segany.models import registry
+from napari_segany.widgets.controllers import learning_controller
+from napari_segany.widgets.controllers.learning_controller import write_labelled
+from tests.fakes import KnowingSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+PLACES = [Point(y, x) for y in (12, 30, 48) for x in (20, 40, 60)]
+
+
+@pytest.fixture
+def kept(hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """Nine objects are committed, and the models of the user lie in a folder of the test."""
+    monkeypatch.setenv(registry.OWN_MODELS, str(tmp_path / "models"))
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), KnowingSegmenter(PLACES, radius=5))
+    opened.widget.find_everything()
+    opened.settle()
+    opened.widget.keep()
+    opened.settle()
+    opened.widget.tabs.show_box(opened.widget.learn_box)
+    opened.settle()
+    yield opened
+    opened.close()
+
+
+def train_with(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a shell script train."""
+    program = tmp_path / "trainer"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(learning_controller, "PYTHON", str(program))
+
+
+def told(stage: str, done: int) -> str:
+    return "echo '" + json.dumps({"stage": stage, "done": done, "total": 4, "seconds_left": 3.0}) + "'"
+
+
+def ended(opened: Opened) -> None:
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.learning._process is not None, timeout=20_000)
+    opened.hand.qtbot.waitUntil(lambda: not opened.widget.learn_box._stop.isEnabled(), timeout=20_000)
+
+
+def test_the_panel_counts_what_there_is_to_learn_from(kept: Opened) -> None:
+    assert "9 objects; about 1 min" in kept.widget.learn_box._masks.text()
+    assert kept.widget.learn_box._start.isEnabled()
+
+
+def test_a_model_is_learned_used_and_left_again(kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = registry.find("tiny").path
+    made = tmp_path / "models" / "my-model.safetensors"
+    seen = tmp_path / "seen"
+    lines = [told("train", 2), f"cp -r $(dirname $5) {seen}", f"mkdir -p {made.parent}", f"cp {shipped} {made}"]
+    lines += ["echo 'One click improved from 0.50 to 0.90 on 3 held-out masks.'", f"echo 'wrote {made}'"]
+    train_with("\n".join(lines), tmp_path, monkeypatch)
+    box = kept.widget.learn_box
+    box._start.click()
+    ended(kept)
+    assert "0.50 to 0.90" in box._result.text()
+    assert len(np.unique(read_labels(next((seen / "labels").iterdir())))) == 10
+    box._use.click()
+    kept.settle()
+    assert kept.widget.answers.name.startswith("my-model-")
+    assert kept.widget.model_box.currentText() == "my-model"
+    box._revert.click()
+    kept.settle()
+    assert kept.widget.answers.name == "tiny"
+
+
+def test_a_model_that_did_not_get_better_is_not_offered(
+    kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with("echo 'The model was not improved.'; echo 'nothing was written'", tmp_path, monkeypatch)
+    kept.widget.learn_box._start.click()
+    ended(kept)
+    assert "not improved" in kept.widget.learn_box._result.text()
+    assert not kept.widget.learn_box._use.isEnabled()
+
+
+def test_what_goes_wrong_is_one_line(kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_with("echo 'napari-segany: no room on the disk' >&2; exit 2", tmp_path, monkeypatch)
+    kept.widget.learn_box._start.click()
+    ended(kept)
+    assert "no room on the disk" in kept.text
+    assert kept.widget.learn_box._start.isEnabled()
+
+
+def test_it_can_be_cancelled(kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_with(f"{told('train', 1)}; exec sleep 100", tmp_path, monkeypatch)
+    box = kept.widget.learn_box
+    box._start.click()
+    kept.hand.qtbot.waitUntil(lambda: box._bar.value() == 1, timeout=20_000)
+    box._stop.click()
+    assert "Cancelled" in box._result.text()
+    assert kept.widget.learning._process is None
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_bad_name_is_refused(kept: Opened) -> None:
+    kept.widget.learn_box._name.setText("../there")
+    kept.widget.learn_box._start.click()
+    assert "is no name for a model" in kept.text
+
+
+def test_only_planes_with_objects_are_written(tmp_path: Path) -> None:
+    labels = np.zeros((4, 20, 20), np.int32)
+    labels[2, 3:9, 3:9] = 5
+    write_labelled(Stack(np.zeros((4, 20, 20), np.uint8)), labels, tmp_path)
+    (image,) = (tmp_path / "images").iterdir()
+    assert tifffile.imread(image).shape == (20, 20, 3)
+    assert read_labels(tmp_path / "labels" / f"{image.stem}_labels.tif").max() == 5
+    shutil.rmtree(tmp_path / "images")

@@ -1,0 +1,73 @@
+"""Committed objects choose among the masks of the next click, in a real window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from napari_segany.core.masks import Mask
+from napari_segany.core.prompts import Prompt
+from tests.fakes import FakeSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+
+class Undecided(FakeSegmenter):
+    """What a click may mean is almost equally likely."""
+
+    def _mask(self, shape: tuple[int, int], prompt: Prompt, radius: float, score: float) -> Mask:
+        return super()._mask(shape, prompt, radius, 0.8 + score / 100)
+
+
+@pytest.fixture
+def wide(hand: Hand) -> Iterator[Opened]:
+    """A click may mean a disc of radius 4, 2 or 6, in the order of their scores."""
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), Undecided(radius=4))
+    yield opened
+    opened.close()
+
+
+def commit(opened: Opened, y: float, x: float, choice: int) -> None:
+    """Click, take one of the masks, and keep it."""
+    opened.hand.click(y, x)
+    opened.wait_for_mask()
+    while opened.widget.session.choice != choice:
+        opened.hand.press("j")
+    opened.hand.press("k")
+    opened.settle()
+
+
+def test_objects_of_one_size_choose_that_size(wide: Opened) -> None:
+    session = wide.widget.session
+    commit(wide, 30, 25, 2)
+    for x in (42, 60):
+        wide.hand.click(30, x)
+        wide.wait_for_mask()
+        assert session.choice == 2, "the mask of the size that was kept before"
+        wide.hand.press("k")
+        wide.settle()
+    sizes = np.bincount(wide.widget.binding.labels.data.ravel())[1:]
+    assert len(sizes) == 3
+    assert min(sizes) > 100, "a disc of the first candidate has 49 pixels"
+
+
+def test_j_goes_on_from_there_and_the_next_click_mends_it(wide: Opened) -> None:
+    commit(wide, 30, 25, 2)
+    wide.hand.click(30, 60)
+    wide.wait_for_mask()
+    assert wide.widget.session.choice == 2
+    wide.hand.press("j")
+    assert wide.widget.session.choice == 0
+
+
+def test_it_can_be_switched_off_and_begins_anew_with_another_image(wide: Opened) -> None:
+    commit(wide, 30, 25, 2)
+    box = wide.widget.prompt_box._rank
+    box.click()
+    wide.hand.click(30, 60)
+    wide.wait_for_mask()
+    assert wide.widget.session.choice == 0
+    assert wide.widget.settings.get("rank") is False
+    box.click()
+    assert wide.widget.settings.get("rank") is True
