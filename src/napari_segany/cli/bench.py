@@ -121,7 +121,10 @@ def bench_everything(
     device: DeviceOption = "auto",
     method: Annotated[
         list[str] | None,
-        typer.Option(help="seeds or grid; repeat for both. By default seeds where the model has them, else the grid."),
+        typer.Option(
+            help="seeds, grid, queries or queries+sam; repeat for several. By default what the model uses; the last "
+            "two need a --model that `train mask2former` wrote."
+        ),
     ] = None,
 ) -> None:
     """Measure the masks that are found without a prompt: AP at an IoU of 0.5, and its mean up to 0.95 (mSA)."""
