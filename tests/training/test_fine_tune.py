@@ -16,6 +16,7 @@ from napari_segany.models.inference_config import read_metadata, tiny_inference_
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training import fine_tune as module
+from napari_segany.training.batches import BatchConfig
 from napari_segany.training.data import Sample
 from napari_segany.training.fine_tune import (
     FineTuneConfig,
@@ -43,6 +44,7 @@ def samples() -> dict[str, Sample]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of seconds."""
     monkeypatch.setattr(module, "ALPHAS", (1.0,))
+    monkeypatch.setattr(module, "BatchConfig", lambda **_: BatchConfig(crops=2, masks=2, sizes={96: 1.0}))
     real = module.click_trials
     monkeypatch.setattr(module, "click_trials", lambda samples, seed, objects=24: real(samples, seed, 2)[:3])
     monkeypatch.setattr(module, "gauge_trials", lambda: real({"gauge": sample(9)}, 0, 1)[:1])

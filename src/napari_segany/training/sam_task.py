@@ -137,9 +137,9 @@ class SamTask:
             for part in (self.model.image_encoder, self.model.dense_head):
                 part.eval()
         if self.config.frozen_norms:
-            for part in self.model.modules():
-                if isinstance(part, nn.BatchNorm2d):
-                    part.eval()
+            for layer in self.model.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
         with torch.set_grad_enabled(not self.config.prompts_only):
             features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
         generator = torch.Generator(batch["image"].device).manual_seed(step)
