@@ -168,6 +168,19 @@ def test_from_the_command_line(tmp_path: Path, quick: None, capsys: pytest.Captu
     assert "there is no file or folder" in capsys.readouterr().err
 
 
+def test_batch_norms_keep_their_statistics(samples: dict[str, Sample], tmp_path: Path) -> None:
+    learned, held = hold_out(samples, 0.2)
+    run = module._FineTuning(learned, held, tmp_path / "a.safetensors", QUICK, tmp_path / "work")
+    parent = TinySam()
+    begin(parent, "tiny")
+    before = {name: value.clone() for name, value in parent.state_dict().items() if "running" in name}
+    loop = run._loop(parent)
+    list(loop.steps(run._batches))
+    after = loop.task.model.state_dict()
+    assert before
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_a_parent_keeps_its_settings(tmp_path: Path) -> None:
     model = TinySam()
     begin(model, "tiny")

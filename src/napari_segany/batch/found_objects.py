@@ -126,9 +126,8 @@ def candidate_info(one: Candidate, label: int) -> ObjectInfo:
     corner = (one.crop[0].start, one.crop[1].start)
     points = tuple((point.y + corner[0], point.x + corner[1]) for point in one.prompt.points)
     stability = None if math.isnan(one.stability) else one.stability
-    name = one.prompt.text
-    source = "text" if name else "automatic"
-    return ObjectInfo(label, class_name=name, score=one.score, stability=stability, points=points, source=source)
+    source = "text" if one.prompt.text else "automatic"
+    return ObjectInfo(label, class_name=one.name, score=one.score, stability=stability, points=points, source=source)
 
 
 def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: int | None) -> list[ObjectInfo]:

@@ -41,7 +41,7 @@ def clicks(  # noqa: PLR0913  each parameter is an option of the command line
     per_image: PerImageOption = None,
     by_group: GroupOption = False,
 ) -> None:
-    """Measure one click in the middle of each object, beside two plain baselines.
+    """Measure one click in the middle of each object, next to two plain baselines.
 
     The click is the point farthest from the object's boundary; of three candidates the most confident counts, `oracle`
     tells the best. Objects count from 16 pixels, at the image's own resolution.
@@ -121,7 +121,10 @@ def bench_everything(
     device: DeviceOption = "auto",
     method: Annotated[
         list[str] | None,
-        typer.Option(help="seeds or grid; repeat for both. By default seeds where the model has them, else the grid."),
+        typer.Option(
+            help="seeds, grid, queries or queries+sam; repeat for several. By default what the model uses; the last "
+            "two need a --model that `train mask2former` wrote."
+        ),
     ] = None,
 ) -> None:
     """Measure the masks that are found without a prompt: AP at an IoU of 0.5, and its mean up to 0.95 (mSA)."""
@@ -192,7 +195,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
 ) -> None:
     """Measure what a name alone finds, and whether what is absent is known to be.
 
-    Beside it automatic masks ranked by their crops, and Otsu's classes by name.
+    Next to it automatic masks ranked by their crops, and Otsu's classes by name.
     """
     from napari_segany.experiments.text_benchmark import METHODS, measured_attributes, measured_text
 
@@ -213,7 +216,7 @@ def bench_speed(
     quick: Annotated[bool, typer.Option("--quick", help="Once or a few times each: under a minute.")] = False,
     json: JsonOption = None,
 ) -> None:
-    """Time what users wait for beside segment-anything and transformers, where they are installed.
+    """Time what users wait for next to segment-anything and transformers, where they are installed.
 
     Medians in milliseconds, both taking turns in one run; `ratio` is theirs over ours. `floor_ms` is what the matrix
     products alone would take at the rate that this machine reaches.

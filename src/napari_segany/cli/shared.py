@@ -26,7 +26,9 @@ def new_app(**options: Any) -> typer.Typer:
     return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, **options)
 
 
-ModelOption = Annotated[str, typer.Option(help="Name of a model (see `models list`), or path of a checkpoint.")]
+ModelOption = Annotated[
+    str, typer.Option(help="Name of a model (see `models list`), path of a checkpoint, or mask2former:FOLDER.")
+]
 
 DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or mps.")]
 
@@ -63,9 +65,10 @@ def files_of(*names: str) -> tuple[Path, ...]:
     found = []
     for name in filter(None, names):
         with contextlib.suppress(OSError, ValueError, RuntimeError):
-            path = Path(name).expanduser()
+            path = Path(name.removeprefix("mask2former:")).expanduser()
+            published = ("config.json",) if name.startswith("mask2former:") else ()
             # (a folder that happens to be called like a model is none of them)
-            if path.is_file() or (path / "open_clip_config.json").is_file():
+            if path.is_file() or any((path / file).is_file() for file in ("open_clip_config.json", *published)):
                 found.append(path)
     return tuple(found)
 
@@ -80,16 +83,17 @@ def show_download(done: int, total: int | None) -> None:
 class ShownProgress:
     """Says how many images, planes or slices are done: at once at a terminal, else a line every ``PAUSE`` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "images") -> None:
+        self._what = what
         self._last = time.monotonic()
 
     def __call__(self, done: int) -> None:
         """Tell of it, if it is time."""
         if sys.stderr.isatty():
-            typer.echo(f"\r{done} images", err=True, nl=False)
+            typer.echo(f"\r{done} {self._what}", err=True, nl=False)
         elif time.monotonic() - self._last >= PAUSE:
             self._last = time.monotonic()
-            typer.echo(f"{done} images", err=True)
+            typer.echo(f"{done} {self._what}", err=True)
 
 
 class ShownStages:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_segany.cli.shared import DeviceOption, ShownStages, new_app
+from napari_segany.cli.shared import DeviceOption, ShownProgress, ShownStages, new_app
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,24 @@ def train_text(
     from napari_segany.training.train_text import train_text
 
     typer.echo(f"wrote {train_text(path, data, out, pick_device(device))}")
+
+
+@train.command("mask2former")
+def train_queries(
+    config: Annotated[str, typer.Argument(help="TOML file, or `tiny-queries`.")],
+    data: SourcesOption,
+    out: RunOption,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train queries that find, draw and name objects, on the features of a model that stays as it is."""
+    path = _checked(config, data, out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training.train_mask2former import train_mask2former
+
+    shown = ShownProgress("steps")
+    for step in train_mask2former(path, data, out, pick_device(device)):
+        shown(step)
+    typer.echo(f"wrote {out / 'weights.safetensors'}")
 
 
 @train.command("on")

@@ -7,7 +7,7 @@ generator of ``segment-anything`` 1.0, and so are the masks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Protocol, cast
 
@@ -77,6 +77,8 @@ class Candidate:
         What was asked, in pixels of the crop.
     crop : tuple of slice
         The part of the plane that the model saw.
+    class_name : str
+        What the model says that it is; empty where it says nothing.
     """
 
     window: Region
@@ -86,6 +88,7 @@ class Candidate:
     stability: float
     prompt: Prompt
     crop: Region
+    class_name: str = ""
 
     @classmethod
     def of(
@@ -96,11 +99,17 @@ class Candidate:
 
     def redrawn(self, window: Region, mask: np.ndarray) -> Candidate:
         """The same with another mask, bool of its window's shape."""
-        return Candidate.of(window, mask, self.score, self.stability, self.prompt, self.crop)
+        other = Candidate.of(window, mask, self.score, self.stability, self.prompt, self.crop)
+        return replace(other, class_name=self.class_name)
+
+    @property
+    def name(self) -> str:
+        """What it is called: by the text that found it, else by the class that the model says."""
+        return self.prompt.text or self.class_name
 
     @property
     def mask(self) -> np.ndarray:
-        """The mask, bool of the window's shape, made anew each time."""
+        """The mask, bool of the window's shape, made again each time."""
         height, width = (span.stop - span.start for span in self.window)
         return np.unpackbits(self.bits, count=height * width).reshape(height, width).view(bool)
 
@@ -110,6 +119,32 @@ class ProposesObjects(Segmenter, Protocol):
 
     def seeds(self, embedding: ImageEmbedding) -> list[Prompt]:
         """A prompt for each object that seems to be there, of an embedding by the same segmenter."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundObject:
+    """An object that a model found by itself.
+
+    Parameters
+    ----------
+    mask : Mask
+        Of the plane's shape.
+    point : Point
+        In it.
+    class_name : str
+        What it is; empty where the model does not say.
+    """
+
+    mask: Mask
+    point: Point
+    class_name: str = ""
+
+
+class DrawsObjects(Segmenter, Protocol):
+    """A segmenter with the capability ``draws``: it finds and draws objects in one go, without prompts."""
+
+    def found_objects(self, embedding: ImageEmbedding) -> Iterator[FoundObject]:
+        """The objects of an embedding by the same segmenter, the highest score first."""
 
 
 class ProposesNamedObjects(Segmenter, Protocol):
@@ -127,6 +162,11 @@ def as_proposer(segmenter: Segmenter) -> ProposesObjects | None:
     return cast("ProposesObjects", segmenter) if segmenter.capabilities.proposals else None
 
 
+def as_drawer(segmenter: Segmenter) -> DrawsObjects | None:
+    """The segmenter if it has the capability ``draws``, else None."""
+    return cast("DrawsObjects", segmenter) if segmenter.capabilities.draws else None
+
+
 def as_text_segmenter(segmenter: Segmenter) -> ProposesNamedObjects | None:
     """The segmenter if it has the capability ``texts``, else None."""
     return cast("ProposesNamedObjects", segmenter) if segmenter.capabilities.texts else None
@@ -140,7 +180,7 @@ def crop_windows(shape: tuple[int, int], layers: int) -> list[tuple[int, Region]
     shape : tuple of int
         (y, x) of the plane.
     layers : int
-        Layers beside the plane itself, which is layer 0.
+        Layers next to the plane itself, which is layer 0.
     """
     found: list[tuple[int, Region]] = [(0, (slice(0, shape[0]), slice(0, shape[1])))]
     for layer in range(1, layers + 1):
@@ -209,6 +249,9 @@ def generate_candidates(
         region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
         yield from _asked(segmenter, whole, named.named_proposals(whole, phrases), region, least, candidates=1)
         return
+    if grid is None and (drawer := as_drawer(segmenter)) is not None:
+        yield 1.0, _drawn(drawer, whole, least)
+        return
     if grid is None and (proposer := as_proposer(segmenter)) is not None:
         region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
         for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
@@ -223,6 +266,17 @@ def generate_candidates(
         points = grid_points(seen.shape, max(grid.side // grid.thinning**layer, 1))
         for done, batch in _asked(segmenter, seen, [Prompt((point,)) for point in points], region, least):
             yield (number + done) / len(regions), [one for one in batch if not _cut(one, whole.shape)]
+
+
+def _drawn(segmenter: DrawsObjects, embedding: ImageEmbedding, least: float) -> list[Candidate]:
+    """Candidates of the objects that a segmenter draws by itself."""
+    region = (slice(0, embedding.shape[0]), slice(0, embedding.shape[1]))
+    found = []
+    for one in segmenter.found_objects(embedding):
+        candidate = _candidate(one.mask, Prompt((one.point,)), region) if one.mask.score >= least else None
+        if candidate is not None:
+            found.append(replace(candidate, class_name=one.class_name))
+    return found
 
 
 def candidates_of_prompts(

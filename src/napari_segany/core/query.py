@@ -101,8 +101,8 @@ class Selection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each object is, where a text names it, in the order of their labels."""
-        return tuple(one.prompt.text for one in self.objects)
+        """What each object is, where a text or the model names it, in the order of their labels."""
+        return tuple(one.name for one in self.objects)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,9 @@ class Capabilities:
         Whether it proposes objects itself, see :class:`~napari_segany.core.automatic_masks.ProposesObjects`.
     texts : bool
         Whether it takes texts, see :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`.
+    draws : bool
+        Whether it finds and draws objects without prompts, see
+        :class:`~napari_segany.core.automatic_masks.DrawsObjects`.
     filters : Filters
         Which of its automatic masks pass.
     text_score : float
@@ -68,6 +71,7 @@ class Capabilities:
     gates: Gates = field(default_factory=Gates)
     device: str = "cpu"
     precision: str = "float32"
+    draws: bool = False
 
 
 class Segmenter(Protocol):

@@ -12,14 +12,15 @@ import numpy as np
 from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import instance_scores
-from napari_segany.core.query import query_for
+from napari_segany.core.query import Query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.crop_ranking import find
 from napari_segany.experiments.benchmark import commit, set_name
 from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
 from napari_segany.experiments.scores import Row
+from napari_segany.models.mask2former.query_segmenter import FINDERS, QuerySegmenter
 
-METHODS = ("seeds", "grid")
+METHODS = ("seeds", "grid", "queries", "queries+sam")
 
 
 def rows_of_everything(
@@ -38,7 +39,8 @@ def rows_of_everything(
     load : callable
         Makes the segmenter.
     method : tuple of str
-        One or more of ``METHODS``; by default seeds where the model has them, else the grid.
+        One or more of ``METHODS``; by default what the model's automatic masks use: its queries, seeds, or the grid.
+        With "queries" they draw their masks themselves, with "queries+sam" the decoder of `tiny` draws them.
     limit : int, optional
         Take the first planes only.
     progress : callable, optional
@@ -55,7 +57,7 @@ def rows_of_everything(
     Raises
     ------
     InputError
-        When the data cannot be used, or the model has no seeds and they are asked for.
+        When the data cannot be used, or the model has no seeds or queries and they are asked for.
     ModelError
         From `load`.
     """
@@ -63,24 +65,39 @@ def rows_of_everything(
         raise InputError(f"unknown method {', '.join(sorted(unknown))}; known: {', '.join(METHODS)}")
     planes = labelled_planes(data)
     segmenter = load()
-    seeding = segmenter.capabilities.proposals
-    if "seeds" in method and not seeding:
-        raise InputError(f"the model {segmenter.name!r} has no seeds; measure its grid")
-    methods = method or ("seeds" if seeding else "grid",)
+    methods = method or (_usual(segmenter),)
     results: dict[str, list[tuple[np.ndarray, float, int]]] = {way: [] for way in methods}
-    queries = {way: query_for(segmenter, grid=None if way == "seeds" else Grid()) for way in methods}
+    searches = {way: _search(segmenter, way) for way in methods}
     objects = 0
     for done, one in enumerate(islice(planes, limit), start=1):
         objects += len(targets(one.labels))
         for way in methods:
             started = time.perf_counter()
-            labels = find(segmenter, queries[way], one.plane).labels
+            finder, query = searches[way]
+            labels = find(finder, query, one.plane).labels
             seconds = time.perf_counter() - started
             scores = instance_scores(labels, one.labels, smallest=MIN_PIXELS)
             results[way].append((scores, seconds, int(labels.max())))
         if progress is not None:
             progress(done)
     return list(_rows(results, data, segmenter, objects))
+
+
+def _usual(segmenter: Segmenter) -> str:
+    if isinstance(segmenter, QuerySegmenter):
+        return segmenter.finder
+    return "seeds" if segmenter.capabilities.proposals else "grid"
+
+
+def _search(segmenter: Segmenter, method: str) -> tuple[Segmenter, Query]:
+    """Who looks for objects by a method, and the query for it; InputError where it cannot."""
+    if isinstance(segmenter, QuerySegmenter):
+        segmenter = segmenter.finding_by(method if method in FINDERS else "seeds")
+    elif method in FINDERS and method != "seeds":
+        raise InputError(f"the model {segmenter.name!r} has no queries; give --model a file of train mask2former")
+    if method == "seeds" and not segmenter.capabilities.proposals:
+        raise InputError(f"the model {segmenter.name!r} has no seeds; measure its grid")
+    return segmenter, query_for(segmenter, grid=Grid() if method == "grid" else None)
 
 
 def _rows(

@@ -13,10 +13,16 @@ from torch import Tensor
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
+from napari_segany.models.mask2former.mask2former_segmenter import (
+    Mask2FormerSegmenter,
+    is_mask2former,
+    load_mask2former,
+)
+from napari_segany.models.mask2former.query_segmenter import holds_queries, load_queries
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
-from napari_segany.models.text.text_prompter import DECODER, HEAD, load_text_prompter, text_file
+from napari_segany.models.text.text_prompter import DECODER, HEAD, TextPrompter, load_text_prompter, text_file
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.models.weights import Progress, check_usable, fetch, is_file, load_state
@@ -32,14 +38,14 @@ def load_segmenter(
     device: str | torch.device | None = None,
     precision: str = "auto",
     progress: Progress | None = None,
-) -> SamSegmenter:
+) -> SamSegmenter | Mask2FormerSegmenter:
     """Make a segmenter that is ready to use.
 
     Parameters
     ----------
     model : str or Path
         Name of a model in the registry, whose weights are downloaded when needed; or path of a checkpoint, whose
-        architecture is recognised from its weights.
+        architecture is recognised from its weights; or ``mask2former:FOLDER``, a published Mask2Former.
     device : str or torch.device, optional
         "cpu", "cuda", "mps"; None takes the fastest that is there.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -56,19 +62,32 @@ def load_segmenter(
     """
     place = pick_device(device)
     dtype = pick_dtype(precision, place)
+    if is_mask2former(model):
+        return load_mask2former(str(model), place)
     path, name, expected = locate(model, progress)
+    if holds_queries(path):
+        return load_queries(path, _tiny(name, place, dtype))
     state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)
-    # A file that ``train text`` wrote holds the head alone, which was trained beside `tiny` and goes with it.
+    # A file that ``train text`` wrote holds the head alone, which was trained next to `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype, config=read_inference_config(path))
     source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
-    # open_clip is imported when the first text is used
-    texts = (
-        load_text_prompter(TinySam().mask_decoder, source, place) if source is not None and source.is_file() else None
-    )
-    return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
+    return ZoomSegmenter(sam, name, place, dtype, None if source is None else _texts_of(source, place), sam.inference)
+
+
+def _tiny(name: str, place: torch.device, dtype: torch.dtype) -> ZoomSegmenter:
+    """The segmenter in the package under another name."""
+    model = _read(find("tiny").path, "tiny")
+    if not isinstance(model, TinySam):
+        raise ModelError(f"{find('tiny').path} is not 'tiny'; install napari-segany again")
+    return ZoomSegmenter(model, name, place, dtype, _texts_of(text_file(), place), model.inference)
+
+
+def _texts_of(source: Path, place: torch.device) -> TextPrompter | None:
+    """The text prompts in a file; open_clip is imported when the first text is used."""
+    return load_text_prompter(TinySam().mask_decoder, source, place) if source.is_file() else None
 
 
 def without_texts(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -124,28 +124,42 @@ def _other_object(levels: list[np.ndarray], level: np.ndarray, xy: np.ndarray) -
     return np.zeros(level.shape, bool)
 
 
-def _chances(samples: list[Sample]) -> np.ndarray:
+def draw_chances(samples: list[Sample]) -> np.ndarray:
     """How often each picture is drawn: by the root of the number of its objects, as crowded ones have more to teach."""
     weights = np.sqrt([1 + sum(len(np.unique(level)) for level in sample.levels) for sample in samples])
     chances: np.ndarray = weights / weights.sum()
     return chances
 
 
-class CropDataset(Dataset):
-    """Crop number i of a seeded, endless sequence; the same for any number of workers, and after a resume."""
+class SeededDataset(Dataset):
+    """Crop number i of a seeded, endless sequence; the same for any number of workers, and after a resume.
+
+    Parameters
+    ----------
+    crops : int
+        Of a step.
+    """
+
+    def __init__(self, crops: int) -> None:
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return 2**31
+
+
+class CropDataset(SeededDataset):
+    """Crops with the first prompts of some of their objects."""
 
     def __init__(
         self, sources: dict[str, list[Sample]], shares: dict[str, float], config: BatchConfig, seed: int
     ) -> None:
+        super().__init__(config.crops)
         self.sources = list(sources.values())
         weights = np.array([shares[name] for name in sources], float)
         self.weights = weights / weights.sum()
-        self.chances = [_chances(samples) for samples in self.sources]
+        self.chances = [draw_chances(samples) for samples in self.sources]
         self.config = config
         self.seed = seed
-
-    def __len__(self) -> int:
-        return 2**31
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
@@ -217,11 +231,11 @@ class _From:
             step += 1
 
 
-def stream(dataset: CropDataset, step: int, workers: int) -> Iterator[dict[str, Tensor]]:
+def stream(dataset: SeededDataset, step: int, workers: int) -> Iterator[dict[str, Tensor]]:
     """Endless batches, beginning with that of `step`."""
     loader = DataLoader(
         dataset,
-        batch_sampler=_From(step, dataset.config.crops),
+        batch_sampler=_From(step, dataset.crops),
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
     )

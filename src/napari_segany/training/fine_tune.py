@@ -260,7 +260,7 @@ class _FineTuning:
     def _loop(self, model: TinySam) -> Loop:
         steps, config = self.steps, self.config
         torch.manual_seed(config.seed)
-        task = SamTask(model, TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0))
+        task = SamTask(model, TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0, frozen_norms=True))
         settings = LoopConfig(
             steps=steps,
             warmup_steps=5,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam
 from napari_segany.training.losses import dense_loss, dice, focal, iou
@@ -29,6 +29,8 @@ class TaskConfig:
         Share of the steps that begin with a rough mask.
     rounds : dict of int to float
         Number of rounds and the share of steps that have so many.
+    frozen_norms : bool
+        Batch norms keep their statistics: a few small batches of one kind of image are no better ones.
     prompts_only : bool
         Image encoder and dense heads stay as they are: embeddings that were made, and heads trained on them, hold.
     """
@@ -42,6 +44,7 @@ class TaskConfig:
     mask_share: float = 0.1
     rounds: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.2, 3: 0.15, 5: 0.1, 8: 0.05})
     prompts_only: bool = False
+    frozen_norms: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +136,10 @@ class SamTask:
             # Their batch norms must not follow the batch either.
             for part in (self.model.image_encoder, self.model.dense_head):
                 part.eval()
+        if self.config.frozen_norms:
+            for part in self.model.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
         with torch.set_grad_enabled(not self.config.prompts_only):
             features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
         generator = torch.Generator(batch["image"].device).manual_seed(step)

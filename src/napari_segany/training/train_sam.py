@@ -102,28 +102,34 @@ def read_config(path: Path) -> TrainConfig:
 
 def _config_of(raw: dict[str, Any], path: Path) -> TrainConfig:
     phases = []
+    sources = source_config(raw, path)
     for phase in raw.get("phases", [{}]):
         batch = _numbered({key: value for key, value in phase.items() if key != "from_step"}, "sizes")
         phases.append((int(phase.get("from_step", 0)), build(BatchConfig, batch, "phases")))
-    if not raw.get("sources"):
-        raise InputError(f"{path} names no [sources]")
-    for name, share in dict(raw["sources"]).items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
-            raise InputError(f"{path}: the share of the source {name} is a number above 0, got {share!r}")
     return TrainConfig(
         seed=int(raw.get("seed", 0)),
-        sources=SourceConfig(
-            shares=dict(raw["sources"]),
-            partial=tuple(raw.get("partial", ())),
-            nested=dict(raw.get("nested", {})),
-            held_out=dict(raw.get("held_out", {})),
-            synthetic=int(raw.get("synthetic", 1000)),
-        ),
+        sources=sources,
         start=str(raw.get("start", "")),
         compile=bool(raw.get("compile", False)),
         loop=build(LoopConfig, raw.get("loop", {}), "loop"),
         task=build(TaskConfig, _numbered(raw.get("task", {}), "rounds"), "task"),
         phases=tuple(sorted(phases, key=lambda phase: phase[0])),
+    )
+
+
+def source_config(raw: dict[str, Any], path: Path) -> SourceConfig:
+    """The sources of a configuration; an InputError names what is wrong with them."""
+    if not raw.get("sources"):
+        raise InputError(f"{path} names no [sources]")
+    for name, share in dict(raw["sources"]).items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
+            raise InputError(f"{path}: the share of the source {name} is a number above 0, got {share!r}")
+    return SourceConfig(
+        shares=dict(raw["sources"]),
+        partial=tuple(raw.get("partial", ())),
+        nested=dict(raw.get("nested", {})),
+        held_out=dict(raw.get("held_out", {})),
+        synthetic=int(raw.get("synthetic", 1000)),
     )
 
 

@@ -1,6 +1,6 @@
 """`tiny`, the model in the wheel: SAM's interfaces over a small convolutional encoder, for microscopy.
 
-The image encoder is a residual network with a feature pyramid. It sees the colours as they are and, beside them, the
+The image encoder is a residual network with a feature pyramid. It sees the colours as they are and, next to them, the
 gray value normalised by its surroundings, so that dim, bright and unevenly lit pictures look alike to it. Batch norm
 and local windows only: what it says of an object does not depend on how much empty picture lies around it.
 """
@@ -104,6 +104,7 @@ class TinyEncoder(nn.Module):
         blocks: tuple[int, ...] = (1, 2, 3, 2, 2),
     ) -> None:
         super().__init__()
+        self.embed_dim, self.widths = embed_dim, widths
         self.stem = _stage(4, widths[0], blocks[0])
         self.stages = nn.ModuleList(_stage(*sizes) for sizes in zip(widths[:-1], widths[1:], blocks[1:], strict=True))
         self.laterals = nn.ModuleList(nn.Conv2d(width, embed_dim, 1) for width in widths[2:])
@@ -113,12 +114,19 @@ class TinyEncoder(nn.Module):
         self.skip_half = nn.Conv2d(widths[0], embed_dim // 8, 1)
         self.skip_quarter = nn.Conv2d(widths[1], embed_dim // 4, 1)
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 4, H, W) from :meth:`TinySam.preprocess` -> ``image_embed``, ``high_res_0`` and ``high_res_1``."""
-        half = self.stem(x.to(self.skip_half.weight.dtype))
-        maps = [half]
+    def stage_maps(self, x: Tensor) -> list[Tensor]:
+        """(B, 4, H, W) from :meth:`TinySam.preprocess` -> what each stage sees, at strides 2, 4, 8, 16 and 32."""
+        maps = [self.stem(x.to(self.skip_half.weight.dtype))]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
+        return maps
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 4, H, W) from :meth:`TinySam.preprocess` -> ``image_embed``, ``high_res_0`` and ``high_res_1``."""
+        return self.features_of(self.stage_maps(x))
+
+    def features_of(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        """What :meth:`forward` gives, of what :meth:`stage_maps` gave."""
         pyramid = self.laterals[-1](maps[-1])
         for lateral, finer in zip(reversed(self.laterals[:-1]), reversed(maps[2:-1]), strict=True):
             pyramid = lateral(finer) + F.interpolate(
@@ -126,7 +134,7 @@ class TinyEncoder(nn.Module):
             )
         return {
             "image_embed": self.neck(pyramid),
-            "high_res_0": self.skip_half(half),
+            "high_res_0": self.skip_half(maps[0]),
             "high_res_1": self.skip_quarter(maps[1]),
         }
 
@@ -173,6 +181,8 @@ class TinySam(Sam):
     """
 
     inference: InferenceConfig | None = None
+
+    image_encoder: TinyEncoder
 
     def __init__(self) -> None:
         grid = IMAGE_SIZE // STRIDE

@@ -81,8 +81,8 @@ class CommitController(QObject):
         kept = self._finder.keep()
         self.layers_changed.emit()
         for label, candidate in kept.items():
-            name = candidate.prompt.text
-            how = "text" if name else "everything"
+            name = candidate.name
+            how = "text" if candidate.prompt.text else "everything"
             self._objects.note(ObjectInfo(label, name, name, candidate.score, source=how))
         if kept:
             self._pending.say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
