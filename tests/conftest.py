@@ -20,7 +20,7 @@ def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder with the public labelled images; see docs/measured.md for what they are."""
+    """Folder with the public labelled images; see docs/development/measurement-log.md for what they are."""
     default = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("SEGANY_DATA", default))
     if not folder.is_dir():

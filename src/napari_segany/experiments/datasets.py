@@ -1,4 +1,4 @@
-"""Labelled images to measure on, in the layouts of the public sets that docs/measured.md names."""
+"""Labelled images to measure on, in the layouts of the public sets that docs/development/measurement-log.md names."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def page(results: Sequence[tuple[tuple[str, str, dict[str, Any]], list[Row]]], m
     first = results[0][1][0]
     parts = [
         f"# Figures of `{model}`",
-        "Made by `napari-segany bench all`; do not edit. What the columns mean stands in [Measured](measured.md).",
+        "Made by `napari-segany bench all`; do not edit. Columns: see the [log](development/measurement-log.md).",
         f"Commit {first['commit']}, on {first['device']}.",
     ]
     for (bench, folder, options), rows in results:
