@@ -1,4 +1,4 @@
-"""Whether other runtimes encode faster: torch.compile, OpenVINO and ONNX Runtime beside the model as it runs here.
+"""Whether other runtimes encode faster: torch.compile, OpenVINO and ONNX Runtime next to the model as it runs here.
 
 Each computes the same pictures in turns, on all cores or so many threads; `difference` is how far its features lie from
 ours in float32, as a share of their norm. Runtimes that are not installed are left out.

@@ -2,7 +2,7 @@
 
 python benchmarks/large_window.py [--side 20000] [--slices 2000] [--folder FOLDER]
 
-Each in a process of its own, which tells the largest memory of the window's process and of the model's. Two regions far
+Each in a separate process, which tells the largest memory of the window's process and of the model's. Two regions far
 from each other are opened, and in each of them objects are clicked on and kept; in the stack they are followed.
 """
 

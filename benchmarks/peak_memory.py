@@ -1,4 +1,4 @@
-"""How much memory encoding and automatic masks take, beside segment-anything: each in a process of its own.
+"""How much memory encoding and automatic masks take, next to segment-anything: each in a separate process.
 
 python benchmarks/peak_memory.py [--side 16]
 """

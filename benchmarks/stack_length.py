@@ -3,7 +3,7 @@
 python benchmarks/stack_length.py
 
 The middle slices of the sample stack of nuclei, there and back again, as long as is wanted; the same nuclei, from their
-true masks on the first slice. Each length is measured in a process of its own, whose largest memory is told.
+true masks on the first slice. Each length is measured in a separate process, whose largest memory is told.
 """
 
 from __future__ import annotations

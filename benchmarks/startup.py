@@ -2,7 +2,7 @@
 
 python benchmarks/startup.py [--times 3]
 
-Each is measured in processes of its own, beside what it is measured against: numpy alone, a bare napari window, and
+Each is measured in processes of its own, next to what it is measured against: numpy alone, a bare napari window, and
 napari alone with a picture open. Without a display, put `xvfb-run -a -s "-screen 0 1600x1000x24"` in front.
 """
 

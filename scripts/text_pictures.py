@@ -44,7 +44,7 @@ def answered(segmenter: SamSegmenter, plane: np.ndarray, text: str) -> Selection
 
 
 def drawn(plane: np.ndarray, named: Selection) -> Image.Image:
-    """The plane, and beside it the plane with the outlines of what was found."""
+    """The plane, and next to it the plane with the outlines of what was found."""
     classes = list(dict.fromkeys(named.names))
     factor = SIDE / max(plane.shape[:2])
     size = (round(plane.shape[1] * factor), round(plane.shape[0] * factor))

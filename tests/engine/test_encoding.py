@@ -61,7 +61,7 @@ def test_a_damaged_entry_is_said_and_made_anew(folder: Path, caplog: pytest.LogC
     encoder.memory.clear()
     with caplog.at_level(logging.WARNING):
         second = encoder.embed(PLANE)
-    assert "is damaged and is made anew" in caplog.text
+    assert "is damaged and is computed again" in caplog.text
     assert np.array_equal(first.features["third"], second.features["third"])
     assert len(segmenter.embedded) == 2
     encoder.memory.clear()

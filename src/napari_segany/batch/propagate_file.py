@@ -49,7 +49,7 @@ class PropagateReport(SegmentReport):
     verdicts: dict[tuple[int, int], SliceConfidence]
 
     def write_confidence(self) -> Path:
-        """Write a table beside the labels: label, plane, confidence and flags, a row for each that was looked for."""
+        """Write a table next to the labels: label, plane, confidence and flags, a row for each that was looked for."""
         path = confidence_path(self.path)
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -74,7 +74,7 @@ def propagate_file(
 ) -> PropagateReport:
     """Segment the objects that were asked for, follow them through the stack, and write their labels.
 
-    Beside the labels, LABELS_confidence.csv tells how sure each object is on each plane.
+    Next to the labels, LABELS_confidence.csv tells how sure each object is on each plane.
 
     Only a few planes are in memory; the labels of a pixel are those of the object that had it first. Objects go along
     the last axis before y and x: in (t, z, y, x) through the depth of one time, in (t, y, x) through time.

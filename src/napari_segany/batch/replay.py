@@ -1,4 +1,4 @@
-"""A session's journal and its image become its labels again, decoded anew by the model, without a window."""
+"""A session's journal and its image become its labels again, decoded again by the model, without a window."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def replay_file(job: ReplayJob, load: Callable[[str], Segmenter] = load_remote) 
     job : ReplayJob
         What to do.
     load : callable
-        Makes a segmenter by its name; by default as the widget does, in a process of its own with as many threads, on
+        Makes a segmenter by its name; by default as the widget does, in a separate process with as many threads, on
         which the last bits may hang.
 
     Raises

@@ -141,7 +141,7 @@ def replay(
 ) -> None:
     """Do again what was done in the widget, without a window, and write the labels.
 
-    Each mask is decoded anew. On the same machine and device the labels are the same to the bit; where they are not,
+    Each mask is decoded again. On the same machine and device the labels are the same to the bit; where they are not,
     it is said. Another image and other weights than the session's are refused.
     """
     from napari_segany.batch.replay import ReplayJob, replay_file

@@ -41,7 +41,7 @@ def clicks(  # noqa: PLR0913  each parameter is an option of the command line
     per_image: PerImageOption = None,
     by_group: GroupOption = False,
 ) -> None:
-    """Measure one click in the middle of each object, beside two plain baselines.
+    """Measure one click in the middle of each object, next to two plain baselines.
 
     The click is the point farthest from the object's boundary; of three candidates the most confident counts, `oracle`
     tells the best. Objects count from 16 pixels, at the image's own resolution.
@@ -192,7 +192,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
 ) -> None:
     """Measure what a name alone finds, and whether what is absent is known to be.
 
-    Beside it automatic masks ranked by their crops, and Otsu's classes by name.
+    Next to it automatic masks ranked by their crops, and Otsu's classes by name.
     """
     from napari_segany.experiments.text_benchmark import METHODS, measured_attributes, measured_text
 
@@ -213,7 +213,7 @@ def bench_speed(
     quick: Annotated[bool, typer.Option("--quick", help="Once or a few times each: under a minute.")] = False,
     json: JsonOption = None,
 ) -> None:
-    """Time what users wait for beside segment-anything and transformers, where they are installed.
+    """Time what users wait for next to segment-anything and transformers, where they are installed.
 
     Medians in milliseconds, both taking turns in one run; `ratio` is theirs over ours. `floor_ms` is what the matrix
     products alone would take at the rate that this machine reaches.

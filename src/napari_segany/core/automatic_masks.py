@@ -100,7 +100,7 @@ class Candidate:
 
     @property
     def mask(self) -> np.ndarray:
-        """The mask, bool of the window's shape, made anew each time."""
+        """The mask, bool of the window's shape, made again each time."""
         height, width = (span.stop - span.start for span in self.window)
         return np.unpackbits(self.bits, count=height * width).reshape(height, width).view(bool)
 
@@ -140,7 +140,7 @@ def crop_windows(shape: tuple[int, int], layers: int) -> list[tuple[int, Region]
     shape : tuple of int
         (y, x) of the plane.
     layers : int
-        Layers beside the plane itself, which is layer 0.
+        Layers next to the plane itself, which is layer 0.
     """
     found: list[tuple[int, Region]] = [(0, (slice(0, shape[0]), slice(0, shape[1])))]
     for layer in range(1, layers + 1):

@@ -2,7 +2,7 @@
 
 An object is linked with at most one of the next slice, and with one of the slice after that where it was missed on one.
 In time nothing divides: of two daughters one keeps the number, or none where neither overlaps enough, and the other
-begins anew.
+begins again.
 """
 
 from __future__ import annotations

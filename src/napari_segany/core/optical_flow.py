@@ -162,7 +162,7 @@ def project_mask(
     level = scipy.ndimage.map_coordinates(known, places, order=1, mode="nearest")
     near = level > -RADIUS
     carried = scipy.ndimage.map_coordinates(old, places, order=1, mode="nearest")
-    # The motion has bent distances: made anew, so that they can be weighed against others.
+    # The motion has bent distances: made again, so that they can be weighed against others.
     return Projection(window, signed_distance(level > 0), correlation(carried[near], new[near]))
 
 

@@ -105,7 +105,7 @@ def propagate(
     gates : Gates, optional
         When an object is lost; by default those of the segmenter.
     embed : callable, optional
-        Plane number to its embedding, from a cache; by default each is made anew. A slice is encoded once for each
+        Plane number to its embedding, from a cache; by default each is made again. A slice is encoded once for each
         direction in which objects cross it: once, where all start from the same slices.
 
     Yields

@@ -80,7 +80,7 @@ def scatter(
     count : int
         Objects that are tried; those that would mostly overlap others are left out.
     crowding : float
-        Share of the objects that are put beside an earlier one.
+        Share of the objects that are put next to an earlier one.
     outlines : Outlines
         What they look like.
 

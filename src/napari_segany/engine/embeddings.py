@@ -128,7 +128,7 @@ class EmbeddingStore:
             if not path.is_file():
                 # dropped by another process while it was opened, of which zarr makes an error of its own
                 return None
-            self.problems.append(f"the kept embedding {path.name} is damaged and is made anew ({_line(error)})")
+            self.problems.append(f"the kept embedding {path.name} is damaged and is computed again ({_line(error)})")
             with contextlib.suppress(OSError):
                 path.unlink()
             return None

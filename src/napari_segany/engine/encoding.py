@@ -139,7 +139,7 @@ def embed_file(
     image : Path
         Anything that :func:`~napari_segany.io.images.read_image` reads.
     load : callable
-        Makes a segmenter that keeps its embeddings, in a process of its own as the widget does: how many threads
+        Makes a segmenter that keeps its embeddings, in a separate process as the widget does: how many threads
         compute is a part of what they are known by.
     progress : callable, optional
         Called with the number of planes that are done.

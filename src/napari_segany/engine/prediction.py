@@ -83,13 +83,13 @@ class PredictionService:
         self._segmenter = segmenter
 
     def _watched(self, segmenter: Segmenter) -> Segmenter:
-        """The segmenter; where it is in a process of its own, `restarted` is told when that is started again."""
+        """The segmenter; where it is in a separate process, `restarted` is told when that is started again."""
         if hasattr(segmenter, "restarted"):
             segmenter.restarted = lambda: self.restarted and self.restarted()
         return segmenter
 
     def close(self) -> None:
-        """Let go of the segmenter; one in a process of its own is ended."""
+        """Let go of the segmenter; one in a separate process is ended."""
         end = getattr(self._segmenter, "close", None)
         if end is not None:
             end()

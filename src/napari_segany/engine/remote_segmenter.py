@@ -1,4 +1,4 @@
-"""A segmenter in a process of its own, behind the same protocol.
+"""A segmenter in a separate process, behind the same protocol.
 
 Python runs one thread at a time, and a window that draws itself keeps the others waiting: an answer of 30 ms then takes
 three times as long, and torch, as it is imported, stops the window for as long. A process shares no such lock, and
@@ -432,12 +432,12 @@ class RemoteSegmenter:
 
 
 def load_remote_default() -> Segmenter:
-    """The segmenter in the package, in a process of its own."""
+    """The segmenter in the package, in a separate process."""
     return load_remote(MODEL)
 
 
 def load_remote(name: str, progress: Progress | None = None) -> Segmenter:
-    """Load a model in a process of its own, which is started when there is none.
+    """Load a model in a separate process, which is started when there is none.
 
     Parameters
     ----------
@@ -455,7 +455,7 @@ def load_remote(name: str, progress: Progress | None = None) -> Segmenter:
 
 
 def starting(name: str = MODEL) -> Callable[..., Segmenter]:
-    """Begin to load a model in a process of its own.
+    """Begin to load a model in a separate process.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The labels of an image that is too large to be painted at once: a file beside it, read and written in windows."""
+"""The labels of an image that is too large to be painted at once: a file next to it, read and written in windows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def windowed_labels_path(image: str, known_by: str) -> Path:
     Returns
     -------
     Path
-        Within an OME-Zarr image, beside any other file, and else in the folder of this user.
+        Within an OME-Zarr image, next to any other file, and else in the folder of this user.
     """
     path = Path(image)
     if image and path.exists() and os.access(path if ome_zarr.is_zarr(path) else path.parent, os.W_OK):

@@ -26,7 +26,7 @@ from napari_segany.io.labels import replacing
 from napari_segany.io.output_checks import check_apart
 
 Key = tuple[tuple[str, str], ...]
-"""What a row is of, beside set and bench: pairs of a column and its value, the model first."""
+"""What a row is of, next to set and bench: pairs of a column and its value, the model first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Measured:
 def rows_of(
     config: BenchConfig, load: Callable[[], Segmenter], progress: Callable[[int], None] | None = None
 ) -> list[Row]:
-    """Measure a model, and for clicks the plain baselines beside it.
+    """Measure a model, and for clicks the plain baselines next to it.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def _figures(config: BenchConfig, measured: Sequence[_Measured], key: Key) -> It
 
 
 def _with_drops(rows: list[Row]) -> list[Row]:
-    """Beside each variant what it lost against the plane as it is."""
+    """Next to each variant what it lost against the plane as it is."""
     whole = {row["prompt"]: row["miou"] for row in rows if row.get("variant") == sizes.UNCHANGED}
     return [{**row, "drop": whole[row["prompt"]] - row["miou"]} if "variant" in row else row for row in rows]
 

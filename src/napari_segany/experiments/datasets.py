@@ -108,9 +108,9 @@ def labelled_planes(folder: Path) -> Iterator[LabelledPlane]:
     Parameters
     ----------
     folder : Path
-        One of: ``images/`` beside ``labels/`` with a label image of the same name for each; ``images/`` beside
+        One of: ``images/`` next to ``labels/`` with a label image of the same name for each; ``images/`` next to
         ``labels_bits/`` and ``classes.json``, the slices of one volume, of which the mitochondria are the objects;
-        or volumes ``NAME_image.tif`` beside ``NAME_labels.tif``, taken slice by slice; or one of :func:`parts_of`.
+        or volumes ``NAME_image.tif`` next to ``NAME_labels.tif``, taken slice by slice; or one of :func:`parts_of`.
 
     Raises
     ------
@@ -142,9 +142,9 @@ def labelled_volumes(folder: Path) -> Iterator[LabelledVolume]:
     Parameters
     ----------
     folder : Path
-        One of: ``images/`` beside ``labels_bits/`` and ``classes.json``, the slices of one volume, of which connected
-        mitochondrial pixels are an object; ``images/`` beside ``labels_auto/``, the frames of a movie; volumes
-        ``NAME_image.tif`` beside ``NAME_labels.tif``; or ``image.tif`` beside ``labels.tif``.
+        One of: ``images/`` next to ``labels_bits/`` and ``classes.json``, the slices of one volume, of which connected
+        mitochondrial pixels are an object; ``images/`` next to ``labels_auto/``, the frames of a movie; volumes
+        ``NAME_image.tif`` next to ``NAME_labels.tif``; or ``image.tif`` next to ``labels.tif``.
 
     Raises
     ------

@@ -52,7 +52,7 @@ def rows_of_links(
     Returns
     -------
     list of dict
-        A row for each source of ``labels``, "given" (the true ones of each slice, numbered anew) and "own": ``links``
+        A row for each source of ``labels``, "given" (the true ones of each slice, numbered again) and "own": ``links``
         (share of the true links between neighbouring slices that are made), ``ap50`` and ``msa`` (of the objects in
         three dimensions, mean over stacks), ``seconds_per_slice``, ``n`` (true links), ``objects``, ``stacks``.
 

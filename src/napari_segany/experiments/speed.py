@@ -1,4 +1,4 @@
-"""``napari-segany bench speed``: how fast we are, beside others in the same run.
+"""``napari-segany bench speed``: how fast we are, next to others in the same run.
 
 Ours and theirs take turns on the same picture and the same clicks, so that what else the machine does slows both. The
 weights of ViT-B are those of :mod:`napari_segany.experiments.untrained`, and segment-anything has the same; the clock
@@ -51,7 +51,7 @@ class Effort:
     grid : int
         Side of the grid of clicks of automatic masks, which are made once.
     others : bool
-        Whether rivals beside the first are asked, and prompts in float32 too where that is not what users get.
+        Whether rivals next to the first are asked, and prompts in float32 too where that is not what users get.
     """
 
     embeds: int = 3

@@ -138,7 +138,7 @@ def write_labels(
     calibration: Calibration | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a label image under a temporary name beside its place, then move it there.
+    """Write a label image under a temporary name next to its place, then move it there.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def _ome(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dic
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes if anything fails.
+    """A path next to `path` to write to; it takes the place of `path` at the end, and vanishes if anything fails.
 
     Raises
     ------

@@ -188,5 +188,5 @@ def _known(value: Any) -> float | None:
 
 
 def _noted(flags: str) -> str:
-    """Flags without the one that is found anew each time."""
+    """Flags without the one that is found again each time."""
     return ", ".join(flag for flag in flags.split(", ") if flag != AT_THE_EDGE)

@@ -1,7 +1,7 @@
 """The objects of a Labels layer: measured into its features, named, and changed one step of undo at a time.
 
 napari finds the row of a label by the column ``index`` of ``Labels.features``. Columns of the user's own stay as they
-are; ours are written anew when pixels, scale or names change.
+are; ours are written again when pixels, scale or names change.
 """
 
 from __future__ import annotations

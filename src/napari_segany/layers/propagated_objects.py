@@ -76,7 +76,7 @@ class PropagatedObjects:
         return place in self._marks and self._marks[place] == _marks(view.read(labels.data)).get(label, GONE)
 
     def depending(self, labels: Labels, wanted: Iterable[int], views: Sequence[View], here: View) -> list[Place]:
-        """What was found from the plane `here` on, up to where somebody had a hand in it: that is to be found anew."""
+        """What was found from the plane `here` on, up to where somebody had a hand in it: that is to be found again."""
         places = []
         start = views.index(here)
         for way in (views[start + 1 :], views[:start][::-1]):

@@ -59,7 +59,7 @@ def load_segmenter(
     path, name, expected = locate(model, progress)
     state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)
-    # A file that ``train text`` wrote holds the head alone, which was trained beside `tiny` and goes with it.
+    # A file that ``train text`` wrote holds the head alone, which was trained next to `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype, config=read_inference_config(path))

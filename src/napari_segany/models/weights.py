@@ -57,7 +57,7 @@ class _Reporter:
 def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
     """Path of a model's verified weights; downloads them when they are not there yet.
 
-    A download goes to a temporary file beside its target, is verified, and then renamed, so that there is never half a
+    A download goes to a temporary file next to its target, is verified, and then renamed, so that there is never half a
     file. A file that was put in place by hand is verified the same way and needs no network.
 
     Parameters

@@ -1,6 +1,6 @@
 """Windows: parts of a plane that are looked at more closely, each at a scale of its own.
 
-Beside :mod:`napari_segany.models.geometry` the only place that turns (y, x) into (x, y).
+Next to :mod:`napari_segany.models.geometry` the only place that turns (y, x) into (x, y).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Window:
     side: int
 
     def region(self, plane: tuple[int, int]) -> tuple[slice, slice]:
-        """Rows and columns of the plane that the window sees; empty when it lies beside the plane."""
+        """Rows and columns of the plane that the window sees; empty when it lies next to the plane."""
         reach = self.side / 2 / self.scale
         rows, columns = (
             _within(middle - reach, middle + reach, length) for middle, length in zip(self.centre, plane, strict=True)
@@ -137,7 +137,7 @@ def _down(values: np.ndarray, places: Tensor, reach: float) -> Tensor:
 def _along(rows: Tensor, places: Tensor, reach: float, depth: int) -> Tensor:
     """Means of rows (h, x * depth) around places, which are in order: (h, places * depth)."""
     span = _near(places, reach, rows.shape[1] // depth)
-    # The channels of a pixel stay beside each other: to move them would take longer than to multiply with zeros.
+    # The channels of a pixel stay next to each other: to move them would take longer than to multiply with zeros.
     weights = torch.kron(_weights(places, span, reach), torch.eye(depth))
     return rows[:, depth * span.start : depth * span.stop] @ weights.T
 

@@ -237,7 +237,7 @@ class Session:
         self._clear()
 
     def forget(self, history: History | None = None) -> None:
-        """Begin anew with nothing said and nothing remembered, and with another history or none."""
+        """Begin again with nothing said and nothing remembered, and with another history or none."""
         self._clear()
         self._asked.clear()
         self.made_from.clear()

@@ -189,7 +189,7 @@ def relight(image: np.ndarray, rng: Random) -> np.ndarray:
         ramp = np.linspace(rng.uniform(0.4, 1), rng.uniform(0.8, 1.2), len(x))
         x = x * (ramp[:, None, None] if rng.random() < 0.5 else ramp[None, :, None])
     if rng.random() < 0.2:
-        # Halos of phase contrast, or somebody's sharpening filter: bright beside dark, at any width.
+        # Halos of phase contrast, or somebody's sharpening filter: bright next to dark, at any width.
         width = rng.uniform(1, 8)
         x = x + rng.uniform(-0.5, 1.5) * (x - ndimage.gaussian_filter(x, (width, width, 0)))
     if rng.random() < 0.25:

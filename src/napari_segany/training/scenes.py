@@ -28,7 +28,7 @@ def learn_scenes(head: TextPromptHead, paths: Sequence[Path], bank: TextBank, se
     Parameters
     ----------
     head : TextPromptHead
-        On the CPU or wherever it is; its ``scene`` parts begin anew.
+        On the CPU or wherever it is; its ``scene`` parts begin again.
     paths : sequence of Path
         Views of whole pictures. Sources count alike, however many views they have.
     bank : TextBank

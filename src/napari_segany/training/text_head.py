@@ -1,4 +1,4 @@
-"""The head that makes prompts of CLIP vectors, and a copy of the decoder, trained beside a frozen model.
+"""The head that makes prompts of CLIP vectors, and a copy of the decoder, trained next to a frozen model.
 
 After Kirillov et al. 2023, section 7.5 and appendix D.5: vectors of image crops stand for texts during training. What
 bridges the gap between the two kinds of vectors can be switched: noise, centring, vectors of the names themselves.

@@ -98,7 +98,7 @@ def save_towers(model: torch.nn.Module, folder: Path) -> Path:
 
 
 def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
-    """Train the head and the decoder for texts beside a frozen model, or go on; errors as of :func:`train_towers`.
+    """Train the head and the decoder for texts next to a frozen model, or go on; errors as of :func:`train_towers`.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ def write_coco(image: LabelledImage, path: Path) -> None:
     """Write instances as COCO: one image for each plane, compressed run lengths, a category for each class.
 
     An object that lies on several planes has an annotation on each, with the same "label". What COCO has no word for
-    stands beside its own entries: "label", "name", "score", "stability_score", "points" ([x, y]), "how".
+    stands next to its own entries: "label", "name", "score", "stability_score", "points" ([x, y]), "how".
     https://cocodataset.org/#format-data
     """
     pieces = list(image.pieces())

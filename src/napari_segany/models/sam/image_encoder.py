@@ -152,7 +152,7 @@ class RelativePositionAttention(nn.Module):
         folded = height + width <= depth
         if folded:
             q, k = torch.cat([q, rows, columns], dim=-1), torch.cat([k, self._places(k, size)], dim=-1)
-        # Turned once: a product would turn them anew for every block of scores.
+        # Turned once: a product would turn them again for every block of scores.
         k = k.transpose(1, 2).contiguous()
         attended = torch.empty_like(v)
         most = SCORES_OF_CARD if q.is_cuda else SCORES
@@ -259,7 +259,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, image_size, image_size), normalised and padded -> (B, out_channels, grid, grid)."""
-        # A token's channels beside each other: else every norm would carry the whole grid from one order to the other.
+        # A token's channels next to each other: else every norm would carry the whole grid from one order to the other.
         x = (self.patch_embed(x) + self.pos_embed).contiguous()
         for block in self.blocks:
             x = block(x)

@@ -21,8 +21,8 @@ CELLS = 4096
 def _quartered(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """What a 2 x 2 transposed convolution with stride 2 makes of cells (..., C): (..., 4, C'), its pixels row by row.
 
-    Each cell becomes four pixels that depend on nothing else, so this is a linear layer; that the four stay beside each
-    other saves carrying the whole map from one order of pixels to the other after every layer.
+    Each cell becomes four pixels that depend on nothing else, so this is a linear layer; that the four stay next to
+    each other saves carrying the whole map from one order of pixels to the other after every layer.
     """
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
     bias = None if layer.bias is None else layer.bias.repeat(4)
@@ -115,7 +115,7 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = MLP(transformer_dim, iou_head_hidden_dim, self.num_mask_tokens, iou_head_depth)
 
     def _upscale(self, image: Tensor, high_res: tuple[Tensor, Tensor] | None) -> Tensor:
-        """(B, h * w, C) -> (B, h * w * 16, C // 8), the sixteen pixels of a cell beside each other."""
+        """(B, h * w, C) -> (B, h * w * 16, C // 8), the sixteen pixels of a cell next to each other."""
         up_1, norm, _, up_2, _ = cast(_Upscaling, tuple(self.output_upscaling))
         double = _quartered(up_1, image)
         if high_res is not None:

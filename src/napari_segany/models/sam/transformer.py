@@ -106,7 +106,7 @@ class TokenToImageAttention(DecoderAttention):
 
 
 class Spoken(NamedTuple):
-    """What tokens have for the image: to meet (B, heads, N, C), beside it (B, heads, N, 1), to add (B, heads N, C)."""
+    """What tokens have for the image: to meet (B, heads, N, C), next to it (B, heads, N, 1), to add (B, heads N, C)."""
 
     asked: Tensor
     always: Tensor
@@ -236,7 +236,7 @@ class TwoWayTransformer(nn.Module):
         image : Tensor
             (B, h * w, C).
         """
-        # A place's channels beside each other: whatever follows would be slower by half on another order.
+        # A place's channels next to each other: whatever follows would be slower by half on another order.
         image, image_pe = (x.flatten(2).transpose(1, 2).contiguous() for x in (image, image_pe))
         token_pe = tokens
         for layer in self.layers:

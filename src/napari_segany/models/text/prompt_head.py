@@ -13,7 +13,7 @@ CERTAIN = 8.0
 SHARPNESS = 50.0
 """How much nearer crops count more, where a text is asked for by crops: times their cosine with it."""
 SCENE_SHARE = 0.5
-"""What the kind of picture has to say of the presence, beside what is seen; chosen with a look at dev/."""
+"""What the kind of picture has to say of the presence, next to what is seen; chosen with a look at dev/."""
 
 
 class TextPromptHead(nn.Module):
@@ -156,7 +156,7 @@ def _moments(keys: Tensor, valid: Tensor) -> Tensor:
 def rough_mask(relevance: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
     """A map of relevance, (B, h, w) logits, as the mask prompt that goes with a text alone: (B, 1, *size) logits.
 
-    A token has to mean many objects at once; with the map beside it the decoder is told where they are, roughly.
+    A token has to mean many objects at once; with the map next to it the decoder is told where they are, roughly.
     """
     known = relevance.clamp(-CERTAIN, CERTAIN).masked_fill(~valid, -CERTAIN)
     return F.interpolate(known[:, None].float(), size, mode="bilinear", align_corners=False)

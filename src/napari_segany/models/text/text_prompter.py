@@ -152,7 +152,7 @@ def load_text_prompter(decoder: nn.Module, path: Path, device: torch.device) -> 
     Parameters
     ----------
     decoder : nn.Module
-        Of the architecture that the head was trained beside; it is filled with the file's weights.
+        Of the architecture that the head was trained next to; it is filled with the file's weights.
     path : Path
         A file that ``train text`` wrote.
     device : torch.device

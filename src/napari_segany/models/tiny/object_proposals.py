@@ -76,7 +76,7 @@ def proposal_peaks(
     Returns
     -------
     list of Prompt
-        The surest first.
+        The highest-scoring first.
     """
     foreground, _, centre = 1 / (1 + np.exp(-dense[:3]))
     heat = ndimage.gaussian_filter(foreground * centre, config.blur)

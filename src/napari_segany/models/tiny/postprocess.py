@@ -16,8 +16,8 @@ from napari_segany.models.windows import Window
 def choose_masks(logits: Tensor, scores: Tensor, post: PostprocessConfig) -> tuple[Tensor, Tensor]:
     """What is answered, from what the decoder says to one prompt: logits (4, h, w), and scores (4,), which stay.
 
-    The single mask and the surest of the three are drawn from different tokens; a mean of the two is nearer to the
-    truth, above all in pictures of kinds that the model never saw. The other two stay: what else may be meant.
+    The single mask and the highest-scoring of the three are drawn from different tokens; a mean of the two is nearer
+    to the truth, above all in pictures of kinds that the model never saw. The other two stay: what else may be meant.
     """
     surest = int(scores[1:].argmax()) + 1
     single, other = logits[0] + post.outwards, logits[surest]

@@ -1,6 +1,6 @@
 """`tiny`, the model in the wheel: SAM's interfaces over a small convolutional encoder, for microscopy.
 
-The image encoder is a residual network with a feature pyramid. It sees the colours as they are and, beside them, the
+The image encoder is a residual network with a feature pyramid. It sees the colours as they are and, next to them, the
 gray value normalised by its surroundings, so that dim, bright and unevenly lit pictures look alike to it. Batch norm
 and local windows only: what it says of an object does not depend on how much empty picture lies around it.
 """

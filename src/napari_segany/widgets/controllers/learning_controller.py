@@ -1,4 +1,4 @@
-"""Fine-tunes on the committed objects in a process of its own, while the model in use answers."""
+"""Fine-tunes on the committed objects in a separate process, while the model in use answers."""
 
 from __future__ import annotations
 

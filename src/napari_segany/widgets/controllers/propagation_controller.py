@@ -53,7 +53,7 @@ class _Walk:
     names : dict of int to str
         What objects are called, by their labels.
     first : int
-        The first label to give, where objects are found anew and have labels when they come; else 0.
+        The first label to give, where objects are found again and have labels when they come; else 0.
     """
 
     views: dict[int, View]
@@ -64,7 +64,7 @@ class _Walk:
 
     @property
     def fresh(self) -> bool:
-        """Whether objects are found anew."""
+        """Whether objects are found again."""
         return self.first > 0
 
 
@@ -144,7 +144,7 @@ class PropagationController(QObject):
         )
 
     def _prepared(self, binding: Binding) -> tuple[_Walk, list[Place]]:
-        """What is to be done, and what was found earlier and is to be found anew for that."""
+        """What is to be done, and what was found earlier and is to be found again for that."""
         view, labels = binding.planes.view(), binding.labels
         if view is None or labels is None or not view.leading:
             raise InputError("keep an object on this slice first; then it can be followed to the others")
@@ -172,7 +172,7 @@ class PropagationController(QObject):
         return planes_along(view, length, up=up, down=down, reach=self._box.reach)
 
     def _sweep(self, binding: Binding) -> tuple[_Walk, list[Place]]:
-        """What is to be done to find all objects of all slices, beside those that there are."""
+        """What is to be done to find all objects of all slices, next to those that there are."""
         view = binding.planes.view()
         if view is None or not view.leading:
             raise InputError("this image has one slice only: use the page All")
@@ -196,7 +196,7 @@ class PropagationController(QObject):
                 self._jobs.check()
 
     def _paint(self, walk: _Walk, found: PlaneObjects) -> None:
-        """Paint what was found on a slice, beside all that is there; late news of what was cancelled are dropped."""
+        """Paint what was found on a slice, next to all that is there; late news of what was cancelled are dropped."""
         job = self._job
         if job is None or job.cancelled or self._binding is None or walk is not self._walk:
             return

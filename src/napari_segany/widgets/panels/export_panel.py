@@ -105,7 +105,7 @@ class ExportPanel(QWidget):
         labels : Labels, optional
             What is written; None: nothing can be.
         image : Image, optional
-            Whose intensities a table has, and beside which files are suggested.
+            Whose intensities a table has, and next to which files are suggested.
         objects : ObjectFeatures, optional
             Knows names and scores; else they are read from the layer's features.
         """

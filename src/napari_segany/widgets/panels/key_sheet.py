@@ -1,4 +1,4 @@
-"""What the keys do, on a sheet that can stay open beside the picture."""
+"""What the keys do, on a sheet that can stay open next to the picture."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ COMMAND = "napari.widgets.features_table"
 MEASURED_ROWS = 30
 """Columns are made as wide as these many rows need."""
 FILTERED = ("name", "how", "flags")
-"""Columns that a text is looked for in, beside the label."""
+"""Columns that a text is looked for in, next to the label."""
 
 
 class ObjectRows:
@@ -221,6 +221,6 @@ class FeaturesView:
             self.rows.sort(column, descending=order == Qt.SortOrder.DescendingOrder)
 
     def _hide_switches(self) -> None:
-        # what is edited in the table would be written anew from the pixels; names have their button
+        # what is edited in the table would be written again from the pixels; names have their button
         for switch in present_parts(self.widget, ("info", "toggle", "join_toggle")):
             switch.hide()

@@ -79,7 +79,7 @@ class StackPanel(QWidget):
 
     @property
     def everything(self) -> bool:
-        """Whether objects are found anew on every slice, and not followed from this one."""
+        """Whether objects are found again on every slice, and not followed from this one."""
         return self._objects.currentIndex() == FOLLOWED.index("Everything on every slice")
 
     @property

@@ -36,7 +36,7 @@ class Tabs(QTabWidget):
     tabs : sequence of Tab
         From left to right.
     corner : QWidget
-        Stands beside the names.
+        Stands next to the names.
     """
 
     def __init__(self, tabs: Sequence[Tab], corner: QWidget) -> None:
