@@ -181,3 +181,13 @@ def test_there_is_one_fake_segmenter() -> None:
                 if {"embed", "segment"} <= names:
                     alone.add((path.name, node.name))
     assert alone == {("fakes.py", "FakeSegmenter")}
+
+
+def test_no_function_of_the_widget_is_held_by_its_own_signals() -> None:
+    """Qt keeps a function that a signal is connected to, and all that it holds: the widget would never go."""
+    tree = ast.parse((PACKAGE / "widgets" / "wiring.py").read_text())
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".connect")
+    ]
+    assert len(calls) > 20
+    assert not [ast.unparse(call) for call in calls if not isinstance(call.args[0], ast.Attribute | ast.Name)]

@@ -1,12 +1,13 @@
-"""Which signal of the widget's parts goes where."""
+"""Which signal of the widget's parts goes where.
+
+Signals of Qt are connected to methods only: a function that holds the widget would keep it for ever.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-
-from napari_segany.models.registry import find
 
 if TYPE_CHECKING:
     from napari_segany.widgets.main import SeganyWidget
@@ -44,7 +45,7 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.answering.expected.connect(widget.status_box.expect)
     widget.answering.arrived.connect(widget.status_box.set_progress)
     widget.answering.refused.connect(widget.model_box.revert)
-    widget.answering.loaded.connect(lambda name: widget.learning.set_model(find(name)))
+    widget.answering.loaded.connect(widget.learning.use_model)
     widget.learning.chosen.connect(widget.answering.load)
     widget.learning.failed.connect(widget.show_failure)
     widget.learn_box.shown.connect(widget.learning.count)

@@ -16,7 +16,7 @@ from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.io.labels import write_labels
 from napari_segany.layers.binding import Binding
-from napari_segany.models.registry import ModelSpec, own_model
+from napari_segany.models.registry import ModelSpec, find, own_model
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
@@ -73,9 +73,9 @@ class LearningController(QObject):
             self._objects.update_now()
         self._panel.count(0 if self._objects.objects is None else len(self._objects.objects.present))
 
-    def set_model(self, spec: ModelSpec) -> None:
-        """Note which model answers."""
-        self._current = spec
+    def use_model(self, name: str) -> None:
+        """Note which model answers, by its name in the registry."""
+        self._current = find(name)
 
     def start(self, name: str, complete: bool) -> None:
         """Write the labelled planes to a folder, and train on them."""
