@@ -144,6 +144,16 @@ def test_a_run_that_was_stopped_goes_on(samples: dict[str, Sample], tmp_path: Pa
     assert again == [22, 23]
 
 
+def test_a_run_on_other_masks_begins_again(samples: dict[str, Sample], tmp_path: Path, quick: None) -> None:
+    config = FineTuneConfig(steps=21, synthetic=2)
+    run = fine_tune(samples, tmp_path / "a.safetensors", config)
+    next(one for one in run if one.done == 21)
+    run.close()
+    more = {**samples, "another": sample(11)}
+    again = [one.done for one in fine_tune(more, tmp_path / "a.safetensors", config) if one.stage == "train"]
+    assert again[0] == 2, "the first step"
+
+
 def test_weights_of_another_architecture_are_no_parent(samples: dict[str, Sample], tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="no weights of a segmenter"):

@@ -9,6 +9,7 @@ during training, and others measure what was forgotten.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import time
@@ -271,9 +272,14 @@ class _FineTuning:
             save_every=20,
             workers=0,
         )
-        identity = {"parent": config.parent, "seed": config.seed, "masks": self.masks}
+        identity = {"parent": config.parent, "seed": config.seed, "steps": steps, "data": digest_of(self.learned)}
         loop = Loop(task, settings, self.work, torch.device("cpu"), identity)
-        loop.resume()
+        try:
+            loop.resume()
+        except InputError:
+            # a run on other masks was cancelled
+            _remove_work(self.work)
+            self.work.mkdir(parents=True, exist_ok=True)
         return loop
 
     def _batches(self, step: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -415,6 +421,16 @@ def mixture(old: TinySam, new: torch.nn.Module, alpha: float) -> TinySam:
             if value.is_floating_point():
                 value.lerp_(target[name].to(value), alpha)
     return mixed
+
+
+def digest_of(samples: Mapping[str, Sample]) -> str:
+    """SHA-256 of the images and labels of samples."""
+    digest = hashlib.sha256()
+    for name in sorted(samples):
+        digest.update(name.encode())
+        for array in (samples[name].image, *samples[name].levels):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def read_report(metadata: Mapping[str, Any]) -> FineTuneReport | None:
