@@ -44,6 +44,7 @@ def samples() -> dict[str, Sample]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of seconds."""
     monkeypatch.setattr(module, "ALPHAS", (1.0,))
+    monkeypatch.setattr(module, "SAVE_EVERY", 2)
     monkeypatch.setattr(module, "BatchConfig", lambda **_: BatchConfig(crops=2, masks=2, sizes={96: 1.0}))
     real = module.click_trials
     monkeypatch.setattr(module, "click_trials", lambda samples, seed, objects=24: real(samples, seed, 2)[:3])
@@ -133,21 +134,21 @@ def test_what_is_not_better_is_not_written(
 
 
 def test_a_run_that_was_stopped_goes_on(samples: dict[str, Sample], tmp_path: Path, quick: None) -> None:
-    config = FineTuneConfig(steps=22, synthetic=2)
+    config = FineTuneConfig(steps=4, synthetic=2)
     run = fine_tune(samples, tmp_path / "a.safetensors", config)
     for progress in run:
-        if progress.done == 21:
+        if progress.done == 3:
             break
     run.close()
     assert (tmp_path / "a.safetensors.work" / "checkpoint.pt").is_file()
     again = [one.done for one in fine_tune(samples, tmp_path / "a.safetensors", config) if one.stage == "train"]
-    assert again == [22, 23]
+    assert again == [4, 5]
 
 
 def test_a_run_on_other_masks_begins_again(samples: dict[str, Sample], tmp_path: Path, quick: None) -> None:
-    config = FineTuneConfig(steps=21, synthetic=2)
+    config = FineTuneConfig(steps=3, synthetic=2)
     run = fine_tune(samples, tmp_path / "a.safetensors", config)
-    next(one for one in run if one.done == 21)
+    next(one for one in run if one.done == 3)
     run.close()
     more = {**samples, "another": sample(11)}
     again = [one.done for one in fine_tune(more, tmp_path / "a.safetensors", config) if one.stage == "train"]

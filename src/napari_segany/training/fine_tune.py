@@ -41,6 +41,8 @@ REPORT = "fine_tuning"
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
 """Shares of the new weights that are tried; 0 is the parent."""
 GAUGE_SEED = 77
+SAVE_EVERY = 20
+"""Steps between checkpoints."""
 FORGETTABLE = 0.01
 """What the gauge may lose before it counts against a mixture."""
 
@@ -269,7 +271,7 @@ class _FineTuning:
             learning_rate=config.learning_rate,
             weight_decay=0.05,
             average=0.95,
-            save_every=20,
+            save_every=SAVE_EVERY,
             workers=0,
         )
         identity = {"parent": config.parent, "seed": config.seed, "steps": steps, "data": digest_of(self.learned)}
