@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco
 
 from napari_segany.core.errors import InputError
 
@@ -46,15 +45,13 @@ def to_rle(
     bounds, times = np.unique((column + corner[1]) * height + row + corner[0], return_counts=True)
     counts = np.diff(bounds[times == 1], prepend=0, append=height * width)
     counts = counts[:-1] if counts[-1] == 0 else counts
-    runs = {"size": [int(height), int(width)], "counts": counts.tolist()}
-    return runs | {"counts": coco.frPyObjects(runs, height, width)["counts"].decode("ascii")}
+    return {"size": [int(height), int(width)], "counts": _compressed(counts.tolist())}
 
 
 def from_rle(rle: Mapping[str, Any]) -> np.ndarray:
     """Decode a mask.
 
-    Files of other programs may hold anything, and pycocotools reads beyond the end of what does not fit its size, so
-    runs are read here.
+    Files of other programs may hold anything: what does not fit its size is refused.
 
     Parameters
     ----------
@@ -80,6 +77,20 @@ def from_rle(rle: Mapping[str, Any]) -> np.ndarray:
     if min(height, width, *runs, 0) < 0 or sum(runs) != height * width:
         raise InputError(f"a run-length encoded mask does not fill its size of {height} x {width} pixels")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def _compressed(runs: list[int]) -> str:
+    """The compressed form of run lengths; the inverse of :func:`_run_lengths`."""
+    codes = bytearray()
+    for number, run in enumerate(runs):
+        value = run - (runs[number - 2] if number > 2 else 0)
+        more = True
+        while more:
+            digit = value & 0x1F
+            value >>= 5
+            more = value != (-1 if digit & 0x10 else 0)
+            codes.append(48 + (digit | 0x20 if more else digit))
+    return codes.decode("ascii")
 
 
 def _run_lengths(counts: str | bytes) -> list[int]:
