@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.metrics import iou
@@ -166,7 +166,7 @@ def mask_features(plane: Plane, pixels: np.ndarray) -> np.ndarray | None:
     gray = plane[rows, columns][::step, ::step].mean(axis=2) / 255
     if not mask.any():
         return None
-    ring = ndimage.binary_dilation(mask, iterations=max(RING // step, 1)) & ~mask
+    ring = scipy.ndimage.binary_dilation(mask, iterations=max(RING // step, 1)) & ~mask
     bright = float(gray[mask].mean())
     contrast = bright - float(gray[ring].mean()) if ring.any() else 0.0
     y, x = np.nonzero(mask)

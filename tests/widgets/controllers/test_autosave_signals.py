@@ -117,7 +117,7 @@ def test_killed_right_after_a_prediction_nothing_is_lost_that_was_shown(
 ) -> None:
     command = [sys.executable, "-m", "tests.widgets.annotate_in_window", str(seconds)]
     env = {**os.environ, "SEGANY_SESSIONS": str(tmp_path / "sessions"), "QT_QPA_PLATFORM": "offscreen"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=env)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3], env=env)
     for _ in range(masks):
         committed = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
