@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +11,22 @@ import pytest
 import torch
 
 from napari_segany import cli
-from napari_segany.core.errors import InputError
+from napari_segany.cli.train import _own_samples
+from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.planes import Stack
 from napari_segany.core.synthetic import synthetic_image
 from napari_segany.io.labels import write_labels
+from napari_segany.models import registry
 from napari_segany.models.inference_config import read_metadata, tiny_inference_config
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training import fine_tune as module
 from napari_segany.training.batches import BatchConfig
 from napari_segany.training.data import Sample
-from napari_segany.training.fine_tune import (
-    FineTuneConfig,
-    click_trials,
-    count_masks,
-    fine_tune,
-    hold_out,
-    mixture,
-    read_report,
-)
+from napari_segany.training.fine_tune import FineTuneConfig, fine_tune, mixture, read_report
+from napari_segany.training.held_out import click_trials, count_masks, hold_out
 from napari_segany.training.train_sam import begin
+from napari_segany.widgets.controllers.learning_controller import write_labelled
 
 
 def sample(seed: int, side: int = 160) -> Sample:
@@ -89,6 +88,25 @@ def test_one_mask_is_refused(tmp_path: Path) -> None:
         next(fine_tune({"one": Sample(np.zeros((64, 64, 3), np.uint8), (labels,))}, tmp_path / "a.safetensors"))
 
 
+def test_planes_of_a_stack_are_divided_by_a_line_and_no_object_is_on_both_sides() -> None:
+    made = synthetic_image(np.random.default_rng(3), (160, 240), kind="fluorescence", radius=10)
+    stack = {f"a/{z}": Sample(made.image, (np.roll(made.levels[0], z, 1),), group="a") for z in range(3)}
+    learned, held = hold_out(stack, 0.25)
+    seen, tested = (
+        {label for one in part.values() for label in np.unique(one.levels[0]) if label} for part in (learned, held)
+    )
+    assert tested
+    assert not seen & tested
+    assert len(learned) == len(held) == 3
+
+
+def test_images_of_a_group_are_held_out_together(samples: dict[str, Sample]) -> None:
+    grouped = {name: replace(one, group="ab"[k % 2]) for k, (name, one) in enumerate(samples.items())}
+    learned, held = hold_out(grouped, 0.2)
+    assert len({one.group for one in learned.values()}) == len({one.group for one in held.values()}) == 1
+    assert {*learned, *held} == set(samples)
+
+
 def test_a_mixture_lies_between() -> None:
     old, new = TinySam(), TinySam()
     half = mixture(old, new, 0.5).state_dict()
@@ -129,7 +147,7 @@ def test_what_is_not_better_is_not_written(
     assert last.report is not None
     assert not last.report.accepted
     assert last.report.after == 0.5
-    assert "not improved" in last.report.sentence
+    assert "not surely improved" in last.report.sentence
     assert not out.exists()
 
 
@@ -198,3 +216,34 @@ def test_a_parent_keeps_its_settings(tmp_path: Path) -> None:
     model = TinySam()
     begin(model, "tiny")
     assert model.inference == tiny_inference_config()
+
+
+def test_the_planes_that_the_window_writes_are_one_group(tmp_path: Path) -> None:
+    labels = np.zeros((4, 40, 50), np.int64)
+    labels[1, 3:19, 3:19] = labels[2, 3:19, 4:20] = 3_000_000_000
+    write_labelled(Stack(np.random.default_rng(0).integers(0, 255, (4, 40, 50), np.uint8)), labels, tmp_path)
+    samples = _own_samples([tmp_path / "images"], tmp_path / "labels", None, complete=False)
+    assert len(samples) == 2
+    assert len({one.group for one in samples.values()}) == 1
+    assert {int(one.levels[0].max()) for one in samples.values()} == {1}
+    assert {one.image.shape for one in samples.values()} == {(40, 50, 3)}
+
+
+@pytest.mark.parametrize(("name", "words"), [("tiny", "published"), ("vit_b", "published"), ("a,b", "no name")])
+def test_a_model_is_not_called_like_a_published_one(
+    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "on", str(tmp_path), "-o", name]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_sessions_find_an_own_model_by_the_name_that_they_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(registry.OWN_MODELS, str(tmp_path))
+    shutil.copy(registry.find("tiny").path, tmp_path / "mine.safetensors")
+    recorded = load_segmenter("mine").name
+    assert recorded.startswith("mine-")
+    assert load_segmenter(recorded).name == recorded
+    with pytest.raises(ModelError, match="no model is called"):
+        load_segmenter("mine-00000000")

@@ -82,6 +82,8 @@ def _planes(name: str, path: Path, labels: np.ndarray) -> Iterator[NamedPlane]:
         if labels.shape != stack.shape + stack.plane_shape:
             shape = stack.shape + stack.plane_shape
             raise InputError(f"{path} is of shape {shape}, and its labels are of shape {labels.shape}")
+        # labels of a file may be any numbers; the same object has the same one on all planes
+        labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape) if labels.min() == 0 else labels
         for number in range(len(stack)):
             own = np.asarray(labels[stack.index(number)])
             if own.any():

@@ -114,10 +114,10 @@ def train_on(  # noqa: PLR0913  each parameter is an option of the command line
 
 def _weights_path(out: str) -> Path:
     """A path is taken as it is; a name is that of a model of the user's own."""
-    from napari_segany.models.registry import own_model
+    from napari_segany.models.registry import new_own_model
 
     path = Path(out).expanduser()
-    return path if len(path.parts) > 1 or path.suffix else own_model(out).path
+    return path if len(path.parts) > 1 or path.suffix else new_own_model(out).path
 
 
 def _check_weights(out: Path, sources: list[Path], *, overwrite: bool) -> None:
@@ -146,8 +146,10 @@ def _own_samples(sources: list[Path], labels: Path | None, image: Path | None, *
         else:
             found = session_planes(source, image)
         for name, plane, own in found:
-            key = f"{source.name}/{name}"
-            samples[key] = Sample(plane, (own.astype("int32"),), complete=complete)
+            # planes of a stack are called NAME/NUMBER
+            stack, _, number = name.rpartition("/")
+            group = f"{source}/{stack if number.isdecimal() and stack else name}"
+            samples[f"{source}/{name}"] = Sample(plane, (own.astype("int32"),), complete=complete, group=group)
     return samples
 
 

@@ -22,6 +22,8 @@ SEEN = 32
 """Pixels of the longer side of a mask that its features are measured on."""
 LATEST = 20
 """Committed objects that count, the latest ones."""
+LEAST_OVERLAP = 0.5
+"""IoU of a committed mask with the nearest mask of its click, from which on the click tells what was chosen."""
 RING = 3
 """Pixels around a mask that its contrast is measured against."""
 
@@ -82,6 +84,9 @@ class RankingPrior:
         found = mask_features(plane, pixels)
         if found is not None:
             candidates = [(mask_features(plane, m.pixels), m.score, iou(m.pixels, pixels)) for m in masks]
+            if max((overlap for _, _, overlap in candidates), default=0.0) < LEAST_OVERLAP:
+                # the click was on something else, or much was painted by hand
+                candidates = []
             self.objects = [*self.objects, CommittedObject(found, candidates)][-LATEST:]
             self._weight = None
 

@@ -9,7 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
+from napari_segany.core.arguments import check_type
 from napari_segany.core.confidence import Gates
+from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
@@ -37,6 +39,21 @@ class ImageEmbedding:
     def nbytes(self) -> int:
         """Bytes of memory that the features take, in whichever process they are."""
         return sum(array.nbytes for array in self.features.values())
+
+
+def check_plane(plane: object) -> None:
+    """Refuse anything but a plane that :meth:`Segmenter.embed` takes.
+
+    Raises
+    ------
+    InputError
+        It is not (y, x, 3) uint8, or has no pixels.
+    """
+    check_type(plane, np.ndarray, "plane")
+    if isinstance(plane, np.ndarray) and (
+        plane.dtype != np.uint8 or plane.ndim != 3 or plane.shape[2] != 3 or not plane.size
+    ):
+        raise InputError(f"a plane is (y, x, 3) uint8, got {plane.dtype} of shape {plane.shape}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -12,7 +13,7 @@ from pathlib import Path
 import platformdirs
 import pooch
 
-from napari_segany.core.errors import ModelError
+from napari_segany.core.errors import InputError, ModelError
 
 SAM = "Kirillov et al. 2023, Segment Anything, ICCV, arXiv:2304.02643"
 MOBILE_SAM = "Zhang et al. 2023, Faster Segment Anything, arXiv:2306.14289"
@@ -172,11 +173,34 @@ def own_models_folder() -> Path:
     return Path(given) if given else Path(platformdirs.user_data_path("napari-segany", appauthor=False)) / "models"
 
 
+def _recorded_own_model(name: str, known: Mapping[str, ModelSpec]) -> ModelSpec | None:
+    """A model of the user's by the name that sessions record, which ends in a hash of its file."""
+    stem, _, digest = name.rpartition("-")
+    spec = known.get(stem)
+    same = spec is not None and spec.own and digest == pooch.file_hash(str(spec.path), "xxh128")[:8]
+    return spec if same else None
+
+
 def own_models() -> tuple[ModelSpec, ...]:
     """The models that the user trained, by name; those called like a published one are left out."""
     folder, known = own_models_folder(), {spec.name for spec in _MODELS}
     names = sorted(path.stem for path in folder.glob("*.safetensors")) if folder.is_dir() else []
     return tuple(own_model(name) for name in names if name not in known)
+
+
+def new_own_model(name: str) -> ModelSpec:
+    """The entry of a model that is to be trained under a name.
+
+    Raises
+    ------
+    InputError
+        It is no name for a file, or that of a published model, which it would hide.
+    """
+    if not re.fullmatch(r"[\w][\w .+-]*", name):
+        raise InputError(f"{name!r} is no name for a model; use letters, digits, - and _")
+    if name in {spec.name for spec in _MODELS}:
+        raise InputError(f"{name!r} is a published model; choose another name")
+    return own_model(name)
 
 
 def own_model(name: str) -> ModelSpec:
@@ -205,6 +229,9 @@ def find(name: str) -> ModelSpec:
     known = {spec.name: spec for spec in list_models()}
     if name in known:
         return known[name]
+    own = _recorded_own_model(name, known)
+    if own is not None:
+        return own
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
     raise ModelError(f"no model is called {name!r}; {hint}")

@@ -16,7 +16,7 @@ from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.segmenter import Capabilities, ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
 from napari_segany.core.text_query import Phrase
 from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prompt_tensors
 from napari_segany.models.inference_config import InferenceConfig, TextConfig
@@ -107,9 +107,7 @@ class SamSegmenter:
         InputError
             The plane has another type or shape.
         """
-        check_type(plane, np.ndarray, "plane")
-        if plane.dtype != np.uint8 or plane.ndim != 3 or plane.shape[2] != 3 or not plane.size:
-            raise InputError(f"a plane is (y, x, 3) uint8, got {plane.dtype} of shape {plane.shape}")
+        check_plane(plane)
         height, width, _ = plane.shape
         image = image_tensor(plane, Frame((height, width), self.model.image_size)).to(self.device)
         features = self.model.encode(image)

@@ -28,11 +28,15 @@ class Sample:
         (y, x) int32 label images; objects of one level may lie inside those of another.
     complete : bool
         True when everything that is an object is labelled, so that the rest is known to be background.
+    group : str
+        Samples of one group, such as the planes of a stack, show the same objects: what is held out of them is never
+        trained on in another one. A sample without a group is one by itself.
     """
 
     image: np.ndarray
     levels: tuple[np.ndarray, ...]
     complete: bool = True
+    group: str = ""
 
 
 def _plane(array: np.ndarray) -> np.ndarray:

@@ -22,16 +22,12 @@ import numpy as np
 import torch
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.metrics import iou
-from napari_segany.core.prompts import Point, Prompt
-from napari_segany.core.simulate import centre_point, random_point
-from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.tiny.tiny_sam import TinySam
-from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.training.augment import MIN_PIXELS
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import Sample, synthetic_samples
-from napari_segany.training.fine_tune_settings import FEWEST, LEAST_HELD_OUT, steps_for
+from napari_segany.training.fine_tune_settings import FEWEST, steps_for
+from napari_segany.training.held_out import click_scores, click_trials, count_masks, gauge_trials, hold_out
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.sam_task import SamTask, TaskConfig
 from napari_segany.training.train_sam import begin, save_weights
@@ -40,7 +36,6 @@ REPORT = "fine_tuning"
 """Of the entry in the metadata of the weights: the report, as JSON."""
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
 """Shares of the new weights that are tried; 0 is the parent."""
-GAUGE_SEED = 77
 SAVE_EVERY = 20
 """Steps between checkpoints."""
 FORGETTABLE = 0.01
@@ -99,7 +94,8 @@ class FineTuneReport:
     before, after : float
         IoU of one click with held-out masks, with the parent and with the result.
     low, high : float
-        95 % bootstrap interval over held-out objects of the mean difference of the two, paired.
+        95 % bootstrap interval over held-out objects of the mean gain of the best mixture, paired; both 0 where none of
+        them was better than the parent.
     alpha : float
         Share of the new weights in the result; 0 when the parent is kept.
     gauge_before, gauge_after : float
@@ -134,10 +130,10 @@ class FineTuneReport:
     @property
     def sentence(self) -> str:
         """The report in a line."""
-        scores = f"{self.before:.2f} to {self.after:.2f} on {self.held_out_masks} held-out masks"
+        held, gain = f"{self.held_out_masks} held-out masks", f"gain {self.low:+.2f} to {self.high:+.2f}"
         if self.accepted:
-            return f"One click improved from {scores} (gain {self.low:+.2f} to {self.high:+.2f})."
-        return f"The model was not improved: one click went from {scores}. The parent {self.parent!r} is kept."
+            return f"One click improved from {self.before:.2f} to {self.after:.2f} on {held} ({gain})."
+        return f"The model was not surely improved on {held} ({gain}); the parent {self.parent!r} is kept."
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,117 +298,6 @@ class _FineTuning:
         drawn = np.random.default_rng(0).choice(each, (2000, len(each)))
         low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
         return float(low), float(high)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClickTrial:
-    """A click on an object whose mask is known.
-
-    Parameters
-    ----------
-    image : str
-        Name of the image.
-    plane : ndarray
-        (y, x, 3) uint8.
-    label : tuple of int
-        Level and label of the object.
-    truth : ndarray
-        (y, x) bool.
-    point : Point
-        The click.
-    """
-
-    image: str
-    plane: np.ndarray
-    label: tuple[int, int]
-    truth: np.ndarray
-    point: Point
-
-
-def count_masks(sample: Sample) -> int:
-    """Objects of a sample that are large enough to count."""
-    return len(_objects(sample))
-
-
-def _objects(sample: Sample) -> list[tuple[int, int]]:
-    """Level and label of each object."""
-    return [
-        (number, int(label))
-        for number, level in enumerate(sample.levels)
-        for label in np.flatnonzero(np.bincount(level.ravel()) >= MIN_PIXELS)
-        if label
-    ]
-
-
-def hold_out(samples: Mapping[str, Sample], share: float) -> tuple[dict[str, Sample], dict[str, Sample]]:
-    """Divide labelled images into those to train on and those held out, which have at least `share` of the masks.
-
-    Whole images are held out, those that come last in the order of their names' hash; of a single image, a part: what
-    lies beyond a line across its longer side. Objects on the line belong to neither.
-    """
-    if len(samples) == 1:
-        ((name, sample),) = samples.items()
-        return _divided(name, sample, share)
-    order = np.random.default_rng(len(samples)).permutation(sorted(samples)).tolist()
-    total = sum(map(count_masks, samples.values()))
-    wanted = max(share * total, min(LEAST_HELD_OUT, total / 2))
-    held: dict[str, Sample] = {}
-    while len(held) < len(samples) - 1 and sum(map(count_masks, held.values())) < wanted:
-        name = order.pop()
-        held[name] = samples[name]
-    return {name: samples[name] for name in sorted(order)}, held
-
-
-def _divided(name: str, sample: Sample, share: float) -> tuple[dict[str, Sample], dict[str, Sample]]:
-    axis = int(sample.image.shape[1] > sample.image.shape[0])
-    objects = _objects(sample)
-    if len(objects) < 2:
-        return {name: sample}, {}
-    middles = sorted(float(np.nonzero(sample.levels[k] == label)[axis].mean()) for k, label in objects)
-    count = len(middles)
-    first = count - max(round(share * count), min(LEAST_HELD_OUT, count // 2), 1)
-    line = round((middles[first - 1] + middles[first]) / 2)
-    parts = []
-    for region in (slice(0, line), slice(line, None)):
-        cut = (region, slice(None)) if axis == 0 else (slice(None), region)
-        levels = []
-        for level in sample.levels:
-            crossing = np.intersect1d(level.take(line - 1, axis), level.take(line, axis))
-            levels.append(np.where(np.isin(level, crossing), 0, level)[cut])
-        part = replace(sample, image=np.ascontiguousarray(sample.image[cut]), levels=tuple(levels), complete=False)
-        parts.append({name: part} if count_masks(part) else {})
-    return parts[0], parts[1]
-
-
-def click_trials(samples: Mapping[str, Sample], seed: int, objects: int = 24) -> list[ClickTrial]:
-    """A click in the middle and two at random of each object, of so many objects of at most 12 images."""
-    rng = np.random.default_rng(seed)
-    known = [(name, label) for name in list(samples)[:12] for label in _objects(samples[name])]
-    drawn = [known[k] for k in sorted(rng.permutation(len(known))[:objects])]
-    trials = []
-    for name, (level, label) in drawn:
-        truth = samples[name].levels[level] == label
-        points = [centre_point(truth), random_point(truth, rng), random_point(truth, rng)]
-        trials += [ClickTrial(name, samples[name].image, (level, label), truth, point) for point in points]
-    return trials
-
-
-def gauge_trials() -> list[ClickTrial]:
-    """Clicks on synthetic images of several kinds: what a model must not forget."""
-    samples = {f"gauge {k}": sample for k, sample in enumerate(synthetic_samples(8, GAUGE_SEED))}
-    return click_trials(samples, GAUGE_SEED, objects=20)
-
-
-def click_scores(model: TinySam, trials: list[ClickTrial]) -> np.ndarray:
-    """IoU (n,) of the mask that is shown for each click."""
-    segmenter = ZoomSegmenter(copy.deepcopy(model), "measured", config=model.inference or tiny_inference_config())
-    scores = np.zeros(len(trials))
-    for image in dict.fromkeys(trial.image for trial in trials):
-        here = [k for k, trial in enumerate(trials) if trial.image == image]
-        embedding = segmenter.embed(trials[here[0]].plane)
-        answers = segmenter.segment(embedding, [Prompt((trials[k].point,)) for k in here])
-        scores[here] = [iou(masks[0].pixels, trials[k].truth) for k, masks in zip(here, answers, strict=True)]
-    return scores
 
 
 def mixture(old: TinySam, new: torch.nn.Module, alpha: float) -> TinySam:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from napari_segany.training.batches import stream
 from napari_segany.training.data import SourceConfig, load_sources
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.object_batches import ObjectBatchConfig, ObjectDataset, object_set
-from napari_segany.training.train_sam import build, check_apart, source_config
+from napari_segany.training.train_sam import build, check_apart, read_toml, source_config
 
 OTHER = "object"
 """Class of the sources that the configuration does not name."""
@@ -105,11 +104,7 @@ def read_query_config(path: Path) -> QueryTrainConfig:
     InputError
         When the file is missing, is not TOML, or holds an unknown or missing setting.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _config_of(raw, path)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"cannot read the training configuration {path}: {error}") from error
+    return read_toml(path, _config_of)
 
 
 def _config_of(raw: dict[str, Any], path: Path) -> QueryTrainConfig:

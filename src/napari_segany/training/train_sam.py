@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -55,6 +55,9 @@ class TrainConfig:
     phases: tuple[tuple[int, BatchConfig], ...]
 
 
+C = TypeVar("C")
+
+
 def build(kind: type, values: dict[str, Any], where: str) -> Any:
     """A dataclass of settings from a table of a TOML file; an InputError names what it does not know."""
     unknown = values.keys() - {field.name for field in fields(kind)}
@@ -93,9 +96,13 @@ def read_config(path: Path) -> TrainConfig:
     InputError
         When the file is missing, is not TOML, or holds an unknown or missing setting.
     """
+    return read_toml(path, _config_of)
+
+
+def read_toml(path: Path, make: Callable[[dict[str, Any], Path], C]) -> C:
+    """What is made of a TOML file; errors as of :func:`read_config`."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _config_of(raw, path)
+        return make(tomllib.loads(path.read_text(encoding="utf-8")), path)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"cannot read the training configuration {path}: {error}") from error
 

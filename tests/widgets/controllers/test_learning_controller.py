@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +116,36 @@ def test_a_bad_name_is_refused(kept: Opened) -> None:
     assert "is no name for a model" in kept.text
 
 
+def test_a_model_is_never_replaced(kept: Opened, tmp_path: Path) -> None:
+    made = tmp_path / "models" / "my-model.safetensors"
+    made.parent.mkdir()
+    made.write_bytes(b"mine")
+    kept.widget.learn_box._start.click()
+    assert "there is a model 'my-model' already" in kept.text
+    kept.widget.learn_box._name.setText("tiny")
+    kept.widget.learn_box._start.click()
+    assert "'tiny' is a published model" in kept.text
+    assert made.read_bytes() == b"mine"
+
+
+def test_a_program_that_cannot_be_started_is_one_line(
+    kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning_controller, "PYTHON", str(tmp_path / "gone"))
+    kept.widget.learn_box._start.click()
+    kept.hand.qtbot.waitUntil(lambda: "could not be started" in kept.text, timeout=20_000)
+    assert kept.widget.learn_box._start.isEnabled()
+
+
+def test_it_can_be_cancelled_before_the_program_starts(kept: Opened) -> None:
+    kept.widget.learn_box._start.click()
+    kept.widget.learn_box._stop.click()
+    assert "Cancelled" in kept.widget.learn_box._result.text()
+    kept.settle()
+    assert kept.widget.learning._process is None
+    assert kept.widget.learn_box._start.isEnabled()
+
+
 def test_only_planes_with_objects_are_written(tmp_path: Path) -> None:
     labels = np.zeros((4, 20, 20), np.int32)
     labels[2, 3:9, 3:9] = 5
@@ -124,4 +153,3 @@ def test_only_planes_with_objects_are_written(tmp_path: Path) -> None:
     (image,) = (tmp_path / "images").iterdir()
     assert tifffile.imread(image).shape == (20, 20, 3)
     assert read_labels(tmp_path / "labels" / f"{image.stem}_labels.tif").max() == 5
-    shutil.rmtree(tmp_path / "images")

@@ -18,7 +18,7 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.segmenter import Capabilities, ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
 from napari_segany.models.mask2former.published import WEIGHTS, PublishedInput, load_published
 from napari_segany.models.mask2former.query_decoder import QueryPrediction
 from napari_segany.models.mask2former.readouts import Instances, read_instances
@@ -78,9 +78,7 @@ class Mask2FormerSegmenter:
         InputError
             The plane has another type or shape.
         """
-        check_type(plane, np.ndarray, "plane")
-        if plane.dtype != np.uint8 or plane.ndim != 3 or plane.shape[2] != 3 or not plane.size:
-            raise InputError(f"a plane is (y, x, 3) uint8, got {plane.dtype} of shape {plane.shape}")
+        check_plane(plane)
         height, width = plane.shape[:2]
         rows, columns = resized_shape((height, width), self.wanted)
         picture = Image.fromarray(np.ascontiguousarray(plane)).resize((columns, rows), Image.Resampling.BILINEAR)

@@ -16,8 +16,8 @@ from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.io.labels import write_labels
 from napari_segany.layers.binding import Binding
-from napari_segany.models.registry import ModelSpec, find, own_model
-from napari_segany.widgets.jobs import Jobs
+from napari_segany.models.registry import ModelSpec, find, new_own_model
+from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
 
@@ -54,6 +54,7 @@ class LearningController(QObject):
         self._panel, self._objects, self._jobs, self._current = panel, objects, jobs, current
         self._binding: Binding | None = None
         self._process: QProcess | None = None
+        self._writing: Job | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made, self._before = current, current
         self._said: list[str] = []
@@ -65,7 +66,9 @@ class LearningController(QObject):
     def bind(self, binding: Binding | None) -> None:
         """Learn from the objects of another image."""
         self._binding = binding
-        self.count()
+        if self._process is None:
+            # what was being read is not read to its end
+            self.stop()
 
     def count(self) -> None:
         """Count the committed objects."""
@@ -89,10 +92,10 @@ class LearningController(QObject):
         root = Path(self._folder.name)
         self._made, self._before, self._said = made, self._current, []
         command = ["-m", "napari_segany", "train", "on", str(root / "images"), "--labels", str(root / "labels")]
-        command += ["-o", str(made.path), "--name", name, "--overwrite", "--json-progress"]
+        command += ["-o", str(made.path), "--name", name, "--json-progress"]
         command += ["--complete"] if complete else []
         self._panel.show_progress("reading", 0, 1, None)
-        self._jobs.run(
+        self._writing = self._jobs.run(
             partial(write_labelled, stack, labels, root), done=lambda _: self._run(command), failed=self._refuse
         )
 
@@ -114,6 +117,7 @@ class LearningController(QObject):
         self.failed.emit(error)
 
     def _run(self, command: list[str]) -> None:
+        self._writing = None
         if self._folder is None:
             return
         process = QProcess(self)
@@ -123,15 +127,16 @@ class LearningController(QObject):
         process.setProcessEnvironment(environment)
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._end)
+        process.errorOccurred.connect(self._not_started)
         self._process = process
         self._panel.show_progress("starting", 0, 1, None)
         process.start(PYTHON, command)
 
     @staticmethod
     def _new_model(name: str) -> ModelSpec:
-        made = own_model(name)
-        if not name or Path(name).name != name or name.startswith("."):
-            raise InputError(f"{name!r} is no name for a model; use letters, digits, - and _")
+        made = new_own_model(name)
+        if made.path.exists():
+            raise InputError(f"there is a model {name!r} already; choose another name")
         return made
 
     def _read(self) -> None:
@@ -160,6 +165,11 @@ class LearningController(QObject):
         lines = [line for line in self._said if not line.startswith("wrote ")]
         self._panel.show_idle("\n".join(lines), usable=written)
 
+    def _not_started(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:
+            self._process = None
+            self._refuse(InputError(f"learning did not work: {PYTHON} could not be started"))
+
     def stop(self) -> None:
         """End the work; nothing is written then."""
         process, self._process = self._process, None
@@ -168,6 +178,10 @@ class LearningController(QObject):
             process.kill()
             process.waitForFinished(5000)
             process.deleteLater()
+        if self._writing is not None:
+            self._jobs.cancel(self._writing)
+            self._writing = None
+        if self._folder is not None:
             self._panel.show_idle("Cancelled; the model is as it was.")
         self._forget_folder()
 
@@ -186,7 +200,7 @@ class LearningController(QObject):
 
 
 def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
-    """Write each plane that has objects, and its labels, as files; runs in the worker.
+    """Write the planes that have objects, and their labels, as two files; runs in the worker.
 
     Parameters
     ----------
@@ -196,12 +210,22 @@ def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
         (..., y, x) integers, of the stack's shape.
     folder : Path
         Where ``images/`` and ``labels/`` are made.
+
+    Raises
+    ------
+    InputError
+        No plane has an object.
     """
     for part in ("images", "labels"):
         (folder / part).mkdir()
-    for number in range(len(stack)):
-        own = labels[stack.index(number)]
-        if own.any():
-            name = f"plane{number:05d}"
-            tifffile.imwrite(folder / "images" / f"{name}.tif", stack.plane(number), photometric="rgb")
-            write_labels(folder / "labels" / f"{name}_labels.tif", own)
+    numbers = [number for number in range(len(stack)) if labels[stack.index(number)].any()]
+    if not numbers:
+        raise InputError("there is no object to learn from; keep some first")
+    planes = np.stack([stack.plane(number) for number in numbers])
+    own = np.stack([labels[stack.index(number)] for number in numbers])
+    # one file, so that it is known that these are planes of one stack
+    axes = "zyx" if len(numbers) > 1 else "yx"
+    image, truth = (planes, own) if len(numbers) > 1 else (planes[0], own[0])
+    metadata = {"axes": f"{axes.upper()}S"}
+    tifffile.imwrite(folder / "images" / "image.tif", image, photometric="rgb", metadata=metadata)
+    write_labels(folder / "labels" / "image_labels.tif", truth, axes=axes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_segany.core.errors import SeganyError
@@ -61,8 +62,8 @@ class RankingController(QObject):
             self._prior.add(plane, kept.mask.pixels, masks)
 
     def _plane(self, view: View) -> LazyPlane | None:
-        """The pixels of a plane, read where they are needed; None where it cannot be read."""
-        if self._binding is None:
+        """The pixels of a plane; None where it cannot be read, or only slowly: this is the window's thread."""
+        if self._binding is None or not isinstance(self._binding.image.data, np.ndarray):
             return None
         try:
             stack, number = self._binding.planes.stack(view)
