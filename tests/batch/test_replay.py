@@ -256,3 +256,17 @@ def test_sessions_that_were_recorded_by_version_0_1_0_have_the_same_labels(name,
     # other processors add in another order
     assert (found != labels).sum() <= 0.002 * np.count_nonzero(labels)
     assert set(np.unique(found)) == set(np.unique(labels))
+
+
+def test_a_mask_that_was_chosen_by_committed_objects_is_replayed(tmp_path):
+    image, middles = picture()
+    worked = Worked(tmp_path, image, load_fake, "fake")
+    worked.desk.click(*middles[0])
+    # as the window does when the answer has arrived, without a step of the user's
+    worked.desk.session.restore_choice(2)
+    large = np.count_nonzero(worked.desk.session.mask.pixels)
+    worked.desk.binding.keep()
+    worked.desk.click(*middles[1])
+    worked.desk.binding.keep()
+    assert replay_file(worked.job(), load_fake).differing == 0
+    assert np.count_nonzero(tifffile.imread(worked.out) == 1) == large > np.count_nonzero(worked.desk.labels == 2)

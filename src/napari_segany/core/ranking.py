@@ -103,7 +103,7 @@ class RankingPrior:
         if not self.objects or len(masks) < 2:
             return 0
         candidates = [(mask_features(plane, mask.pixels), mask.score) for mask in masks]
-        return _choice(candidates, self.objects, self.weight)
+        return choose(candidates, self.objects, self.weight)
 
     @property
     def weight(self) -> float:
@@ -118,11 +118,11 @@ class RankingPrior:
         for number, one in enumerate(self.objects):
             if one.candidates:
                 others = self.objects[:number] + self.objects[number + 1 :]
-                total += one.candidates[_choice([c[:2] for c in one.candidates], others, weight)][2]
+                total += one.candidates[choose([c[:2] for c in one.candidates], others, weight)][2]
         return total - CAUTION * abs(weight - USUAL_WEIGHT)
 
 
-def _choice(
+def choose(
     candidates: Sequence[tuple[np.ndarray | None, float]], known: Sequence[CommittedObject], weight: float
 ) -> int:
     """Index of the candidate with the highest sum of predicted IoU and weighted log-likelihood."""
