@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -76,6 +78,26 @@ def test_large_tiff_goes_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         image = read_image(tmp_path / name)
         assert isinstance(image.array, np.memmap)
         np.testing.assert_array_equal(image.array, array)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files keep their names on Windows")
+def test_a_killed_run_leaves_no_decoded_values_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_segany.io.images.MEMORY_BYTES", 100)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    tifffile.imwrite(
+        tmp_path / "image.tif", np.ones((3, 20, 30), np.uint16), photometric="minisblack", compression="zlib"
+    )
+    seen = []
+    decode = tifffile.TiffPageSeries.asarray
+
+    def spy(series: tifffile.TiffPageSeries, **options: object) -> np.ndarray:
+        seen.append(sorted((tmp_path / "temporary").rglob("*")))
+        return decode(series, **options)
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", spy)
+    read_image(tmp_path / "image.tif")
+    assert seen == [[]]
 
 
 @pytest.mark.parametrize(("planar", "axes", "rgb"), [("contig", "yxs", True), ("separate", "syx", False)])

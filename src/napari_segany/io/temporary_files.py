@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -136,29 +136,37 @@ def temporary_array(folder: Path, shape: tuple[int, ...], highest: int) -> Itera
     dtype = np.dtype(np.uint16 if highest < 2**16 else np.uint32)
     try:
         with temporary_folder(folder) as place:
-            reserve(place / "labels", math.prod(shape) * dtype.itemsize)
+            with (place / "labels").open("wb") as file:
+                reserve(file, math.prod(shape) * dtype.itemsize)
             yield np.memmap(place / "labels", dtype, "r+", shape=shape)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
-def reserve(path: Path, size: int) -> None:
-    """Make a file of zeros that has all of its room on the disk.
+def reserve(file: IO[bytes], size: int) -> None:
+    """Fill a new file with zeros that have all of their room on the disk.
+
+    Parameters
+    ----------
+    file : file object
+        Open for writing, and empty.
+    size : int
+        In bytes.
 
     Raises
     ------
     OSError
-        When there is not as much.
+        When there is not as much room.
     """
-    with path.open("wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                    raise
-            else:
-                return
-        zeros = bytes(_BLOCK)
-        for start in range(0, size, _BLOCK):
-            file.write(zeros[: min(_BLOCK, size - start)])
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+        else:
+            return
+    zeros = bytes(_BLOCK)
+    for start in range(0, size, _BLOCK):
+        file.write(zeros[: min(_BLOCK, size - start)])
+    file.flush()

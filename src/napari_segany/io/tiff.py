@@ -186,11 +186,10 @@ def _values(series: tifffile.TiffPageSeries, memory: int, *, changed: bool) -> n
         return np.asarray(series.asarray())
     if series.dataoffset is not None and not changed:
         return series.asarray(out="memmap")
-    # A file of its own, which vanishes when the array does: room for it is reserved, see `reserve`.
-    with tempfile.TemporaryDirectory(prefix="segany", ignore_cleanup_errors=True) as folder:
-        place = Path(folder) / "values"
-        reserve(place, series.nbytes)
-        out = np.memmap(place, series.dtype, "r+", shape=series.shape)
+    # A file without a name: the system removes it with the array, and also when this process is killed.
+    with tempfile.TemporaryFile() as file:
+        reserve(file, series.nbytes)
+        out = np.memmap(file, series.dtype, "r+", shape=series.shape)
         series.asarray(out=out)
     return out
 
