@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.terms import TERMS
 from napari_segany.core.text_query import (
     LONGEST,
-    TERMS,
     Phrase,
     UnknownWord,
     Vocabulary,

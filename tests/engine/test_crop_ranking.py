@@ -20,7 +20,8 @@ from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Query, phrases_of, query_for
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
-from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import Phrase, Vocabulary
 from napari_segany.engine.crop_ranking import find, ranked, ranked_candidates
 from tests.fakes import KnowingSegmenter
 

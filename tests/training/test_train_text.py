@@ -12,7 +12,8 @@ from skimage import io
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.core.text_query import TERMS, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import Vocabulary
 from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.loading import load_model
 from napari_segany.models.text.clip import Clip, build_towers, load_clip, short_tokenizer

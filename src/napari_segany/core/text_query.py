@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.terms import Term
 
 LONGEST = 400
 """Characters of a text, at most."""
@@ -27,92 +28,6 @@ PHRASE_WORDS = 4
 class UnknownWord(InputError):
     """A text holds a word that the model was not taught."""
 
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """Something that can be asked for.
-
-    Parameters
-    ----------
-    name, plural : str
-        What it is called.
-    synonyms : tuple of str
-        What else it is called, singular or plural.
-    parents : tuple of str
-        Names of what each of it also is: a dog is an animal.
-    kind : str
-        "microscopy", "photograph", or "" for both.
-    """
-
-    name: str
-    plural: str
-    synonyms: tuple[str, ...] = ()
-    parents: tuple[str, ...] = ()
-    kind: str = "photograph"
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All that it is called."""
-        return (self.name, self.plural, *self.synonyms)
-
-
-_MICROSCOPY = "microscopy"
-
-TERMS = (
-    Term(
-        "nucleus",
-        "nuclei",
-        (
-            "cell nucleus",
-            "cell nuclei",
-            "nuclear",
-            "nucleuses",
-            "nuclei of cells",
-            "nucleus of a cell",
-            "dapi",
-            "hoechst",
-        ),
-        kind=_MICROSCOPY,
-    ),
-    Term(
-        "cell",
-        "cells",
-        ("cell body", "cell bodies", "whole cell", "whole cells", "cultured cell", "cultured cells", "cytoplasm"),
-        kind=_MICROSCOPY,
-    ),
-    Term(
-        "neurite",
-        "neurites",
-        (
-            "neuron",
-            "neurons",
-            "axon",
-            "axons",
-            "dendrite",
-            "dendrites",
-            "nerve fibre",
-            "nerve fiber",
-            "neuronal process",
-        ),
-        kind=_MICROSCOPY,
-    ),
-    Term("mitochondrion", "mitochondria", ("mitochondrial", "mitochondrial profile"), kind=_MICROSCOPY),
-    Term("person", "people", ("persons", "human", "humans", "man", "men", "woman", "women", "child", "children")),
-    Term("car", "cars", ("automobile", "automobiles"), ("vehicle",)),
-    Term(
-        "vehicle", "vehicles", ("truck", "trucks", "bus", "buses", "bicycle", "motorcycle", "train", "airplane", "boat")
-    ),
-    Term("dog", "dogs", ("puppy", "puppies"), ("animal",)),
-    Term("animal", "animals", ("cat", "cats", "bird", "birds", "horse", "horses", "cow", "sheep", "bear", "elephant")),
-    Term("food", "foods", ("fruit", "fruits", "pizza", "cake", "sandwich", "banana", "apple", "orange", "broccoli")),
-    Term("chair", "chairs", ("seat", "seats"), ("furniture",)),
-    Term("furniture", "pieces of furniture", ("couch", "sofa", "bed", "table", "tables", "dining table", "desk")),
-    Term("cup", "cups", ("mug", "mugs"), ("dish",)),
-    Term("bowl", "bowls", (), ("dish",)),
-    Term("dish", "dishes", ("plate", "plates", "glass", "bottle", "bottles", "fork", "knife", "spoon")),
-    Term("background", "backgrounds", ("nothing", "empty space", "empty"), kind=""),
-)
-"""What the embedded text model was taught; docs/text.md says from which pictures."""
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "small": ("small", "tiny", "little", "smaller", "smallest"),

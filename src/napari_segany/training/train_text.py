@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,19 @@ from torch import Tensor
 from napari_segany.core.errors import InputError
 from napari_segany.models.loading import load_model
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.text.clip import EMBEDDED, build_towers, load_clip, short_tokenizer
+from napari_segany.models.text.clip import (
+    EMBEDDED,
+    VOCABULARY,
+    build_towers,
+    embedded_folder,
+    load_clip,
+    short_tokenizer,
+)
 from napari_segany.models.text.prompt_head import TextPromptHead
+from napari_segany.models.text.text_prompter import text_file
 from napari_segany.models.weights import load_state
 from napari_segany.training.loop import Loop, LoopConfig
-from napari_segany.training.named_images import load_named
+from napari_segany.training.named_images import NAMES, load_named
 from napari_segany.training.scenes import learn_scenes
 from napari_segany.training.text_head import HeadConfig, HeadTask, TextBank, TextSampler, make_bank
 from napari_segany.training.text_views import make_views
@@ -76,23 +85,33 @@ def train_towers(path: Path, data: Path, folder: Path, device: torch.device) -> 
     config = build(TowersConfig, table.get("task", {}), "task")
     check_apart(folder, [data / name for name in sources])
     crops, shares = stored_crops(data, folder, sources, config, (count, seed))
+    # a name is known when there is an object of it: a class that is only a parent is learned with its children
+    known = [name for name, there in zip(NAMES, crops.names.any(0), strict=True) if there]
     torch.manual_seed(seed)
     task = TowersTask(build_towers(TINY))
-    loop = Loop(
-        task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, {"seed": seed, "sources": sources}
-    )
+    start = str(table.get("start", ""))
+    if start:
+        task.model.load_state_dict({k: v.float() for k, v in load_state(towers_file(start)).items()})
+    identity = {"seed": seed, "sources": sources, "start": start}
+    loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)
     loop.resume()
     text = TINY["text_cfg"]
     tokenizer = short_tokenizer(text["vocab_size"], text["context_length"])  # type: ignore[index]
     loop.run(lambda step: batches(crops, shares, tokenizer, config, (seed, step)))
-    return save_towers(loop.average, folder / "clip")
+    return save_towers(loop.average, folder / "clip", known)
 
 
-def save_towers(model: torch.nn.Module, folder: Path) -> Path:
-    """Write a small CLIP the way open_clip reads it: half precision, and its configuration."""
+def towers_file(name: str) -> Path:
+    """Return the weights of a small CLIP: the embedded one, or one in a folder that a run wrote."""
+    return (embedded_folder() if name == EMBEDDED else Path(name).expanduser()) / WEIGHTS
+
+
+def save_towers(model: torch.nn.Module, folder: Path, names: Sequence[str]) -> Path:
+    """Write a small CLIP the way open_clip reads it: half precision, its configuration, and the names it knows."""
     folder.mkdir(parents=True, exist_ok=True)
     export(model, folder / WEIGHTS)
     seen = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
+    (folder / VOCABULARY).write_text(json.dumps({"names": list(names)}, indent=1) + "\n")
     (folder / CONFIG).write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": seen}, indent=1) + "\n")
     return folder
 
@@ -132,7 +151,8 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     start = str(table.get("start", ""))
     check_apart(folder, [data / name for name in counts], start)
     if start:
-        parts.load_state_dict(fitting(load_state(start), parts), strict=False)
+        first = text_file() if start == EMBEDDED else Path(start)
+        parts.load_state_dict(fitting(load_state(first), parts), strict=False)
     task = HeadTask(sam, parts, config, torch.from_numpy(bank.spread))
     identity = {"seed": seed, "model": model, "clip": name, "start": start}
     loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)

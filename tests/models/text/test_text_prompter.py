@@ -13,7 +13,8 @@ from napari_segany.core.automatic_masks import Candidate, generate_candidates
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.text_query import TERMS, Phrase, UnknownWord, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import Phrase, UnknownWord, Vocabulary
 from napari_segany.models.inference_config import TextConfig
 from napari_segany.models.sam_segmenter import SamSegmenter, choose_mask, combine_masks
 from napari_segany.models.text.prompt_head import TextPromptHead

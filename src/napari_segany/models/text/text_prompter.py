@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
-from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, TERMS, Phrase, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, Phrase, Vocabulary
 from napari_segany.models.text.clip import EMBEDDED, Clip, embedded_folder, load_clip
 from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
 from napari_segany.models.weights import load_state
