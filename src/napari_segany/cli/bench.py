@@ -188,6 +188,10 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     device: DeviceOption = "auto",
     only: Annotated[list[str] | None, typer.Option("--set", help="Measure this set only. Repeat.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="text, crops or otsu; all by default. Repeat.")] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(help="How texts enter the model: tokens, map, both, or none (tokens of zeros). Repeat."),
+    ] = None,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="SET:TEXT", help="Measure how attributes select instead, dsb2018:small nuclei. Repeat."),
@@ -204,9 +208,14 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
         pairs = [(group, text) for group, _, text in (one.partition(":") for one in select)]
         _show(json, lambda: measured_attributes(data, load, pairs, limit), files_of(model))
         return
+    ways = [
+        way
+        for one in method or METHODS
+        for way in ([f"text:{p}" for p in path or ()] if one == "text" and path else [one])
+    ]
     _show(
         json,
-        lambda: measured_text(data, load, only or (), tuple(method or METHODS), limit, ShownProgress()),
+        lambda: measured_text(data, load, only or (), ways, limit, ShownProgress()),
         files_of(model),
     )
 

@@ -22,7 +22,7 @@ from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prom
 from napari_segany.models.inference_config import InferenceConfig, TextConfig
 from napari_segany.models.sam.mask_decoder import ALL, CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.text.text_prompter import TextMatch, TextPrompter
+from napari_segany.models.text.text_prompter import TextMatch, TextPath, TextPrompter
 
 BATCH = 64
 """Prompts decoded together, at most."""
@@ -213,15 +213,23 @@ class SamSegmenter:
     ) -> tuple[Tensor, Tensor]:
         """Prompts that are alike -> logits (B, M, h, w) and predicted IoU (B, M)."""
         given = prompt_tensors(prompts, frame, self.model.mask_size).to(self.device)
-        text = self._tokens(prompts)
-        masks = given.masks
-        if text is not None and self.texts is not None and only_text(prompts[0]):
-            phrases = [self.texts.phrases(prompt.text)[0] for prompt in prompts]
-            image = features["image_embed"]
-            masks = self.texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
-        model = self._model(text)
         features = {**features, "image_pe": self._position}
-        return model.decode(features, given.points, given.boxes, masks, text, choice)
+        if self.texts is not None and prompts[0].text.strip() and only_text(prompts[0]):
+            return self._decode_texts(features, prompts, frame, choice)
+        text = self._tokens(prompts)
+        return self._model(text).decode(features, given.points, given.boxes, given.masks, text, choice)
+
+    def _decode_texts(
+        self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame, choice: Choice
+    ) -> tuple[Tensor, Tensor]:
+        """The same for texts alone, by the path that the head was trained for."""
+        texts, image = self.known_texts(), features["image_embed"]
+        text = None if texts.path is TextPath.MAP else self._tokens(prompts)
+        masks = None
+        if texts.path in (TextPath.MAP, TextPath.BOTH):
+            phrases = [texts.phrases(prompt.text)[0] for prompt in prompts]
+            masks = texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
+        return self.model.with_decoder(texts.decoder).decode(features, None, None, masks, text, choice)
 
     def _cells(self, frame: Frame, image_embed: Tensor) -> tuple[int, int]:
         """Rows and columns of an image embedding that are picture and not padding."""
@@ -312,9 +320,10 @@ def has_text(
     lone = {
         k: click for k, (_, _, part) in enumerate(parts) if part.text and (click := replace(part, text="")).ambiguous
     }
-    clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
-    for k, masks in zip(lone, clicks, strict=True):
-        answers[k] = choose_mask(answers[k][0], masks, segmenter.config.text)[: candidates or 1]
+    if texts.path is TextPath.MAP:
+        clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
+        for k, masks in zip(lone, clicks, strict=True):
+            answers[k] = choose_mask(answers[k][0], masks, segmenter.config.text)[: candidates or 1]
     joined: list[list[Mask]] = [[] for _ in prompts]
     for (number, meant, _), masks in zip(parts, answers, strict=True):
         before = joined[number]

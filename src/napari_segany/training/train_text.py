@@ -25,7 +25,7 @@ from napari_segany.models.text.clip import (
     short_tokenizer,
 )
 from napari_segany.models.text.prompt_head import TextPromptHead
-from napari_segany.models.text.text_prompter import text_file
+from napari_segany.models.text.text_prompter import TextPath, text_file
 from napari_segany.models.weights import load_state
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.named_images import NAMES, load_named
@@ -169,6 +169,7 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
         "embed_dim": sam.prompt_encoder.embed_dim,
         "tokens": config.tokens,
         "clip": name,
+        "path": str(table.get("path", TextPath.MAP)),
     }
     return save_head(loop.average, about, folder / "weights.safetensors")
 

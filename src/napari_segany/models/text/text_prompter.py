@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +20,20 @@ from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, Phrase, Vocabu
 from napari_segany.models.text.clip import EMBEDDED, Clip, embedded_folder, load_clip
 from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
 from napari_segany.models.weights import load_state
+
+
+class TextPath(StrEnum):
+    """How a text alone enters a model."""
+
+    TOKENS = "tokens"
+    """As tokens of the sparse prompt path (Kirillov et al. 2023, section 7.5)."""
+    MAP = "map"
+    """As a map of relevance: a mask prompt, or the foreground of the dense heads where a model has them."""
+    BOTH = "both"
+    """As tokens, with the map as a mask prompt."""
+    NONE = "none"
+    """As tokens that are all zero: what the decoder finds without the text. For measurements."""
+
 
 HEAD, DECODER = "head.", "decoder."
 """What the names of weights in a file begin with."""
@@ -53,15 +68,27 @@ class TextPrompter:
         A mask decoder that was trained with the head; it takes the place of the model's own where there is text.
     device : torch.device
         Where the model computes.
+    path : TextPath
+        How texts alone enter the model.
     """
 
     def __init__(
-        self, clip: Callable[[], Clip], head: TextPromptHead, decoder: nn.Module, device: torch.device
+        self,
+        clip: Callable[[], Clip],
+        head: TextPromptHead,
+        decoder: nn.Module,
+        device: torch.device,
+        path: TextPath = TextPath.MAP,
     ) -> None:
         self._make = clip
+        self.path = path
         self.device = device
         self.head = head.to(device).eval().requires_grad_(False)
         self.decoder = decoder.to(device).eval().requires_grad_(False)
+
+    def with_path(self, path: TextPath) -> TextPrompter:
+        """Return the same prompts by another path."""
+        return TextPrompter(lambda: self.clip, self.head, self.decoder, self.device, path)
 
     @cached_property
     def clip(self) -> Clip:
@@ -84,7 +111,8 @@ class TextPrompter:
 
     def tokens(self, phrases: list[Phrase]) -> Tensor:
         """Prompt tokens (B, T, C)."""
-        return self.head(self.vectors(phrases))
+        tokens: Tensor = self.head(self.vectors(phrases))
+        return torch.zeros_like(tokens) if self.path is TextPath.NONE else tokens
 
     @torch.inference_mode()
     def rough(
@@ -172,13 +200,14 @@ def load_text_prompter(decoder: nn.Module, path: Path, device: torch.device) -> 
         weights = _part(state, HEAD)
         if "memory" in weights:
             head.remember(weights["memory"])
+        text_path = TextPath(about.get("path", TextPath.MAP))
         head.load_state_dict(weights)
         decoder.load_state_dict(_part(state, DECODER))
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ModelError(f"{path} holds no text prompts for this model: {reason}") from error
     name = str(about.get("clip", EMBEDDED))
-    return TextPrompter(lambda: load_clip(name, device), head, decoder, device)
+    return TextPrompter(lambda: load_clip(name, device), head, decoder, device, text_path)
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted_masks,
 )
-from napari_segany.models.text.text_prompter import TextPrompter
+from napari_segany.models.text.text_prompter import TextMatch, TextPath, TextPrompter
 from napari_segany.models.tiny import object_proposals
 from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_crumbs, without_specks
 from napari_segany.models.tiny.test_time_augmentation import SIDES, Flip, flip_boxes, flip_window
@@ -55,6 +56,14 @@ from napari_segany.models.windows import (
 )
 
 PLANE = "plane"
+MASK_STRIDE = 2
+"""Input pixels per pixel of the mask logits."""
+
+
+def _overview(embedding: ImageEmbedding) -> ImageEmbedding:
+    """The embedding without the plane."""
+    maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
+    return ImageEmbedding(maps, embedding.shape, embedding.model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,32 +147,38 @@ class ZoomSegmenter(SamSegmenter):
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
         known = self.seeds(embedding)
-        frame = Frame(embedding.shape, self.model.image_size)
         prompts: list[tuple[float, Prompt]] = []
         for phrase in phrases:
             found = self.found(embedding, phrase)
             if found.presence < self.config.text.presence:
                 continue
-            step = frame.side / found.relevance.shape[0]
+            relevance = self._relevance(embedding, phrase, found)
             for seed in known:
-                cell = tuple(
-                    int((place + 0.5) * scale / step)
-                    for place, scale in zip((seed.points[0].y, seed.points[0].x), frame.scale, strict=True)
-                )
-                relevance = float(found.relevance[cell])
-                if relevance >= self.config.text.relevance:
-                    prompts.append((relevance, replace(seed, text=phrase.label)))
+                place = int(seed.points[0].y), int(seed.points[0].x)
+                if relevance[place] >= self.config.text.relevance:
+                    prompts.append((float(relevance[place]), replace(seed, text=phrase.label)))
         return [prompt for _, prompt in sorted(prompts, key=lambda one: -one[0])]
+
+    def _relevance(self, embedding: ImageEmbedding, phrase: Phrase, found: TextMatch) -> np.ndarray:
+        """How likely what is named is at each pixel, (y, x) from 0 to 1, by the path of the texts."""
+        if self.known_texts().path is TextPath.MAP:
+            frame = Frame(embedding.shape, self.model.image_size)
+            step = frame.side / found.relevance.shape[0]
+            rows, columns = (
+                ((np.arange(length) + 0.5) * scale / step).astype(int)
+                for length, scale in zip(frame.plane, frame.scale, strict=True)
+            )
+            return found.relevance[np.ix_(rows, columns)]
+        return self._text_logits(embedding, phrase)[0].sigmoid().numpy()
 
     @torch.inference_mode()
     def segment_plain(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None, at_least: float
     ) -> list[list[Mask]]:
         """Answer each prompt; see :meth:`SamSegmenter.segment`."""
-        features, frame = dict(embedding.features), Frame(embedding.shape, self.model.image_size)
-        plane = features.pop(PLANE)
+        frame, plane = Frame(embedding.shape, self.model.image_size), embedding.features[PLANE]
         counts = [wanted_masks(prompt, candidates) for prompt in prompts]
-        overview = ImageEmbedding(features, embedding.shape, embedding.model)
+        overview = _overview(embedding)
         guesses, looks = self._guesses(plane, overview, frame, prompts, counts)
         named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
         unknown = [i for i, box in guesses.items() if box is None and i not in named]
@@ -194,37 +209,58 @@ class ZoomSegmenter(SamSegmenter):
         ]
 
     def _named(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> list[list[Mask]]:
-        """All that a text alone names: the foreground of the dense heads, where the text is relevant.
-
-        The dense heads see outlines at a stride of 4 pixels, of large planes at their own resolution. The decoder's
-        answer to text tokens in the small input frame, which other models give, is coarser.
-        """
-        if not prompts:
-            return []
+        """All objects that a text alone names, as one mask."""
         frame = Frame(embedding.shape, self.model.image_size)
-        foreground = torch.from_numpy(self._dense(embedding)[:1])[None]
-        foreground = F.interpolate(foreground, frame.plane, mode="bilinear", align_corners=False)[0]
         answers = []
         for prompt in prompts:
             phrase = self.known_texts().phrases(prompt.text)[0]
-            found = self.found(embedding, phrase)
-            relevance = torch.from_numpy(found.relevance).clamp(1e-4, 1 - 1e-4)
-            likely = relevance.logit() - logit_of(self.config.text.foreground_relevance)
-            logits = torch.minimum(foreground, geometry.plane_logits(likely[None], frame))
+            logits = self._text_logits(embedding, phrase)
             low = geometry.mask_values(logits, frame, self.model.mask_size).numpy()
             pixels = without_crumbs((logits[0] > 0).numpy(), self.post)
             steady = int((logits > 1).sum()) / max(int((logits > -1).sum()), 1)
-            answers.append([Mask(pixels, found.presence, low[0], steady)])
+            answers.append([Mask(pixels, self.found(embedding, phrase).presence, low[0], steady)])
         return answers
+
+    def _text_logits(self, embedding: ImageEmbedding, phrase: Phrase) -> Tensor:
+        """Logits (1, y, x) of all that a text names, by the path of the texts."""
+        if self.known_texts().path is TextPath.MAP:
+            return self._foreground_of(embedding, phrase)
+        frame = Frame(embedding.shape, self.model.image_size)
+        if min(frame.scale) >= self.zoom.coarse:
+            logits, _ = self._decode(self._maps(_overview(embedding)), [Prompt(text=phrase.spoken)], frame, ALL)
+            return geometry.plane_logits(logits[0, :1].float(), frame)
+        low = object_proposals.maps_of_tiles(
+            self.model, embedding.features[PLANE], self.device, partial(self._decode_tile, phrase), MASK_STRIDE
+        )
+        return F.interpolate(torch.from_numpy(low)[None], frame.plane, mode="bilinear", align_corners=False)[0]
+
+    def _decode_tile(self, phrase: Phrase, features: dict[str, Tensor]) -> Tensor:
+        """Logits (1, 1, h, w) of all that a text names in a tile."""
+        texts = self.known_texts()
+        size = features["image_embed"].shape[-1]
+        masks = None
+        if texts.path is TextPath.BOTH:
+            side = size * STRIDE // MASK_STRIDE
+            masks = texts.rough([phrase], features["image_embed"], (size, size), (side, side))
+        model = self.model.with_decoder(texts.decoder)
+        logits, _ = model.decode_windows(features, None, None, masks, texts.tokens([phrase]))
+        return logits[:, :1]
+
+    def _foreground_of(self, embedding: ImageEmbedding, phrase: Phrase) -> Tensor:
+        """Logits (1, y, x) of the foreground of the dense heads, where the text is relevant."""
+        frame = Frame(embedding.shape, self.model.image_size)
+        foreground = torch.from_numpy(self._dense(embedding)[:1])[None]
+        foreground = F.interpolate(foreground, frame.plane, mode="bilinear", align_corners=False)[0]
+        relevance = torch.from_numpy(self.found(embedding, phrase).relevance).clamp(1e-4, 1 - 1e-4)
+        likely = relevance.logit() - logit_of(self.config.text.foreground_relevance)
+        return torch.minimum(foreground, geometry.plane_logits(likely[None], frame))
 
     def _dense(self, embedding: ImageEmbedding) -> np.ndarray:
         """Dense heads of a plane, (5, h, w), at its own resolution where the input frame is too coarse."""
         frame = Frame(embedding.shape, self.model.image_size)
         if min(frame.scale) < self.zoom.coarse:
             return object_proposals.dense_of_tiles(self.model, embedding.features[PLANE], self.device)
-        maps = {name: feature for name, feature in embedding.features.items() if name != PLANE}
-        overview = ImageEmbedding(maps, embedding.shape, embedding.model)
-        return object_proposals.dense_of_frame(self.model, self._maps(overview), frame)
+        return object_proposals.dense_of_frame(self.model, self._maps(_overview(embedding)), frame)
 
     def _guesses(
         self,
