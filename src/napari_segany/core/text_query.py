@@ -21,6 +21,8 @@ SHOWN = 40
 """Characters of a strange word that a message repeats."""
 NEAREST = 3
 """Known names that are offered for one that is not known."""
+LISTED = 8
+"""Names that a message lists, at most."""
 PHRASE_WORDS = 4
 """Words of the longest synonym."""
 
@@ -231,7 +233,7 @@ class Vocabulary:
                 said[kind].append(meant)
             linked = linked or word in _LINKS
         if not any(said.values()):
-            raise InputError(f"{part[:SHOWN]!r} names nothing; this model knows {', '.join(self.names)}")
+            raise InputError(f"{part[:SHOWN]!r} names nothing; this model knows {_listed(self.names)}")
         if not said["name"] and not negative:
             raise InputError(f"{part[:SHOWN]!r} does not say what is meant; add a name, such as {self.names[0]}")
         attributes, avoided, lacking = (tuple(dict.fromkeys(said[k])) for k in ("attribute", "avoided", "lacking"))
@@ -307,3 +309,9 @@ def _key(word: str) -> str:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['&-][^\W_]+)*", text) or ([text] if text and not text.isspace() else [])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many others there are."""
+    shown, more = ", ".join(names[:LISTED]), len(names) - LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -261,8 +261,9 @@ def measured_text(
     if unknown or not chosen:
         wrong = ", ".join(unknown) or f"{data}, which holds no known set"
         raise InputError(f"cannot measure {wrong}; sets: {', '.join(TRUTH)}")
+    ways = _ways(methods)
     segmenter = load()
-    bench = _Bench(segmenter, methods)
+    bench = _Bench(segmenter, ways)
     common = {
         "bench": "text",
         "model": segmenter.name,
@@ -285,7 +286,7 @@ Way = tuple[str, str]
 """A method, and the path of the text, empty for methods without one."""
 
 
-def _ways(methods: Sequence[str], default: str) -> tuple[Way, ...]:
+def _ways(methods: Sequence[str]) -> tuple[Way, ...]:
     """Split methods into what they are called and their paths, "text:tokens" into "text" and "tokens"."""
     found = []
     for one in methods:
@@ -295,17 +296,17 @@ def _ways(methods: Sequence[str], default: str) -> tuple[Way, ...]:
                 f"cannot measure the method {one}; known: {', '.join(METHODS)}, "
                 f"and of text the paths {', '.join(TextPath)}"
             )
-        found.append((name, (path or default) if name == "text" else ""))
+        found.append((name, path))
     return tuple(found)
 
 
 class _Bench:
     """Search planes for words, and collect the figures."""
 
-    def __init__(self, segmenter: Any, methods: Sequence[str]) -> None:
+    def __init__(self, segmenter: Any, ways: Sequence[Way]) -> None:
         self.segmenter = segmenter
         self.texts = segmenter.known_texts()
-        self.ways = _ways(methods, self.texts.path)
+        self.ways = [(method, path or str(self.texts.path) if method == "text" else "") for method, path in ways]
         self.tallies: dict[tuple[str, str, Way], _Tally] = {}
         self.presence: dict[tuple[str, str, Way], tuple[list[float], list[float]]] = {}
         self.silent: dict[tuple[str, Way], list[bool]] = {}
@@ -327,25 +328,21 @@ class _Bench:
                     self.silent.setdefault((group, way), []).append(not labels.any())
                 truth = one.labels.get(word)
                 if truth is not None and there and known:
-                    self._compare(
-                        self.tallies.setdefault((group, word, way), _Tally()), embedding, labels, truth, known
-                    )
+                    tally = self.tallies.setdefault((group, word, way), _Tally())
+                    union = labels > 0
+                    if way[0] == "text":
+                        union = self._by_text(tally, embedding, truth, known[0].name)
+                    tally.iou.append(iou(union, truth > 0))
+                    tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
+                self.segmenter.texts = self.texts
 
-    def _compare(
-        self, tally: _Tally, embedding: ImageEmbedding, labels: np.ndarray, truth: np.ndarray, known: list[Phrase]
-    ) -> None:
-        """Compare what was found with the truth, and for texts also single clicks with the text."""
-        text = self.segmenter.texts is not self.texts
-        union = labels > 0
-        if text:
-            # the union is the mask of the text alone, the instances are those of the search
-            union = self.segmenter.segment(embedding, [Prompt(text=known[0].name)])[0][0].pixels
-            both, click = clicked_with(self.segmenter, embedding, truth, known[0].name)
-            tally.both.append(both)
-            tally.click.append(click)
-            self.segmenter.texts = self.texts
-        tally.iou.append(iou(union, truth > 0))
-        tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
+    def _by_text(self, tally: _Tally, embedding: ImageEmbedding, truth: np.ndarray, name: str) -> np.ndarray:
+        """Return the mask of the text alone, and count single clicks with the text and without."""
+        both, click = clicked_with(self.segmenter, embedding, truth, name)
+        tally.both.append(both)
+        tally.click.append(click)
+        pixels: np.ndarray = self.segmenter.segment(embedding, [Prompt(text=name)])[0][0].pixels
+        return pixels
 
     def _phrases(self, word: str) -> list[Phrase]:
         try:
