@@ -419,7 +419,7 @@ class HeadTask:
             points = add_corrective_click(points, before[:, 0], target, self.stride, generator)
             logits, scores = decode(seen, points, None, before, text)
             # several prompts have one meaning: the first mask alone is learned
-            losses.append(_mask_loss(logits[:, :1].float(), scores[:, :1].float(), target, TEXT)[0])
+            losses.append(_mask_loss(logits[:, :1].float(), scores[:, :1].float(), target, BOTH)[0])
         return torch.stack(losses).mean(), watched
 
     def _rough(
@@ -459,15 +459,27 @@ class HeadTask:
 def _mask_loss(logits: Tensor, scores: Tensor, target: Tensor, kind: int) -> tuple[Tensor, Tensor]:
     """Loss of masks (B, M, h, w) and predicted IoU (B, M), and the mean IoU of the best where there is an object."""
     truth = target[:, None].expand_as(logits)
-    shape = 2 * focal(logits, truth) + dice(logits, truth)
+    shape = dice(logits, truth) + (_balanced(logits, truth) if kind == TEXT else 2 * focal(logits, truth))
     real = iou(logits.detach(), truth)
-    lone = kind != TEXT
+    lone = kind != TEXT and logits.shape[1] > 1
     each = shape[:, 1:].min(1).values + (0.3 if kind == CLICK else 1.0) * shape[:, 0] if lone else shape[:, 0]
     present = (target.flatten(1).sum(1) > 0).float()
     each = each * (0.15 + 0.85 * present)
     calibration = ((scores - real) ** 2)[:, : 4 if lone else 1].mean(1)
     shown = real[:, 0] if kind != CLICK else real[:, 1:].gather(1, scores[:, 1:].argmax(1, keepdim=True))[:, 0]
     return (each + 2 * calibration).mean(), (shown * present).sum() / present.sum().clamp_min(1)
+
+
+def _balanced(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy (B, M) in which object and background weigh the same.
+
+    A decoder that was trained with clicks begins with empty masks for texts, where focal and dice loss have hardly a
+    gradient.
+    """
+    each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    parts = (((each * part).flatten(2).sum(2) / (part.flatten(2).sum(2) + 1)) for part in (truth, 1 - truth))
+    found: Tensor = torch.stack(list(parts)).sum(0)
+    return found
 
 
 def _valid(batch: dict[str, Tensor], image: Tensor) -> Tensor:
