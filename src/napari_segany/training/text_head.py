@@ -61,6 +61,8 @@ class HeadConfig:
         Prompts for each close view; one more for each of a whole picture.
     maps : float
         Share of the texts alone whose rough map enters the decoder with their tokens; the others have the tokens alone.
+    blank : float
+        Share of the texts alone whose tokens are zero, for which nothing is to be found.
     rounds : int
         Corrective clicks after a text and a click, each where the mask before it is wrong.
     """
@@ -78,6 +80,7 @@ class HeadConfig:
     close: int = 8
     said: int = 3
     maps: float = 1.0
+    blank: float = 0.0
     rounds: int = 0
 
 
@@ -409,6 +412,10 @@ class HeadTask:
         if bool(batch["close"]) and isinstance(self._sam, TinySam):
             decode = self._sam.decode_windows
         target = batch["target"][rows].float()
+        if text is not None and kind == TEXT and rough is None:
+            # without a text nothing is named: what the tokens do not tell must not be found
+            blank = (torch.rand(len(rows), 1, 1, generator=generator) < self.config.blank).to(text.device)
+            text, target = text.masked_fill(blank, 0), target.masked_fill(blank, 0)
         logits, scores = decode(seen, points, None, rough, text)
         loss, watched = _mask_loss(logits.float(), scores.float(), target, kind)
         if kind != BOTH or not self.config.rounds:
@@ -464,7 +471,8 @@ def _mask_loss(logits: Tensor, scores: Tensor, target: Tensor, kind: int) -> tup
     lone = kind != TEXT and logits.shape[1] > 1
     each = shape[:, 1:].min(1).values + (0.3 if kind == CLICK else 1.0) * shape[:, 0] if lone else shape[:, 0]
     present = (target.flatten(1).sum(1) > 0).float()
-    each = each * (0.15 + 0.85 * present)
+    if kind != TEXT:
+        each = each * (0.15 + 0.85 * present)
     calibration = ((scores - real) ** 2)[:, : 4 if lone else 1].mean(1)
     shown = real[:, 0] if kind != CLICK else real[:, 1:].gather(1, scores[:, 1:].argmax(1, keepdim=True))[:, 0]
     return (each + 2 * calibration).mean(), (shown * present).sum() / present.sum().clamp_min(1)
