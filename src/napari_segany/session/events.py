@@ -8,7 +8,7 @@ from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
-from napari_segany.session.history import Marks, Patch, Step
+from napari_segany.session.history import Indices, Marks, Patch, Step
 
 ACTS = (
     "accepted",
@@ -78,7 +78,7 @@ class LayerEvent:
 
     number: int
     kind: str
-    shape: tuple[int, ...] = ()
+    shape: Indices = ()
     dtype: str = ""
     patch: Patch | None = None
     marks: Marks = ()

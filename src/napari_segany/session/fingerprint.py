@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_segany.core.errors import Cancelled
 from napari_segany.core.planes import LazyArray, load_array
+from napari_segany.session.history import Indices
 
 WHOLE = 2**24
 """Bytes up to which the sample is the whole image."""
@@ -43,7 +44,7 @@ class ImageFingerprint:
     """
 
     hash: str
-    shape: tuple[int, ...]
+    shape: Indices
     dtype: str
     sample: str = ""
 
