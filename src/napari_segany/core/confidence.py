@@ -72,7 +72,7 @@ class ConfidenceCalibration:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """When an object is taken for lost, and what is worth a flag.
+    """How an object is propagated: what its mask weighs, when it is taken for lost, and what is worth a flag.
 
     Parameters
     ----------
@@ -90,6 +90,8 @@ class Gates:
         An object with fewer pixels is not there.
     calibration : ConfidenceCalibration, optional
         That of the model; None where nothing was fitted to it.
+    score_power : float
+        The model's mask weighs as its predicted IoU to this power, the expected mask the rest.
     """
 
     confidence: float = 0.35
@@ -99,6 +101,7 @@ class Gates:
     growth: float = 1.6
     smallest: int = 4
     calibration: ConfidenceCalibration | None = None
+    score_power: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

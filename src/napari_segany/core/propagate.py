@@ -264,7 +264,7 @@ class _Walk:
         for (one, seen), masks in zip(expected, answers, strict=True):
             answer = masks[0] if masks else None
             past = ObjectTrack(one.pixels, one.unrest, one.target is not None, one.steps(place))
-            found[one.label] = fuse_masks(seen, answer, past)
+            found[one.label] = fuse_masks(seen, answer, past, self.gates.score_power)
         return resolve_overlaps(found, self._taken(place), self.gates)
 
     def _taken(self, place: int) -> np.ndarray:

@@ -28,18 +28,36 @@ RING = 3
 """Pixels around a mask that its contrast is measured against."""
 
 
-SPREAD = np.array([0.6, 0.15, 0.15, 0.4])
-"""Standard deviations of the features that are assumed before objects are known; chosen on ten sets of train/."""
-TRUST = 3.0
-"""How many objects the assumed deviations are worth."""
 WEIGHTS = (0.0, 0.02, 0.04, 0.07, 0.1)
 """Of the log-likelihood among committed objects in the choice of a mask; the predicted IoU has the weight 1."""
-FIRST_WEIGHT, USUAL_WEIGHT = 0.04, 0.07
-"""For the first objects, and before the objects themselves say otherwise; chosen on ten sets of train/."""
-CAUTION = 0.5
-"""Sum of IoU that a weight must gain on the committed objects for each unit that it differs from the usual one."""
 ENOUGH = 3
 """Committed objects from which on they choose the weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankingConfig:
+    """What is assumed before the committed objects themselves tell it.
+
+    Any model may begin with the defaults, as the predicted IoU of each has one meaning and the objects soon choose the
+    weight; they were chosen with ``tiny`` on ten sets of train/.
+
+    Parameters
+    ----------
+    spread : tuple of float
+        Standard deviations of the features, see :func:`mask_features`.
+    strength : float
+        How many objects these are worth.
+    first_weight, usual_weight : float
+        Weight of the log-likelihood for the first objects, and before the objects say otherwise.
+    caution : float
+        Sum of IoU that a weight must gain on the committed objects for each unit that it differs from the usual one.
+    """
+
+    spread: tuple[float, float, float, float] = (0.6, 0.15, 0.15, 0.4)
+    strength: float = 3.0
+    first_weight: float = 0.04
+    usual_weight: float = 0.07
+    caution: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,11 +81,22 @@ class RankingPrior:
 
     The weight of the prior is chosen so that it would have ranked the masks of the committed objects best, each judged
     by the others.
+
+    Parameters
+    ----------
+    config : RankingConfig, optional
+        That of the model that predicts the masks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: RankingConfig | None = None) -> None:
+        self.config = config or RankingConfig()
         self.objects: list[CommittedObject] = []
         self._weight: float | None = None
+
+    def use(self, config: RankingConfig) -> None:
+        """Go on with the assumptions of another model."""
+        if config != self.config:
+            self.config, self._weight = config, None
 
     def add(self, plane: Plane, pixels: np.ndarray, masks: Sequence[Mask] = ()) -> None:
         """Learn from a committed object.
@@ -103,13 +132,13 @@ class RankingPrior:
         if not self.objects or len(masks) < 2:
             return 0
         candidates = [(mask_features(plane, mask.pixels), mask.score) for mask in masks]
-        return choose(candidates, self.objects, self.weight)
+        return choose(candidates, self.objects, self.weight, self.config)
 
     @property
     def weight(self) -> float:
         """Weight of the log-likelihood, chosen by the committed objects once there are enough."""
         if self._weight is None:
-            self._weight = FIRST_WEIGHT if len(self.objects) < ENOUGH else max(WEIGHTS, key=self._gain)
+            self._weight = self.config.first_weight if len(self.objects) < ENOUGH else max(WEIGHTS, key=self._gain)
         return self._weight
 
     def _gain(self, weight: float) -> float:
@@ -118,26 +147,29 @@ class RankingPrior:
         for number, one in enumerate(self.objects):
             if one.candidates:
                 others = self.objects[:number] + self.objects[number + 1 :]
-                total += one.candidates[choose([c[:2] for c in one.candidates], others, weight)][2]
-        return total - CAUTION * abs(weight - USUAL_WEIGHT)
+                total += one.candidates[choose([c[:2] for c in one.candidates], others, weight, self.config)][2]
+        return total - self.config.caution * abs(weight - self.config.usual_weight)
 
 
 def choose(
-    candidates: Sequence[tuple[np.ndarray | None, float]], known: Sequence[CommittedObject], weight: float
+    candidates: Sequence[tuple[np.ndarray | None, float]],
+    known: Sequence[CommittedObject],
+    weight: float,
+    config: RankingConfig,
 ) -> int:
     """Index of the candidate with the highest sum of predicted IoU and weighted log-likelihood."""
     values = [
-        -math.inf if features is None else score + weight * _likelihood(features, known)
+        -math.inf if features is None else score + weight * _likelihood(features, known, config)
         for features, score in candidates
     ]
     return int(np.argmax(values))
 
 
-def _likelihood(features: np.ndarray, known: Sequence[CommittedObject]) -> float:
+def _likelihood(features: np.ndarray, known: Sequence[CommittedObject], config: RankingConfig) -> float:
     """Log-likelihood among committed objects, 0 at most, of features as far from their mean as these."""
     seen = np.array([one.features for one in known])
-    count = len(seen)
-    variance = (seen.var(axis=0) * count + SPREAD**2 * TRUST) / (count + TRUST)
+    count, assumed = len(seen), np.square(config.spread) * config.strength
+    variance = (seen.var(axis=0) * count + assumed) / (count + config.strength)
     distance = np.square(features - seen.mean(axis=0)) / (variance * (1 + 1 / count))
     # Student's t with four degrees of freedom: one strange feature must not decide
     return float(-2.5 * np.log1p(distance / 4).sum())

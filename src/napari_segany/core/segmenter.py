@@ -15,6 +15,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.ranking import RankingConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -75,6 +76,8 @@ class Capabilities:
         Predicted IoU from which on objects are shown that a text finds, where that is below ``filters.score``.
     gates : Gates
         When an object is lost as it is propagated, with the calibration of the confidence if one was fitted.
+    ranking : RankingConfig
+        How committed objects rank its masks of a click.
     device : str
         Where it computes.
     precision : str
@@ -86,6 +89,7 @@ class Capabilities:
     filters: Filters = field(default_factory=Filters)
     text_score: float = 0.5
     gates: Gates = field(default_factory=Gates)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     device: str = "cpu"
     precision: str = "float32"
     draws: bool = False

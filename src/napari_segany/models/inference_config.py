@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from napari_segany.core.confidence import Gates
 from napari_segany.core.errors import ModelError
 from napari_segany.core.filters import Filters
+from napari_segany.core.ranking import RankingConfig
 
 SESSION_HASH = "session_hash"
 """Of the entry of the hash that recorded sessions know the weights by."""
@@ -142,6 +143,8 @@ class TextConfig:
         Weight of the overlap with the answer to a text in the choice among the masks of a click.
     certainty : float
         Power of the predicted IoU of that answer, by which the weight is multiplied.
+    scene_share : float
+        What the kind of picture has to say of the presence, next to what is seen.
     """
 
     score: float = 0.5
@@ -150,6 +153,7 @@ class TextConfig:
     foreground_relevance: float = 0.2
     agreement: float = 0.1
     certainty: float = 4.0
+    scene_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,9 @@ class InferenceConfig:
     filters : Filters
         Which automatic masks pass.
     gates : Gates
-        When an object is lost as it is propagated, and the calibration of the confidence.
+        What the model's mask weighs as an object is propagated, when it is lost, and the calibration of the confidence.
+    ranking : RankingConfig
+        How committed objects rank the masks of a click.
     text : TextConfig
         How texts are used.
     zoom : ZoomConfig, optional
@@ -176,6 +182,7 @@ class InferenceConfig:
 
     filters: Filters = field(default_factory=Filters)
     gates: Gates = field(default_factory=Gates)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     text: TextConfig = field(default_factory=TextConfig)
     zoom: ZoomConfig | None = None
     postprocess: PostprocessConfig | None = None
@@ -187,8 +194,10 @@ class InferenceConfig:
         return {KEY: msgspec.json.encode(self).decode()}
 
 
-def read_inference_config(path: str | Path) -> InferenceConfig | None:
-    """The configuration in a file of weights; None in files of other formats, and where there is none.
+def read_inference_config(path: str | Path, usual: InferenceConfig | None = None) -> InferenceConfig | None:
+    """The configuration in a file of weights; `usual` in files of other formats, and where there is none.
+
+    What it lacks, as it was written before there was such a number, is as in `usual` too.
 
     Raises
     ------
@@ -197,11 +206,19 @@ def read_inference_config(path: str | Path) -> InferenceConfig | None:
     """
     text = read_metadata(path).get(KEY)
     if text is None:
-        return None
+        return usual
     try:
-        return msgspec.json.decode(text, type=InferenceConfig)
+        own = msgspec.json.decode(text, type=InferenceConfig)
+        return own if usual is None else _completed(text, usual)
     except msgspec.DecodeError as error:
         raise ModelError(f"{path} has settings of inference that cannot be read: {error}") from None
+
+
+def _completed(text: str, usual: InferenceConfig) -> InferenceConfig:
+    def over(old: Any, new: Any) -> Any:
+        return {**old, **{k: over(old.get(k), v) for k, v in new.items()}} if old and isinstance(new, dict) else new
+
+    return msgspec.convert(over(msgspec.to_builtins(usual), msgspec.json.decode(text)), InferenceConfig)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class SamSegmenter:
             filters=self.config.filters,
             text_score=self.config.text.score,
             gates=self.config.gates,
+            ranking=self.config.ranking,
             device=str(self.device),
             precision=str(self.dtype).removeprefix("torch."),
         )
@@ -251,7 +252,7 @@ class SamSegmenter:
         texts = self.known_texts()
         features = torch.tensor(embedding.features["image_embed"]).float().to(self.device)
         frame = Frame(embedding.shape, self.model.image_size)
-        return texts.found(phrase, features, self._cells(frame, features))
+        return texts.found(phrase, features, self._cells(frame, features), self.config.text.scene_share)
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """A click with its name on each object that a text seems to name; see ``core.everything.ProposesNamedObjects``.

@@ -200,7 +200,7 @@ def begin(model: TinySam, start: str) -> None:
     if others:
         raise InputError(f"start = {start!r} does not fit the model: {len(others)} weights, first {others[0]!r}")
     model.load_state_dict(state, strict=False)
-    model.inference = read_inference_config(locate(start, None)[0])
+    model.inference = read_inference_config(locate(start, None)[0], tiny_inference_config())
 
 
 def check_apart(folder: Path, sources: Iterable[Path], start: str = "") -> None:

@@ -114,7 +114,7 @@ class SeganyWidget(QWidget):
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
         self.learning = LearningController(self.learn_box, self.objects_box, self.jobs, find(MODEL))
-        self.ranking = RankingController(self.session, self)
+        self.ranking = RankingController(self.session, self.answers, self)
         panels = PendingPanels(self.prompt_box, self.everything_box, self.candidate_box, self.status_box)
         self.pending = PendingController(self.session, self.finder, panels, self)
         self.hover = HoverPreview(self.viewer, self.jobs, self.answers, self.pending.begins)
