@@ -259,6 +259,30 @@ def bench_all(
 
 
 @bench.command()
+def exemplars(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    count: Annotated[list[int], typer.Option(min=1, help="Exemplars; may be given several times.")] = [5],  # noqa: B006
+    rejected: Annotated[int, typer.Option(min=0, help="Wrong objects that are rejected, at most.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the exemplars.")] = 3,
+    limit: Annotated[int, typer.Option(min=1, help="Images that are measured on, at most.")] = 20,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure how many objects are found that are like a few given ones, next to automatic masks."""
+    from napari_segany.experiments.datasets import parts_of
+    from napari_segany.experiments.exemplar_benchmark import ExemplarConfig, rows_of_exemplars
+
+    shown, load = ShownProgress(), loader(model, device)
+
+    def rows() -> Iterable[dict[str, Any]]:
+        for part in parts_of(data):
+            yield from rows_of_exemplars(ExemplarConfig(part, tuple(count), rejected, seeds, limit), load, shown)
+
+    _show(json, rows, files_of(model))
+
+
+@bench.command()
 def learn(
     data: DataOption,
     masks: Annotated[list[int], typer.Option(help="Masks to learn from; may be given several times.")] = [10, 25, 50],  # noqa: B006

@@ -203,7 +203,7 @@ def grid_points(shape: tuple[int, int], side: int) -> list[Point]:
     return [Point(float(y * shape[0]), float(x * shape[1])) for y in along for x in along]
 
 
-def generate_candidates(
+def generate_candidates(  # noqa: PLR0913  each is a part of a query
     segmenter: Segmenter,
     plane: np.ndarray,
     grid: Grid | None = None,
@@ -211,6 +211,7 @@ def generate_candidates(
     embedding: ImageEmbedding | None = None,
     least: float = LEAST_SCORE,
     phrases: Sequence[Phrase] = (),
+    all_masks: bool = False,
 ) -> Iterator[tuple[float, list[Candidate]]]:
     """Ask for masks all over a plane, or wherever something is that a text names.
 
@@ -228,6 +229,8 @@ def generate_candidates(
         Candidates whose predicted IoU is lower are left out.
     phrases : sequence of Phrase
         What to look for; all objects when empty. The text of each candidate's prompt is the label of its phrase.
+    all_masks : bool
+        Keep all masks of each proposal, not only the one with the highest score.
 
     Yields
     ------
@@ -257,7 +260,7 @@ def generate_candidates(
         for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
             best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
-            yield done, list(best.values())
+            yield done, batch if all_masks else list(best.values())
         return
     grid = grid or Grid()
     regions = crop_windows(whole.shape, grid.crop_layers)

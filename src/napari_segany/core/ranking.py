@@ -16,8 +16,10 @@ import scipy
 
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.metrics import iou
-from napari_segany.core.planes import Plane
+from napari_segany.core.planes import Plane, Region
 
+FEATURES = 4
+"""Numbers that describe a mask, see :func:`window_features`."""
 SEEN = 32
 """Pixels of the longer side of a mask that its features are measured on."""
 LATEST = 20
@@ -158,54 +160,94 @@ def choose(
     config: RankingConfig,
 ) -> int:
     """Index of the candidate with the highest sum of predicted IoU and weighted log-likelihood."""
+    features_of_known = np.array([one.features for one in known])
     values = [
-        -math.inf if features is None else score + weight * _likelihood(features, known, config)
+        -math.inf if features is None else score + weight * float(log_likelihood(features, features_of_known, config))
         for features, score in candidates
     ]
     return int(np.argmax(values))
 
 
-def _likelihood(features: np.ndarray, known: Sequence[CommittedObject], config: RankingConfig) -> float:
-    """Log-likelihood among committed objects, 0 at most, of features as far from their mean as these."""
-    seen = np.array([one.features for one in known])
-    count, assumed = len(seen), np.square(config.spread) * config.strength
-    variance = (seen.var(axis=0) * count + assumed) / (count + config.strength)
-    distance = np.square(features - seen.mean(axis=0)) / (variance * (1 + 1 / count))
+def log_likelihood(features: np.ndarray, known: np.ndarray, config: RankingConfig) -> np.ndarray:
+    """Log-likelihood among known objects, 0 at most, of features as far from their mean as these.
+
+    Parameters
+    ----------
+    features : ndarray
+        (..., 4), see :func:`mask_features`.
+    known : ndarray
+        (n, 4) of at least one object.
+    config : RankingConfig
+        What is assumed of few objects.
+
+    Returns
+    -------
+    ndarray
+        (...).
+    """
+    distance = np.square(features - known.mean(axis=0)) / (variance_of(known, config) * (1 + 1 / len(known)))
     # Student's t with four degrees of freedom: one strange feature must not decide
-    return float(-2.5 * np.log1p(distance / 4).sum())
+    found: np.ndarray = -2.5 * np.log1p(distance / 4).sum(axis=-1)
+    return found
+
+
+def variance_of(known: np.ndarray, config: RankingConfig) -> np.ndarray:
+    """Variance (4,) of the features (n, 4) of known objects, few of which are not trusted alone."""
+    count, assumed = len(known), np.square(config.spread) * config.strength
+    variance: np.ndarray = (known.var(axis=0) * count + assumed) / (count + config.strength)
+    return variance
 
 
 def mask_features(plane: Plane, pixels: np.ndarray) -> np.ndarray | None:
+    """Features of a mask of the whole plane, (y, x) bool; None for an empty one, see :func:`window_features`."""
+    box = box_of(pixels)
+    if box is None:
+        return None
+    window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+    return window_features(plane, window, pixels[window])
+
+
+def window_features(plane: Plane, window: Region, mask: np.ndarray) -> np.ndarray:
     """Logarithm of the area, brightness, contrast to the surrounding ring, and logarithm of the elongation.
 
     Parameters
     ----------
     plane : ndarray or LazyPlane
         (y, x, 3) uint8.
-    pixels : ndarray
-        (y, x) bool.
+    window : tuple of slice
+        Rows and columns of the bounding box of the object.
+    mask : ndarray
+        bool, of the window's shape, not empty.
 
     Returns
     -------
-    ndarray or None
-        (4,) float; None for an empty mask.
+    ndarray
+        (4,) float.
     """
-    box = box_of(pixels)
-    if box is None:
-        return None
-    rows = slice(max(int(box.y0) - RING, 0), int(box.y1) + RING + 1)
-    columns = slice(max(int(box.x0) - RING, 0), int(box.x1) + RING + 1)
-    mask = pixels[rows, columns]
     area = int(np.count_nonzero(mask))
+    grown = [
+        (max(span.start - RING, 0), min(span.stop + RING, n)) for span, n in zip(window, plane.shape, strict=False)
+    ]
+    pad = [(span.start - low, high - span.stop) for span, (low, high) in zip(window, grown, strict=True)]
+    mask = np.pad(mask, pad)
     # coarse is enough for brightness and shape, and takes a tenth of a millisecond
     step = max(round(max(mask.shape) / SEEN), 1)
-    mask = mask[::step, ::step]
+    (rows, columns), mask = (slice(*span) for span in grown), _thinned(mask, step)
     gray = plane[rows, columns][::step, ::step].mean(axis=2) / 255
-    if not mask.any():
-        return None
     ring = scipy.ndimage.binary_dilation(mask, iterations=max(RING // step, 1)) & ~mask
     bright = float(gray[mask].mean())
     contrast = bright - float(gray[ring].mean()) if ring.any() else 0.0
     y, x = np.nonzero(mask)
     spread = np.linalg.eigvalsh(np.cov(np.stack([y, x])) + np.eye(2) / 12) if len(y) > 1 else np.ones(2)
     return np.array([math.log(area), bright, contrast, 0.5 * math.log(spread[1] / spread[0])])
+
+
+def _thinned(mask: np.ndarray, step: int) -> np.ndarray:
+    """Every so many-th pixel of a mask; of one that is thinner than that, any pixel of each block."""
+    coarse = mask[::step, ::step]
+    if coarse.any():
+        return coarse
+    blocks = np.zeros_like(coarse)
+    rows, columns = np.nonzero(mask)
+    blocks[rows // step, columns // step] = True
+    return blocks

@@ -70,6 +70,9 @@ class Capabilities:
     draws : bool
         Whether it finds and draws objects without prompts, see
         :class:`~napari_segany.core.automatic_masks.DrawsObjects`.
+    describes : bool
+        Whether it makes vectors of objects by which they are compared, see
+        :class:`~napari_segany.core.exemplars.DescribesObjects`.
     filters : Filters
         Which of its automatic masks pass.
     text_score : float
@@ -93,6 +96,7 @@ class Capabilities:
     device: str = "cpu"
     precision: str = "float32"
     draws: bool = False
+    describes: bool = False
 
 
 class Segmenter(Protocol):

@@ -15,6 +15,7 @@ from torch import Tensor
 from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
+from napari_segany.core.planes import Plane, Region
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
 from napari_segany.core.text_query import Phrase
@@ -77,6 +78,7 @@ class SamSegmenter:
         return Capabilities(
             proposals=self.config.proposals is not None,
             texts=self.texts is not None,
+            describes=self.texts is not None,
             filters=self.config.filters,
             text_score=self.config.text.score,
             gates=self.config.gates,
@@ -270,6 +272,16 @@ class SamSegmenter:
     def phrases(self, text: str) -> list[Phrase]:
         """The phrases of a text; see :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
         return self.known_texts().phrases(text)
+
+    def describe(self, plane: Plane, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return vectors of crops by the CLIP of the texts; see :class:`~.exemplars.DescribesObjects`.
+
+        Raises
+        ------
+        ModelError
+            The model takes no text, or open_clip cannot be imported.
+        """
+        return self.known_texts().clip.crop_vectors(plane, windows, masks)
 
     def known_texts(self) -> TextPrompter:
         """What turns texts into tokens.
