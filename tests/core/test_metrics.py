@@ -123,7 +123,8 @@ def by_coco(found: np.ndarray, truth: np.ndarray) -> list[float]:
             for k, one in enumerate(masks, 1)
         ]
         side = COCO()
-        side.dataset = {"images": [{"id": 1, "height": 48, "width": 56}], "categories": [{"id": 1}], "annotations": objects}
+        image = {"id": 1, "height": 48, "width": 56}
+        side.dataset = {"images": [image], "categories": [{"id": 1}], "annotations": objects}
         side.createIndex()
         sides.append(side)
     run = COCOeval(*sides, "segm")
