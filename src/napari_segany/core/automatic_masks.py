@@ -245,24 +245,27 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
         There are phrases, and the model takes no text.
     """
     whole = embedding or segmenter.embed(plane)
+    region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
     if phrases:
         named = as_text_segmenter(segmenter)
         if named is None:
             raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
-        region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
         yield from _asked(segmenter, whole, named.named_proposals(whole, phrases), region, least, candidates=1)
-        return
-    if grid is None and (drawer := as_drawer(segmenter)) is not None:
+    elif grid is None and (drawer := as_drawer(segmenter)) is not None:
         yield 1.0, _drawn(drawer, whole, least)
-        return
-    if grid is None and (proposer := as_proposer(segmenter)) is not None:
-        region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
+    elif grid is None and (proposer := as_proposer(segmenter)) is not None:
         for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
             best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
             yield done, batch if all_masks else list(best.values())
-        return
-    grid = grid or Grid()
+    else:
+        yield from _on_grid(segmenter, plane, whole, grid or Grid(), least)
+
+
+def _on_grid(
+    segmenter: Segmenter, plane: np.ndarray, whole: ImageEmbedding, grid: Grid, least: float
+) -> Iterator[tuple[float, list[Candidate]]]:
+    """Candidates of a grid of points on a plane, and on its magnified crops."""
     regions = crop_windows(whole.shape, grid.crop_layers)
     for number, (layer, region) in enumerate(regions):
         seen = whole if number == 0 else segmenter.embed(np.ascontiguousarray(plane[region]))

@@ -19,8 +19,9 @@ from napari_segany.layers.colours import NameColours
 from napari_segany.layers.compat import space_of, stroke_window
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, data_to_world_matrix, image_shape, lying_on
 
-OUTLINE_ERROR = 0.4
-"""How far, in pixels, an outline may be from the pixels' edges: too little for any of them to change."""
+OUTLINE_ERROR = 0.35
+"""How far, in pixels, an outline may be from the line between pixel centres: where it cuts a corner, the next centre is
+sqrt(2) / 4 pixels away."""
 SEARCHED = 2**12
 """How many labels are looked through at a time for free ones."""
 COUNTED_VOXELS = 2**27

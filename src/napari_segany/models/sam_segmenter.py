@@ -60,7 +60,7 @@ class SamSegmenter:
         config: InferenceConfig | None = None,
     ) -> None:
         self.name = name
-        self.config = config or InferenceConfig()
+        self.config = self._configured(config)
         self.device = torch.device(device)
         self.dtype = dtype
         self.texts = texts
@@ -86,6 +86,10 @@ class SamSegmenter:
             device=str(self.device),
             precision=str(self.dtype).removeprefix("torch."),
         )
+
+    def _configured(self, config: InferenceConfig | None) -> InferenceConfig:
+        """The numbers of inference, by default those of a published SAM."""
+        return config or InferenceConfig()
 
     def _ready(self, model: Sam) -> Sam:
         """The model with what takes long in the type that it computes in; prompts are encoded in single precision."""

@@ -36,7 +36,6 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted_masks,
 )
-from napari_segany.models.text.text_prompter import TextPrompter
 from napari_segany.models.tiny import object_proposals
 from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_crumbs, without_specks
 from napari_segany.models.tiny.test_time_augmentation import SIDES, Flip, flip_boxes, flip_window
@@ -92,20 +91,13 @@ class ZoomSegmenter(SamSegmenter):
 
     model: TinySam
 
-    def __init__(
-        self,
-        model: TinySam,
-        name: str,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-        texts: TextPrompter | None = None,
-        config: InferenceConfig | None = None,
-    ) -> None:
+    def _configured(self, config: InferenceConfig | None) -> InferenceConfig:
+        """See :class:`SamSegmenter`; by default those of the shipped model."""
         config = config or tiny_inference_config()
         if config.zoom is None or config.postprocess is None or config.proposals is None:
-            raise ModelError(f"the settings of inference of {name!r} lack those of the architecture 'tiny'")
-        super().__init__(model, name, device, dtype, texts, config)
+            raise ModelError(f"the settings of inference of {self.name!r} lack those of the architecture 'tiny'")
         self.zoom, self.post, self.proposing = config.zoom, config.postprocess, config.proposals
+        return config
 
     def _ready(self, model: Sam) -> Sam:
         """The encoder in the type that it computes in; the decoder, in its small windows, is as fast in float32."""
