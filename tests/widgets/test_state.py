@@ -274,7 +274,7 @@ def test_a_click_in_3d_is_no_prompt_in_2d_either(hand: Hand) -> None:
     assert not len(binding.shapes.data)
     assert pressed(opened) == ["Points"]
     opened.wait_for_mask()
-    assert len(opened.widget.session.said.points) == 1
+    assert len(opened.widget.session.prompt.points) == 1
     assert [step.kind for step in opened.widget.session.history._steps] == ["prompt"]
     opened.close()
 

@@ -137,7 +137,7 @@ class Replay:
             self._session.forget()
 
     def _plane(self, view: View) -> tuple[Stack, int]:
-        look = self.state.look
+        look = self.state.channel_settings
         if view.axes not in self._stacks:
             self._stacks[view.axes] = planes_of(self._image, view, rgb=self._header.rgb, look=look)
         return self._stacks[view.axes], view.number(self._header.label_shape, look.together)

@@ -1,4 +1,4 @@
-"""How far to trust the mask of an object on a slice that nobody looked at, and what should be asked about it."""
+"""Confidence in the mask of an object on a slice that was not annotated, and flags for what should be checked."""
 
 from __future__ import annotations
 
@@ -103,16 +103,16 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class SliceConfidence:
-    """What is to be thought of an object on a slice.
+    """Confidence in an object on a slice.
 
     Parameters
     ----------
     confidence : float
         Expected IoU with the true mask, 0 to 1.
     flags : tuple of str
-        What should be looked at: of ``LOST``, ``FILLED``, ``SPLIT``, ``MERGE``, ``JUMP`` and ``DROP``.
+        What should be checked: of ``LOST``, ``FILLED``, ``SPLIT``, ``MERGE``, ``JUMP`` and ``DROP``.
     signs : MaskChange, optional
-        What it was judged by.
+        The measurements that the confidence is computed from.
     """
 
     confidence: float
@@ -148,7 +148,7 @@ def judge_mask(
 ) -> SliceConfidence:
     """The verdict on a mask (y, x) bool of an object that was the mask `before`; `bridged`: given on both sides."""
     sure, here = (_confidence(one, gates) for one in (signs, replace(signs, steps=1)))
-    # whether an object is there is told by this slice; how far away it was given only makes its outline less certain
+    # this slice decides whether an object is there; the distance to a known slice only makes its outline less certain
     unsure = here < gates.confidence and not bridged
     if unsure or signs.agreement == 0 or signs.score < gates.score or int(mask.sum()) < gates.smallest:
         return SliceConfidence(sure, (LOST,), signs)

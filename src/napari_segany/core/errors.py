@@ -10,7 +10,7 @@ class InputError(SeganyError):
 
 
 class ModelError(SeganyError):
-    """A model is unknown, cannot be loaded, or does not fit what it is asked to do."""
+    """A model is unknown, cannot be loaded, or does not support what is requested."""
 
 
 class Cancelled(SeganyError):

@@ -107,7 +107,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for on a plane; made for a model by :func:`query_for`.
+    """A search for objects on a plane; made for a model by :func:`query_for`.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ class Query:
         Where to prompt. Without one the model proposes objects itself, if it can, else it is ``Grid()``. A query with
         phrases that the model itself understands needs none.
     phrases : tuple of Phrase
-        What to look for, read from a text; all objects when empty.
+        Objects to find, parsed from a text; all objects when empty.
     filters : Filters
-        What passes.
+        Which candidates pass.
     overlap : float
         See :func:`~napari_segany.core.automatic_masks.paint_candidates`, 0 to 1.
     """
@@ -257,7 +257,7 @@ def query_for(
     overlap: float = 0.5,
     reader: TextReader | None = None,
 ) -> Query:
-    """Make the query that suits a model; its text is read here, and nowhere again.
+    """Make the query that suits a model; its text is parsed only here.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def query_for(
     Raises
     ------
     InputError
-        The text cannot be read, asks for nothing, or holds an unknown word.
+        The text cannot be read, is empty, or contains an unknown word.
     ModelError
         There is a text, and the model takes none.
     """
@@ -299,7 +299,7 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     Raises
     ------
     InputError
-        The text cannot be read, asks for nothing, or holds an unknown word.
+        The text cannot be read, is empty, or contains an unknown word.
     ModelError
         The model takes no text, or open_clip cannot be imported.
     """

@@ -202,6 +202,6 @@ class Binding:
 
     def _read_otherwise(self, settings: ChannelSettings) -> None:
         """The model gets the image otherwise: what is prompted now is predicted again."""
-        self.session.tell(settings)
+        self.session.record(settings)
         self.moved.emit()
         self.session.repeat()

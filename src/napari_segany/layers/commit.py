@@ -92,7 +92,7 @@ class Committer:
     def _change(self, opened: Opened, pixels: np.ndarray) -> None:
         """Give the object that was opened other pixels, in one step."""
         change = self._output.replacement(opened.view, opened.label, pixels)
-        self._session.made_from[opened.label] = opened.view, self._session.said or Prompt()
+        self._session.made_from[opened.label] = opened.view, self._session.prompt or Prompt()
         with self._step(Step("change", label=self._session.label)):
             self._write(*change)
             self._clear()

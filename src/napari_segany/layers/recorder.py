@@ -78,14 +78,14 @@ class Recorder:
             self._listen(layer)
             if number not in self._mirrors:
                 self._mirrors[number] = Mirror(layer)
-            self._session.tell(self._mirrors[number].base(number))
+            self._session.record(self._mirrors[number].base(number))
         else:
             self._prompts[number] = layer
             if number not in self._readers:
                 self._readers[number] = MarksReader(layer)
                 self._marks[number] = self._readers[number].read()
             marks = self._marks[number]
-            self._session.tell(LayerEvent(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
+            self._session.record(LayerEvent(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
 
     def begin_at(self, number: int) -> None:
         """Know no layer any more; those that are watched from here on get numbers from this one on."""
@@ -166,7 +166,7 @@ class Recorder:
         del self._mirrors[self._number(mirror.layer) or 0]
         if isinstance(mirror.layer.data, np.ndarray):
             self._mirrors[self._next] = Mirror(mirror.layer)
-            self._session.tell(self._mirrors[self._next].base(self._next))
+            self._session.record(self._mirrors[self._next].base(self._next))
             self._next += 1
 
     def _notice(self, mirror: Mirror) -> bool:

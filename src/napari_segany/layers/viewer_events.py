@@ -65,7 +65,7 @@ class ViewerEvents:
         binding.reader.forget()
         self._view = None
         binding.session.forget(binding.session.history)
-        binding.session.tell(ActionEvent("new image"))
+        binding.session.record(ActionEvent("new image"))
         self._look()
 
     def _follow(self, event: Any = None) -> None:

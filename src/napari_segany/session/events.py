@@ -27,7 +27,7 @@ ACTS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptEvent:
-    """A prompt, all that is said of the current object; an empty one takes back what was said."""
+    """A prompt, everything that describes the current object; an empty one withdraws it."""
 
     plane: View
     prompt: Prompt
@@ -85,4 +85,4 @@ class LayerEvent:
 
 
 Event = PromptEvent | ActionEvent | ModelEvent | LayerEvent | Step | ChannelSettings | FingerprintEvent | ObjectInfo
-"""ChannelSettings say how the image is shown from here on; an ObjectInfo, what is known of an object from here on."""
+"""ChannelSettings apply to the image from here on; an ObjectInfo describes an object from here on."""

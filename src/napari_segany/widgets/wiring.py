@@ -83,6 +83,6 @@ def _connect_objects(widget: SeganyWidget) -> None:
     widget.follower.found.connect(committing.note_found)
     widget.follower.remarked.connect(objects.remark)
     widget.stack_box.tracked.connect(widget.show_tracks)
-    objects.described.connect(widget.session.tell)
+    objects.described.connect(widget.session.record)
     objects.looked.connect(widget.focus_canvas)
     widget.export_box.written.connect(widget.resuming.exported)

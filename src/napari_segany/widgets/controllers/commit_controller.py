@@ -113,7 +113,7 @@ class CommitController(QObject):
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""
         self._pending.forget_done()
-        if self._pending.offer.subject is PendingKind.FOUND and not self._finder.asked:
+        if self._pending.offer.subject is PendingKind.FOUND and not self._finder.prompted:
             self._finder.forget()
         elif self._binding is not None:
             self._binding.clear_prompts()

@@ -136,7 +136,7 @@ class PendingController(QObject):
         offer, panels = self.offer, self._panels
         found = offer.subject is PendingKind.FOUND
         panels.prompts.set_keepable(offer.keepable)
-        panels.automatic_masks.set_keepable(found and offer.keepable and not self._finder.asked)
+        panels.automatic_masks.set_keepable(found and offer.keepable and not self._finder.prompted)
         panels.candidates.show_choice(None if found else self._session)
         text = " ".join(filter(None, (self._done, offer.text)))
         if text:

@@ -155,11 +155,11 @@ class SearchController(QObject):
         if self.found is None or self._binding is None:
             return
         selection = self._selected(self.found, self._binding)
-        fresh = self._binding.output.fresh(self.found.plane, selection.labels, pointed=self.found.asked)
+        fresh = self._binding.output.fresh(self.found.plane, selection.labels, pointed=self.found.prompted)
         numbers = self._numbers(selection.labels, fresh)
         self.count = len(numbers)
         self.labelled = selection.existing + len(selection.objects) - len(numbers)
-        if not self.found.asked:
+        if not self.found.prompted:
             self._box.show_count(self.count, len(self.found.candidates), self.labelled)
         if self._binding.planes.shown == self.found.plane:
             first = self._binding.output.room_for(self.count, self._binding.session.label)
@@ -186,9 +186,9 @@ class SearchController(QObject):
         return found.select(self._box.filters, self._box.overlap, binding.output.taken(found.plane))
 
     @property
-    def asked(self) -> bool:
+    def prompted(self) -> bool:
         """Whether what was found was pointed at."""
-        return self.found is not None and self.found.asked
+        return self.found is not None and self.found.prompted
 
     @property
     def here(self) -> bool:
@@ -205,7 +205,7 @@ class SearchController(QObject):
             return f"{count_of(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}."
         if there:
             return f"Nothing new was found.{there}"
-        what = f" named “{self.text}”" if self.text and not self.asked else ""
+        what = f" named “{self.text}”" if self.text and not self.prompted else ""
         return f"0 objects{what} found. Lower the sliders, or click."
 
     def keep(self) -> dict[int, Candidate]:
@@ -215,7 +215,7 @@ class SearchController(QObject):
         found, binding = self.found, self._binding
         selection = self._selected(found, binding)
         try:
-            numbers = binding.keeping.keep_all(found.plane, selection.labels, clear=found.asked)
+            numbers = binding.keeping.keep_all(found.plane, selection.labels, clear=found.prompted)
         except SeganyError as error:
             binding.problem.emit(str(error))
             return {}
