@@ -153,7 +153,7 @@ def test_an_image_that_workers_cannot_read_is_told_of(workers: Workers, image: P
 
     load = partial(KnowingSegmenter, PLACES, 6)
     with DaskCluster(workers.address, load) as cluster, pytest.raises(InputError, match="there is no file"):
-        next(iter(cluster.looks(tmp_path / "none.tif", 3, Query(), "")))
+        next(iter(cluster.find_on_planes(tmp_path / "none.tif", 3, Query(), "")))
 
 
 def test_nobody_answers(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
