@@ -167,7 +167,7 @@ def test_k_says_what_it_did_and_undo_too(opened: Opened) -> None:
     opened.hand.press("ctrl+z")
     assert "Undone" in opened.text
     opened.hand.press("ctrl+shift+z")
-    assert "Done again" in opened.text
+    assert "Redone" in opened.text
 
 
 def test_a_click_into_an_object_offers_to_change_it(opened: Opened) -> None:

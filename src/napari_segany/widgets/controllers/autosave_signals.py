@@ -1,4 +1,4 @@
-"""What is told of the session's file, on the window's thread: it is written in another one."""
+"""Messages about the session's file, on the window's thread; the file is written in another thread."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class LearningController(QObject):
         self._writing: Job | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made, self._before = current, current
-        self._said: list[str] = []
+        self._output: list[str] = []
         panel.started.connect(self.start)
         panel.stopped.connect(self.stop)
         panel.used.connect(self._use)
@@ -90,7 +90,7 @@ class LearningController(QObject):
             return
         self._folder = tempfile.TemporaryDirectory(prefix="segany-learn-", ignore_cleanup_errors=True)
         root = Path(self._folder.name)
-        self._made, self._before, self._said = made, self._current, []
+        self._made, self._before, self._output = made, self._current, []
         command = ["-m", "napari_segany", "train", "on", str(root / "images"), "--labels", str(root / "labels")]
         command += ["-o", str(made.path), "--name", name, "--json-progress"]
         command += ["--complete"] if complete else []
@@ -144,10 +144,12 @@ class LearningController(QObject):
             return
         for line in bytes(self._process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
             try:
-                told = json.loads(line)
-                self._panel.show_progress(told["stage"], told["done"], told["total"], told["seconds_left"])
+                progress = json.loads(line)
+                self._panel.show_progress(
+                    progress["stage"], progress["done"], progress["total"], progress["seconds_left"]
+                )
             except (ValueError, TypeError, KeyError):
-                self._said.append(line)
+                self._output.append(line)
 
     def _end(self, code: int) -> None:
         process, self._process = self._process, None
@@ -161,8 +163,8 @@ class LearningController(QObject):
             reason = error[-1].removeprefix("napari-segany: ") if error else "the process ended"
             self.failed.emit(InputError(f"learning did not work: {reason}"))
             return
-        written = any(line.startswith("wrote ") for line in self._said)
-        lines = [line for line in self._said if not line.startswith("wrote ")]
+        written = any(line.startswith("wrote ") for line in self._output)
+        lines = [line for line in self._output if not line.startswith("wrote ")]
         self._panel.show_idle("\n".join(lines), usable=written)
 
     def _not_started(self, error: QProcess.ProcessError) -> None:

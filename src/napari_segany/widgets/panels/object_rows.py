@@ -24,7 +24,7 @@ COMMAND = "napari.widgets.features_table"
 MEASURED_ROWS = 30
 """Columns are made as wide as these many rows need."""
 FILTERED = ("name", "how", "flags")
-"""Columns that a text is looked for in, next to the label."""
+"""Columns that the filter searches, next to the label."""
 
 
 class ObjectRows:
@@ -102,7 +102,7 @@ class ObjectRows:
         self._select()
         self.chosen_changed.emit()
 
-    def beside(self, by: int) -> int:
+    def neighbour(self, by: int) -> int:
         """The label `by` rows below the chosen one, around the ends; the first where none is chosen, 0 without rows."""
         if not len(self._frame):
             return 0
@@ -120,7 +120,7 @@ class ObjectRows:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the layer's features say now."""
+        """Show the current values of the layer's features."""
         self._frame = self._shown()
         self._select()
         self.events.features()
