@@ -34,14 +34,14 @@ class TrainConfig:
     seed : int
         Of weights, pictures and simulated users.
     sources : SourceConfig
-        What is learned from.
+        The images to train on.
     start : str
         Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks that they lack
         pass on what comes in.
     compile : bool
         Let torch compile what the prompts need, a third faster on a CPU; wants a C++ compiler.
     loop, task : LoopConfig, TaskConfig
-        How long, and what is asked.
+        Length of the training, losses and prompts.
     phases : tuple of (int, BatchConfig)
         The batches, each from a step on.
     """
