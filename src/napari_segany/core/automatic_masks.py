@@ -29,7 +29,7 @@ CROP_OVERLAP = 512 / 1500
 NEAR = 20
 """Masks that come so close, in pixels, to an inner edge of their crop may be cut there, and are dropped."""
 LEAST_SCORE = 0.3
-"""Masks that the model thinks less of are not kept as candidates: no filter would bring them back."""
+"""Predicted IoU below which masks are not stored as candidates: no filter would show them."""
 
 
 def union(one: Region, other: Region) -> Region:
@@ -283,7 +283,7 @@ def _drawn(segmenter: DrawsObjects, embedding: ImageEmbedding, least: float) -> 
 def candidates_of_prompts(
     segmenter: Segmenter, embedding: ImageEmbedding, prompts: Sequence[Prompt]
 ) -> list[Candidate | None]:
-    """The best mask of each of many prompts on a plane, all answered together; None where it is empty."""
+    """Predict the best mask of each of many prompts on a plane; None where it is empty."""
     region = (slice(0, embedding.shape[0]), slice(0, embedding.shape[1]))
     answers = segmenter.segment(embedding, list(prompts))
     return [_candidate(masks[0], prompt, region) for prompt, masks in zip(prompts, answers, strict=True)]

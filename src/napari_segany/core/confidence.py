@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 LOST, FILLED, SPLIT, MERGE, JUMP, DROP = "lost", "filled", "split", "merge", "area jump", "overlap drop"
-"""Flags. A lost object has no mask; a filled one lay between two slices on which it was seen."""
+"""Flags. A lost object has no mask; a filled one lies between two slices on which the object was found."""
 
 FITTED = 12
 """Slices from a given one up to which calibrations were fitted; what lies farther counts as this far."""
@@ -19,7 +19,7 @@ PIECE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class MaskChange:
-    """What is seen of how sure a mask is.
+    """Measurements that the confidence in a mask is computed from.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class MaskChange:
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceCalibration:
-    """How what is seen of a mask becomes the IoU that is expected of it, for one model.
+    """Calibration from the measurements of a mask to its expected IoU, for one model.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 
 class SeganyError(Exception):
-    """Base of every error whose message is meant to be read by the user."""
+    """Base of every error whose message is written for the user."""
 
 
 class InputError(SeganyError):

@@ -123,7 +123,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def blank(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether nothing is left in `after` of what is seen in `before`, (y, x) float32 of one shape.
+    """Whether nothing is left in `after` of the content of `before`, (y, x) float32 of one shape.
 
     So it is in slices that padding, registration or a lost frame left black, or with noise alone.
     """

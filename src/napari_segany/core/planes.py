@@ -288,7 +288,7 @@ def _as_array(array: LazyArray | ArrayLike) -> LazyArray:
     try:
         found: LazyArray = np.asarray(array)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"array cannot be seen as an array of numbers: {error}") from None
+        raise InputError(f"array cannot be used as an array of numbers: {error}") from None
     return found
 
 
@@ -316,12 +316,12 @@ def _channel_axis(shape: tuple[int, ...], channel_axis: int | None, rgb: bool) -
 
 
 def _taken(shape: tuple[int, ...], channel_axis: int | None, wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """Which entries of the channel axis are seen, three at most; (0,) where there is none."""
+    """Entries of the channel axis that are used, three at most; (0,) where there is none."""
     if channel_axis is None:
         return (0,)
     there = shape[channel_axis]
     if len(wanted) > 3 or any(not 0 <= channel < there for channel in wanted):
-        raise InputError(f"up to three of the channels 0..{there - 1} can be seen, got {wanted}")
+        raise InputError(f"up to three of the channels 0..{there - 1} can be used, got {wanted}")
     return wanted or tuple(range(min(3, there)))
 
 

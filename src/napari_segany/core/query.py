@@ -136,7 +136,7 @@ class Query:
         report: Callable[[float], None] | None = None,
         final: bool = False,
     ) -> Candidates:
-        """Run the model all over a plane, or where it sees what the phrases name.
+        """Run the model on the whole plane, or where it finds objects of the phrases.
 
         Parameters
         ----------

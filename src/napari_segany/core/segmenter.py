@@ -19,7 +19,7 @@ from napari_segany.core.prompts import Prompt
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ImageEmbedding:
-    """What a segmenter keeps of a plane, so that prompts can be answered at once.
+    """Features of a plane from a segmenter, so that prompts are predicted quickly.
 
     Parameters
     ----------

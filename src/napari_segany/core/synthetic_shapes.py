@@ -1,4 +1,4 @@
-"""Shapes and textures of made-up microscopy: outlines, scattered and tessellated objects, smooth noise."""
+"""Shapes and textures of synthetic microscopy: outlines, scattered and tessellated objects, smooth noise."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def merge_candidates(candidates: Sequence[Candidate], shape: tuple[int, int]) ->
     Returns
     -------
     list of Candidate
-        Those seen whole first, then those put together, each the most confident first.
+        Objects within one tile first, then those that were joined, each the most confident first.
     """
     cut = [_reaches_edge(one, shape) for one in candidates]
     whole = [one for one, is_cut in zip(candidates, cut, strict=True) if not is_cut]

@@ -129,5 +129,5 @@ def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings 
     if look.together is None:
         return Stack(turned, rgb=rgb, look=look)
     if rgb or look.together not in view.leading:
-        raise InputError("only an axis that is not on the screen can be seen as colours; roll the axes back")
+        raise InputError("only an axis that is not displayed can be shown as colours; roll the axes back")
     return Stack(turned, channel_axis=view.leading.index(look.together), look=look)

@@ -176,7 +176,7 @@ class EmbeddingStore:
 
 
 _READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, RuntimeError)
-"""What torn and damaged files were seen to raise from zipfile and zarr."""
+"""Exceptions that zipfile and zarr raise for truncated and damaged files."""
 
 
 def _line(error: Exception) -> str:

@@ -132,7 +132,7 @@ class EmbedReport:
 def embed_file(
     image: Path, load: Callable[[], Segmenter], progress: Callable[[int], None] | None = None
 ) -> EmbedReport:
-    """Encode all planes of an image, so that whoever opens it finds them encoded.
+    """Encode all planes of an image into the cache.
 
     Parameters
     ----------

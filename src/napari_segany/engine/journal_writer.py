@@ -21,7 +21,7 @@ LAST_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Reopened:
-    """The file of an earlier session, open again, and the model that answered last in it."""
+    """The file of an earlier session, open again, and the last model in it."""
 
     journal: Journal
     header: Header
@@ -114,7 +114,7 @@ class JournalWriter:
         try:
             if self._header is None and self._start is not None:
                 self._begin(self._start)
-        except Exception as error:  # noqa: BLE001 - whatever reads the user's array may raise anything
+        except Exception as error:  # noqa: BLE001 - reading the user's array may raise anything
             self._break(f"a part of the image cannot be read ({error})")
             return
         try:

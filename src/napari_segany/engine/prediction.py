@@ -1,4 +1,4 @@
-"""From a request to its answer: the model, the planes and the embeddings of those seen last, put together."""
+"""From a request to its result: combines the model, the planes and the latest embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_segany.session.session import SegmentRequest, SegmentResult
 MODEL = "tiny"
 """The model in the package."""
 GRID = 1024
-"""Parts of a pixel to which a lone click is rounded before it is answered."""
+"""Parts of a pixel to which a single click is rounded before prediction."""
 
 
 def load_default() -> Segmenter:
@@ -72,7 +72,7 @@ class PredictionService:
         return MODEL if self._segmenter is None else self._segmenter.name
 
     def forget(self) -> None:
-        """Drop all that was computed of the pictures seen so far."""
+        """Drop all embeddings of earlier pictures."""
         self.cache.clear()
         self._last = None
 
@@ -96,7 +96,7 @@ class PredictionService:
         self._segmenter = self._last = None
 
     def ready(self, stack: Stack, number: int) -> bool:
-        """Whether the plane is encoded, so that an answer takes no longer than a glance."""
+        """Whether the plane is encoded, so that masks are predicted at once."""
         return self._segmenter is not None and self.cache.get((stack, number, self._segmenter.name)) is not None
 
     def embed(self, stack: Stack, number: int) -> ImageEmbedding:
@@ -165,7 +165,7 @@ def _unreported(share: float) -> None:
 def _on_grid(prompt: Prompt) -> Prompt:
     """A lone click without what a transform there and back adds to it.
 
-    So a click has the answer of the cursor that was there before it, to the last bit, and has it again without one.
+    So a click has the same mask as the preview before it, to the last bit, and also without a preview.
     """
     if not prompt.ambiguous:
         return prompt

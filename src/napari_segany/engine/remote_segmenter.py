@@ -38,7 +38,7 @@ from napari_segany.engine.prediction import MODEL
 from napari_segany.engine.worker_jobs import Job, Report
 
 START_SECONDS = 60.0
-"""A process that has not answered by then never will."""
+"""A process without a response after so many seconds is given up."""
 POLL_SECONDS = 2.0
 HANG_SECONDS = 60.0
 """A process that uses no CPU time for so many seconds during a request is ended."""
@@ -75,7 +75,7 @@ class WorkerConnection:
         """Wait for the first word of the process."""
         try:
             if not self._line.poll(START_SECONDS):
-                raise OSError(f"it did not answer for {START_SECONDS:.0f} s")
+                raise OSError(f"no response for {START_SECONDS:.0f} s")
             self._line.recv()
         except (OSError, EOFError) as error:
             self.close()
@@ -226,7 +226,7 @@ class WorkerConnection:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the process, whatever it is doing; another call is not possible then."""
+        """End the process at once; no other call is possible then."""
         self._process.kill()
         self._process.wait()
 
@@ -248,7 +248,7 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
                 process.stdin.close()
             return process, listener.accept()
     else:
-        # handed over by inheritance: a socket with a name needs a short temporary folder
+        # the socket is inherited: one with a name needs a short temporary folder
         ours, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()

@@ -52,7 +52,7 @@ class NameColours:
         colours = colours_of(names.values())
         if names != self._shown:
             if not self._shown:
-                # somebody may have chosen other ones since
+                # the user may have chosen other ones since
                 self._own = self.labels.colormap
             self._shown = dict(names)
             table: dict[int | None, str | np.ndarray] = {None: NAMELESS, 0: np.zeros(4)}

@@ -175,7 +175,7 @@ class OutputLayer:
         found : ndarray
             (rows, columns) integer labels from 1.
         pointed : bool
-            Whether somebody pointed at each of them.
+            Whether each of them has a prompt of the user.
         """
         existing = np.zeros(found.shape, np.uint8) if self.labels is None else view.read(self.labels.data)
         return write.new_objects(existing, found, overwrite=self.overwrite, replace=pointed)

@@ -20,7 +20,7 @@ from napari_segany.layers.removal import remove_layer
 
 _BEFORE = ("adding", "removing", "changing")
 DOT = (9, 15)
-"""Pixels of the screen that a click is wide, at least and at most: seen in a large plane, not in the way close by."""
+"""Width of a click in pixels of the screen, at least and at most: visible in a large plane, small in a close-up."""
 COLOURS = {POSITIVE: "limegreen", NEGATIVE: "red"}
 
 

@@ -1,4 +1,4 @@
-"""Reads the prompts of the plane that is shown, and hands them to the session."""
+"""Reads the prompts of the current plane, and passes them to the session."""
 
 from __future__ import annotations
 

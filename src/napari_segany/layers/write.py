@@ -184,7 +184,7 @@ def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool, rep
     overwrite : bool
         Whether pixels of `existing` may be taken.
     replace : bool
-        Whether objects that are there already may be painted over: somebody pointed at each of them.
+        Whether existing objects may be painted over: each new one has a prompt of the user.
 
     Returns
     -------
@@ -291,8 +291,8 @@ def _span(first: float, last: float, length: int) -> slice:
 class Preview:
     """A Labels layer of a part of a plane, which lies on the image wherever the image lies.
 
-    It holds no more of the plane than there is to be seen, so that neither a large volume nor a large plane is drawn
-    for the sake of a small mask; while somebody paints into it, it is the whole plane.
+    It contains only the visible part of the plane, so that neither a large volume nor a large plane is drawn for a
+    small mask; while the user paints into it, it is the whole plane.
 
     Parameters
     ----------

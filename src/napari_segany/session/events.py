@@ -35,7 +35,7 @@ class PromptEvent:
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
-    """One of ``ACTS``; `value` is the generation of an accepted answer, or the candidate that an undo goes back to."""
+    """One of ``ACTS``; `value` is the generation of an accepted result, or the candidate that an undo restores."""
 
     what: str
     value: int = 0
@@ -50,7 +50,7 @@ class FingerprintEvent:
 
 @dataclass(frozen=True, slots=True)
 class ModelEvent:
-    """Which model answers from here on: its name, and the hash of its weights as "algorithm:digest"."""
+    """The model that is used from here on: its name, and the hash of its weights as "algorithm:digest"."""
 
     name: str
     hash: str

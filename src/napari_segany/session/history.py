@@ -1,6 +1,6 @@
 """What can be undone: steps that know both of their sides, in the order in which they were made.
 
-Nothing here knows a viewer. A step names the layers that it changed by number, and whoever owns them gives them.
+Nothing here depends on a viewer. A step refers to the layers that it changed by number; the caller provides them.
 """
 
 from __future__ import annotations

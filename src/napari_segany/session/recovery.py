@@ -121,7 +121,7 @@ class Recovered:
 
     @property
     def last_model(self) -> ModelEvent:
-        """What answered last."""
+        """The last model."""
         named = [event for event in self.journal.events if isinstance(event, ModelEvent)]
         return named[-1] if named else self.journal.header.model
 

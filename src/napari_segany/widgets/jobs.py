@@ -64,7 +64,7 @@ class Jobs(QObject):
     parent : QObject, optional
         Owns this object.
     before_delivery : method, optional
-        Called in the worker before a result is handed over; it may wait. Its object is not kept alive by this one.
+        Called in the worker before a result is delivered; it may wait. Its object is not kept alive by this one.
 
     One thread for all of them: torch keeps a pool of threads for each thread that calls it, and two computations at
     once only slow each other down.
@@ -180,7 +180,7 @@ class Jobs(QObject):
             try:
                 job.result = job.work()
                 self._settle()
-            except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
+            except Exception as error:  # noqa: BLE001 - every error is passed to the main thread
                 job.error = error
             self._running = None
             # a RuntimeError here: the window, and with it this object's C++ half, is gone

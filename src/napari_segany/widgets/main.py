@@ -75,7 +75,7 @@ class SeganyWidget(QWidget):
         self.viewer: ViewerModel = unwrapped(napari_viewer)
         self.session = Session()
         self.answers = answers = PredictionService(load)
-        # whoever writes the file is not to own the widget
+        # the writer of the file must not own the widget
         self.keeper = Autosave(self.session, lambda: answers.name)
         self.settings = Settings()
         # what was prompted is on the disk before its prediction is shown
@@ -212,7 +212,7 @@ class SeganyWidget(QWidget):
         """Show the line of an error of ours; raise any other."""
         error = behind(error)
         if not isinstance(error, SeganyError):
-            # a defect of ours: napari shows its line, and its traceback to whoever wants it
+            # a defect of ours: napari shows it with its traceback
             raise error from None
         self.status_box.warn(str(error))
         show_error(str(error))

@@ -63,7 +63,7 @@ class HoverPreview(QObject):
             self.stop()
 
     def stop(self) -> None:
-        """Drop the hint and the question for one: something else is shown now."""
+        """Drop the preview and its request: something else is shown now."""
         self._asked = None
         if self._running is not None:
             self._jobs.cancel(self._running)

@@ -1,4 +1,4 @@
-"""Fine-tunes on the committed objects in a separate process, while the model in use answers."""
+"""Fine-tunes on the committed objects in a separate process, while the current model stays usable."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class LearningController(QObject):
     jobs : Jobs
         The worker, which writes the labelled planes to files.
     current : ModelSpec
-        The model that answers.
+        The model in use.
 
     Attributes
     ----------
     chosen : Signal
-        Emitted with the :class:`ModelSpec` that is to answer.
+        Emitted with the :class:`ModelSpec` that is to be used.
     failed : Signal
         Emitted with the exception of work that failed.
     """
@@ -77,7 +77,7 @@ class LearningController(QObject):
         self._panel.count(0 if self._objects.objects is None else len(self._objects.objects.present))
 
     def use_model(self, name: str) -> None:
-        """Note which model answers, by its name in the registry."""
+        """Set the name of the model in use, as in the registry."""
         self._current = find(name)
 
     def start(self, name: str, complete: bool) -> None:
@@ -108,7 +108,7 @@ class LearningController(QObject):
         stack, _ = binding.planes.stack(view)
         labels = binding.labels.data
         if not isinstance(labels, np.ndarray) or labels.shape != stack.shape + stack.plane_shape:
-            raise InputError("the model learns from labels in memory, seen along the image's last two axes")
+            raise InputError("the model learns from labels in memory, displayed along the image's last two axes")
         return stack, labels.copy()
 
     def _refuse(self, error: Exception) -> None:
@@ -122,7 +122,7 @@ class LearningController(QObject):
             return
         process = QProcess(self)
         environment = QProcessEnvironment.systemEnvironment()
-        # a click is answered by one processor meanwhile
+        # one processor is left for clicks
         environment.insert("OMP_NUM_THREADS", "1")
         process.setProcessEnvironment(environment)
         process.readyReadStandardOutput.connect(self._read)

@@ -190,7 +190,7 @@ class PendingController(QObject):
         self.show_state()
 
     def _repainted(self, labels: Labels, window: object) -> None:
-        """Labels changed, whoever changed them: what is new among what was found may be other objects."""
+        """Labels changed, from any source: other found objects may be new now."""
         QTimer.singleShot(0, self._renew)
 
     def _renew(self) -> None:

@@ -1,4 +1,4 @@
-"""Between the session, the worker and the model: planes are encoded and questions answered off the window's thread."""
+"""Connects the session, the worker and the model: planes are encoded and masks predicted off the window's thread."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.paint_pause import PaintPause
 
 IDLE_MS = 300
-"""Milliseconds without a question until neighbours of the plane are encoded, at least."""
+"""Milliseconds without a request until neighbours of the plane are encoded, at least."""
 PATIENCE = 2.0
-"""The same in times of what encoding takes: whoever clicks then waits for it to end, so it begins only in a rest."""
+"""The same as a multiple of the encoding time: a click has to wait for an encoding that has begun."""
 
 
 class PredictionController(QObject):
@@ -77,12 +77,12 @@ class PredictionController(QObject):
         self._idle.timeout.connect(self._look_ahead)
         self._ahead: Job | None = None
         session.requested.connect(self.predict)
-        # the worker may hold the answers longer than the window lives, and must not hold the window
+        # the worker may keep the service longer than the window exists, and must not own the window
         restarted = WeakMethod(self._restarted)
         answers.restarted = lambda: _call(restarted)
 
     def bind(self, binding: Binding | None) -> None:
-        """Answer questions about another image."""
+        """Predict on another image."""
         if self._binding is not None:
             self._binding.moved.disconnect(self.prepare)
         self._binding = binding
@@ -159,7 +159,7 @@ class PredictionController(QObject):
             self._took[self._answers.name, stack.plane_shape] = time.monotonic() - began
 
     def predict(self, request: SegmentRequest) -> None:
-        """Have a question answered."""
+        """Start the prediction of a request."""
         self._hurry()
         if self._binding is None:
             return

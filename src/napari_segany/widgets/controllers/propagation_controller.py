@@ -126,7 +126,7 @@ class PropagationController(QObject):
         self._box.show_state(text, uncertain=0, followed=False)
 
     def follow(self) -> None:
-        """Follow the objects of this slice that are wanted, or find all; what somebody labelled elsewhere stays."""
+        """Propagate the objects of this slice, or find all; existing labels of the user on other slices stay."""
         if self._binding is None:
             return
         try:
@@ -216,7 +216,7 @@ class PropagationController(QObject):
         walk.names.update({walk.labels[number]: name for number, name in found.names.items()})
 
     def _give_labels(self, binding: Binding, walk: _Walk, numbers: list[int]) -> None:
-        """Labels for new objects: those that are next, as somebody may have kept others meanwhile."""
+        """Labels for new objects: the next free ones, as the user may have committed others meanwhile."""
         changing = binding.keeping.opened is not None
         first = max(walk.labels.values(), default=walk.first - 1) + 1
         # while an object is being changed, the session's label is that object's
@@ -271,7 +271,7 @@ class PropagationController(QObject):
         self._box.show_state(text, uncertain=1, followed=self._began is not None)
 
     def withdraw(self) -> None:
-        """Undo all that was followed last, and whatever came after it."""
+        """Undo the last propagation, and all later changes."""
         if self._binding is None or self._began is None:
             return
         if self._job is not None:

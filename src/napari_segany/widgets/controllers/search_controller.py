@@ -92,7 +92,7 @@ class SearchController(QObject):
         if self._binding is None or view is None:
             return
         stack, number = self._binding.planes.stack(view)
-        # what was found before answers another question
+        # objects that were found before belong to another search
         self.forget()
         self.text = text.strip()
         self.message.emit(f"Searching for {self.text or 'all objects'} …")

@@ -1,4 +1,4 @@
-"""Everything that is to be seen on a plane, found once and filtered by sliders."""
+"""All objects of a plane, found once and filtered by sliders."""
 
 from __future__ import annotations
 

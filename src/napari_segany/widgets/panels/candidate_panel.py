@@ -1,4 +1,4 @@
-"""Which of the masks is meant, when one click may mean a part, the object, or the whole."""
+"""Choice among the masks of a click, which may mean a part, an object, or a group."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CandidatePanel(QWidget):
         self.hide()
 
     def show_choice(self, session: Session | None) -> None:
-        """Offer the masks of the answer that is shown; None where something else is."""
+        """Offer the masks of the current result; None where there is none."""
         masks = session.result.masks if session is not None and session.result is not None else ()
         self.setVisible(len(masks) > 1)
         for number, button in enumerate(self._buttons):

@@ -1,4 +1,4 @@
-"""What the model sees of the picture, and how to have it see more."""
+"""The model's input: the picture as the model gets it, and how to improve it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOURS = {"All colours": (), "Red only": (0,), "Green only": (1,), "Blue only":
 
 
 class ContrastPanel(QWidget):
-    """A small picture of what the model sees, its range, its channels, and whether it is inverted.
+    """A small picture of the model's input, its range, its channels, and whether it is inverted.
 
     Parameters
     ----------

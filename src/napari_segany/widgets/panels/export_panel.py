@@ -184,7 +184,7 @@ class ExportPanel(QWidget):
             "Export objects",
             str(suggested),
             f"{FORMATS[self.format].title} ({endings})",
-            # an ending is added to the name, and a zarr is a folder: both are unknown to the dialog's own question
+            # an extension is added to the name, and a zarr is a folder: the dialog itself handles neither
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
         if not name:

@@ -21,7 +21,7 @@ class LearnPanel(QWidget):
     shown : Signal
         Emitted without arguments when the panel comes into sight.
     used, reverted : Signal
-        Emitted without arguments when the new model, or the one before, is to answer.
+        Emitted without arguments when the new model, or the one before, is to be used.
     """
 
     started = Signal(str, bool)
@@ -97,7 +97,7 @@ class LearnPanel(QWidget):
         self._bar.setFormat(f"{stage} {done} of {total}{left}")
 
     def show_idle(self, result: str, *, usable: bool = False) -> None:
-        """Show what came of the work, and whether there is a new model."""
+        """Show the result, and whether there is a new model."""
         self._stop.setEnabled(False)
         self._start.setEnabled(self._enough)
         self._bar.setVisible(False)
@@ -107,6 +107,6 @@ class LearnPanel(QWidget):
         self._revert.setEnabled(False)
 
     def show_used(self, *, used: bool) -> None:
-        """Show whether the new model answers."""
+        """Show whether the new model is in use."""
         self._use.setEnabled(not used)
         self._revert.setEnabled(used)

@@ -1,4 +1,4 @@
-"""Which model answers: all known ones by name, with what a download would bring before it begins."""
+"""Choice of the model: all known ones by name, with the size and licence of a download before it begins."""
 
 from __future__ import annotations
 

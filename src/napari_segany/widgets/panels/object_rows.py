@@ -73,7 +73,7 @@ class ObjectRows:
 
     @property
     def selected_data(self) -> Selection[int]:
-        """Numbers of the rows that are selected; what is set comes from the table, where somebody clicked."""
+        """Numbers of the rows that are selected; the table sets them when a row is clicked."""
         return self._selection
 
     @selected_data.setter
@@ -170,7 +170,7 @@ class FeaturesView:
     widget : QWidget
         To be put into a layout.
     clicked : Signal
-        Emitted without arguments when somebody clicked into the table, after its row was chosen.
+        Emitted without arguments when the user clicked into the table, after its row was chosen.
     """
 
     clicked = Signal()

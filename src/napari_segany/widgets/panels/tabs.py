@@ -41,7 +41,7 @@ class Tabs(QTabWidget):
 
     def __init__(self, tabs: Sequence[Tab], corner: QWidget) -> None:
         super().__init__()
-        # all of them are to be seen, also in a narrow panel
+        # all of them stay visible, also in a narrow panel
         self.setUsesScrollButtons(False)
         self.setCornerWidget(corner)
         for tab in tabs:
