@@ -55,9 +55,9 @@ def find_objects(
     Parameters
     ----------
     image : array-like or Stack
-        (..., y, x) or (..., y, x, 3); a :class:`Stack` where axes of channels or contrast limits are to be given.
+        (..., y, x) or (..., y, x, 3); a :class:`Stack` to set the axis of channels or contrast limits.
     text : str
-        What to look for, names separated by ``;``, for example "nucleus" or "large round nuclei"; all objects when
+        Objects to find, names separated by ``;``, for example "nucleus" or "large round nuclei"; all objects when
         empty.
     model : str or Segmenter
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
@@ -71,12 +71,12 @@ def find_objects(
     Returns
     -------
     FoundObjects
-        Labels of the whole image, and what is known of each object.
+        Labels of the whole image, and the known facts about each object.
 
     Raises
     ------
     InputError
-        The image is no image, or the text cannot be read or holds an unknown word.
+        The image is no image, or the text cannot be read or contains an unknown word.
     ModelError
         The model cannot be loaded, or takes no text.
 

@@ -53,32 +53,32 @@ MANY = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class FolderJob:
-    """What to segment without a prompt, and how.
+    """A folder to segment without prompts, and the settings.
 
     Parameters
     ----------
     source : Path
         An image, or a folder of images.
     out : Path
-        Folder for the results; made when it is not there.
+        Folder for the results; created if needed.
     grid : Grid, optional
-        Where to ask; without one the model tells, when it can.
+        Where to place prompts; without one the model proposes objects, when it can.
     changes : dict of str to float
         Filters to use instead of those that suit the model; see :class:`~napari_segany.core.filters.Filters`.
     overlap : float
         See :func:`~napari_segany.core.automatic_masks.paint_candidates`.
     link : bool
-        Whether objects of neighbouring slices, along the last axis before y and x, become one; and along time those of
+        Whether objects of neighbouring slices, along the last axis before y and x, are linked; and along time those of
         the volumes of a (t, z, y, x) image.
     tracks : bool
-        Whether what is linked is also written as tracks: NAME_tracks.csv and the folder NAME_ctc, see
+        Whether linked objects are also written as tracks: NAME_tracks.csv and the folder NAME_ctc, see
         :mod:`napari_segany.io.formats.tracks`. The first axis counts as time.
     text : str
-        What to look for, names parted by ``;``; everything when empty.
+        Objects to find, names separated by ``;``; all objects when empty.
     clip : str
         Name of a CLIP that ranks automatic masks by their crops; without one the model's own text prompts are used.
     inputs : tuple of Path
-        What else the results are made from and must not replace, such as a checkpoint.
+        Other files that must not be replaced, such as a checkpoint.
     """
 
     source: Path
@@ -117,38 +117,38 @@ class ImageReport:
 
 
 class PlaneDistributor(Protocol):
-    """Who looks at planes elsewhere."""
+    """Distributes planes to other processes."""
 
-    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
+    def find_on_planes(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
         """What a query, with a CLIP of a name or none, finds on each of the planes of an image, in their order."""
 
 
 def segment_folder_files(
     job: FolderJob, load: Callable[[], Segmenter], spread: PlaneDistributor | None = None
 ) -> Iterator[ImageReport]:
-    """Segment all that is to be seen in an image or in all images of a folder.
+    """Segment all objects in an image or in all images of a folder.
 
     For NAME.tif there are NAME_labels.tif, NAME_masks.json (COCO, run lengths) and, written last, NAME_objects.csv; an
-    image that has the last one is done. An image that cannot be read is told of, and the next one is taken.
+    image with the last one is done. An image that cannot be read is reported, and the next one follows.
 
     Parameters
     ----------
     job : FolderJob
-        What to do.
+        Images, settings and output.
     load : callable
-        Makes the segmenter; called once everything else is known to be in order.
+        Makes the segmenter; called after everything else is checked.
     spread : PlaneDistributor, optional
-        Who looks at the planes; by default this process.
+        Where planes are processed; by default in this process.
 
     Yields
     ------
     ImageReport
-        One for each image, as it is done.
+        One for each image, when it is done.
 
     Raises
     ------
     InputError
-        When there is no image, or the output folder cannot be used or holds what was made in another way.
+        When there is no image, or the output folder cannot be used or holds results of other settings.
     ModelError
         From `load`.
     """
@@ -164,9 +164,9 @@ def segment_folder_files(
     query = query_for(segmenter, job.text, grid=job.grid, changes=job.changes, overlap=job.overlap, reader=clip)
     _settle(job, segmenter, query.filters)
 
-    def looks(image: Path, stack: Stack) -> Iterator[LabelledPlane]:
+    def find(image: Path, stack: Stack) -> Iterator[LabelledPlane]:
         if spread is not None:
-            return spread.looks(image, len(stack), query, job.clip)
+            return spread.find_on_planes(image, len(stack), query, job.clip)
         planes = FilePlanes(image, stack)
         return (find_on_plane(segmenter, query, planes, number, clip) for number in range(len(stack)))
 
@@ -176,7 +176,7 @@ def segment_folder_files(
                 yield ImageReport(image, -1)
                 continue
             _check_results(job.out / name, known=ours)
-            count = _segment(image, job, looks, name)
+            count = _segment(image, job, find, name)
         except InputError as error:
             yield ImageReport(image, 0, str(error))
         else:
@@ -212,7 +212,7 @@ def segment_folder(
     Yields
     ------
     ImageReport
-        One for each image, as it is done; nothing is done before the first one is taken.
+        One for each image, when it is done; nothing is computed before the first one is requested.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether this program wrote a file or folder; names and neighbours tell it of what version 0.1.0 wrote."""
+    """Whether this program wrote a file or folder; those of version 0.1.0 are recognised by names and neighbours."""
     if path.is_dir():
         return is_own_zarr(path)
     if path.suffix.lower() not in LABEL_TIFF:
@@ -365,13 +365,13 @@ def loaded_clip(name: str) -> Clip | None:
     return load_clip(name)
 
 
-def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterator[LabelledPlane]], name: str) -> int:
+def _segment(image: Path, job: FolderJob, find: Callable[[Path, Stack], Iterator[LabelledPlane]], name: str) -> int:
     file = read_image(image)
     with reading(image):
         stack = file.stack()
     with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
         length = (stack.shape[-1] if stack.shape else 1) if job.link else None
-        objects = collect_planes(looks(image, stack), labels, length)
+        objects = collect_planes(find(image, stack), labels, length)
         whole = labels.reshape(stack.shape + stack.plane_shape)
         if job.link and file.label_axes == "tzyx":
             objects = link_volumes(whole, objects)

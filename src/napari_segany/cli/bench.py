@@ -41,10 +41,10 @@ def clicks(  # noqa: PLR0913  each parameter is an option of the command line
     per_image: PerImageOption = None,
     by_group: GroupOption = False,
 ) -> None:
-    """Measure one click in the middle of each object, next to two plain baselines.
+    """Measure one click in the middle of each object, compared with two plain baselines.
 
     The click is the point farthest from the object's boundary; of three candidates the most confident counts, `oracle`
-    tells the best. Objects count from 16 pixels, at the image's own resolution.
+    is the best. Objects count from 16 pixels, at the image's full resolution.
     """
     options = {"limit": limit, "per_image": per_image, "rounds": rounds, "by_group": by_group}
     _bench("clicks", data, model, json, device, **options)
@@ -75,7 +75,7 @@ def prompts(
 ) -> None:
     """Measure a box with a click, a rough mask to be refined, and a scribble on each object.
 
-    For rough masks `miou_1` tells how good they were, `miou_2` how good the answer is.
+    For rough masks `miou_1` is the IoU of the rough mask, `miou_2` that of the prediction.
     """
     _bench("prompts", data, model, json, device, limit=limit, per_image=per_image)
 
@@ -91,7 +91,7 @@ def sizes(
 ) -> None:
     """Measure the same objects in planes that are cropped, padded, tiled, and magnified to half and twice.
 
-    `drop` tells what is lost against the plane as it is.
+    `drop` is the loss compared with the unchanged plane.
     """
     _bench("sizes", data, model, json, device, limit=limit, per_image=per_image)
 
@@ -105,7 +105,7 @@ def empty(
     device: DeviceOption = "auto",
     per_image: PerImageOption = None,
 ) -> None:
-    """Measure whether the score tells objects from places where nothing is (area under the ROC curve).
+    """Measure how well the score separates objects from places without an object (area under the ROC curve).
 
     The set must have all its objects labelled.
     """

@@ -23,7 +23,7 @@ SIGNS = {"+": True, "-": False}
 
 
 DOUBTFUL = 5
-"""Slices that are told of when objects were followed, the least sure first."""
+"""Slices that are listed after propagation, the most uncertain first."""
 
 
 MOST_POINTS = 1024
@@ -35,7 +35,7 @@ GridOption = Annotated[
     typer.Option(
         min=1,
         max=MOST_POINTS,
-        help="--everything: ask at N x N points. By default the model looks for objects itself, or at 32 x 32.",
+        help="--everything: prompt N x N points. By default the model proposes objects, or 32 x 32 points are used.",
     ),
 ]
 
@@ -98,8 +98,8 @@ PointOption = Annotated[
         metavar="[[T,]Z,]Y,X[,+|-]",
         help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane, "
         "counted through all axes before y and x; of four they are time, depth, y and x. "
-        "Each positive point (no sign, or +) is an "
-        "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
+        "Each positive point (no sign, or +) is a "
+        "separate object; a negative one (-) marks what does not belong to the object of the point before it. "
         "Repeat.",
     ),
 ]
@@ -117,7 +117,7 @@ PointsOption = Annotated[
 
 BoxOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="Y0,X0,Y1,X1", help="A box, an object of its own; labelled after the points. Repeat."),
+    typer.Option(metavar="Y0,X0,Y1,X1", help="A box, a separate object; labelled after the points. Repeat."),
 ]
 
 
@@ -202,13 +202,13 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     text: TextOption = "",
     clip: ClipOption = "",
 ) -> None:
-    """Segment the objects that are pointed at, or everything, and write their labels.
+    """Segment the prompted objects, or all objects, and write their labels.
 
     Labels count from 1 in the order given: those of the table first, with its own labels, then the boxes of a file,
     points, and boxes. Where objects overlap, the first one keeps the pixels.
 
     With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
-    NAME_objects.csv. What is there already is not made again, so a run that was stopped goes on where it was.
+    NAME_objects.csv. Existing results are not computed again, so a run that was stopped continues where it stopped.
     """
     if clip and not text.strip():
         raise InputError("--clip belongs to --text")
@@ -225,7 +225,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
     from napari_segany.batch.segment_file import SegmentJob
 
-    prompts, planes = _said(point or (), box or (), plane, one_object)
+    prompts, planes = _prompts_of(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
     _prompted_objects(job, propagate, (dask, model, device))
 
@@ -255,7 +255,7 @@ def _prompted_objects(job: SegmentJob, propagate: bool, where: tuple[str, str, s
 
 
 def _cluster(address: str, model: str, device: str) -> AbstractContextManager[DaskCluster | None]:
-    """The cluster that was asked for; None for this machine."""
+    """The requested cluster; None for this machine."""
     if not address:
         return nullcontext()
     from napari_segany.batch.dask_cluster import DaskCluster, loader
@@ -263,7 +263,7 @@ def _cluster(address: str, model: str, device: str) -> AbstractContextManager[Da
     return DaskCluster(address, loader(model, device))
 
 
-def _said(
+def _prompts_of(
     point: Sequence[str], box: Sequence[str], plane: int | None, one_object: bool
 ) -> tuple[tuple[Prompt, ...], tuple[Place, ...]]:
     """Prompts, and the plane of each where points name theirs."""
@@ -276,7 +276,7 @@ def _said(
     if not named:
         return prompts, ()
     if plane is not None or boxes or len(named) < len(places):
-        raise InputError("either all points name their plane, z,y,x, and there are no boxes, or --plane tells it")
+        raise InputError("either all points include their plane, z,y,x, and there are no boxes, or use --plane")
     starts = [i for i, click in enumerate(clicks) if click.positive][: len(prompts)]
     bounds = [0, *starts[1:], len(named)]
     for first, last in pairwise(bounds):
@@ -296,7 +296,7 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
         for z, label in followed.uncertain[:DOUBTFUL]:
             verdict = followed.verdicts[z, label]
             why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"
-            typer.echo(f"napari-segany: look at object {label} on plane {z}: {why}", err=True)
+            typer.echo(f"napari-segany: check object {label} on plane {z}: {why}", err=True)
         report: SegmentReport = followed
     else:
         report = segment_file(job, load)

@@ -120,7 +120,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for on a plane; made for a model by :func:`query_for`.
+    """A search for objects on a plane; made for a model by :func:`query_for`.
 
     Parameters
     ----------
@@ -128,9 +128,9 @@ class Query:
         Where to prompt. Without one the model proposes objects itself, if it can, else it is ``Grid()``. A query with
         phrases that the model itself understands needs none.
     phrases : tuple of Phrase
-        What to look for, read from a text; all objects when empty.
+        Objects to find, parsed from a text; all objects when empty.
     filters : Filters
-        What passes.
+        Which candidates pass.
     overlap : float
         See :func:`~napari_segany.core.automatic_masks.paint_candidates`, 0 to 1.
     exemplars : Exemplars, optional
@@ -153,7 +153,7 @@ class Query:
         report: Callable[[float], None] | None = None,
         final: bool = False,
     ) -> Candidates:
-        """Run the model all over a plane, or where it sees what the phrases name.
+        """Run the model on the whole plane, or where it finds objects of the phrases.
 
         Parameters
         ----------
@@ -300,7 +300,7 @@ def query_for(
     overlap: float = 0.5,
     reader: TextReader | None = None,
 ) -> Query:
-    """Make the query that suits a model; its text is read here, and nowhere again.
+    """Make the query that suits a model; its text is parsed only here.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def query_for(
     Raises
     ------
     InputError
-        The text cannot be read, asks for nothing, or holds an unknown word.
+        The text cannot be read, is empty, or contains an unknown word.
     ModelError
         There is a text, and the model takes none.
     """
@@ -356,7 +356,7 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     Raises
     ------
     InputError
-        The text cannot be read, asks for nothing, or holds an unknown word.
+        The text cannot be read, is empty, or contains an unknown word.
     ModelError
         The model takes no text, or open_clip cannot be imported.
     """

@@ -20,7 +20,7 @@ from napari_segany.core.ranking import RankingConfig
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ImageEmbedding:
-    """What a segmenter keeps of a plane, so that prompts can be answered at once.
+    """Features of a plane from a segmenter, so that prompts are predicted quickly.
 
     Parameters
     ----------

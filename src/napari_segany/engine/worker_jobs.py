@@ -118,9 +118,9 @@ def search_slices(
     numbers : sequence of int
         Planes, in the order in which they are neighbours.
     query : Query
-        What is looked for.
+        Objects to find.
     taken : Planes
-        (y, x) bool for each plane: pixels that belong to objects already.
+        (y, x) bool for each plane: pixels that already belong to objects.
     """
     planes = (
         StackPlane(number, context.planes.plane(number), context.embed(number), taken.plane(number))

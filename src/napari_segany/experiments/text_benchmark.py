@@ -1,4 +1,4 @@
-"""``napari-segany bench text``: what a name alone finds, on sets where it is known what is there and what is not."""
+"""``napari-segany bench text``: objects found by their name, on sets with known present and absent names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ METHODS = ("text", "crops", "otsu")
 class by name. The first is what the program does by default."""
 
 WORDS = ("nucleus", "cell", "neurite", "person", "car", "dog", "chair", "food", "animal", "mitochondrion")
-"""What is asked for everywhere; the last is not in the vocabulary."""
+"""Texts that are used on every set; the last is not in the vocabulary."""
 
 _PHOTO = ("person", "car", "dog", "chair", "food", "animal")
 _COCO = {
@@ -249,7 +249,7 @@ def measured_text(
 
 
 class _Bench:
-    """Asks, and keeps what came of it."""
+    """Runs texts on planes, and collects the results."""
 
     def __init__(self, segmenter: Any, methods: tuple[str, ...]) -> None:
         self.segmenter, self.methods = segmenter, methods
@@ -273,7 +273,7 @@ class _Bench:
                 tally = self.tallies.setdefault((group, word, method), _Tally())
                 union = labels > 0
                 if method == "text":
-                    # Of all of them the program is asked by the text alone, of each by its instances.
+                    # All names together use the text alone, each single name its instances.
                     union = self.segmenter.segment(embedding, [Prompt(text=known[0].name)])[0][0].pixels
                 tally.iou.append(iou(union, truth > 0))
                 tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
@@ -383,9 +383,9 @@ def named_by_otsu(plane: np.ndarray) -> np.ndarray:
 
 
 def attribute_rows(
-    data: Path, load: Callable[[], Segmenter], asked: Sequence[tuple[str, str]], limit: int | None = None
+    data: Path, load: Callable[[], Segmenter], texts: Sequence[tuple[str, str]], limit: int | None = None
 ) -> list[Row]:
-    """How well attributes select, against what the same rules say of the true objects.
+    """Measure how well attributes select, compared with the same rules on the true objects.
 
     Parameters
     ----------
@@ -393,7 +393,7 @@ def attribute_rows(
         Folder that holds the folders of the sets.
     load : callable
         Makes the segmenter.
-    asked : sequence of pair of str
+    texts : sequence of pair of str
         A set, and a text with attributes.
     limit : int, optional
         Take the first planes of each set only.
@@ -404,26 +404,26 @@ def attribute_rows(
         ``set``, ``text``, ``precision``, ``recall`` and ``f1`` of the objects that were found at an IoU of 0.5, over
         all planes; ``all_f1`` is that of the name without attributes against the same truth; ``n`` true objects.
     """
-    return list(measured_attributes(data, load, asked, limit))
+    return list(measured_attributes(data, load, texts, limit))
 
 
 def measured_attributes(
-    data: Path, load: Callable[[], Segmenter], asked: Sequence[tuple[str, str]], limit: int | None = None
+    data: Path, load: Callable[[], Segmenter], texts: Sequence[tuple[str, str]], limit: int | None = None
 ) -> Iterator[Row]:
     """Yield the rows of :func:`attribute_rows` one by one; parameters and errors are its own."""
     segmenter: Any = load()
-    for group, text in asked:
+    for group, text in texts:
         phrase = segmenter.known_texts().phrases(text)[0]
         counts = np.zeros((2, 3), int)
         for one in islice(text_cases(data / group, group), limit):
             truth = one.labels[phrase.name]
             numbers, found = measure_labels(one.plane, truth)
             wanted = np.where(np.isin(truth, numbers[found.satisfying(phrase.attributes, phrase.lacking)]), truth, 0)
-            asks = (phrase, Phrase(phrase.name))
-            query = Query(phrases=asks, filters=text_filters(segmenter))
+            phrases = (phrase, Phrase(phrase.name))
+            query = Query(phrases=phrases, filters=text_filters(segmenter))
             candidates = query.candidates(segmenter, one.plane, final=True)
-            for number, ask in enumerate(asks):
-                counts[number] += _matches(replace(query, phrases=(ask,)).select(candidates).labels, wanted)
+            for number, single in enumerate(phrases):
+                counts[number] += _matches(replace(query, phrases=(single,)).select(candidates).labels, wanted)
         (hit, ours, theirs), bare = counts[0], counts[1]
         row = {
             "bench": "text",

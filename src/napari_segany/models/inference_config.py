@@ -29,7 +29,7 @@ KEY = "inference_config"
 
 @dataclass(frozen=True, slots=True)
 class ZoomConfig:
-    """How objects are magnified for the second look of ``tiny``; see :mod:`napari_segany.models.tiny.zoom`.
+    """How ``tiny`` magnifies objects for its refinement pass; see :mod:`napari_segany.models.tiny.zoom`.
 
     Parameters
     ----------
@@ -42,25 +42,25 @@ class ZoomConfig:
     magnification : float
         Window pixels per plane pixel, at most.
     click_magnification : float
-        The same where a single click is all that tells where the object is.
+        The same where the prompt is a single click.
     dot_side : float
         Longest side, in window pixels, up to which an object of a single click is magnified beyond
         `click_magnification`.
     unseen_magnification : float
-        Window pixels per plane pixel around a click at which nothing was seen in the overview.
+        Window pixels per plane pixel around a click at which the coarse pass found nothing.
     look_again : float
-        Factor between the magnification of a window and the one that suits what was seen there, above which the object
-        is looked at once more.
+        Factor between the magnification of a window and the one that suits the predicted object, above which the object
+        is predicted in another window.
     overview_suffices : float
-        The same factor for the overview, up to which its answer is final.
+        The same factor for the coarse pass, up to which its mask is final.
     looks : int
         Windows of an object, at most.
     nothing : float
-        Predicted IoU below which there is nothing to look at again.
+        Predicted IoU below which no further window is used.
     coarse : float
-        Frame pixels per plane pixel below which small objects cannot be seen in the overview.
+        Frame pixels per plane pixel below which the coarse pass cannot resolve small objects.
     glance : int
-        Side, in pixels, of the windows in which clicks are looked up before that.
+        Side, in pixels, of the windows around clicks that are predicted before that.
     glances : tuple of (float, float)
         Their pixels per plane pixel, each with the frame pixels per plane pixel below which it is used.
     """
@@ -134,17 +134,17 @@ class TextConfig:
     score : float
         Predicted IoU from which on objects are shown that a text finds.
     presence : float
-        Probability that what is named is in the picture, below which nothing is looked for.
+        Probability that the named object is in the picture, below which it is not searched for.
     relevance : float
-        Of a place, below which nothing is looked for there.
+        Relevance of a place, below which nothing is searched for there.
     foreground_relevance : float
-        From which on foreground belongs to what is named.
+        Relevance from which on foreground belongs to the named object.
     agreement : float
-        Weight of the overlap with the answer to a text in the choice among the masks of a click.
+        Weight of the overlap with the mask of a text in the choice among the masks of a click.
     certainty : float
-        Power of the predicted IoU of that answer, by which the weight is multiplied.
+        Power of the predicted IoU of that mask, by which the weight is multiplied.
     scene_share : float
-        What the kind of picture has to say of the presence, next to what is seen.
+        Weight of the kind of image in the presence, next to what is visible.
     """
 
     score: float = 0.5
@@ -158,20 +158,20 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True)
 class InferenceConfig:
-    """The numbers of inference of one model. Defaults are those of a published SAM, for which nothing was chosen here.
+    """Settings of inference of one model. The defaults are those of a published SAM.
 
     Parameters
     ----------
     filters : Filters
         Which automatic masks pass.
     gates : Gates
-        What the model's mask weighs as an object is propagated, when it is lost, and the calibration of the confidence.
+        Weight of the model's mask in propagation, when an object counts as lost, and the calibration of the confidence.
     ranking : RankingConfig
         How committed objects rank the masks of a click.
     text : TextConfig
         How texts are used.
     zoom : ZoomConfig, optional
-        The second look; only ``tiny`` has one.
+        The refinement pass; only ``tiny`` has one.
     postprocess : PostprocessConfig, optional
         From logits to masks; only for ``tiny``.
     proposals : ProposalConfig, optional
@@ -231,10 +231,10 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def weights_hash(path: Path) -> str:
-    """SHA-256 of the weights in a safetensors file, whatever its metadata say.
+    """SHA-256 of the weights in a safetensors file, independent of its metadata.
 
-    Where the metadata say which hash sessions know the weights by, since they were recorded when the hash was that of
-    the whole file, it is that one.
+    Where the metadata contain the hash that earlier sessions recorded, which was that of the whole file, that hash is
+    returned.
     """
     known = read_metadata(path).get(SESSION_HASH)
     if known is not None:

@@ -70,7 +70,7 @@ def fingerprint_of(array: LazyArray, cancelled: Callable[[], bool] = bool) -> Im
     array : array
         (..., y, x) or (..., y, x, colour); numpy, dask or zarr.
     cancelled : callable
-        Asked between blocks; where it returns True the work ends.
+        Called between blocks; the work ends when it returns True.
 
     Raises
     ------

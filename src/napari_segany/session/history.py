@@ -1,6 +1,6 @@
 """What can be undone: steps that know both of their sides, in the order in which they were made.
 
-Nothing here knows a viewer. A step names the layers that it changed by number, and whoever owns them gives them.
+Nothing here depends on a viewer. A step refers to the layers that it changed by number; the caller provides them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Patch:
         before, after : ndarray
             Integers of the same type and shape, any number of axes.
         window : tuple of slice, optional
-            Where to look, a slice with both ends for every axis; by default everywhere.
+            Region that is compared, a slice with both ends for every axis; by default everywhere.
 
         Returns
         -------
@@ -91,12 +91,12 @@ class Patch:
         return tuple(slice(a, a + length) for a, length in zip(self.start, self.shape, strict=True))
 
     def apply(self, array: np.ndarray) -> None:
-        """Write what came after into an array; pixels that the change left alone are left alone here too.
+        """Write the values after the change into an array; pixels that the change did not touch stay as they are.
 
         Raises
         ------
         ValueError
-            When the window reaches beyond the array, or the patch does not hold what it says.
+            When the window reaches beyond the array, or the content of the patch does not match its shape.
         """
         if len(self.start) != array.ndim or any(
             window.stop > length for window, length in zip(self.window, array.shape, strict=True)

@@ -33,7 +33,7 @@ class TrainConfig:
     Parameters
     ----------
     sources : SourceConfig
-        What is learned from.
+        The images to train on.
     seed : int
         Of weights, pictures and simulated users.
     start : str
@@ -42,7 +42,7 @@ class TrainConfig:
     compile : bool
         Let torch compile what the prompts need, a third faster on a CPU; wants a C++ compiler.
     loop, task : LoopConfig, TaskConfig
-        How long, and what is asked.
+        Length of the training, losses and prompts.
     phases : tuple of (int, BatchConfig)
         The batches, each from a step on.
     """

@@ -75,7 +75,7 @@ class SeganyWidget(QWidget):
         self.viewer: ViewerModel = unwrapped(napari_viewer)
         self.session = Session()
         self.answers = answers = PredictionService(load)
-        # whoever writes the file is not to own the widget
+        # the writer of the file must not own the widget
         self.keeper = Autosave(self.session, lambda: answers.name)
         self.settings = Settings()
         # what was prompted is on the disk before its prediction is shown
@@ -143,12 +143,12 @@ class SeganyWidget(QWidget):
             Tab(
                 "One", "One object after the other, by clicks, boxes and strokes", (self.prompt_box, self.candidate_box)
             ),
-            Tab("All", "Everything that is on this slice", (self.everything_box,)),
+            Tab("All", "All objects of this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
-            Tab("Picture", "What the model sees of the picture", (self.picture_box,)),
-            Tab("Learn", "A model of your own, from the objects that you kept", (self.learn_box,)),
-            Tab("Objects", "The objects that were kept", (self.objects_box,), grows=True),
-            Tab("Export", "Objects to files", (self.export_box,)),
+            Tab("Picture", "The picture as the model gets it", (self.picture_box,)),
+            Tab("Learn", "Train a model on your objects", (self.learn_box,)),
+            Tab("Objects", "Table of your objects", (self.objects_box,), grows=True),
+            Tab("Export", "Write objects to files", (self.export_box,)),
         )
         self.tabs = Tabs(tabs, corner=keys)
         versions = QLabel(warning_of_versions())
@@ -187,7 +187,7 @@ class SeganyWidget(QWidget):
         self.committing.discard()
 
     def find_everything(self) -> None:
-        """Look for everything on the plane that is shown."""
+        """Search for all objects on the current plane."""
         self.tabs.show_box(self.everything_box)
         self.finder.find()
 
@@ -212,7 +212,7 @@ class SeganyWidget(QWidget):
         """Show the line of an error of ours; raise any other."""
         error = behind(error)
         if not isinstance(error, SeganyError):
-            # a defect of ours: napari shows its line, and its traceback to whoever wants it
+            # a defect of ours: napari shows it with its traceback
             raise error from None
         self.status_box.warn(str(error))
         show_error(str(error))
@@ -225,7 +225,7 @@ class SeganyWidget(QWidget):
         self.model_box.revert()
         self.pending.unqueue()
         self.session.discard()
-        self.status_box.say("Cancelled. Click again to go on.")
+        self.status_box.say("Cancelled. Click again to continue.")
 
     def event(self, event: QEvent) -> bool:
         """End the session when napari takes the widget out of its dock, which it does when the dock is closed."""

@@ -48,7 +48,7 @@ class RankingController(QObject):
         self._enabled = enabled
 
     def rank(self, result: SegmentResult) -> None:
-        """Choose among the masks of a result that was just accepted, if a lone click asked for them."""
+        """Rank the masks of a result that was just accepted, if its prompt is a single click."""
         request = result.request
         if not request.prompt.ambiguous or len(result.masks) < 2:
             return
