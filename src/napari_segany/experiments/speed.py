@@ -174,9 +174,9 @@ def _cases(scene: _Scene, rivals: Sequence[Rival], effort: Effort) -> Iterator[_
         yield _embeds(scene, rival, effort)
         yield from _prompts(scene, rival, effort)
         if isinstance(rival, SegmentAnything):
-            ours = scene.ours("everything", partial(_all_masks, scene, effort.grid), effort)
+            all_masks = scene.ours("everything", partial(_all_masks, scene, effort.grid), effort)
             theirs = partial(rival.everything, scene.plane, effort.grid)
-            yield _Case(ours, rival.name, theirs, 1, partial(_same_found, scene.plane.shape[:2]))
+            yield _Case(all_masks, rival.name, theirs, 1, partial(_same_found, scene.plane.shape[:2]))
     tiny = load_segmenter("tiny", "cpu")
     work = partial(tiny.embed, np.ascontiguousarray(scene.plane[: SIDE // 2, : SIDE // 2]))
     ours = _Ours("tiny_embed", work, scene.usual.dtype, operations(work))
