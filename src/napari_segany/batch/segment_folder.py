@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_segany.batch.exemplar_files import ExemplarFiles
 from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
 from napari_segany.core.arguments import as_path, check_callable, check_type
 from napari_segany.core.automatic_masks import Grid
@@ -18,7 +19,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Stack
-from napari_segany.core.query import Query, query_for
+from napari_segany.core.query import Query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.io.export import export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
@@ -79,6 +80,8 @@ class FolderJob:
         Name of a CLIP that ranks automatic masks by their crops; without one the model's own text prompts are used.
     inputs : tuple of Path
         Other files that must not be replaced, such as a checkpoint.
+    exemplars : ExemplarFiles, optional
+        Objects that show what to find; instead of a text.
     """
 
     source: Path
@@ -91,6 +94,7 @@ class FolderJob:
     clip: str = ""
     tracks: bool = False
     inputs: tuple[Path, ...] = ()
+    exemplars: ExemplarFiles | None = None
 
     def __post_init__(self) -> None:
         for name in ("source", "out"):
@@ -105,6 +109,8 @@ class FolderJob:
         for name in ("text", "clip"):
             check_type(getattr(self, name), str, name)
         check_type(self.overlap, (int, float, np.number), "overlap")
+        if self.exemplars is not None and (self.text.strip() or self.clip):
+            raise InputError("either a text or exemplars tell what to find, not both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ def segment_folder_files(
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
     clip = loaded_clip(job.clip)
-    query = query_for(segmenter, job.text, grid=job.grid, changes=job.changes, overlap=job.overlap, reader=clip)
+    query = _query(job, segmenter, clip)
     _settle(job, segmenter, query.filters)
 
     def find(image: Path, stack: Stack) -> Iterator[LabelledPlane]:
@@ -181,6 +187,14 @@ def segment_folder_files(
             yield ImageReport(image, 0, str(error))
         else:
             yield ImageReport(image, count)
+
+
+def _query(job: FolderJob, segmenter: Segmenter, clip: Clip | None) -> Query:
+    """The query of a job for a model."""
+    options: dict[str, Any] = {"grid": job.grid, "changes": job.changes, "overlap": job.overlap}
+    if job.exemplars is not None:
+        return exemplar_query(segmenter, job.exemplars.read(segmenter), **options)
+    return query_for(segmenter, job.text, reader=clip, **options)
 
 
 def segment_folder(
@@ -334,7 +348,9 @@ def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
         "filters": asdict(filters),
         "overlap": job.overlap,
     }
-    now |= {key: value for key, value in asdict(job).items() if key in _NAMED and value}
+    now |= {key: getattr(job, key) for key in _NAMED if getattr(job, key)}
+    if job.exemplars is not None:
+        now["exemplars"] = job.exemplars.identity
     path = job.out / SETTINGS
     try:
         job.out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
     from napari_segany.batch.dask_cluster import DaskCluster
+    from napari_segany.batch.exemplar_files import ExemplarFiles
     from napari_segany.batch.segment_file import Place, SegmentJob, SegmentReport
     from napari_segany.core.prompts import Box, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
@@ -178,6 +179,27 @@ ClipOption = Annotated[
 ]
 
 
+ExemplarsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="LABELS",
+        help="Find all objects like those of this label image; goes with the options of --everything. "
+        "They were labelled on IMAGE, or on --exemplars-image.",
+    ),
+]
+
+
+ExemplarsImageOption = Annotated[
+    Path | None, typer.Option(metavar="IMAGE", help="--exemplars: the image that they were labelled on.")
+]
+
+
+RejectedOption = Annotated[
+    Path | None,
+    typer.Option(metavar="LABELS", help="--exemplars: label image of objects that are not to be found, same image."),
+]
+
+
 def segment(  # noqa: PLR0913  each parameter is an option of the command line
     image: ImageArgument,
     labels: LabelsOption,
@@ -201,6 +223,9 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     tracks: TracksOption = False,
     text: TextOption = "",
     clip: ClipOption = "",
+    exemplars: ExemplarsOption = None,
+    exemplars_image: ExemplarsImageOption = None,
+    rejected: RejectedOption = None,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
 
@@ -214,11 +239,13 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         raise InputError("--clip belongs to --text")
     changes = {"score": score, "stability": stability, "smallest": smallest}
     used = {name: value for name, value in changes.items() if value is not None}
-    if all_objects or text.strip():
+    given = _exemplar_files(image, exemplars, exemplars_image, rejected)
+    if all_objects or text.strip() or given is not None:
         if point or points or box or boxes or one_object or plane is not None or overwrite or propagate:
-            what = "--everything" if all_objects else "--text"
+            what = "--everything" if all_objects else "--text" if text.strip() else "--exemplars"
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
-        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": files_of(model, clip)}
+        inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected)))
+        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
         _all_objects(image, labels, wanted, (grid, used), (dask, model, device))
         return
     if link or tracks or grid is not None or used:
@@ -228,6 +255,22 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     prompts, planes = _prompts_of(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
     _prompted_objects(job, propagate, (dask, model, device))
+
+
+def _exemplar_files(
+    image: Path, exemplars: Path | None, exemplars_image: Path | None, rejected: Path | None
+) -> ExemplarFiles | None:
+    """The files of exemplars, where there are some."""
+    if exemplars is None:
+        if exemplars_image is not None or rejected is not None:
+            raise InputError("--exemplars-image and --rejected belong to --exemplars")
+        return None
+    from napari_segany.batch.exemplar_files import ExemplarFiles
+    from napari_segany.io.ome_zarr import is_zarr
+
+    if exemplars_image is None and image.is_dir() and not is_zarr(image):
+        raise InputError(f"{image} is a folder: name the image of the exemplars with --exemplars-image")
+    return ExemplarFiles(exemplars_image or image, exemplars, rejected)
 
 
 def _all_objects(
@@ -320,7 +363,7 @@ def _everything(
     from napari_segany.io.labels import TIFF, ZARR
 
     if out.suffix.lower() in (*TIFF, *ZARR):
-        mode = "--text" if options["text"] else "--everything"
+        mode = "--text" if options["text"] else "--exemplars" if options["exemplars"] else "--everything"
         raise InputError(f"with {mode}, labels go to a folder, not to {out}")
     grid, changes = wanted
     job = FolderJob(image, out, None if grid is None else Grid(grid), changes, **options)

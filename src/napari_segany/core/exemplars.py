@@ -144,7 +144,8 @@ class Exemplars:
         likeness: np.ndarray = FEATURE_WEIGHT * log_likelihood(found.features, self.objects.features, self.config)
         if self.objects.vectors.shape[1] and found.vectors.shape[1] == self.objects.vectors.shape[1]:
             likeness = likeness + VECTOR_WEIGHT * self._vector_likeness(found.vectors)
-        return likeness - self._rejection(found)
+        total: np.ndarray = likeness - self._rejection(found)
+        return total
 
     def _vector_likeness(self, vectors: np.ndarray) -> np.ndarray:
         """How much less like the exemplars crops are than these are like each other, (n,), 0 at most."""
@@ -153,7 +154,8 @@ class Exemplars:
         among = known @ known.T
         np.fill_diagonal(among, -1)
         usual = 1.0 if len(known) < 2 else float(_mean_of_nearest(among, min(NEAREST, len(known)) - 1).mean())
-        return np.minimum(nearness - usual, 0)
+        likeness: np.ndarray = np.minimum(nearness - usual, 0)
+        return likeness
 
     def _rejection(self, found: ObjectDescriptors) -> np.ndarray:
         """What is taken from objects that are nearer to a rejected mask than to an exemplar, (n,), 0 or more."""
@@ -161,7 +163,8 @@ class Exemplars:
             return np.zeros(len(found))
         to_objects, to_rejected = (self._distance(found, to) for to in (self.objects, self.rejected))
         share = np.clip((to_objects - to_rejected) / np.maximum(to_objects, 1e-6), 0, 1)
-        return min(REJECTION_WEIGHT * len(self.objects), MOST_REJECTION) * share
+        rejection: np.ndarray = min(REJECTION_WEIGHT * len(self.objects), MOST_REJECTION) * share
+        return rejection
 
     def _distance(self, found: ObjectDescriptors, known: ObjectDescriptors) -> np.ndarray:
         """Squared distance (n,) to the nearest of some objects."""

@@ -34,6 +34,9 @@ from napari_segany.core.planes import Plane, Region
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 
+SAME = 0.5
+"""Share of the larger of two masks that both cover, above which they are of one object."""
+
 
 class TextReader(Protocol):
     """What turns a text into phrases: a CLIP, or the text prompts of a segmenter."""
@@ -86,6 +89,17 @@ class Candidates:
         pairs = zip(self.found, self.described, strict=True)
         found = [(region, exemplars.with_scores(batch, own)) for (region, batch), own in pairs]
         return Candidates(self.plane, found, self.ranked)
+
+    def without(self, wrong: Candidate) -> Candidates:
+        """Return them without one of them, the other masks of its prompt, and masks that are nearly the same."""
+        found, described = [], []
+        for number, (region, batch) in enumerate(self.found):
+            stays = [not _same(tiles.placed(one, region) if self.tiled else one, wrong) for one in batch]
+            found.append((region, [one for one, stay in zip(batch, stays, strict=True) if stay]))
+            if self.described:
+                own = self.described[number]
+                described.append(ObjectDescriptors(own.features[stays], own.vectors[stays]))
+        return Candidates(self.plane, found, self.ranked, described)
 
     def __len__(self) -> int:
         return sum(len(batch) for _, batch in self.found)
@@ -367,6 +381,24 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     if not phrases:
         raise InputError("an empty text; name what to look for")
     return phrases
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two masks in pixels of one plane are of one prompt, or share more than ``SAME`` of the larger one."""
+    if one.prompt.points and (one.prompt.points, one.crop) == (other.prompt.points, other.crop):
+        return True
+    shared = tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one.window, other.window, strict=True)
+    )
+    if any(span.start >= span.stop for span in shared):
+        return False
+    parts = []
+    for each in (one, other):
+        inner = tuple(
+            slice(part.start - own.start, part.stop - own.start) for part, own in zip(shared, each.window, strict=True)
+        )
+        parts.append(each.mask[inner])
+    return int(np.count_nonzero(parts[0] & parts[1])) > SAME * max(one.area, other.area)
 
 
 def _described(segmenter: Segmenter, plane: Plane, candidates: Sequence[Candidate]) -> ObjectDescriptors:

@@ -23,6 +23,7 @@ from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.commit_controller import CommitController
+from napari_segany.widgets.controllers.exemplar_controller import ExemplarController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
 from napari_segany.widgets.controllers.image_controller import WELCOME, ImageController
 from napari_segany.widgets.controllers.key_controller import KeyController
@@ -107,8 +108,11 @@ class SeganyWidget(QWidget):
         self.layers = LayerController(self.viewer, self.model_box, self.prompt_box, self.objects_box, self.export_box)
         self.layer_box = self.layers.box
         self.finder = SearchController(self.everything_box, self.jobs, self.answers)
+        self.exemplars: ExemplarController = ExemplarController(
+            self.session, self.finder, self.everything_box, self.jobs, self.answers
+        )
         self.follower: PropagationController = PropagationController(
-            self.stack_box, self.jobs, self.answers, self.everything_box.query_maker
+            self.stack_box, self.jobs, self.answers, self.exemplars.query_maker
         )
         self.tracks = TrackLayers(self.viewer, self.jobs)
         self.large = LargeImageController(self.viewer, self)
@@ -126,7 +130,7 @@ class SeganyWidget(QWidget):
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
-            *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.follower),
+            *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
             *(self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -190,6 +194,15 @@ class SeganyWidget(QWidget):
         """Search for all objects on the current plane."""
         self.tabs.show_box(self.everything_box)
         self.finder.find()
+
+    def find_like(self) -> None:
+        """Search the current plane for objects like the committed ones."""
+        self.tabs.show_box(self.everything_box)
+        self.exemplars.find()
+
+    def reject_found(self) -> None:
+        """Reject the found object under the cursor."""
+        self.exemplars.reject(tuple(self.viewer.cursor.position))
 
     def follow(self) -> None:
         """Track the objects of this slice through the other slices."""

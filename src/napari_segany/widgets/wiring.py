@@ -77,6 +77,8 @@ def _connect_objects(widget: SeganyWidget) -> None:
     for box in (widget.prompt_box, widget.everything_box):
         box.kept.connect(widget.keep)
     widget.prompt_box.discarded.connect(widget.discard)
+    widget.exemplars.message.connect(widget.status_box.say)
+    widget.exemplars.failed.connect(widget.show_failure)
     widget.candidate_box.chosen.connect(widget.session.choose)
     committing.editing.connect(widget.hover.stop)
     committing.layers_changed.connect(widget.layers.show)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -11,7 +13,7 @@ from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.query import Candidates, Selection, query_for
+from napari_segany.core.query import Candidates, Query, Selection, query_for
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.worker_jobs import find_candidates, find_candidates_of_prompts
@@ -89,25 +91,55 @@ class SearchController(QObject):
     def find(self, text: str = "") -> None:
         """Search the current plane for all objects, or for what a text names; its prompts stay."""
         view = self._binding.planes.view() if self._binding is not None else None
-        if self._binding is None or view is None:
+        if view is not None:
+            text = text.strip()
+            self.search(view, lambda: query_for(self._answers.segmenter, text), text or "all objects", text)
+
+    def search(self, view: View, make_query: Callable[[], Query], what: str, text: str = "") -> None:
+        """Search a plane.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        make_query : callable
+            Makes the query; runs in the worker.
+        what : str
+            What is searched for, for the status line.
+        text : str
+            Names in the query, for the status line.
+        """
+        if self._binding is None:
             return
         stack, number = self._binding.planes.stack(view)
         # objects that were found before belong to another search
         self.forget()
-        self.text = text.strip()
-        self.message.emit(f"Searching for {self.text or 'all objects'} …")
+        self.text = text
+        self.message.emit(f"Searching for {what} …")
         self._jobs.run(
-            lambda: self._search(view, stack, number, text.strip()),
+            lambda: self._search(view, stack, number, make_query()),
             done=self._arrived,
             failed=self.failed.emit,
             instead_of="everything",
         )
 
-    def _search(self, view: View, stack: Stack, number: int, text: str) -> PlaneCandidates:
+    def _search(self, view: View, stack: Stack, number: int, query: Query) -> PlaneCandidates:
         """Runs in the worker."""
-        query = query_for(self._answers.segmenter, text)
         (candidates,) = self._answers.stream(find_candidates, stack, number, query, report=self._report)
         return PlaneCandidates(view, candidates, query)
+
+    def remove(self, view: View, point: Point) -> Candidate | None:
+        """Remove the found object at a pixel of a plane, and return it; None where there is none."""
+        if self.found is None or self._binding is None or view != self.found.plane or self.found.prompted:
+            return None
+        selection = self._selected(self.found, self._binding)
+        label = int(selection.labels[round(point.y), round(point.x)])
+        if not label:
+            return None
+        wrong = selection.objects[label - 1]
+        self.found = replace(self.found, candidates=self.found.candidates.without(wrong))
+        self.show()
+        return wrong
 
     def _report(self, done: float) -> None:
         self._jobs.check()
@@ -202,7 +234,8 @@ class SearchController(QObject):
         there = f" {there} labelled already." if self.labelled else ""
         if self.count:
             them = "it" if self.count == 1 else "them"
-            return f"{count_of(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}."
+            reject = "" if self.prompted else " X rejects the one under the cursor."
+            return f"{count_of(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}.{reject}"
         if there:
             return f"Nothing new was found.{there}"
         what = f" named “{self.text}”" if self.text and not self.prompted else ""

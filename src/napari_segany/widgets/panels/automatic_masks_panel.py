@@ -49,6 +49,7 @@ class AutomaticMasksPanel(QWidget):
     dropped = Signal()
     filtered = Signal()
     named = Signal(str)
+    like_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +57,10 @@ class AutomaticMasksPanel(QWidget):
         self._suited: bool | None = None
         self._find = QPushButton("Find all objects  (G)")
         self._find.setToolTip("Find all objects on this slice; nothing is painted before you keep them")
+        self._like = QPushButton("Find objects like mine  (Y)")
+        self._like.setToolTip(
+            "Search this slice for objects like those that you committed; X rejects the found object under the cursor"
+        )
         self._words = QLineEdit()
         self._words.setPlaceholderText("Or name it: nuclei; bright cells")
         self._words.setToolTip(
@@ -83,6 +88,7 @@ class AutomaticMasksPanel(QWidget):
         self._drop = QPushButton("Discard  (Q)")
         self._lay_out()
         self._find.clicked.connect(self.wanted)
+        self._like.clicked.connect(self.like_wanted)
         self._words.returnPressed.connect(self._name)
         self._keep.clicked.connect(self.kept)
         self._drop.clicked.connect(self.dropped)
@@ -114,6 +120,7 @@ class AutomaticMasksPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._find)
+        layout.addWidget(self._like)
         layout.addWidget(self._words)
         layout.addWidget(self._filters)
         layout.addWidget(self._text)
