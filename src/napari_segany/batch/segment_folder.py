@@ -215,7 +215,7 @@ def segment_folder(
     out : str or Path
         Folder for the results, see :func:`segment_folder_files`; created if needed.
     text : str
-        What to look for, names separated by ``;``; all objects when empty.
+        Objects to find, names separated by ``;``; all objects when empty.
     model : str or Segmenter
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
     filters : mapping of str to float, optional
