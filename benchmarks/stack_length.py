@@ -28,7 +28,7 @@ FIRST, LAST = 10, 14
 """Slices of the sample that are shown, over and over."""
 
 
-OPEN = Gates(confidence=0.0, score=-1.0, smallest=1)
+OPEN = Gates(confidence=0.0, score=-1.0, smallest=1, score_power=20)
 """Nothing is lost, so that all lengths have as much to do."""
 
 

@@ -29,7 +29,7 @@ from napari_segany.experiments.stack_benchmark import stack_objects
 from napari_segany.sample_data import nuclei_stack
 
 OBJECTS, REACH, BEYOND = 14, 12, 4
-OPEN = Gates(confidence=0.0, score=-1.0, smallest=1)
+OPEN = Gates(confidence=0.0, score=-1.0, smallest=1, score_power=20)
 
 
 def volumes(folder: Path) -> Iterator[LabelledVolume]:

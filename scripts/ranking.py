@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Prompt
-from napari_segany.core.ranking import CommittedObject, RankingPrior, choose, mask_features
+from napari_segany.core.ranking import CommittedObject, RankingConfig, RankingPrior, choose, mask_features
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.experiments.benchmark import set_name
 from napari_segany.experiments.datasets import labelled_planes, parts_of, targets
@@ -46,16 +46,16 @@ def observed(segmenter: Segmenter, folder: Path) -> Iterator[CommittedObject]:
                 yield CommittedObject(features, candidates)
 
 
-def reached(objects: list[CommittedObject], count: int) -> float:
+def reached(objects: list[CommittedObject], count: int, config: RankingConfig) -> float:
     """Mean IoU of the masks that are shown after so many committed objects."""
     values = []
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
         for number, one in enumerate(objects):
             others = objects[:number] + objects[number + 1 :]
-            prior = RankingPrior()
+            prior = RankingPrior(config)
             prior.objects = [others[k] for k in rng.permutation(len(others))[:count]]
-            best = choose([candidate[:2] for candidate in one.candidates], prior.objects, prior.weight)
+            best = choose([candidate[:2] for candidate in one.candidates], prior.objects, prior.weight, config)
             values.append(one.candidates[best][2])
     return float(np.mean(values))
 
@@ -68,7 +68,7 @@ def main() -> None:
         objects = list(observed(segmenter, part))
         shown = float(np.mean([one.candidates[0][2] for one in objects]))
         best = float(np.mean([max(candidate[2] for candidate in one.candidates) for one in objects]))
-        after = [reached(objects, count) for count in COUNTS]
+        after = [reached(objects, count, segmenter.capabilities.ranking) for count in COUNTS]
         if best - shown >= 0.04:
             shares.append([(value - shown) / (best - shown) for value in after])
         figures = " | ".join(f"{value:.3f}" for value in (shown, best, *after))

@@ -22,6 +22,7 @@ from napari_segany.core.metrics import auroc
 from napari_segany.core.text_query import Phrase
 from napari_segany.experiments.text_benchmark import TRUTH, text_cases
 from napari_segany.models.geometry import Frame
+from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.loading import load_model
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -100,7 +101,7 @@ def figures(texts: TextPrompter, planes: list[Seen]) -> tuple[float, float, floa
             if texts.clip.vocabulary is not None and not texts.clip.vocabulary.knows(word):
                 (there if is_there else absent).append(0.0)
                 continue
-            found = texts.found(Phrase(word), one.image, one.cells)
+            found = texts.found(Phrase(word), one.image, one.cells, tiny_inference_config().text.scene_share)
             (there if is_there else absent).append(found.presence)
             if one.group in overlaps and word in one.targets:
                 ours = found.relevance[: one.cells[0], : one.cells[1]] > 0.5

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -354,8 +354,10 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, name: str) -> None:
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     try:
-        while run.poll() is None and not list(out.glob(".segany.*/labels")):
-            time.sleep(0.02)
+        while not list(out.glob(".segany.*/labels")):
+            with suppress(subprocess.TimeoutExpired):
+                run.wait(timeout=0.02)
+                break
         run.send_signal(number)
         _, err = run.communicate(timeout=60)
     finally:

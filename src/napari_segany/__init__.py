@@ -1,7 +1,7 @@
 """Segment anything in napari: click, box or describe an object and get its mask.
 
-The names below are what scripts need; each is imported when it is first asked for, so that importing the package costs
-nothing and torch stays out until a model is loaded.
+The names below are what scripts need; each is imported on first use, so that importing the package is fast and torch is
+not imported before a model is loaded.
 """
 
 from importlib import import_module

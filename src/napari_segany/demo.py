@@ -39,7 +39,7 @@ STEP_MS = 700
 
 @dataclass(frozen=True, slots=True)
 class DemoPrompt:
-    """What the demo says of one nucleus: a click at (y, x), or a box (y0, x0, y1, x1)."""
+    """A prompt of the demo for one nucleus: a click at (y, x), or a box (y0, x0, y1, x1)."""
 
     label: int
     click: tuple[float, float] | None = None
@@ -71,7 +71,7 @@ def place(binding: Binding, prompt: DemoPrompt) -> None:
 
 
 def mean_iou(found: np.ndarray, truth: np.ndarray, kept: dict[int, int]) -> float:
-    """Mean IoU of the prompted nuclei; `kept` tells the label that each got, one without a label counts 0."""
+    """Mean IoU of the prompted nuclei; `kept` has the label of each, one without a label counts 0."""
     scores = []
     for real_label, label in kept.items():
         mask, real = (found == label) & (label > 0), truth == real_label
@@ -90,14 +90,14 @@ def run_demo(headless: bool = False, out: Path | None = None) -> str:
     Parameters
     ----------
     headless : bool
-        Do without a window; also when there is no display.
+        Run without a window; also when there is no display.
     out : Path, optional
         Folder for ``labels.tif`` and ``demo.png``; ``segany-demo`` in the working directory when there is no window.
 
     Returns
     -------
     str
-        What to tell the user.
+        A message for the user.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def open_window() -> tuple[Viewer, SeganyWidget]:
 
 
 def open_demo(viewer: Viewer, **options: Any) -> SeganyWidget:
-    """Put the sample and the dock widget, with options of its own, into a viewer."""
+    """Put the sample and a separate dock widget with options into a viewer."""
     from napari_segany.widgets.main import SeganyWidget
 
     (image, image_options, _), (truth, truth_options, _) = nuclei()

@@ -27,7 +27,7 @@ def nuclei() -> list[LayerData]:
     """
     rng = np.random.default_rng(7)
     truth = scatter(rng, (512, 512), 28.0, count=75, crowding=0.7, outlines=Outlines(0.12))
-    # what the edge of the picture leaves of a nucleus may be too little to tell what it is
+    # the part of a nucleus that the edge of the picture leaves may be too small to be recognised
     truth = relabel_sequential(np.where(np.bincount(truth.ravel())[truth] < 300, 0, truth))[0]
     image = _photograph(rng, _stain(rng, truth, grain=6.0), blur=1.2, haze=25.0)
     return _with_truth(image, truth, scale=(1.0, 1.0))

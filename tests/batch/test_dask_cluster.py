@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -94,16 +94,16 @@ def test_a_worker_killed_in_the_middle_costs_no_plane(workers: Workers, image: P
     seen = tmp_path / "seen"
     seen.mkdir()
     killed: list[int] = []
+    done = Event()
 
     def kill() -> None:
         """As soon as both have done something."""
         victim = workers.processes[1]
-        while not killed:
+        while not killed and not done.wait(0.02):
             there = [path.name for path in seen.iterdir()]
             if len({name.split("-")[0] for name in there}) == 2:
                 os.kill(victim.pid, signal.SIGKILL)
                 killed.append(len(there))
-            time.sleep(0.02)
 
     alone = FolderJob(image, tmp_path / "alone", None, {}, link=True)
     assert [report.problem for report in segment_folder_files(alone, partial(KnowingSegmenter, PLACES, 6))] == [""]
@@ -112,6 +112,7 @@ def test_a_worker_killed_in_the_middle_costs_no_plane(workers: Workers, image: P
     killer.start()
     with DaskCluster(workers.address, partial(SlowSegmenter, seen)) as cluster:
         reports = list(segment_folder_files(job, partial(KnowingSegmenter, PLACES, 6), cluster))
+    done.set()
     killer.join(timeout=10)
     assert [report.problem for report in reports] == [""]
     assert killed
@@ -153,7 +154,7 @@ def test_an_image_that_workers_cannot_read_is_told_of(workers: Workers, image: P
 
     load = partial(KnowingSegmenter, PLACES, 6)
     with DaskCluster(workers.address, load) as cluster, pytest.raises(InputError, match="there is no file"):
-        next(iter(cluster.looks(tmp_path / "none.tif", 3, Query(), "")))
+        next(iter(cluster.find_on_planes(tmp_path / "none.tif", 3, Query(), "")))
 
 
 def test_nobody_answers(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -111,3 +111,19 @@ def test_a_folder(tmp_path, tiny):
     assert (tmp_path / "out" / "a_objects.csv").is_file()
     (again,) = segment_folder(tmp_path / "images", tmp_path / "out", "nucleus", model=tiny)
     assert again.objects == -1
+
+
+def test_objects_like_exemplars(tiny):
+    everything = find_objects(IMAGE, model=tiny).labels
+    few = np.where(everything <= 3, everything, 0)
+    found = find_objects(IMAGE, model=tiny, exemplars=few)
+    assert len(found.objects) > 5
+    assert all(found.labels[few == label].any() for label in (1, 2, 3)), "the exemplars are found again"
+    for exemplars, text, message in (
+        (np.zeros_like(few), "", "there is no object"),
+        (few[:50], "", "exemplars has 1 planes of 50 x 160 pixels, the image 1 of 160 x 160"),
+        (few, "nucleus", "either a text or exemplars"),
+        ([1], "", "exemplars is of type ndarray"),
+    ):
+        with pytest.raises(InputError, match=message):
+            find_objects(IMAGE, text, model=tiny, exemplars=exemplars)

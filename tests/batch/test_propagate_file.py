@@ -92,8 +92,8 @@ def test_a_point_names_time_and_depth(stack: Path, loaded: SureSegmenter) -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--point", "3,30,20", "--plane", "3"], "all points name their plane"),
-        (["--point", "3,30,20", "--point", "30,20"], "all points name their plane"),
+        (["--point", "3,30,20", "--plane", "3"], "all points include their plane"),
+        (["--point", "3,30,20", "--point", "30,20"], "all points include their plane"),
         (["--point", "3,30,20", "--point", "2,30,20,-"], "on one plane"),
         (["--point", "2.5,30,20"], "a whole number"),
         (["--point", "9,30,20"], "there is no plane 9"),

@@ -154,7 +154,7 @@ def test_the_rim_of_the_picture_belongs_to_it(image: Path, tmp_path: Path) -> No
 
 def test_planes(stack: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
-    fails(SegmentJob(stack, out, (click(5, 5),)), "has 4 planes: say which one is meant, 0 to 3")
+    fails(SegmentJob(stack, out, (click(5, 5),)), "has 4 planes: give the plane, 0 to 3")
     fails(SegmentJob(stack, out, (click(5, 5),), plane=4), "no plane 4")
     table = tmp_path / "clicks.csv"
     table.write_text("y,x,z\n1,1,9\n")

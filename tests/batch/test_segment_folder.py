@@ -225,3 +225,28 @@ def test_paths_that_the_system_does_not_take(folder: Path, tmp_path: Path) -> No
     for source, out in ((tmp_path / ("x" * 300), tmp_path / "out"), (folder, tmp_path / ("x" * 300))):
         with pytest.raises(InputError, match="too long"):
             run(source, out)
+
+
+def test_objects_like_exemplars_of_another_image(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: KnowingSegmenter(PLACES, 6))
+    labels, none, out = tmp_path / "exemplars.tif", tmp_path / "none.tif", tmp_path / "out"
+    exemplar = np.zeros((60, 80), np.uint8)
+    exemplar[10:20, 10:20] = 1
+    tifffile.imwrite(labels, exemplar)
+    tifffile.imwrite(none, np.zeros((60, 80), np.uint8))
+    command = ["segment", str(folder), "-o", str(out), "--exemplars", str(labels)]
+    named = ["--exemplars-image", str(folder / "a.png")]
+    assert cli.main([*command, *named]) == 0
+    assert {path.name for path in out.glob("*_labels.tif")} == {"a_labels.tif", "b_labels.tif"}
+    capsys.readouterr()
+    for wrong, message in (
+        (command, "name the image of the exemplars with --exemplars-image"),
+        ([*command, *named, "--text", "nucleus"], "either a text or exemplars"),
+        ([*command, *named, "--rejected", str(labels)], "made with another exemplars"),
+        (["segment", str(folder), "-o", str(tmp_path / "o"), *named], "belong to --exemplars"),
+        ([*command[:-1], str(none), *named], "holds no labelled object"),
+    ):
+        assert cli.main(wrong) == 2
+        assert message in capsys.readouterr().err

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from napari_segany.core.metrics import auroc, bootstrap, clicks_needed, instance_scores, iou, summarise
+from napari_segany.core.metrics import THRESHOLDS, auroc, bootstrap, clicks_needed, instance_scores, iou, summarise
 
 
 def test_iou() -> None:
@@ -77,3 +81,74 @@ def test_instance_scores_by_hand() -> None:
     assert instance_scores(truth, truth).tolist() == [1.0] * 10
     assert instance_scores(np.zeros_like(truth), np.zeros_like(truth)).tolist() == [1.0] * 10
     assert instance_scores(np.zeros_like(truth), truth).tolist() == [0.0] * 10
+
+
+def cells(rng: np.random.Generator, seeds: int) -> np.ndarray:
+    """A label image of cells around random places, some of them background, with gaps in their numbers."""
+    size = (48, 56)
+    places = rng.integers(0, size, (seeds, 2))
+    distance, owner = scipy.spatial.KDTree(places).query(np.argwhere(np.ones(size, bool)))
+    labels = np.where(distance < rng.uniform(4, 12), rng.permutation(seeds * 2)[owner], 0)
+    return labels.reshape(size)
+
+
+def changed(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a segmentation might find of cells: shifted, merged, split, grown, missed and invented ones."""
+    found = np.roll(labels, rng.integers(-2, 3, 2), (0, 1))
+    for value in np.unique(found)[1:]:
+        match rng.integers(6):
+            case 0:
+                found[found == value] = 0
+            case 1:
+                found[found == value] = rng.choice(labels.ravel())
+            case 2:
+                rows = np.arange(len(found))[:, None] < np.argwhere(found == value)[:, 0].mean()
+                found[(found == value) & rows] = labels.max() + value + 1
+            case 3:
+                found[scipy.ndimage.binary_dilation(found == value, iterations=2)] = value
+    return found
+
+
+def by_coco(found: np.ndarray, truth: np.ndarray) -> list[float]:
+    """TP / (TP + FP + FN) from the matches of pycocotools; there are no scores, so all are the same."""
+    sides = []
+    for labels in (truth, found):
+        masks = [
+            coco_mask.encode(np.asfortranarray(labels == value, np.uint8)) for value in np.unique(labels[labels != 0])
+        ]
+        about = {"image_id": 1, "category_id": 1, "iscrowd": 0, "score": 1.0}
+        objects = [
+            about
+            | {"id": k, "segmentation": one, "area": float(coco_mask.area(one)), "bbox": coco_mask.toBbox(one).tolist()}
+            for k, one in enumerate(masks, 1)
+        ]
+        side = COCO()
+        image = {"id": 1, "height": 48, "width": 56}
+        side.dataset = {"images": [image], "categories": [{"id": 1}], "annotations": objects}
+        side.createIndex()
+        sides.append(side)
+    run = COCOeval(*sides, "segm")
+    run.params.iouThrs, run.params.maxDets, run.params.areaRng = np.array(THRESHOLDS), [10**4], [[0, 1e10]]
+    run.params.areaRngLbl = ["all"]
+    run.evaluate()
+    (image,) = run.evalImgs
+    hits, found_count, true_count = (image["dtMatches"] > 0).sum(1), len(image["dtIds"]), len(image["gtIds"])
+    return list(hits / (found_count + true_count - hits))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_instance_scores_are_those_of_pycocotools(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = cells(rng, 14)
+    found = changed(truth, rng)
+    scores = instance_scores(found, truth)
+    assert 0 < scores.mean() < 1
+    np.testing.assert_allclose(scores, by_coco(found, truth))
+    np.testing.assert_allclose(scores, instance_scores(truth, found))
+
+
+def test_of_two_halves_of_an_object_one_is_found() -> None:
+    truth = np.ones((4, 4), int)
+    halves = np.repeat([[1, 1, 2, 2]], 4, axis=0)
+    assert instance_scores(halves, truth, [0.5, 0.55]).tolist() == [0.5, 0.0]
+    assert instance_scores(truth, halves, [0.5, 0.55]).tolist() == [0.5, 0.0]

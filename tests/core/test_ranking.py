@@ -7,7 +7,7 @@ import pytest
 
 from napari_segany.core import ranking
 from napari_segany.core.masks import Mask
-from napari_segany.core.ranking import RankingPrior, mask_features
+from napari_segany.core.ranking import RankingConfig, RankingPrior, mask_features
 
 PLANE = np.full((200, 200, 3), 40, np.uint8)
 
@@ -76,6 +76,18 @@ def test_features_are_of_the_mask() -> None:
     bar = np.zeros((200, 200), bool)
     bar[100:104, 50:130] = True
     assert mask_features(plane, bar)[3] == pytest.approx(np.log(20), abs=0.5)
+
+
+def test_the_assumptions_are_those_of_the_model() -> None:
+    prior = RankingPrior(RankingConfig(first_weight=0.0, usual_weight=0.0))
+    prior.add(PLANE, disc(20), MASKS)
+    assert prior.best(PLANE, MASKS) == 0
+    prior.use(RankingConfig())
+    assert prior.best(PLANE, MASKS) == 1
+    for number in range(3):
+        prior.add(PLANE, disc(20 + number), MASKS)
+    prior.use(RankingConfig(first_weight=0.0, usual_weight=0.0))
+    assert prior.best(PLANE, MASKS) == 1, "three objects choose the weight themselves"
 
 
 def test_it_takes_no_time() -> None:

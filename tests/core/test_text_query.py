@@ -110,7 +110,7 @@ def test_any_word_is_a_name_to_an_open_model():
         Phrase("mitochondria", ("small",)),
         Phrase("golgi", avoided=("vesicles",)),
     ]
-    with pytest.raises(InputError, match="does not say what is meant"):
+    with pytest.raises(InputError, match="names no object"):
         open_phrases("small")
 
 

@@ -49,7 +49,7 @@ def test_a_part_is_centred_on_what_was_said_as_far_as_the_border_allows() -> Non
     mask = np.zeros(shape, bool)
     mask[2000:2010, 3000:3010] = True
     assert window_around(Prompt(mask=mask), shape)[0].start == 1492
-    with pytest.raises(ValueError, match="does not say where"):
+    with pytest.raises(ValueError, match="has no position"):
         window_around(Prompt(text="cell"), shape)
 
 

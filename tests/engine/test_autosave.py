@@ -178,7 +178,7 @@ def test_a_full_disk_is_told_once_and_the_session_goes_on(monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     kept.desk.click(12, 10)
     assert kept.desk.binding.keep()
-    assert kept.problems == ["this session is not kept for later until the disk takes it: No space left on device"]
+    assert kept.problems == ["this session is not kept for later until the disk accepts it: No space left on device"]
     blocked = sessions_folder().parent / "a file"
     blocked.write_text("")
     monkeypatch.setenv(FOLDER, str(blocked / "below"))

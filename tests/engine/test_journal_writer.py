@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,6 @@ from napari_segany.session.events import ActionEvent, ModelEvent, PromptEvent
 from napari_segany.session.journal import read_journal
 
 IMAGE = np.arange(24 * 30, dtype=np.uint16).reshape(24, 30)
-SLOW = 0.3
 
 
 class Told:
@@ -56,20 +54,18 @@ def test_events_are_on_the_disk_in_their_order_when_they_were_waited_for(told: T
 
 
 def test_whoever_puts_an_event_does_not_wait_for_a_slow_disk(monkeypatch: pytest.MonkeyPatch, told: Told) -> None:
-    threads, sync = set(), os.fsync
+    threads, sync, ready = set(), os.fsync, threading.Event()
 
     def slow(handle: int) -> None:
         threads.add(threading.get_ident())
-        time.sleep(SLOW)
+        assert ready.wait(30)
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", slow)
-    began = time.perf_counter()
     for number in range(3):
         told.writer.put(said(number))
-    put = time.perf_counter() - began
+    ready.set()
     assert told.writer.flush(30)
-    assert put < SLOW / 6
     assert threading.get_ident() not in threads
     assert numbers(told.writer.path) == [0, 1, 2]
 
@@ -107,12 +103,13 @@ def test_a_change_of_models_is_written_before_what_is_about_it(told: Told, names
 
 
 def test_a_session_that_is_ended_is_written_to_its_end_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    sync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda handle: (time.sleep(0.02), sync(handle)))
+    sync, ended = os.fsync, threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda handle: (ended.wait(30), sync(handle)))
     told = Told()
     for number in range(10):
         told.writer.put(said(number))
     told.writer.end()
+    ended.set()
     assert told.writer.flush(30)
     assert numbers(told.writer.path) == list(range(10))
     assert told.writer._journal._file.closed

@@ -63,7 +63,7 @@ def test_mitochondria_are_the_connected_components_of_their_bit(tmp_path: Path) 
     planes = list(labelled_planes(tmp_path))
     assert [len(targets(plane.labels)) for plane in planes] == [2, 2]
     (tmp_path / "classes.json").write_text("{}")
-    with pytest.raises(InputError, match="does not say which value is a mitochondrion"):
+    with pytest.raises(InputError, match="does not define which value is a mitochondrion"):
         list(labelled_planes(tmp_path))
 
 

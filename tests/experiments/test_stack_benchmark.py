@@ -98,7 +98,7 @@ def test_planes_are_encoded_once_and_charged_to_all_who_ask() -> None:
     found, seconds = embed.timed(lambda: {embed(z).shape[0]: {} for z in (0, 0, 1)})
     assert found == {8: {}}
     assert 50 < seconds < 60
-    assert embed.asked == {0, 1}
+    assert embed.requested == {0, 1}
     assert sorted(embed.seconds) == [0, 1]
 
 

@@ -142,7 +142,7 @@ class TestWhichImage:
     def test_results_of_several_images(self, tmp_path: Path) -> None:
         results = [{"image_id": name, "bbox": [20, 10, 10, 5]} for name in ("image", "other")]
         assert len(read_detections(written(tmp_path, "a.json", results), SIXTY_BY_NINETY, "image.png")) == 1
-        with pytest.raises(InputError, match="cannot be told apart"):
+        with pytest.raises(InputError, match="the image of a box is unknown"):
             read_detections(tmp_path / "a.json", SIXTY_BY_NINETY, "third.png")
 
 
@@ -301,7 +301,7 @@ class TestSegment:
         planes = np.random.default_rng(0).integers(0, 4000, (4, 60, 90), dtype=np.uint16)
         tifffile.imwrite(stack, planes, photometric="minisblack", metadata={"axes": "ZYX"})
         boxes = written(tmp_path, "a.csv", "x,y,width,height,z\n20,10,10,5,1\n40,10,10,5,\n")
-        with pytest.raises(InputError, match="row 2 says no plane"):
+        with pytest.raises(InputError, match="row 2 has no plane"):
             segment_file(SegmentJob(stack, tmp_path / "out.tif", boxes=boxes), FakeSegmenter)
         segment_file(SegmentJob(stack, tmp_path / "out.tif", boxes=boxes, plane=3), FakeSegmenter)
         assert [sorted({*np.unique(one)} - {0}) for one in read_labels(tmp_path / "out.tif")] == [[], [1], [], [2]]

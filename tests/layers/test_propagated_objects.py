@@ -50,5 +50,5 @@ def test_the_worst_comes_first_and_what_was_mended_is_no_matter_of_doubt() -> No
     assert shown == [1, 5, 2, 1], "then from the start"
     labels.data[1, 2, 2] = 0
     assert [known.next_uncertain(labels, 0.6)[1].position[0] for _ in range(3)] == [5, 2, 5]
-    assert known.remarks(0.6)[1][0] == "unsure on 3 slices, overlap drop, split"
+    assert known.remarks(0.6)[1][0] == "uncertain on 3 slices, overlap drop, split"
     assert PropagatedObjects().next_uncertain(labels, 0.6) is None

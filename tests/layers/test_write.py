@@ -4,10 +4,48 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from napari.layers import Image
+import scipy
+from napari.layers import Image, Shapes
 
 from napari_segany.core.views import View
-from napari_segany.layers.write import ROOM, Preview
+from napari_segany.layers.read import read_prompt
+from napari_segany.layers.write import ROOM, Preview, write_outlines
+
+NONE = {"sign": np.array([], object)}
+
+
+def rough_masks() -> dict[str, np.ndarray]:
+    """Masks with slopes, holes, islands in holes, pieces that touch at corners, and pieces at the edge."""
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:40, :50]
+    away = np.hypot(y - 20, x - 25)
+    smooth = {f"smooth {k}": scipy.ndimage.gaussian_filter(rng.normal(size=(40, 50)), k) > 0.01 for k in (1, 1.5, 2, 3)}
+    rings = (away < 18) & ~((away > 5) & (away < 12))
+    return {**smooth, "rings": rings, "diagonal": y == x, "board": (y + x) % 2 == 0, "all": away >= 0, "bar": x < 9}
+
+
+@pytest.mark.parametrize("name", rough_masks())
+def test_outlines_are_read_as_the_very_same_pixels(name: str) -> None:
+    pixels, image, shapes = rough_masks()[name], Image(np.zeros((40, 50), np.uint8)), Shapes(ndim=2, features=NONE)
+    write_outlines(pixels, View((0, 1), (0, 0)), image, shapes)
+    found = read_prompt(None, shapes, image, View((0, 1), (0, 0))).mask
+    np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_outlines_of_any_mask_are_read_as_the_very_same_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = scipy.ndimage.gaussian_filter(rng.normal(size=(40, 50)), rng.uniform(0.3, 2.5)) > 0
+    image, shapes = Image(np.zeros((40, 50), np.uint8)), Shapes(ndim=2, features=NONE)
+    write_outlines(pixels, View((0, 1), (0, 0)), image, shapes)
+    found = read_prompt(None, shapes, image, View((0, 1), (0, 0))).mask
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_outlines_have_straight_slopes() -> None:
+    y, x = np.mgrid[:40, :50]
+    shapes = Shapes(ndim=2, features=NONE)
+    write_outlines(x + y < 30, View((0, 1), (0, 0)), Image(np.zeros((40, 50), np.uint8)), shapes)
+    assert len(shapes.data[0]) < 8
 
 
 class TestPreviewOfALargePlane:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def test_a_published_sam_has_nothing_that_was_chosen_for_tiny(tmp_path: Path) ->
     assert known.filters == Filters()
     assert known.gates == Gates()
     assert known.gates.calibration is None
+    assert (known.gates.score_power, InferenceConfig().text.scene_share) == (1.0, 0.0)
+    assert (tiny_inference_config().gates.score_power, tiny_inference_config().text.scene_share) == (20.0, 0.5)
     assert tiny_inference_config().gates.calibration is not None
 
 
@@ -63,6 +66,17 @@ def test_training_hands_the_numbers_on(tmp_path: Path) -> None:
     begin(model, str(tmp_path / "own.safetensors"))
     export(model, tmp_path / "trained.safetensors")
     assert read_inference_config(tmp_path / "trained.safetensors") == own
+
+
+def test_numbers_that_an_older_file_lacks_are_those_of_tiny(tmp_path: Path) -> None:
+    own = json.loads(replace(tiny_inference_config(), filters=Filters(score=0.9)).to_metadata()[KEY])
+    del own["ranking"], own["gates"]["score_power"], own["text"]["scene_share"], own["chosen_on"]
+    save_file(load_file(TINY), tmp_path / "old.safetensors", {KEY: json.dumps(own)})
+    expected = replace(tiny_inference_config(), filters=Filters(score=0.9))
+    assert load_segmenter(tmp_path / "old.safetensors").config == expected
+    model = TinySam()
+    begin(model, str(tmp_path / "old.safetensors"))
+    assert model.inference == expected
 
 
 @pytest.mark.parametrize("text", ["{", '{"zoom": {"window": "wide"}}', '{"filters": 3}', "[]"])

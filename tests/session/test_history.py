@@ -1,5 +1,4 @@
-import json
-
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +22,7 @@ def test_a_patch_goes_there_and_back_to_the_byte_also_through_json(data, shape, 
     if patch is None:
         assert before.tobytes() == after.tobytes()
         return
-    patch = Patch.from_json(json.loads(json.dumps(patch.to_json())))
+    patch = msgspec.json.decode(msgspec.json.encode(patch), type=Patch)
     array = before.copy()
     patch.apply(array)
     assert array.tobytes() == after.tobytes()
@@ -65,7 +64,7 @@ def test_marks_go_there_and_back_also_through_json(before, after):
         assert before == after
         return
     step = Step("prompt", marks=((2, patch),), choice=(1, 0))
-    assert Step.from_json(json.loads(json.dumps(step.to_json()))) == step
+    assert msgspec.json.decode(msgspec.json.encode(step), type=Step) == step
     assert patch.apply(before) == after
     assert patch.inverse().apply(after) == before
 

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +163,54 @@ def test_wrong_values_in_a_record_raise_nothing_but_input_errors(path, number):
             with contextlib.suppress(InputError):
                 recover(path)
             recover(path, partial=True)
+
+
+@pytest.mark.parametrize("number", range(len(EVENTS) + 1))
+def test_unknown_fields_are_left_out_and_missing_ones_are_damage(path, number):
+    lines = path.read_bytes().splitlines(keepends=True)
+    plain = json.loads(lines[number])
+    plain.pop("crc")
+    newer = {**plain, "later": [1, {"a": None}]}
+    path.write_bytes(b"".join([*lines[:number], _line(newer), *lines[number + 1 :]]))
+    assert read_journal(path).header == HEADER
+    assert len(read_journal(path).events) == len(EVENTS)
+    for key in set(plain) - {"label_shape"}:
+        less = {name: value for name, value in plain.items() if name != key}
+        path.write_bytes(b"".join([*lines[:number], _line(less), *lines[number + 1 :]]))
+        with pytest.raises(InputError, match=f"line {number + 1} of the session .* is damaged: .*{key}"):
+            read_journal(path)
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"do": "described", "label": 1, "name": "", "score": "0.93", "how": "", "flags": "", "confidence": None,
+         "pixels": 3, "class_name": ""},
+        {"do": "look", "limits": ["0", "3000.5"], "together": None, "channels": [0], "inverted": False},
+    ],
+)  # fmt: skip
+def test_numbers_that_0_1_0_wrote_as_strings_are_numbers(plain):
+    found = encode(decode(plain))
+    assert found.get("score", 0.93) == 0.93
+    assert tuple(found.get("limits", (0, 3000.5))) == (0, 3000.5)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64("nan"), np.int64(3), np.bool_(True), np.str_("a"), None])
+def test_values_of_numpy_in_a_table_come_back_as_python_has_them(value):
+    plain = value.item() if isinstance(value, np.generic) else value
+    step = Step("prompt", marks=((1, MarksPatch(0, (), (Mark("point", ((0.0, 1.0),), (("rank", value),)),))),))
+    (_, stretch), *_ = decode(json.loads(_line(encode(step)))).marks
+    np.testing.assert_equal(stretch.after[0].features, (("rank", plain),))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[1].glob("batch/sessions/*.jsonl")), ids=lambda one: one.stem
+)
+def test_recorded_sessions_are_written_again_to_the_byte(path):
+    found = read_journal(path)
+    again = [_line(found.header.to_json()), *(_line(encode(event)) for event in found.events)]
+    for old, new in zip(path.read_bytes().splitlines(keepends=True), again, strict=True):
+        assert new == old or decode(json.loads(new)) == decode(json.loads(old))
 
 
 def test_a_patch_never_unpacks_to_more_than_it_says(path):

@@ -227,13 +227,23 @@ def test_the_average_of_constant_weights_is_those_weights(tmp_path):
         ("not toml at all [", "cannot read"),
         ("seed = 1", "no \\[sources\\]"),
         ("[sources]\nsynthetic = 1\n[loop]\nspeed = 3", "unknown setting in \\[loop\\]: speed"),
+        ("sped = 1\n[sources]\nsynthetic = 1", "unknown setting in \\[the file\\]: sped"),
+        ('seed = "one"\n[sources]\nsynthetic = 1', "seed in \\[the file\\]: Expected `int`, got `str`"),
+        ("loop = 3\n[sources]\nsynthetic = 1", "loop in \\[the file\\]: Expected `object`, got `int`"),
+        ("phases = 3\n[sources]\nsynthetic = 1", "cannot read|phases"),
+        ("[sources]\nsynthetic = 1\n[task]\nrounds = { one = 1.0 }", "rounds.* in \\[task\\]: Expected `int`"),
+        ("[sources]\nsynthetic = 1\n[[phases]]\nfrom_step = 0.5", "phases.* in \\[the file\\]: Expected `int`"),
+        ("[sources]\nsynthetic = 1\n[loop]\naverage = true", "average in \\[loop\\]: Expected `float`, got `bool`"),
+        ("partial = 3\n[sources]\nsynthetic = 1", "partial in \\[sources\\]: Expected `array`"),
+        ("sources = 3", "no \\[sources\\]"),
     ],
 )
 def test_a_bad_configuration_is_one_line(tmp_path, text, message):
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         train_sam.read_config(path)
+    assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="cannot read"):
         train_sam.read_config(tmp_path / "missing.toml")
 

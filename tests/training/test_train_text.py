@@ -350,11 +350,21 @@ def test_configurations_that_cannot_be_used(tmp_path):
         ('trains = "towers"', "names no"),
         ('trains = "nothing"\n[sources]\nsynthetic = 1', "trains 'nothing'"),
         ('trains = "towers"\n[sources]\nsynthetic = 1\n[task]\nspeed = 3', "unknown setting"),
+        ('trains = "head"\n[sources]\nsynthetic = 1', r"sources.* in \[the file\]: Expected `array`"),
+        ('trains = "head"\nseed = "1"\n[sources]\nsynthetic = [1, 2]', r"seed in \[the file\]: Expected `int`"),
+        ('trains = "head"\nspeed = 1\n[sources]\nsynthetic = [1, 2]', r"unknown setting in \[the file\]: speed"),
         ("][", "cannot read"),
     ):
         path.write_text(table)
         with pytest.raises(InputError, match=said):
             train_text.train_text(path, tmp_path, tmp_path / "out", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["tiny-text", "tiny-text-towers"])
+def test_the_shipped_configurations_can_be_read(name: str) -> None:
+    config = train_text.read_config(Path(train_text.__file__).parent / "configs" / f"{name}.toml")
+    assert (config.seed, config.loop.workers) == (5, 0)
+    assert config.sources["dsb2018"] in {(240, 300), 0.27}
 
 
 def test_what_kind_of_picture_it_is_tells_which_names_are_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,15 +75,15 @@ def test_the_brush_paints_a_prompt_and_rubs_it_out(opened: Opened) -> None:
     widget.prompt_box.take("Brush")
     opened.hand.drag((20, 20), (20, 50))
     opened.wait_for_mask()
-    prompt = widget.session.said
+    prompt = widget.session.prompt
     assert prompt.mask[20, 35]
     painted = prompt.mask.sum()
     opened.hand.press("n")
     assert widget.binding.preview.layer.mode == "erase"
     opened.hand.drag((20, 42), (20, 60))
     opened.hand.qtbot.waitUntil(lambda: not widget.session.waiting)
-    assert widget.session.said.mask.sum() != painted
-    assert not widget.session.said.mask[20, 50]
+    assert widget.session.prompt.mask.sum() != painted
+    assert not widget.session.prompt.mask[20, 50]
     widget.discard()
     assert widget.binding.preview.layer.mode == "paint", "the next object begins with what lies on it"
 

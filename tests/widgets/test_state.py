@@ -167,7 +167,7 @@ def test_k_says_what_it_did_and_undo_too(opened: Opened) -> None:
     opened.hand.press("ctrl+z")
     assert "Undone" in opened.text
     opened.hand.press("ctrl+shift+z")
-    assert "Done again" in opened.text
+    assert "Redone" in opened.text
 
 
 def test_a_click_into_an_object_offers_to_change_it(opened: Opened) -> None:
@@ -274,7 +274,7 @@ def test_a_click_in_3d_is_no_prompt_in_2d_either(hand: Hand) -> None:
     assert not len(binding.shapes.data)
     assert pressed(opened) == ["Points"]
     opened.wait_for_mask()
-    assert len(opened.widget.session.said.points) == 1
+    assert len(opened.widget.session.prompt.points) == 1
     assert [step.kind for step in opened.widget.session.history._steps] == ["prompt"]
     opened.close()
 

@@ -75,9 +75,9 @@ class DaskCluster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
-        """What a query finds on each of the planes of an image, in their order."""
-        work = partial(_look, str(image.absolute()), query, clip)
+    def find_on_planes(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
+        """Find the objects of a query on each plane of an image, in their order."""
+        work = partial(_find_on_plane, str(image.absolute()), query, clip)
         waiting: deque[Future] = deque()
         numbers = iter(range(count))
         try:
@@ -102,7 +102,7 @@ class DaskCluster:
 
 
 class _Ahead:
-    """Embeddings in the direction in which they are asked for, some of them ahead."""
+    """Computes embeddings ahead, in the direction in which they are requested."""
 
     def __init__(self, submit: Callable[[int], Future], count: int, room: Callable[[], int]) -> None:
         self._submit, self._count, self._room = submit, count, room
@@ -147,9 +147,9 @@ class WorkerModel:
         self._read: FilePlanes | None = None
         self._clip: tuple[str, Clip | None] = "", None
 
-    def look(self, image: str, query: Query, clip: str, number: int) -> LabelledPlane:
-        """What a query finds on a plane, with a CLIP of a name or none."""
-        # Models share the cores: several threads of a worker would only be in each other's way.
+    def find(self, image: str, query: Query, clip: str, number: int) -> LabelledPlane:
+        """Find the objects of a query on a plane, with a CLIP of a name or none."""
+        # Models share the cores: several threads of a worker would only slow each other down.
         with self._lock:
             if self._clip[0] != clip:
                 self._clip = clip, loaded_clip(clip)
@@ -173,7 +173,7 @@ class WorkerModel:
 
 
 def loader(model: str, device: str) -> Callable[[], Segmenter]:
-    """What loads a model by its name, and can be sent to workers."""
+    """Return a function that loads a model by its name, and can be sent to workers."""
     return partial(_load, model, device)
 
 
@@ -183,7 +183,7 @@ def _load(model: str, device: str) -> Segmenter:
     return load_segmenter(model, device)
 
 
-def _desk() -> WorkerModel:
+def _worker_model() -> WorkerModel:
     from distributed import get_worker
 
     plugin: Any = get_worker().plugins[PLUGIN]
@@ -191,9 +191,9 @@ def _desk() -> WorkerModel:
     return desk
 
 
-def _look(image: str, query: Query, clip: str, number: int) -> LabelledPlane:
-    return _desk().look(image, query, clip, number)
+def _find_on_plane(image: str, query: Query, clip: str, number: int) -> LabelledPlane:
+    return _worker_model().find(image, query, clip, number)
 
 
 def _encode(image: str, number: int) -> ImageEmbedding:
-    return _desk().encode(image, number)
+    return _worker_model().encode(image, number)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_segany.batch.exemplar_files import describe_planes
 from napari_segany.core.arguments import check_type
 from napari_segany.core.automatic_masks import Candidate
+from napari_segany.core.errors import InputError
+from napari_segany.core.exemplars import Exemplars
 from napari_segany.core.link import Linker, relabel_planes
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import LazyPlane, PlaneParts, Stack
-from napari_segany.core.query import Query, query_for
+from napari_segany.core.query import Query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.crop_ranking import find
 
@@ -41,7 +44,7 @@ class FoundObjects:
     objects: tuple[ObjectInfo, ...]
 
 
-def find_objects(
+def find_objects(  # noqa: PLR0913  each is a keyword of the public function
     image: Any,
     text: str = "",
     *,
@@ -49,15 +52,16 @@ def find_objects(
     filters: Mapping[str, float] | None = None,
     overlap: float = 0.5,
     link: bool = True,
+    exemplars: np.ndarray | None = None,
 ) -> FoundObjects:
-    """Find all objects of an image, or all that a text names.
+    """Find all objects of an image, all that a text names, or all that are like exemplars.
 
     Parameters
     ----------
     image : array-like or Stack
-        (..., y, x) or (..., y, x, 3); a :class:`Stack` where axes of channels or contrast limits are to be given.
+        (..., y, x) or (..., y, x, 3); a :class:`Stack` to set the axis of channels or contrast limits.
     text : str
-        What to look for, names separated by ``;``, for example "nucleus" or "large round nuclei"; all objects when
+        Objects to find, names separated by ``;``, for example "nucleus" or "large round nuclei"; all objects when
         empty.
     model : str or Segmenter
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
@@ -67,16 +71,19 @@ def find_objects(
         How much of a mask may lie on masks of higher score, 0 to 1.
     link : bool
         Whether objects that continue along the last axis before y and x have one label.
+    exemplars : ndarray, optional
+        Integers of the shape of the image without channels or colours: labels of some objects that show what to find.
+        They are found again, like the others. Not with a text.
 
     Returns
     -------
     FoundObjects
-        Labels of the whole image, and what is known of each object.
+        Labels of the whole image, and the known facts about each object.
 
     Raises
     ------
     InputError
-        The image is no image, or the text cannot be read or holds an unknown word.
+        The image is no image, the text cannot be read or contains an unknown word, or the exemplars do not fit.
     ModelError
         The model cannot be loaded, or takes no text.
 
@@ -91,7 +98,15 @@ def find_objects(
     check_type(text, str, "text")
     check_type(overlap, (int, float, np.number), "overlap")
     segmenter = segmenter_of(model)
-    query = query_for(segmenter, text, changes=filters, overlap=overlap)
+    options: dict[str, Any] = {"changes": filters, "overlap": overlap}
+    if exemplars is None:
+        query = query_for(segmenter, text, **options)
+    elif text.strip():
+        raise InputError("either a text or exemplars tell what to find, not both")
+    else:
+        check_type(exemplars, np.ndarray, "exemplars")
+        objects_of = describe_planes(segmenter, stack, exemplars, "exemplars")
+        query = exemplar_query(segmenter, Exemplars(objects_of), **options)
     labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
     planes = (find_on_plane(segmenter, query, stack, number) for number in range(len(stack)))
     objects = collect_planes(planes, labels, (stack.shape[-1] if stack.shape else 1) if link else None)

@@ -1,4 +1,4 @@
-"""One stack and what was said of objects on some of its slices become labels of the whole stack."""
+"""From a stack and prompts for objects on some of its slices to labels of the whole stack."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ Embed = Callable[[int], ImageEmbedding]
 
 @dataclass(frozen=True, slots=True)
 class PropagateReport(SegmentReport):
-    """What became of a job.
+    """Result of a job.
 
     Parameters
     ----------
     verdicts : dict of (int, int) to SliceConfidence
-        For each plane and label that was looked for, how far to trust it.
+        Confidence for each plane and label that was searched for.
     """
 
     verdicts: dict[tuple[int, int], SliceConfidence]
 
     def write_confidence(self) -> Path:
-        """Write a table next to the labels: label, plane, confidence and flags, a row for each that was looked for."""
+        """Write a table next to the labels: label, plane, confidence and flags, a row for each plane and label."""
         path = confidence_path(self.path)
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -72,30 +72,30 @@ def propagate_file(
     progress: Callable[[int], None] | None = None,
     encoder: Callable[[Path, Stack], Embed] | None = None,
 ) -> PropagateReport:
-    """Segment the objects that were asked for, follow them through the stack, and write their labels.
+    """Segment the prompted objects, propagate them through the stack, and write their labels.
 
-    Next to the labels, LABELS_confidence.csv tells how sure each object is on each plane.
+    A file LABELS_confidence.csv next to the labels has the confidence of each object on each plane.
 
-    Only a few planes are in memory; the labels of a pixel are those of the object that had it first. Objects go along
+    Only a few planes are in memory; where objects overlap, a pixel belongs to the first. Objects are propagated along
     the last axis before y and x: in (t, z, y, x) through the depth of one time, in (t, y, x) through time.
 
     Parameters
     ----------
     job : SegmentJob
-        What to do.
+        Image, prompts and output.
     load : callable
-        Makes the segmenter; called once everything else is known to be in order.
+        Makes the segmenter; called after everything else is checked.
     gates : Gates, optional
-        When an object is lost.
+        When an object counts as lost.
     progress : callable, optional
-        Called with the number of each plane that is done.
+        Called with the number of each finished plane.
     encoder : callable, optional
-        From the image and its planes to what gives their embeddings; by default the segmenter encodes them.
+        Function of the image and its planes that returns their embeddings; by default the segmenter encodes them.
 
     Raises
     ------
     InputError
-        As of :func:`~napari_segany.batch.segment_file.segment_file`; or when the image is a single plane. Nothing is
+        As for :func:`~napari_segany.batch.segment_file.segment_file`; or when the image is a single plane. Nothing is
         written then.
     ModelError
         From `load`.
@@ -161,7 +161,7 @@ def _given(known: Known) -> Iterator[tuple[int, Mapping[int, np.ndarray], dict[i
 
 
 def _series(stack: Stack, placed: Sequence[PlacedPrompt]) -> Iterator[tuple[range, list[PlacedPrompt]]]:
-    """Planes that lie on one line along the last axis, and what was said on them."""
+    """Planes that lie on one line along the last axis, and the prompts on them."""
     length = stack.shape[-1]
     for first in sorted({one.z - one.z % length for one in placed}):
         numbers = range(first, first + length)
@@ -171,9 +171,9 @@ def _series(stack: Stack, placed: Sequence[PlacedPrompt]) -> Iterator[tuple[rang
 def _known(
     segmenter: Segmenter, planes: FilePlanes, placed: Sequence[PlacedPrompt]
 ) -> tuple[dict[int, dict[int, np.ndarray]], Region]:
-    """Masks of the planes on which something was said, and the part of the planes that they are masks of.
+    """Masks of the planes with prompts, and the window of the planes that they cover.
 
-    A pixel belongs to the first that asked for it. Of large planes the part is what lies around all of the objects.
+    A pixel belongs to the first prompt. Of large planes the window is the part around all objects.
     """
     windows: dict[PlacedPrompt, tuple[Region, np.ndarray]] = {}
     for z in sorted({one.z for one in placed}):
@@ -181,7 +181,7 @@ def _known(
             windows[one] = window or (slice(0, planes.plane_shape[0]), slice(0, planes.plane_shape[1])), mask.pixels
     region = _around([window for window, _ in windows.values()])
     if is_large((region[0].stop - region[0].start, region[1].stop - region[1].start)):
-        raise InputError("the objects lie too far apart to be followed together on planes of this size; ask one by one")
+        raise InputError("the objects lie too far apart to be propagated together on large planes; run them one by one")
     known: dict[int, dict[int, np.ndarray]] = {}
     for one, (window, pixels) in windows.items():
         own = np.zeros((region[0].stop - region[0].start, region[1].stop - region[1].start), bool)
@@ -234,7 +234,7 @@ class PlanePart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanePropagation:
-    """How objects are followed: who is asked, on what, and where embeddings come from."""
+    """How objects are propagated: the model, the image, and the source of embeddings."""
 
     segmenter: Segmenter
     stack: Planes

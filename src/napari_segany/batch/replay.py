@@ -73,7 +73,7 @@ class ReplayReport:
 
 
 class Replay:
-    """Does again what a journal tells, event by event.
+    """Repeats the events of a journal.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Replay:
     Attributes
     ----------
     state : State
-        What all events so far came to.
+        State after all events so far.
     """
 
     def __init__(self, header: Header, image: LazyArray, load: Callable[[str], Segmenter]) -> None:
@@ -137,10 +137,10 @@ class Replay:
             self._session.forget()
 
     def _plane(self, view: View) -> tuple[Stack, int]:
-        look = self.state.look
+        settings = self.state.channel_settings
         if view.axes not in self._stacks:
-            self._stacks[view.axes] = planes_of(self._image, view, rgb=self._header.rgb, look=look)
-        return self._stacks[view.axes], view.number(self._header.label_shape, look.together)
+            self._stacks[view.axes] = planes_of(self._image, view, rgb=self._header.rgb, settings=settings)
+        return self._stacks[view.axes], view.number(self._header.label_shape, settings.together)
 
     def _keep(self, step: Step) -> None:
         """The step with the mask that is decoded now in place of the one that was painted then."""
@@ -231,7 +231,7 @@ def _image(job: ReplayJob, found: Recovered) -> ImageFile:
     header = found.journal.header
     path = job.image or (Path(header.path) if header.path else None)
     if path is None:
-        raise InputError(f"the session {job.session} does not say where its image is; give it with --image")
+        raise InputError(f"the session {job.session} does not name its image; give it with --image")
     for raw in (False, True):
         # napari may have shown the numbers as they are stored, where here they stand for colours
         image = read_image(path, raw=raw)

@@ -34,7 +34,7 @@ from napari_segany.io.output_checks import check_apart, named
 BINS = 8
 """Parts of the height and of the width, in each of which the centres of masks are counted."""
 AGREEING = (0.9, 0.75)
-"""IoU above which two annotations of an object are told to agree; the paper of SA-1B takes these."""
+"""IoU above which two annotations of an object count as agreeing; the values of the paper of SA-1B."""
 _LABELS = "_labels"
 """May stand behind the name of a label image, as where ``segment --everything`` wrote it."""
 Row = dict[str, Any]
@@ -181,7 +181,7 @@ def read_dataset(folder: str | Path, out: str | Path) -> list[DatasetEntry]:
 
 
 def report_dataset(folder: str | Path, against: str | Path | None = None) -> list[Row]:
-    """Measure what a set is like, as the paper of SA-1B does (Kirillov et al. 2023, section 5).
+    """Compute the statistics of a data set, as the paper of SA-1B does (Kirillov et al. 2023, section 5).
 
     Parameters
     ----------
@@ -193,8 +193,8 @@ def report_dataset(folder: str | Path, against: str | Path | None = None) -> lis
     Returns
     -------
     list of dict
-        "what" says what a row tells of: "images"; "masks per image"; "relative mask size", sqrt(area of the mask / area
-        of the image); "concavity", 1 - area / area of the convex hull, both along the edges of pixels; "overlap", the
+        "what" names the statistic of a row: "images"; "masks per image"; "relative mask size", sqrt(area of the mask /
+        area of the image); "concavity", 1 - area / area of the convex hull, both along the edges of pixels; "overlap",
         share of the annotated pixels of an image that lie in several masks; with "n", "mean", "median", "min", "max".
         "centres" has a "heat_map": the share of masks with their centroid in each of 8 x 8 parts of the image, rows
         from the top. With `against`: "IoU" of each mask with its partner of the others, 0 without one, and "IoU above
@@ -317,12 +317,12 @@ def _agreement(folder: Path, against: Path) -> list[Row]:
         raise InputError(f"{folder} holds no annotation of {min(others)}, as {against} does")
     row = _spread("IoU", overlaps) | {"others": count}
     shares = [float(np.mean(np.array(overlaps) > least)) if overlaps else None for least in AGREEING]
-    told = [
+    agreement = [
         {"what": f"IoU above {least:g}", "n": len(overlaps), "share": share}
         for least, share in zip(AGREEING, shares, strict=True)
         if share is not None
     ]
-    return [row, *told]
+    return [row, *agreement]
 
 
 def matching_files(masks: Sequence[Cut], others: Sequence[Cut]) -> list[float]:
@@ -396,7 +396,7 @@ def _labelled(path: Path, labels: np.ndarray, name: str) -> LabelledImage:
 
 
 def _described(image: Path, labels: Path) -> LabelledImage:
-    """Labels with all that SA-1B says of them."""
+    """Labels with all fields of SA-1B."""
     with reading(image):
         stack = read_image(image).stack()
     found = _labelled(labels, read_labels(labels), image.name)
@@ -439,7 +439,7 @@ def _sa1b_files(folder: Path) -> list[Path]:
 
 
 def _image_of(path: Path, name: str) -> Path | None:
-    """The image next to a .json: the one that it names, or else of its own name."""
+    """Path of the image next to a .json: the one that it names, or else the one of the same name."""
     own = path.with_name(PurePosixPath(name.replace("\\", "/")).name) if name else path
     others = (path.with_suffix(ending) for ending in (*TIFF, *PICTURES))
     return next((one for one in (own, *others) if one != path and one.is_file()), None)

@@ -1,4 +1,4 @@
-"""One image file and what was said of its objects become one file of labels."""
+"""From an image file and prompts for its objects to a file of labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DETECTED = "box of a detector"
 Place = int | tuple[int, ...]
 """Number of a plane, or its position along the leading axes."""
 TOGETHER = 64
-"""Prompts asked at once: each answer is as large as the plane, so that all of a table's would not fit into memory."""
+"""Prompts that are predicted at once: each mask is as large as the plane, so a whole table may not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SegmentJob:
     prompts : tuple of Prompt
         One for each object on `plane`; their labels follow those of `table`.
     table : Path, optional
-        A CSV file of clicks, with labels and planes of its own.
+        A CSV file of clicks, with their labels and planes.
     plane : int, optional
         The plane of `prompts`, leading axes counted in C order. Needed when the image has more than one.
     planes : tuple of int or tuple of int
@@ -57,10 +57,10 @@ class SegmentJob:
     overwrite : bool
         Replace the file of labels when it exists.
     inputs : tuple of Path
-        What else the labels are made from and must not replace, such as a checkpoint.
+        Other files that must not be replaced, such as a checkpoint.
     boxes : Path, optional
         A file of a detector's boxes, each an object, see :func:`~napari_segany.io.detections.read_detections`; those
-        that say no plane lie on `plane`. A table of the objects is written then, see :func:`objects_path`.
+        without a plane lie on `plane`. A table of the objects is written then, see :func:`objects_path`.
     """
 
     image: Path
@@ -86,15 +86,15 @@ class SegmentJob:
 
 @dataclass(frozen=True, slots=True)
 class SegmentReport:
-    """What became of a job.
+    """Result of a job.
 
     Parameters
     ----------
     path : Path
-        Where the labels were written.
+        Path of the labels.
     painted : dict of int to int
-        Pixels that each label got, in the order in which the objects were asked for; 0 when nothing was found or all
-        of it was taken by earlier objects.
+        Pixels of each label, in the order of the objects; 0 when nothing was found or earlier objects have all its
+        pixels.
     """
 
     path: Path
@@ -109,14 +109,14 @@ def object_prompts(points: Sequence[Point], boxes: Sequence[Box], *, together: b
     points : sequence of Point
         A positive point starts an object; a negative one belongs to the object of the point before it.
     boxes : sequence of Box
-        Each is an object of its own.
+        Each is a separate object.
     together : bool
         All of them describe one object instead.
 
     Raises
     ------
     InputError
-        When a negative point has no object to belong to, or one object has two boxes.
+        When a negative point follows no positive one, or one object has two boxes.
     """
     if together:
         if len(boxes) > 1:
@@ -136,16 +136,16 @@ def object_prompts(points: Sequence[Point], boxes: Sequence[Box], *, together: b
 
 
 def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentReport:
-    """Segment the objects that were asked for and write their labels.
+    """Segment the prompted objects and write their labels.
 
-    Objects are painted in the order they were asked for; a pixel stays with the object that had it first.
+    Objects are painted in the order of the prompts; where they overlap, a pixel belongs to the first.
 
     Parameters
     ----------
     job : SegmentJob
-        What to do.
+        Image, prompts and output.
     load : callable
-        Makes the segmenter; called once everything else is known to be in order.
+        Makes the segmenter; called after everything else is checked.
 
     Raises
     ------
@@ -169,9 +169,9 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedJob:
-    """A job of which all is known to be in order: its image, planes, prompts, and the axes of its labels.
+    """A checked job: its image, planes, prompts, and the axes of its labels.
 
-    `about` is what a detector said of its objects, by label.
+    `about` has the information of a detector about its objects, by label.
     """
 
     image: ImageFile
@@ -208,7 +208,7 @@ def prepare_job(job: SegmentJob) -> PreparedJob:
 def _detected(
     job: SegmentJob, image: ImageFile, stack: Stack, earlier: Sequence[PlacedPrompt], axes: str
 ) -> tuple[list[PlacedPrompt], dict[int, ObjectInfo]]:
-    """The boxes of a detector, labelled after those of the table, and what it said of them."""
+    """The boxes of a detector, labelled after those of the table, and its information about them."""
     if job.boxes is None:
         return [], {}
     if axes not in ("yx", "zyx", "tyx", "tzyx"):
@@ -223,7 +223,7 @@ def _detected(
         label = number if one.label is None else one.label
         plane = one.plane if one.plane is not None else job.plane
         if plane is None and len(stack) > 1:
-            raise InputError(f"{job.boxes}, {one.where} says no plane, and {job.image} has {len(stack)}: name it")
+            raise InputError(f"{job.boxes}, {one.where} has no plane, and {job.image} has {len(stack)}: give the plane")
         if label in taken:
             raise InputError(f"{job.boxes}, {one.where}: the label {label} stands in {job.table}, too")
         placed.append(PlacedPrompt(label, plane or 0, Prompt(box=one.box)))
@@ -247,8 +247,8 @@ def write_objects(job: SegmentJob, ready: PreparedJob, scores: Mapping[int, tupl
     ready : PreparedJob
         The same job.
     scores : mapping of int to (float, float)
-        Predicted IoU and stability of each label. The IoU is the score of what no detector gave one, and "how" says
-        which of them it is.
+        Predicted IoU and stability of each label. The IoU is the score of objects without a score of a detector; the
+        column "how" distinguishes the two.
     """
     objects = []
     for label in dict.fromkeys(one.label for one in ready.placed):
@@ -295,7 +295,7 @@ def _placed(job: SegmentJob, stack: Stack, axes: str, after: int) -> list[Placed
     if job.plane is not None:
         stack.index(job.plane)
     if job.prompts and job.plane is None and not job.planes and len(stack) > 1:
-        raise InputError(f"{job.image} has {len(stack)} planes: say which one is meant, 0 to {len(stack) - 1}")
+        raise InputError(f"{job.image} has {len(stack)} planes: give the plane, 0 to {len(stack) - 1}")
     given = job.planes or (job.plane or 0,) * len(job.prompts)
     planes = [place if isinstance(place, int) else stack.unindex(_in_order(place, axes)) for place in given]
     pairs = zip(planes, job.prompts, strict=True)
@@ -356,25 +356,25 @@ def _paint(
 def segment_prompts(
     segmenter: Segmenter, planes: FilePlanes | Stack, placed: Sequence[PlacedPrompt]
 ) -> Iterator[tuple[PlacedPrompt, Mask, Region | None]]:
-    """The best mask of each prompt on one plane, in their order.
+    """Predict the best mask of each prompt on one plane, in their order.
 
     Parameters
     ----------
     segmenter : Segmenter
-        Who is asked.
+        The model.
     planes : FilePlanes or Stack
-        Where the plane comes from.
+        Source of the plane.
     placed : sequence of PlacedPrompt
         Prompts on one plane.
 
     Yields
     ------
     one : PlacedPrompt
-        What was asked.
+        The prompt.
     mask : Mask
-        Its best answer.
+        Its best mask.
     window : tuple of slice or None
-        The part of the plane that the mask is, when it is large; only that has been read.
+        The part of a large plane that the mask covers; only this part is read.
     """
     z, shape = placed[0].z, planes.plane_shape
     if is_large(shape):

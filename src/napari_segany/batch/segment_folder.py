@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_segany.batch.exemplar_files import ExemplarFiles
 from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
 from napari_segany.core.arguments import as_path, check_callable, check_type
 from napari_segany.core.automatic_masks import Grid
@@ -18,7 +19,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Stack
-from napari_segany.core.query import Query, query_for
+from napari_segany.core.query import Query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.io.export import export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
@@ -53,32 +54,34 @@ MANY = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class FolderJob:
-    """What to segment without a prompt, and how.
+    """A folder to segment without prompts, and the settings.
 
     Parameters
     ----------
     source : Path
         An image, or a folder of images.
     out : Path
-        Folder for the results; made when it is not there.
+        Folder for the results; created if needed.
     grid : Grid, optional
-        Where to ask; without one the model tells, when it can.
+        Where to place prompts; without one the model proposes objects, when it can.
     changes : dict of str to float
         Filters to use instead of those that suit the model; see :class:`~napari_segany.core.filters.Filters`.
     overlap : float
         See :func:`~napari_segany.core.automatic_masks.paint_candidates`.
     link : bool
-        Whether objects of neighbouring slices, along the last axis before y and x, become one; and along time those of
+        Whether objects of neighbouring slices, along the last axis before y and x, are linked; and along time those of
         the volumes of a (t, z, y, x) image.
     tracks : bool
-        Whether what is linked is also written as tracks: NAME_tracks.csv and the folder NAME_ctc, see
+        Whether linked objects are also written as tracks: NAME_tracks.csv and the folder NAME_ctc, see
         :mod:`napari_segany.io.formats.tracks`. The first axis counts as time.
     text : str
-        What to look for, names parted by ``;``; everything when empty.
+        Objects to find, names separated by ``;``; all objects when empty.
     clip : str
         Name of a CLIP that ranks automatic masks by their crops; without one the model's own text prompts are used.
     inputs : tuple of Path
-        What else the results are made from and must not replace, such as a checkpoint.
+        Other files that must not be replaced, such as a checkpoint.
+    exemplars : ExemplarFiles, optional
+        Objects that show what to find; instead of a text.
     """
 
     source: Path
@@ -91,6 +94,7 @@ class FolderJob:
     clip: str = ""
     tracks: bool = False
     inputs: tuple[Path, ...] = ()
+    exemplars: ExemplarFiles | None = None
 
     def __post_init__(self) -> None:
         for name in ("source", "out"):
@@ -105,6 +109,8 @@ class FolderJob:
         for name in ("text", "clip"):
             check_type(getattr(self, name), str, name)
         check_type(self.overlap, (int, float, np.number), "overlap")
+        if self.exemplars is not None and (self.text.strip() or self.clip):
+            raise InputError("either a text or exemplars tell what to find, not both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,38 +123,38 @@ class ImageReport:
 
 
 class PlaneDistributor(Protocol):
-    """Who looks at planes elsewhere."""
+    """Distributes planes to other processes."""
 
-    def looks(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
+    def find_on_planes(self, image: Path, count: int, query: Query, clip: str) -> Iterator[LabelledPlane]:
         """What a query, with a CLIP of a name or none, finds on each of the planes of an image, in their order."""
 
 
 def segment_folder_files(
     job: FolderJob, load: Callable[[], Segmenter], spread: PlaneDistributor | None = None
 ) -> Iterator[ImageReport]:
-    """Segment all that is to be seen in an image or in all images of a folder.
+    """Segment all objects in an image or in all images of a folder.
 
     For NAME.tif there are NAME_labels.tif, NAME_masks.json (COCO, run lengths) and, written last, NAME_objects.csv; an
-    image that has the last one is done. An image that cannot be read is told of, and the next one is taken.
+    image with the last one is done. An image that cannot be read is reported, and the next one follows.
 
     Parameters
     ----------
     job : FolderJob
-        What to do.
+        Images, settings and output.
     load : callable
-        Makes the segmenter; called once everything else is known to be in order.
+        Makes the segmenter; called after everything else is checked.
     spread : PlaneDistributor, optional
-        Who looks at the planes; by default this process.
+        Where planes are processed; by default in this process.
 
     Yields
     ------
     ImageReport
-        One for each image, as it is done.
+        One for each image, when it is done.
 
     Raises
     ------
     InputError
-        When there is no image, or the output folder cannot be used or holds what was made in another way.
+        When there is no image, or the output folder cannot be used or holds results of other settings.
     ModelError
         From `load`.
     """
@@ -161,12 +167,12 @@ def segment_folder_files(
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
     clip = loaded_clip(job.clip)
-    query = query_for(segmenter, job.text, grid=job.grid, changes=job.changes, overlap=job.overlap, reader=clip)
+    query = _query(job, segmenter, clip)
     _settle(job, segmenter, query.filters)
 
-    def looks(image: Path, stack: Stack) -> Iterator[LabelledPlane]:
+    def find(image: Path, stack: Stack) -> Iterator[LabelledPlane]:
         if spread is not None:
-            return spread.looks(image, len(stack), query, job.clip)
+            return spread.find_on_planes(image, len(stack), query, job.clip)
         planes = FilePlanes(image, stack)
         return (find_on_plane(segmenter, query, planes, number, clip) for number in range(len(stack)))
 
@@ -176,11 +182,19 @@ def segment_folder_files(
                 yield ImageReport(image, -1)
                 continue
             _check_results(job.out / name, known=ours)
-            count = _segment(image, job, looks, name)
+            count = _segment(image, job, find, name)
         except InputError as error:
             yield ImageReport(image, 0, str(error))
         else:
             yield ImageReport(image, count)
+
+
+def _query(job: FolderJob, segmenter: Segmenter, clip: Clip | None) -> Query:
+    """The query of a job for a model."""
+    options: dict[str, Any] = {"grid": job.grid, "changes": job.changes, "overlap": job.overlap}
+    if job.exemplars is not None:
+        return exemplar_query(segmenter, job.exemplars.read(segmenter), **options)
+    return query_for(segmenter, job.text, reader=clip, **options)
 
 
 def segment_folder(
@@ -201,7 +215,7 @@ def segment_folder(
     out : str or Path
         Folder for the results, see :func:`segment_folder_files`; created if needed.
     text : str
-        What to look for, names separated by ``;``; all objects when empty.
+        Objects to find, names separated by ``;``; all objects when empty.
     model : str or Segmenter
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
     filters : mapping of str to float, optional
@@ -212,7 +226,7 @@ def segment_folder(
     Yields
     ------
     ImageReport
-        One for each image, as it is done; nothing is done before the first one is taken.
+        One for each image, when it is done; nothing is computed before the first one is requested.
 
     Raises
     ------
@@ -250,7 +264,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether this program wrote a file or folder; names and neighbours tell it of what version 0.1.0 wrote."""
+    """Whether this program wrote a file or folder; those of version 0.1.0 are recognised by names and neighbours."""
     if path.is_dir():
         return is_own_zarr(path)
     if path.suffix.lower() not in LABEL_TIFF:
@@ -334,7 +348,9 @@ def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
         "filters": asdict(filters),
         "overlap": job.overlap,
     }
-    now |= {key: value for key, value in asdict(job).items() if key in _NAMED and value}
+    now |= {key: getattr(job, key) for key in _NAMED if getattr(job, key)}
+    if job.exemplars is not None:
+        now["exemplars"] = job.exemplars.identity
     path = job.out / SETTINGS
     try:
         job.out.mkdir(parents=True, exist_ok=True)
@@ -365,13 +381,13 @@ def loaded_clip(name: str) -> Clip | None:
     return load_clip(name)
 
 
-def _segment(image: Path, job: FolderJob, looks: Callable[[Path, Stack], Iterator[LabelledPlane]], name: str) -> int:
+def _segment(image: Path, job: FolderJob, find: Callable[[Path, Stack], Iterator[LabelledPlane]], name: str) -> int:
     file = read_image(image)
     with reading(image):
         stack = file.stack()
     with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
         length = (stack.shape[-1] if stack.shape else 1) if job.link else None
-        objects = collect_planes(looks(image, stack), labels, length)
+        objects = collect_planes(find(image, stack), labels, length)
         whole = labels.reshape(stack.shape + stack.plane_shape)
         if job.link and file.label_axes == "tzyx":
             objects = link_volumes(whole, objects)

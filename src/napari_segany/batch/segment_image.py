@@ -75,7 +75,7 @@ def _placed(stack: Stack, prompts: Sequence[Prompt], planes: int | Sequence[int]
     if planes is None:
         if len(stack) > 1:
             raise InputError(
-                f"the image has {len(stack)} planes; planes says which one is meant, 0 to {len(stack) - 1}"
+                f"the image has {len(stack)} planes; set planes to the one that is meant, 0 to {len(stack) - 1}"
             )
         planes = 0
     check_type(planes, (int, np.integer, Sequence, np.ndarray), "planes")

@@ -1,6 +1,6 @@
-"""``napari-segany …``: reads the command line, calls one function, says what came of it.
+"""``napari-segany …``: reads the command line, calls one function, reports its result.
 
-Whatever is heavy is imported by the command that needs it, so that ``--help`` and mistakes are answered at once.
+Heavy modules are imported by the command that needs them, so that ``--help`` and errors appear at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from napari_segany.cli.system import Ended, ended_by_signals, writable_names
 from napari_segany.cli.train import train
 from napari_segany.core.errors import SeganyError
 
-# Depending on its version typer uses click or a copy of its own; this is what all of click's errors have in common.
+# Depending on its version typer uses click or a copy of it; this is what all of click's errors have in common.
 _UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = new_app(help="Segment anything in microscopy images: click, box, have the mask.")
@@ -95,9 +95,9 @@ def demo(
         typer.Option(help="Folder for the labels (TIFF) and the picture; without a window, segany-demo by default."),
     ] = None,
 ) -> None:
-    """Watch prompts being placed on a sample and masks appear.
+    """Place prompts on a sample and show the masks.
 
-    Opens napari and leaves the window to you; without a display it writes labels and a picture, and tells the mean IoU
+    Opens napari and leaves the window open; without a display it writes labels and a picture, and prints the mean IoU
     with the sample's known truth.
     """
     from napari_segany.demo import run_demo
@@ -139,10 +139,10 @@ def replay(
     image: Annotated[Path | None, typer.Option(help="The image, when it is not where it was opened from.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace LABELS when it exists.")] = False,
 ) -> None:
-    """Do again what was done in the widget, without a window, and write the labels.
+    """Repeat a session of the widget without a window, and write the labels.
 
-    Each mask is decoded again. On the same machine and device the labels are the same to the bit; where they are not,
-    it is said. Another image and other weights than the session's are refused.
+    Each mask is predicted again. On the same machine and device the labels are identical to the bit; differences
+    are reported. Another image and other weights than the session's are refused.
     """
     from napari_segany.batch.replay import ReplayJob, replay_file
 

@@ -41,10 +41,10 @@ def clicks(  # noqa: PLR0913  each parameter is an option of the command line
     per_image: PerImageOption = None,
     by_group: GroupOption = False,
 ) -> None:
-    """Measure one click in the middle of each object, next to two plain baselines.
+    """Measure one click in the middle of each object, compared with two plain baselines.
 
     The click is the point farthest from the object's boundary; of three candidates the most confident counts, `oracle`
-    tells the best. Objects count from 16 pixels, at the image's own resolution.
+    is the best. Objects count from 16 pixels, at the image's full resolution.
     """
     options = {"limit": limit, "per_image": per_image, "rounds": rounds, "by_group": by_group}
     _bench("clicks", data, model, json, device, **options)
@@ -75,7 +75,7 @@ def prompts(
 ) -> None:
     """Measure a box with a click, a rough mask to be refined, and a scribble on each object.
 
-    For rough masks `miou_1` tells how good they were, `miou_2` how good the answer is.
+    For rough masks `miou_1` is the IoU of the rough mask, `miou_2` that of the prediction.
     """
     _bench("prompts", data, model, json, device, limit=limit, per_image=per_image)
 
@@ -91,7 +91,7 @@ def sizes(
 ) -> None:
     """Measure the same objects in planes that are cropped, padded, tiled, and magnified to half and twice.
 
-    `drop` tells what is lost against the plane as it is.
+    `drop` is the loss compared with the unchanged plane.
     """
     _bench("sizes", data, model, json, device, limit=limit, per_image=per_image)
 
@@ -105,7 +105,7 @@ def empty(
     device: DeviceOption = "auto",
     per_image: PerImageOption = None,
 ) -> None:
-    """Measure whether the score tells objects from places where nothing is (area under the ROC curve).
+    """Measure how well the score separates objects from places without an object (area under the ROC curve).
 
     The set must have all its objects labelled.
     """
@@ -265,6 +265,30 @@ def bench_all(
         if json is not None:
             write_rows(json, [row for _, each in results for row in each])
     typer.echo(f"wrote {page}")
+
+
+@bench.command()
+def exemplars(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    count: Annotated[list[int], typer.Option(min=1, help="Exemplars; may be given several times.")] = [5],  # noqa: B006
+    rejected: Annotated[int, typer.Option(min=0, help="Wrong objects that are rejected, at most.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the exemplars.")] = 3,
+    limit: Annotated[int, typer.Option(min=1, help="Images that are measured on, at most.")] = 20,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure how many objects are found that are like a few given ones, next to automatic masks."""
+    from napari_segany.experiments.datasets import parts_of
+    from napari_segany.experiments.exemplar_benchmark import ExemplarConfig, rows_of_exemplars
+
+    shown, load = ShownProgress(), loader(model, device)
+
+    def rows() -> Iterable[dict[str, Any]]:
+        for part in parts_of(data):
+            yield from rows_of_exemplars(ExemplarConfig(part, tuple(count), rejected, seeds, limit), load, shown)
+
+    _show(json, rows, files_of(model))
 
 
 @bench.command()

@@ -37,7 +37,7 @@ def read(
 ) -> None:
     """Write the masks of a set in the layout of SA-1B as labels again: OUT/labels/NAME.tif, images in OUT/images.
 
-    Where masks overlap, the smaller one keeps the pixels; images with such masks are told of.
+    Where masks overlap, the smaller one keeps the pixels; images with such masks are reported.
     """
     from napari_segany.batch.sa1b_dataset import read_dataset
 
@@ -57,10 +57,10 @@ def report(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Tell what a set is like: masks for each image, their sizes, concavity, overlap, and where they lie.
+    """Print statistics of a data set: masks for each image, their sizes, concavity, overlap, and positions.
 
     Size is sqrt(area of the mask / area of the image), concavity 1 - area / area of the convex hull, overlap the share
-    of annotated pixels in several masks; centres are shares of the masks in 8 x 8 parts of the image. --against tells
+    of annotated pixels in several masks; centres are shares of the masks in 8 x 8 parts of the image. --against adds
     the share of masks whose IoU with their partner is above 0.9 and 0.75.
     """
     from napari_segany.batch.sa1b_dataset import report_dataset

@@ -22,7 +22,7 @@ def list_models() -> None:
 
 @models.command("info")
 def model_info(name: Annotated[str, typer.Argument(help="Name of a model.")]) -> None:
-    """Tell all that is known of one model, or of `tiny-text`, the text prompts in the package."""
+    """Print all information about one model, or about `tiny-text`, the text prompts in the package."""
     from napari_segany.models.registry import EXPECTED_IOU, find
 
     if name == "tiny-text":
@@ -62,9 +62,9 @@ def check_model(
 ) -> None:
     """Check that a model can be used: its file, its weights, and one click on the sample image of nuclei.
 
-    Tells the architecture, whether all weights fit, which published file it is by its hash, how long the sample took,
+    Prints the architecture, whether all weights fit, which published file it is by its hash, the time for the sample,
     and the IoU of the clicked nucleus with its known truth. Of vit_b, vit_t and vit_b_lm an IoU of 0.5 or more is
-    expected, which has not been run on the published files by us. Exit status 2 and one line: it cannot be used.
+    expected; this was not tested with the published files. Exit status 2 and one line: it cannot be used.
     """
     from napari_segany import sample_data
     from napari_segany.core.planes import Stack

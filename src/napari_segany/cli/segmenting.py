@@ -15,6 +15,7 @@ from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
     from napari_segany.batch.dask_cluster import DaskCluster
+    from napari_segany.batch.exemplar_files import ExemplarFiles
     from napari_segany.batch.segment_file import Place, SegmentJob, SegmentReport
     from napari_segany.core.prompts import Box, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
@@ -23,7 +24,7 @@ SIGNS = {"+": True, "-": False}
 
 
 DOUBTFUL = 5
-"""Slices that are told of when objects were followed, the least sure first."""
+"""Slices that are listed after propagation, the most uncertain first."""
 
 
 MOST_POINTS = 1024
@@ -35,7 +36,7 @@ GridOption = Annotated[
     typer.Option(
         min=1,
         max=MOST_POINTS,
-        help="--everything: ask at N x N points. By default the model looks for objects itself, or at 32 x 32.",
+        help="--everything: prompt N x N points. By default the model proposes objects, or 32 x 32 points are used.",
     ),
 ]
 
@@ -98,8 +99,8 @@ PointOption = Annotated[
         metavar="[[T,]Z,]Y,X[,+|-]",
         help="A point in pixels, the centre of the first being 0,0; of three numbers the first is the plane, "
         "counted through all axes before y and x; of four they are time, depth, y and x. "
-        "Each positive point (no sign, or +) is an "
-        "object of its own; a negative one (-) says what does not belong to the object of the point before it. "
+        "Each positive point (no sign, or +) is a "
+        "separate object; a negative one (-) marks what does not belong to the object of the point before it. "
         "Repeat.",
     ),
 ]
@@ -117,7 +118,7 @@ PointsOption = Annotated[
 
 BoxOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="Y0,X0,Y1,X1", help="A box, an object of its own; labelled after the points. Repeat."),
+    typer.Option(metavar="Y0,X0,Y1,X1", help="A box, a separate object; labelled after the points. Repeat."),
 ]
 
 
@@ -178,6 +179,27 @@ ClipOption = Annotated[
 ]
 
 
+ExemplarsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="LABELS",
+        help="Find all objects like those of this label image; goes with the options of --everything. "
+        "They were labelled on IMAGE, or on --exemplars-image.",
+    ),
+]
+
+
+ExemplarsImageOption = Annotated[
+    Path | None, typer.Option(metavar="IMAGE", help="--exemplars: the image that they were labelled on.")
+]
+
+
+RejectedOption = Annotated[
+    Path | None,
+    typer.Option(metavar="LABELS", help="--exemplars: label image of objects that are not to be found, same image."),
+]
+
+
 def segment(  # noqa: PLR0913  each parameter is an option of the command line
     image: ImageArgument,
     labels: LabelsOption,
@@ -201,33 +223,54 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     tracks: TracksOption = False,
     text: TextOption = "",
     clip: ClipOption = "",
+    exemplars: ExemplarsOption = None,
+    exemplars_image: ExemplarsImageOption = None,
+    rejected: RejectedOption = None,
 ) -> None:
-    """Segment the objects that are pointed at, or everything, and write their labels.
+    """Segment the prompted objects, or all objects, and write their labels.
 
     Labels count from 1 in the order given: those of the table first, with its own labels, then the boxes of a file,
     points, and boxes. Where objects overlap, the first one keeps the pixels.
 
     With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
-    NAME_objects.csv. What is there already is not made again, so a run that was stopped goes on where it was.
+    NAME_objects.csv. Existing results are not computed again, so a run that was stopped continues where it stopped.
     """
     if clip and not text.strip():
         raise InputError("--clip belongs to --text")
     changes = {"score": score, "stability": stability, "smallest": smallest}
     used = {name: value for name, value in changes.items() if value is not None}
-    if all_objects or text.strip():
+    given = _exemplar_files(image, exemplars, exemplars_image, rejected)
+    if all_objects or text.strip() or given is not None:
         if point or points or box or boxes or one_object or plane is not None or overwrite or propagate:
-            what = "--everything" if all_objects else "--text"
+            what = "--everything" if all_objects else "--text" if text.strip() else "--exemplars"
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
-        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": files_of(model, clip)}
+        inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected)))
+        wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
         _all_objects(image, labels, wanted, (grid, used), (dask, model, device))
         return
     if link or tracks or grid is not None or used:
         raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
     from napari_segany.batch.segment_file import SegmentJob
 
-    prompts, planes = _said(point or (), box or (), plane, one_object)
+    prompts, planes = _prompts_of(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
     _prompted_objects(job, propagate, (dask, model, device))
+
+
+def _exemplar_files(
+    image: Path, exemplars: Path | None, exemplars_image: Path | None, rejected: Path | None
+) -> ExemplarFiles | None:
+    """The files of exemplars, where there are some."""
+    if exemplars is None:
+        if exemplars_image is not None or rejected is not None:
+            raise InputError("--exemplars-image and --rejected belong to --exemplars")
+        return None
+    from napari_segany.batch.exemplar_files import ExemplarFiles
+    from napari_segany.io.ome_zarr import is_zarr
+
+    if exemplars_image is None and image.is_dir() and not is_zarr(image):
+        raise InputError(f"{image} is a folder: name the image of the exemplars with --exemplars-image")
+    return ExemplarFiles(exemplars_image or image, exemplars, rejected)
 
 
 def _all_objects(
@@ -255,7 +298,7 @@ def _prompted_objects(job: SegmentJob, propagate: bool, where: tuple[str, str, s
 
 
 def _cluster(address: str, model: str, device: str) -> AbstractContextManager[DaskCluster | None]:
-    """The cluster that was asked for; None for this machine."""
+    """The requested cluster; None for this machine."""
     if not address:
         return nullcontext()
     from napari_segany.batch.dask_cluster import DaskCluster, loader
@@ -263,7 +306,7 @@ def _cluster(address: str, model: str, device: str) -> AbstractContextManager[Da
     return DaskCluster(address, loader(model, device))
 
 
-def _said(
+def _prompts_of(
     point: Sequence[str], box: Sequence[str], plane: int | None, one_object: bool
 ) -> tuple[tuple[Prompt, ...], tuple[Place, ...]]:
     """Prompts, and the plane of each where points name theirs."""
@@ -276,7 +319,7 @@ def _said(
     if not named:
         return prompts, ()
     if plane is not None or boxes or len(named) < len(places):
-        raise InputError("either all points name their plane, z,y,x, and there are no boxes, or --plane tells it")
+        raise InputError("either all points include their plane, z,y,x, and there are no boxes, or use --plane")
     starts = [i for i, click in enumerate(clicks) if click.positive][: len(prompts)]
     bounds = [0, *starts[1:], len(named)]
     for first, last in pairwise(bounds):
@@ -296,7 +339,7 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
         for z, label in followed.uncertain[:DOUBTFUL]:
             verdict = followed.verdicts[z, label]
             why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"
-            typer.echo(f"napari-segany: look at object {label} on plane {z}: {why}", err=True)
+            typer.echo(f"napari-segany: check object {label} on plane {z}: {why}", err=True)
         report: SegmentReport = followed
     else:
         report = segment_file(job, load)
@@ -320,7 +363,7 @@ def _everything(
     from napari_segany.io.labels import TIFF, ZARR
 
     if out.suffix.lower() in (*TIFF, *ZARR):
-        mode = "--text" if options["text"] else "--everything"
+        mode = "--text" if options["text"] else "--exemplars" if options["exemplars"] else "--everything"
         raise InputError(f"with {mode}, labels go to a folder, not to {out}")
     grid, changes = wanted
     job = FolderJob(image, out, None if grid is None else Grid(grid), changes, **options)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 PAUSE = 10.0
-"""Seconds between two lines that tell how far a command has come, where they are kept in a file."""
+"""Seconds between two lines of progress where the output is not a terminal."""
 
 
 def new_app(**options: Any) -> typer.Typer:
@@ -74,21 +74,21 @@ def files_of(*names: str) -> tuple[Path, ...]:
 
 
 def show_download(done: int, total: int | None) -> None:
-    """Say how much of a model has been downloaded, to whoever looks at a terminal."""
+    """Show at a terminal how much of a model has been downloaded."""
     if sys.stderr.isatty():
         of = f" of {total / 1e6:.0f}" if total else ""
         typer.echo(f"\rdownloading {done / 1e6:.0f}{of} MB", err=True, nl=done == total)
 
 
 class ShownProgress:
-    """Says how many images, planes or slices are done: at once at a terminal, else a line every ``PAUSE`` seconds."""
+    """Shows how many images, planes or slices are done: at once at a terminal, else a line every ``PAUSE`` seconds."""
 
     def __init__(self, what: str = "images") -> None:
         self._what = what
         self._last = time.monotonic()
 
     def __call__(self, done: int) -> None:
-        """Tell of it, if it is time."""
+        """Show it, if it is time."""
         if sys.stderr.isatty():
             typer.echo(f"\r{done} {self._what}", err=True, nl=False)
         elif time.monotonic() - self._last >= PAUSE:
@@ -125,7 +125,7 @@ class ShownStages:
 
 
 def show_row(number: int, row: Mapping[str, Any]) -> None:
-    """Say at a terminal what was measured last."""
+    """Show the latest measurement at a terminal."""
     if sys.stderr.isatty():
         names = [str(row[key]) for key in ("set", "class", "what", "method", "model") if row.get(key)]
         typer.echo(f"\rrow {number}: {' '.join(names)}", err=True)

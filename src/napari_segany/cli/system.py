@@ -14,12 +14,12 @@ ENDING = ("SIGTERM", "SIGHUP")
 
 
 class Ended(BaseException):
-    """The system asks this process to end.
+    """The operating system requests this process to end.
 
     Parameters
     ----------
     signal : int
-        Which signal said so.
+        The signal that was received.
     """
 
     def __init__(self, signal: int) -> None:
@@ -52,7 +52,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def writable_names() -> Iterator[None]:
-    """Have letters that the console's encoding lacks replaced: what was done must not fail when it is told."""
+    """Replace letters that the console's encoding lacks: output must never fail after the work is done."""
     changed = []
     for stream in (sys.stdout, sys.stderr):
         errors = getattr(stream, "errors", None)

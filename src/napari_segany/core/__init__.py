@@ -1,5 +1,5 @@
-"""Floor 0: what is known about prompts, masks, planes and scores without any model or viewer.
+"""Floor 0: prompts, masks, planes and scores, without any model or viewer.
 
-Only numpy, scipy and scikit-image may be imported here. scipy and scikit-image are imported as wholes, here and on the
-floors above: their parts then load when they are first used, and nobody who opens the dock widget waits for them.
+Only numpy, scipy and scikit-image may be imported here. scipy and scikit-image are imported as whole packages, here and
+on the floors above: their submodules are then loaded on first use, so the dock widget opens without waiting for them.
 """

@@ -1,4 +1,4 @@
-"""Arguments of public functions are looked at in their first lines, so that an error names the argument."""
+"""Types of the arguments of public functions, checked in their first lines so that an error names the argument."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What can be measured of objects, and which words that makes true of them: small, bright, elongated ….
+"""Measurements of objects, and the words that follow from them: small, bright, elongated ….
 
-Size, brightness and texture are meant among the objects of a plane: the small ones are its smallest third. Shape and
-touching the border are meant of an object by itself. The same rules write the captions that the text model learns from,
-and select what "small bright nuclei" asks for.
+Size, brightness and texture are relative to the other objects of a plane: the small ones are its smallest third. Shape
+and touching the border are properties of a single object. The same rules write the captions that the text model learns
+from, and select the objects that a text such as "small bright nuclei" describes.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _one(plane: Plane, window: Region, mask: np.ndarray) -> tuple[float, ...]:
     values = plane[window].mean(axis=-1)[mask]
     places = np.argwhere(mask).astype(float)
     area = float(len(places))
-    # A pixel has an extent of its own: one twelfth along each axis.
+    # A pixel is not a point: its own variance is one twelfth along each axis.
     spread = np.cov(places.T, bias=True) + np.eye(2) / 12 if area > 1 else np.eye(2) / 12
     width, length = np.sqrt(np.clip(np.linalg.eigvalsh(spread), 1e-9, None))
     touches = any(s.start <= 0 or s.stop >= n for s, n in zip(window, plane.shape[:2], strict=True))

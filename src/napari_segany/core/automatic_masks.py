@@ -1,7 +1,7 @@
-"""Automatic masks: ask everywhere once, then filter as often as one likes without the model.
+"""Automatic masks: prompt the whole plane once, then filter as often as needed without the model.
 
-After Kirillov et al. 2023, appendix B ("Automatic mask generation"). The numbers are those of the automatic mask
-generator of ``segment-anything`` 1.0, and so are the masks.
+After Kirillov et al. 2023, appendix B ("Automatic mask generation"). The defaults are those of the automatic mask
+generator of ``segment-anything`` 1.0, and the masks are the same.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 
 BATCH = 32
-"""Prompts that are answered between two looks at whether to go on."""
+"""Prompts that are predicted between two checks for cancellation."""
 CROP_OVERLAP = 512 / 1500
 """Share of the shorter side by which crops of the first layer overlap."""
 NEAR = 20
 """Masks that come so close, in pixels, to an inner edge of their crop may be cut there, and are dropped."""
 LEAST_SCORE = 0.3
-"""Masks that the model thinks less of are not kept as candidates: no filter would bring them back."""
+"""Predicted IoU below which masks are not stored as candidates: no filter would show them."""
 
 
 def union(one: Region, other: Region) -> Region:
@@ -40,16 +40,16 @@ def union(one: Region, other: Region) -> Region:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where to ask when nothing is known.
+    """Regular grid of point prompts.
 
     Parameters
     ----------
     side : int
         Points along each side of the plane, evenly spaced.
     crop_layers : int
-        Layer i asks again in 2^i x 2^i crops of the plane, for what is small; 0 for none.
+        Layer i prompts 2^i x 2^i crops of the plane too, to find small objects; 0 for none.
     thinning : int
-        Each layer has so many times fewer points along each side of a crop.
+        Factor by which each layer has fewer points along each side of a crop than the layer before.
     """
 
     side: int = 32
@@ -59,9 +59,10 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A mask that may be an object, kept as the part of the plane that it fills; made by :meth:`of`.
+    """A mask that may be an object, stored as the part of the plane that it fills; made by :meth:`of`.
 
-    A grid finds thousands of them before any is dropped, each as large as the plane at worst: so a pixel is a bit.
+    A grid finds thousands of candidates before any is dropped, each as large as the plane at worst, so a pixel is
+    stored as a bit.
 
     Parameters
     ----------
@@ -74,11 +75,11 @@ class Candidate:
     score, stability : float
         Predicted IoU, and how little the mask depends on its threshold, see :class:`~napari_segany.core.masks.Mask`.
     prompt : Prompt
-        What was asked, in pixels of the crop.
+        The prompt of this mask, in pixels of the crop.
     crop : tuple of slice
-        The part of the plane that the model saw.
+        The part of the plane that the model was given.
     class_name : str
-        What the model says that it is; empty where it says nothing.
+        Class that the model predicts; empty where it predicts none.
     """
 
     window: Region
@@ -104,7 +105,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What it is called: by the text that found it, else by the class that the model says."""
+        """Name of the object: the text that found it, else the class that the model predicts."""
         return self.prompt.text or self.class_name
 
     @property
@@ -123,16 +124,16 @@ class ProposesObjects(Segmenter, Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundObject:
-    """An object that a model found by itself.
+    """An object that a model proposes without a prompt.
 
     Parameters
     ----------
     mask : Mask
         Of the plane's shape.
     point : Point
-        In it.
+        A place inside the object.
     class_name : str
-        What it is; empty where the model does not say.
+        Class of the object; empty where the model predicts none.
     """
 
     mask: Mask
@@ -203,7 +204,7 @@ def grid_points(shape: tuple[int, int], side: int) -> list[Point]:
     return [Point(float(y * shape[0]), float(x * shape[1])) for y in along for x in along]
 
 
-def generate_candidates(
+def generate_candidates(  # noqa: PLR0913  each is a part of a query
     segmenter: Segmenter,
     plane: np.ndarray,
     grid: Grid | None = None,
@@ -211,13 +212,14 @@ def generate_candidates(
     embedding: ImageEmbedding | None = None,
     least: float = LEAST_SCORE,
     phrases: Sequence[Phrase] = (),
+    all_masks: bool = False,
 ) -> Iterator[tuple[float, list[Candidate]]]:
-    """Ask for masks all over a plane, or wherever something is that a text names.
+    """Predict masks all over a plane, or of the objects that a text names.
 
     Parameters
     ----------
     segmenter : Segmenter
-        Who is asked.
+        The model.
     plane : ndarray
         (y, x, 3) uint8, as :meth:`Segmenter.embed` takes it.
     grid : Grid, optional
@@ -227,14 +229,16 @@ def generate_candidates(
     least : float
         Candidates whose predicted IoU is lower are left out.
     phrases : sequence of Phrase
-        What to look for; all objects when empty. The text of each candidate's prompt is the label of its phrase.
+        Objects to find; all objects when empty. The text of each candidate's prompt is the label of its phrase.
+    all_masks : bool
+        Keep all masks of each proposal, not only the one with the highest score.
 
     Yields
     ------
     done : float
         Share of the work that is done, 0 to 1.
     candidates : list of Candidate
-        What the last batch brought. Ceasing to iterate cancels the rest.
+        Candidates of the last batch. The rest is cancelled when the iteration stops.
 
     Raises
     ------
@@ -242,24 +246,27 @@ def generate_candidates(
         There are phrases, and the model takes no text.
     """
     whole = embedding or segmenter.embed(plane)
+    region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
     if phrases:
         named = as_text_segmenter(segmenter)
         if named is None:
             raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
-        region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
         yield from _asked(segmenter, whole, named.named_proposals(whole, phrases), region, least, candidates=1)
-        return
-    if grid is None and (drawer := as_drawer(segmenter)) is not None:
+    elif grid is None and (drawer := as_drawer(segmenter)) is not None:
         yield 1.0, _drawn(drawer, whole, least)
-        return
-    if grid is None and (proposer := as_proposer(segmenter)) is not None:
-        region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
+    elif grid is None and (proposer := as_proposer(segmenter)) is not None:
         for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
             best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
-            yield done, list(best.values())
-        return
-    grid = grid or Grid()
+            yield done, batch if all_masks else list(best.values())
+    else:
+        yield from _on_grid(segmenter, plane, whole, grid or Grid(), least)
+
+
+def _on_grid(
+    segmenter: Segmenter, plane: np.ndarray, whole: ImageEmbedding, grid: Grid, least: float
+) -> Iterator[tuple[float, list[Candidate]]]:
+    """Candidates of a grid of points on a plane, and on its magnified crops."""
     regions = crop_windows(whole.shape, grid.crop_layers)
     for number, (layer, region) in enumerate(regions):
         seen = whole if number == 0 else segmenter.embed(np.ascontiguousarray(plane[region]))
@@ -282,7 +289,7 @@ def _drawn(segmenter: DrawsObjects, embedding: ImageEmbedding, least: float) -> 
 def candidates_of_prompts(
     segmenter: Segmenter, embedding: ImageEmbedding, prompts: Sequence[Prompt]
 ) -> list[Candidate | None]:
-    """The best mask of each of many prompts on a plane, all answered together; None where it is empty."""
+    """Predict the best mask of each of many prompts on a plane; None where it is empty."""
     region = (slice(0, embedding.shape[0]), slice(0, embedding.shape[1]))
     answers = segmenter.segment(embedding, list(prompts))
     return [_candidate(masks[0], prompt, region) for prompt, masks in zip(prompts, answers, strict=True)]

@@ -1,4 +1,4 @@
-"""How far to trust the mask of an object on a slice that nobody looked at, and what should be asked about it."""
+"""Confidence in the mask of an object on a slice that was not annotated, and flags for what should be checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 LOST, FILLED, SPLIT, MERGE, JUMP, DROP = "lost", "filled", "split", "merge", "area jump", "overlap drop"
-"""Flags. A lost object has no mask; a filled one lay between two slices on which it was seen."""
+"""Flags. A lost object has no mask; a filled one lies between two slices on which the object was found."""
 
 FITTED = 12
 """Slices from a given one up to which calibrations were fitted; what lies farther counts as this far."""
@@ -19,7 +19,7 @@ PIECE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class MaskChange:
-    """What is seen of how sure a mask is.
+    """Measurements that the confidence in a mask is computed from.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class MaskChange:
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceCalibration:
-    """How what is seen of a mask becomes the IoU that is expected of it, for one model.
+    """Calibration from the measurements of a mask to its expected IoU, for one model.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class ConfidenceCalibration:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """When an object is taken for lost, and what is worth a flag.
+    """How an object is propagated: what its mask weighs, when it is taken for lost, and what is worth a flag.
 
     Parameters
     ----------
@@ -90,6 +90,8 @@ class Gates:
         An object with fewer pixels is not there.
     calibration : ConfidenceCalibration, optional
         That of the model; None where nothing was fitted to it.
+    score_power : float
+        The model's mask weighs as its predicted IoU to this power, the expected mask the rest.
     """
 
     confidence: float = 0.35
@@ -99,20 +101,21 @@ class Gates:
     growth: float = 1.6
     smallest: int = 4
     calibration: ConfidenceCalibration | None = None
+    score_power: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class SliceConfidence:
-    """What is to be thought of an object on a slice.
+    """Confidence in an object on a slice.
 
     Parameters
     ----------
     confidence : float
         Expected IoU with the true mask, 0 to 1.
     flags : tuple of str
-        What should be looked at: of ``LOST``, ``FILLED``, ``SPLIT``, ``MERGE``, ``JUMP`` and ``DROP``.
+        What should be checked: of ``LOST``, ``FILLED``, ``SPLIT``, ``MERGE``, ``JUMP`` and ``DROP``.
     signs : MaskChange, optional
-        What it was judged by.
+        The measurements that the confidence is computed from.
     """
 
     confidence: float
@@ -148,7 +151,7 @@ def judge_mask(
 ) -> SliceConfidence:
     """The verdict on a mask (y, x) bool of an object that was the mask `before`; `bridged`: given on both sides."""
     sure, here = (_confidence(one, gates) for one in (signs, replace(signs, steps=1)))
-    # whether an object is there is told by this slice; how far away it was given only makes its outline less certain
+    # this slice decides whether an object is there; the distance to a known slice only makes its outline less certain
     unsure = here < gates.confidence and not bridged
     if unsure or signs.agreement == 0 or signs.score < gates.score or int(mask.sum()) < gates.smallest:
         return SliceConfidence(sure, (LOST,), signs)

@@ -2,7 +2,7 @@
 
 
 class SeganyError(Exception):
-    """Base of every error whose message is meant to be read by the user."""
+    """Base of every error whose message is written for the user."""
 
 
 class InputError(SeganyError):
@@ -10,7 +10,7 @@ class InputError(SeganyError):
 
 
 class ModelError(SeganyError):
-    """A model is unknown, cannot be loaded, or does not fit what it is asked to do."""
+    """A model is unknown, cannot be loaded, or does not support what is requested."""
 
 
 class Cancelled(SeganyError):

@@ -77,7 +77,7 @@ class Linker:
         Parameters
         ----------
         smallest_extent : int
-            Objects that were seen on fewer slices have the number 0.
+            Objects that were found on fewer slices have the number 0.
 
         Returns
         -------
@@ -204,7 +204,7 @@ def link_planes(
     linker : Linker, optional
         With gates other than the usual ones; new, nothing added.
     extent : int
-        Objects that were seen on fewer slices are dropped.
+        Objects that were found on fewer slices are dropped.
 
     Returns
     -------

@@ -23,13 +23,6 @@ GROWN = 0.04
 """Boxes are larger than the expected mask by so much of each side, to each side."""
 SOFT = 3.0
 """Pixels from an outline within which it is in doubt."""
-TRUST = 20
-"""The model's mask weighs as its predicted IoU to this power, the expected mask the rest: .98 outweighs it, .9 not.
-
-Mean IoU in three dimensions with ``tiny`` from the true middle slice, nuclei of the sample stack and train/flyem, 8
-objects each: .75 and .55 at a power of 3 with the gates of then, .81 and .76 at 10, .86 and .77 at 20; the expected
-mask alone .83 and .76; the projection by boxes .67 and .41.
-"""
 SHARED = 0.5
 """Two objects of which one has so much of its mask in the other's may have become one."""
 
@@ -115,8 +108,11 @@ def agreement(seen: Projection, other: tuple[Region, np.ndarray] | None, share: 
     return Projection(window, (1 - share) * levels[0] + share * levels[1], seen.match)
 
 
-def fuse_masks(seen: Projection, answer: Mask | None, past: ObjectTrack) -> FusedMask:
-    """An object from where it was expected and what the model says, None when it says nothing."""
+def fuse_masks(seen: Projection, answer: Mask | None, past: ObjectTrack, power: float = 1.0) -> FusedMask:
+    """An object from where it was expected and what the model says, None when it says nothing.
+
+    The model's mask weighs as its predicted IoU to a `power`, see :class:`~napari_segany.core.confidence.Gates`.
+    """
     whole = np.zeros(past.pixels.shape, bool) if answer is None else answer.pixels
     found, window = box_of(whole), seen.window
     if found is not None:
@@ -124,7 +120,7 @@ def fuse_masks(seen: Projection, answer: Mask | None, past: ObjectTrack) -> Fuse
         window = union(window, (rows, columns))
     own, expected = whole[window], _put(seen.level > 0, seen.window, window)
     score = 0.0 if answer is None or found is None else min(max(answer.score, 0.0), 1.0)
-    trust = score**TRUST
+    trust = score**power
     pixels = np.zeros(whole.shape, bool)
     pixels[window] = _reached(trust * _soft(own) + (1 - trust) * _soft(expected) > 0, expected)
     mask = Mask(pixels, 0.0, np.zeros((0, 0), np.float32)) if answer is None else replace(answer, pixels=pixels)

@@ -12,7 +12,7 @@ from napari_segany.core.prompts import Box
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """One candidate answer to a prompt.
+    """A candidate mask for a prompt.
 
     Parameters
     ----------
@@ -21,10 +21,10 @@ class Mask:
     score : float
         The IoU with the true mask that the model predicts, 0..1.
     logits : ndarray
-        (h, w) float32, low resolution, in the model's own frame; can be handed back as ``Prompt(mask=...)``. Those of
-        small objects, which were looked at more closely, are twice as fine.
+        (h, w) float32, low resolution, in the model's own frame; can be passed to the model as ``Prompt(mask=...)``.
+        Twice as fine for small objects, which are predicted in a magnified crop.
     stability : float
-        IoU of the masks at a logit of 1 above and below the threshold, 0..1: how little the outline hangs on it
+        IoU of the masks at a logit of 1 above and below the threshold, 0..1: how little the outline depends on it
         (Kirillov et al. 2023, appendix B). NaN where it is not known.
     """
 

@@ -20,8 +20,8 @@ MARGIN, PAD = 0.35, 12
 RADIUS = 5
 """Of the neighbourhood that moves as one, in pixels. 4 and 7 do as well on synthetic nuclei and flyem, 10 worse."""
 WARPS = 2
-"""How often the motion is looked at again. On training stacks 2 follow as well as 5 (.89, .67 and .79 against .89, .67
-and .79), in half the time; in pictures of windows of half the size objects are lost (.89, .64, .77).
+"""Iterations of the motion estimate. On training stacks 2 iterations propagate as well as 5 (.89, .67 and .79 against
+.89, .67 and .79), in half the time; in pictures of windows of half the size objects are lost (.89, .64, .77).
 """
 WIDEST = 256
 """Motion of larger windows is found in a smaller picture of them."""
@@ -123,7 +123,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def blank(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether nothing is left in `after` of what is seen in `before`, (y, x) float32 of one shape.
+    """Whether nothing is left in `after` of the content of `before`, (y, x) float32 of one shape.
 
     So it is in slices that padding, registration or a lost frame left black, or with noise alone.
     """

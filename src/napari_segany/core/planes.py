@@ -28,7 +28,7 @@ Region = tuple[slice, slice]
 
 
 class LazyArray(Protocol):
-    """What is asked of an image array: numpy, dask and zarr arrays all have it."""
+    """What an image array must provide: numpy, dask and zarr arrays all do."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,16 +54,16 @@ def load_array(part: Any) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """How an image is looked at, where that is not left to what is measured; nothing of it changes the image.
+    """How an image is converted to the model's input; the image itself is not changed.
 
     Parameters
     ----------
     limits : (low, high), optional
         The values that become 0 and 255, for all channels.
     together : int, optional
-        An axis besides those of the plane, in the array's order, whose entries are seen together as colours.
+        An axis other than those of the plane, in the array's order, whose entries are combined as colours.
     channels : tuple of int
-        Up to three channels, of an image that has some, that become red, green and blue; one of them is shown as gray.
+        Up to three channels, of an image that has some, that become red, green and blue; a single one is shown as gray.
         Empty for the first ones.
     inverted : bool
         Whether bright becomes dark.
@@ -82,8 +82,8 @@ MEASURED = ChannelSettings()
 class Stack:
     """The planes of an image of any number of dimensions; a 2D image is a stack of one plane.
 
-    Nothing is read before :meth:`plane` or :attr:`limits` asks for it, and never more than one plane at a time, so
-    that a dask or zarr array larger than the memory is fine.
+    Nothing is read before :meth:`plane` or :attr:`limits` is used, and never more than one plane at a time, so a dask
+    or zarr array may be larger than the memory.
 
     Parameters
     ----------
@@ -99,20 +99,20 @@ class Stack:
         point with more than 30 rows and columns. Transparency is dropped.
     limits : (low, high) or sequence of (low, high), optional
         The values that become 0 and 255, for all channels or for each, instead of measuring them.
-    look : ChannelSettings
-        Which channels are taken, and whether they are inverted; its limits count where `limits` are not given.
+    settings : ChannelSettings
+        Which channels are used, and whether they are inverted; its limits apply where `limits` are not given.
 
     Raises
     ------
     InputError
-        When the array cannot be seen as planes of numbers: object, complex or text values, fewer than two axes
-        besides the channels, an axis of length zero; or when the options contradict it.
+        When the array does not consist of planes of numbers: object, complex or text values, fewer than two axes
+        without the channels, an axis of length zero; or when the options contradict it.
 
     Notes
     -----
-    Values are spread linearly so that `limits` become 0 and 255, and are clipped there. Limits belong to the volume:
-    they are measured once, lazily, and do not depend on which plane is asked for, so that the same gray means the
-    same everywhere in the stack.
+    Values are mapped linearly so that `limits` become 0 and 255, and are clipped there. Limits belong to the volume:
+    they are measured once, lazily, and do not depend on the plane, so that the same gray means the same everywhere in
+    the stack.
 
     - bool: False is 0 and True is 255.
     - uint8 pictures (``rgb``): taken as they are.
@@ -130,9 +130,9 @@ class Stack:
         channel_axis: int | None = None,
         rgb: bool | None = None,
         limits: Limits | Sequence[Limits] | None = None,
-        look: ChannelSettings = MEASURED,
+        settings: ChannelSettings = MEASURED,
     ) -> None:
-        _check_options(channel_axis, rgb, look)
+        _check_options(channel_axis, rgb, settings)
         lazy = _as_array(array)
         shape, dtype = tuple(int(length) for length in lazy.shape), np.dtype(lazy.dtype)
         if dtype.kind not in "buif":
@@ -147,10 +147,10 @@ class Stack:
         self._leading_axes, self._yx_axes = spatial[:-2], spatial[-2:]
         self.shape: tuple[int, ...] = tuple(shape[axis] for axis in self._leading_axes)
         self.plane_shape: tuple[int, int] = (shape[self._yx_axes[0]], shape[self._yx_axes[1]])
-        self._taken = _taken(shape, self._channel_axis, look.channels)
-        self._inverted = look.inverted
+        self._taken = _taken(shape, self._channel_axis, settings.channels)
+        self._inverted = settings.inverted
         self.channels: int = len(self._taken)
-        limits = look.limits if limits is None else limits
+        limits = settings.limits if limits is None else limits
         self._limits = None if limits is None else _given_limits(limits, self.channels)
 
     def __len__(self) -> int:
@@ -272,14 +272,14 @@ class Stack:
         return np.concatenate(parts)
 
 
-def _check_options(channel_axis: object, rgb: object, look: object) -> None:
+def _check_options(channel_axis: object, rgb: object, settings: object) -> None:
     """InputError, with the argument's name, for what is of another type."""
     if channel_axis is not None and (isinstance(channel_axis, bool) or not isinstance(channel_axis, (int, np.integer))):
         raise InputError(f"channel_axis is a whole number or None, got {channel_axis!r}")
     if rgb is not None and not isinstance(rgb, (bool, np.bool_)):
         raise InputError(f"rgb is True, False or None, got {rgb!r}")
-    if not isinstance(look, ChannelSettings):
-        raise InputError(f"look is a Look, got {look!r}")
+    if not isinstance(settings, ChannelSettings):
+        raise InputError(f"settings must be ChannelSettings, got {settings!r}")
 
 
 def _as_array(array: LazyArray | ArrayLike) -> LazyArray:
@@ -288,7 +288,7 @@ def _as_array(array: LazyArray | ArrayLike) -> LazyArray:
     try:
         found: LazyArray = np.asarray(array)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"array cannot be seen as an array of numbers: {error}") from None
+        raise InputError(f"array cannot be used as an array of numbers: {error}") from None
     return found
 
 
@@ -316,12 +316,12 @@ def _channel_axis(shape: tuple[int, ...], channel_axis: int | None, rgb: bool) -
 
 
 def _taken(shape: tuple[int, ...], channel_axis: int | None, wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """Which entries of the channel axis are seen, three at most; (0,) where there is none."""
+    """Entries of the channel axis that are used, three at most; (0,) where there is none."""
     if channel_axis is None:
         return (0,)
     there = shape[channel_axis]
     if len(wanted) > 3 or any(not 0 <= channel < there for channel in wanted):
-        raise InputError(f"up to three of the channels 0..{there - 1} can be seen, got {wanted}")
+        raise InputError(f"up to three of the channels 0..{there - 1} can be used, got {wanted}")
     return wanted or tuple(range(min(3, there)))
 
 

@@ -1,4 +1,4 @@
-"""What was said of ONE object on ONE plane: points, a box, a text, a rough mask.
+"""Prompts for ONE object on ONE plane: points, a box, a text, a rough mask.
 
 Coordinates are continuous data coordinates of the plane, as napari uses them: ``y`` before ``x``, in pixels, with the
 centre of the first pixel at (0, 0).
@@ -93,7 +93,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """Everything said of one object on one plane.
+    """All prompts for one object on one plane.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Prompt:
 
     @property
     def says_where(self) -> bool:
-        """Whether anything says where the object is, and not only where it is not."""
+        """Whether the prompt says where the object is, and not only where it is not."""
         drawn = self.mask is not None and bool((self.mask > 0).any())
         return drawn or self.box is not None or bool(self.text.strip()) or any(point.positive for point in self.points)
 

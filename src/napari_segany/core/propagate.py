@@ -1,8 +1,8 @@
-"""Objects that are known on some slices are followed through the stack, slice by slice.
+"""Propagation of objects from the slices on which they are known through the stack, slice by slice.
 
-From a slice to the next, the picture's own motion carries each mask along (:mod:`napari_segany.core.optical_flow`), the
-model is asked there with a box and a point, and its mask and the expected one are weighed against each other: the
-model's counts as much as it is sure. Slices that were given stay as they are.
+From a slice to the next, optical flow warps each mask (:mod:`napari_segany.core.optical_flow`), the model is prompted
+there with a box and a point, and its mask and the expected one are combined: the model's mask counts as much as the
+model is confident. Known slices stay as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from napari_segany.core.planes import Region
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 
 Known = Mapping[int, Mapping[int, np.ndarray]]
-"""For each plane, and each label on it, its mask (y, x) bool; an empty one says that the object is not there."""
+"""For each plane, and each label on it, its mask (y, x) bool; an empty one means that the object is not there."""
 Step = tuple[int, dict[int, Mask], dict[int, SliceConfidence]]
 """A plane, and for each label its mask and what is to be thought of it; a lost object has a verdict and no mask."""
 
@@ -39,7 +39,7 @@ GONE = SliceConfidence(0.0, (LOST,))
 
 
 class Planes(Protocol):
-    """What is asked of a stack; :class:`~napari_segany.core.planes.Stack` has it."""
+    """What propagation needs of a stack; :class:`~napari_segany.core.planes.Stack` provides it."""
 
     @property
     def plane_shape(self) -> tuple[int, int]:
@@ -88,34 +88,35 @@ def propagate(
     gates: Gates | None = None,
     embed: Callable[[int], ImageEmbedding] | None = None,
 ) -> Iterator[Step]:
-    """Follow objects through a stack, all of a slice at once.
+    """Propagate objects through a stack, all objects of a slice at once.
 
     Parameters
     ----------
     segmenter : Segmenter
-        Who is asked, once for each slice.
+        The model, called once for each slice.
     stack : Planes
-        Where planes come from; at most a few are in memory.
+        Source of the planes; at most a few are in memory.
     known : mapping of int to mapping of int to ndarray
-        For each plane that was annotated, the masks (y, x) bool of its labels. They are never changed, nor yielded.
-        Between two of an object it is followed from both; an empty mask ends it.
+        For each annotated plane, the masks (y, x) bool of its labels. They are never changed, nor yielded. Between two
+        known masks, an object is propagated from both; an empty mask ends it.
     numbers : sequence of int, optional
         Planes to go through, in the order in which they are neighbours; by default all. So time at one depth of a
         (t, z, y, x) stack is ``range(z, len(stack), depths)``.
     gates : Gates, optional
-        When an object is lost; by default those of the segmenter.
+        When an object counts as lost; by default those of the segmenter.
     embed : callable, optional
-        Plane number to its embedding, from a cache; by default each is made again. A slice is encoded once for each
+        Plane number to its embedding, from a cache; by default each is computed. A slice is encoded once for each
         direction in which objects cross it: once, where all start from the same slices.
 
     Yields
     ------
     plane : int
-        Its number. Upward first, then downward; slices that are filled later come before the one that told so.
+        Its number. Upward first, then downward; slices that are filled later come before the slice on which the object
+        was found again.
     masks : dict of int to Mask
         For each label that was found. No two of them share a pixel.
     verdicts : dict of int to SliceConfidence
-        For each label that was looked for.
+        For each label that was searched for.
 
     Raises
     ------
@@ -125,8 +126,8 @@ def propagate(
 
     Notes
     -----
-    Ceasing to iterate cancels the rest. Memory does not grow with the number of slices, except for compact masks
-    between two given slices of an object.
+    The rest is cancelled when the iteration stops. Memory does not grow with the number of slices, except for compact
+    masks between two known slices of an object.
     """
     order = list(range(len(stack)) if numbers is None else numbers)
     _check(known, order, stack)
@@ -223,7 +224,7 @@ class _Walk:
         return found
 
     def _slice(self, place: int, tracks: Sequence[_Track]) -> Generator[Step, None, np.ndarray]:
-        """Look for all objects of a slice; returns the slice, gray."""
+        """Search for all objects of a slice; returns the slice, gray."""
         number = self.order[place]
         plane = self.stack.plane(number)
         now = to_gray(plane)
@@ -254,7 +255,7 @@ class _Walk:
     def _found(
         self, place: int, plane: np.ndarray, expected: Sequence[tuple[_Track, Projection]]
     ) -> dict[int, JudgedMask]:
-        """What the model says of all objects at once, weighed, and no pixel twice."""
+        """Return the model's masks of all objects, combined with the expected ones; no two share a pixel."""
         if not expected:
             return {}
         number = self.order[place]
@@ -264,7 +265,7 @@ class _Walk:
         for (one, seen), masks in zip(expected, answers, strict=True):
             answer = masks[0] if masks else None
             past = ObjectTrack(one.pixels, one.unrest, one.target is not None, one.steps(place))
-            found[one.label] = fuse_masks(seen, answer, past)
+            found[one.label] = fuse_masks(seen, answer, past, self.gates.score_power)
         return resolve_overlaps(found, self._taken(place), self.gates)
 
     def _taken(self, place: int) -> np.ndarray:

@@ -27,10 +27,15 @@ from napari_segany.core.automatic_masks import (
     paint_candidates,
 )
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.exemplars import LEAST_SCORE as LEAST_LIKENESS
+from napari_segany.core.exemplars import Exemplars, ObjectDescriptors, describe
 from napari_segany.core.filters import Filters
 from napari_segany.core.planes import Plane, Region
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
+
+SAME = 0.5
+"""Share of the larger of two masks that both cover, above which they are of one object."""
 
 
 class TextReader(Protocol):
@@ -53,11 +58,14 @@ class Candidates:
         one tile.
     ranked : bool
         Whether the scores come from a ranking, so that the filter of the predicted IoU does not apply.
+    described : sequence of ObjectDescriptors
+        For each tile what its candidates are compared with exemplars by; empty where they are not.
     """
 
     plane: Plane
     found: Sequence[tuple[Region, Sequence[Candidate]]]
     ranked: bool = False
+    described: Sequence[ObjectDescriptors] = ()
 
     @classmethod
     def of(cls, plane: Plane, candidates: Sequence[Candidate], *, ranked: bool = False) -> Candidates:
@@ -73,6 +81,25 @@ class Candidates:
     def tiled(self) -> bool:
         """Whether the plane was searched in several tiles."""
         return len(self.found) > 1
+
+    def like(self, exemplars: Exemplars) -> Candidates:
+        """Return them with their likeness to exemplars in the scores; the same where they are not described."""
+        if not self.described:
+            return self
+        pairs = zip(self.found, self.described, strict=True)
+        found = [(region, exemplars.with_scores(batch, own)) for (region, batch), own in pairs]
+        return Candidates(self.plane, found, self.ranked)
+
+    def without(self, wrong: Candidate) -> Candidates:
+        """Return them without one of them, the other masks of its prompt, and masks that are nearly the same."""
+        found, described = [], []
+        for number, (region, batch) in enumerate(self.found):
+            stays = [not _same(tiles.placed(one, region) if self.tiled else one, wrong) for one in batch]
+            found.append((region, [one for one, stay in zip(batch, stays, strict=True) if stay]))
+            if self.described:
+                own = self.described[number]
+                described.append(ObjectDescriptors(own.features[stays], own.vectors[stays]))
+        return Candidates(self.plane, found, self.ranked, described)
 
     def __len__(self) -> int:
         return sum(len(batch) for _, batch in self.found)
@@ -107,7 +134,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for on a plane; made for a model by :func:`query_for`.
+    """A search for objects on a plane; made for a model by :func:`query_for`.
 
     Parameters
     ----------
@@ -115,17 +142,21 @@ class Query:
         Where to prompt. Without one the model proposes objects itself, if it can, else it is ``Grid()``. A query with
         phrases that the model itself understands needs none.
     phrases : tuple of Phrase
-        What to look for, read from a text; all objects when empty.
+        Objects to find, parsed from a text; all objects when empty.
     filters : Filters
-        What passes.
+        Which candidates pass.
     overlap : float
         See :func:`~napari_segany.core.automatic_masks.paint_candidates`, 0 to 1.
+    exemplars : Exemplars, optional
+        Objects that show what to look for. All masks of each proposal are candidates then, and scores are sums of
+        predicted IoU and likeness.
     """
 
     grid: Grid | None = None
     phrases: tuple[Phrase, ...] = ()
     filters: Filters = field(default_factory=Filters)
     overlap: float = 0.5
+    exemplars: Exemplars | None = None
 
     def candidates(
         self,
@@ -136,7 +167,7 @@ class Query:
         report: Callable[[float], None] | None = None,
         final: bool = False,
     ) -> Candidates:
-        """Run the model all over a plane, or where it sees what the phrases name.
+        """Run the model on the whole plane, or where it finds objects of the phrases.
 
         Parameters
         ----------
@@ -168,20 +199,44 @@ class Query:
         regions = tiles.tile_grid(shape) if large else [_whole(plane)]
         least = max(LEAST_SCORE, self.filters.score) if final else LEAST_SCORE
         found: list[tuple[Region, list[Candidate]]] = []
+        described: list[ObjectDescriptors] = []
         for number, region in enumerate(regions):
             pixels = plane if isinstance(plane, np.ndarray) and not large else np.ascontiguousarray(plane[region])
-            steps = generate_candidates(
-                segmenter, pixels, self.grid, embedding=None if large else embedding, least=least, phrases=self.phrases
-            )
             here: list[Candidate] = []
-            for done, batch in steps:
+            for done, batch in self._steps(segmenter, pixels, None if large else embedding, least):
                 here += batch
                 if report is not None:
                     report((number + done) / len(regions))
+            own = [_described(segmenter, pixels, here)] if self.exemplars is not None else []
             if large and final:
+                if self.exemplars is not None:
+                    here, own = self.exemplars.with_scores(here, own[0]), []
                 here = self._thinned(here, (pixels.shape[0], pixels.shape[1]))
             found.append((region, here))
-        return Candidates(plane if large else pixels, found)
+            described += own
+        return Candidates(plane if large else pixels, found, described=described)
+
+    def _steps(
+        self, segmenter: Segmenter, pixels: np.ndarray, embedding: ImageEmbedding | None, least: float
+    ) -> Iterator[tuple[float, list[Candidate]]]:
+        """Candidates of a plane or tile as they come, and the share that is done."""
+        sources = [self.grid]
+        if self.exemplars is not None and self.grid is None and segmenter.capabilities.proposals:
+            # objects of a kind that the model does not propose are found by a grid as wide as the exemplars
+            side = self.exemplars.grid_side(max(pixels.shape[:2]))
+            sources += [Grid(side)] if side else []
+            embedding = embedding or segmenter.embed(pixels)
+        for number, grid in enumerate(sources):
+            for done, batch in generate_candidates(
+                segmenter,
+                pixels,
+                grid,
+                embedding=embedding,
+                least=least,
+                phrases=self.phrases,
+                all_masks=self.exemplars is not None,
+            ):
+                yield (number + done) / len(sources), batch
 
     def select(self, candidates: Candidates, taken: np.ndarray | None = None) -> Selection:
         """Filter candidates, select them by the attributes of their phrase, and paint them. Needs no model.
@@ -201,6 +256,8 @@ class Query:
         Selection
             Labels and their objects, those of higher score first.
         """
+        if self.exemplars is not None:
+            candidates = candidates.like(self.exemplars)
         free, hidden = _apart(candidates, taken)
         fresh: list[Candidate] = []
         existing: list[Candidate] = []
@@ -257,7 +314,7 @@ def query_for(
     overlap: float = 0.5,
     reader: TextReader | None = None,
 ) -> Query:
-    """Make the query that suits a model; its text is read here, and nowhere again.
+    """Make the query that suits a model; its text is parsed only here.
 
     Parameters
     ----------
@@ -278,13 +335,27 @@ def query_for(
     Raises
     ------
     InputError
-        The text cannot be read, asks for nothing, or holds an unknown word.
+        The text cannot be read, is empty, or contains an unknown word.
     ModelError
         There is a text, and the model takes none.
     """
     phrases = tuple(phrases_of(segmenter, text, reader)) if text.strip() else ()
     own = text_filters(segmenter) if phrases and reader is None else segmenter.capabilities.filters
     return Query(grid, phrases, replace(own, **(changes or {})), overlap)
+
+
+def exemplar_query(
+    segmenter: Segmenter,
+    exemplars: Exemplars,
+    *,
+    grid: Grid | None = None,
+    changes: Mapping[str, Any] | None = None,
+    overlap: float = 0.5,
+) -> Query:
+    """Make the query for objects like given ones; parameters as of :func:`query_for`."""
+    # the outline of an object that is like the exemplars need not be stable
+    own = replace(segmenter.capabilities.filters, score=LEAST_LIKENESS, stability=0.0)
+    return Query(grid, (), replace(own, **(changes or {})), overlap, exemplars)
 
 
 def text_filters(segmenter: Segmenter) -> Filters:
@@ -299,7 +370,7 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     Raises
     ------
     InputError
-        The text cannot be read, asks for nothing, or holds an unknown word.
+        The text cannot be read, is empty, or contains an unknown word.
     ModelError
         The model takes no text, or open_clip cannot be imported.
     """
@@ -310,6 +381,28 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     if not phrases:
         raise InputError("an empty text; name what to look for")
     return phrases
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two masks in pixels of one plane are of one prompt, or share more than ``SAME`` of the larger one."""
+    if one.prompt.points and (one.prompt.points, one.crop) == (other.prompt.points, other.crop):
+        return True
+    shared = tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one.window, other.window, strict=True)
+    )
+    if any(span.start >= span.stop for span in shared):
+        return False
+    parts = []
+    for each in (one, other):
+        inner = tuple(
+            slice(part.start - own.start, part.stop - own.start) for part, own in zip(shared, each.window, strict=True)
+        )
+        parts.append(each.mask[inner])
+    return int(np.count_nonzero(parts[0] & parts[1])) > SAME * max(one.area, other.area)
+
+
+def _described(segmenter: Segmenter, plane: Plane, candidates: Sequence[Candidate]) -> ObjectDescriptors:
+    return describe(segmenter, plane, [one.window for one in candidates], [one.mask for one in candidates])
 
 
 def _whole(plane: Plane) -> Region:

@@ -16,8 +16,10 @@ import scipy
 
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.metrics import iou
-from napari_segany.core.planes import Plane
+from napari_segany.core.planes import Plane, Region
 
+FEATURES = 4
+"""Numbers that describe a mask, see :func:`window_features`."""
 SEEN = 32
 """Pixels of the longer side of a mask that its features are measured on."""
 LATEST = 20
@@ -28,18 +30,36 @@ RING = 3
 """Pixels around a mask that its contrast is measured against."""
 
 
-SPREAD = np.array([0.6, 0.15, 0.15, 0.4])
-"""Standard deviations of the features that are assumed before objects are known; chosen on ten sets of train/."""
-TRUST = 3.0
-"""How many objects the assumed deviations are worth."""
 WEIGHTS = (0.0, 0.02, 0.04, 0.07, 0.1)
 """Of the log-likelihood among committed objects in the choice of a mask; the predicted IoU has the weight 1."""
-FIRST_WEIGHT, USUAL_WEIGHT = 0.04, 0.07
-"""For the first objects, and before the objects themselves say otherwise; chosen on ten sets of train/."""
-CAUTION = 0.5
-"""Sum of IoU that a weight must gain on the committed objects for each unit that it differs from the usual one."""
 ENOUGH = 3
 """Committed objects from which on they choose the weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankingConfig:
+    """What is assumed before the committed objects themselves tell it.
+
+    Any model may begin with the defaults, as the predicted IoU of each has one meaning and the objects soon choose the
+    weight; they were chosen with ``tiny`` on ten sets of train/.
+
+    Parameters
+    ----------
+    spread : tuple of float
+        Standard deviations of the features, see :func:`mask_features`.
+    strength : float
+        How many objects these are worth.
+    first_weight, usual_weight : float
+        Weight of the log-likelihood for the first objects, and before the objects say otherwise.
+    caution : float
+        Sum of IoU that a weight must gain on the committed objects for each unit that it differs from the usual one.
+    """
+
+    spread: tuple[float, float, float, float] = (0.6, 0.15, 0.15, 0.4)
+    strength: float = 3.0
+    first_weight: float = 0.04
+    usual_weight: float = 0.07
+    caution: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,11 +83,22 @@ class RankingPrior:
 
     The weight of the prior is chosen so that it would have ranked the masks of the committed objects best, each judged
     by the others.
+
+    Parameters
+    ----------
+    config : RankingConfig, optional
+        That of the model that predicts the masks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: RankingConfig | None = None) -> None:
+        self.config = config or RankingConfig()
         self.objects: list[CommittedObject] = []
         self._weight: float | None = None
+
+    def use(self, config: RankingConfig) -> None:
+        """Go on with the assumptions of another model."""
+        if config != self.config:
+            self.config, self._weight = config, None
 
     def add(self, plane: Plane, pixels: np.ndarray, masks: Sequence[Mask] = ()) -> None:
         """Learn from a committed object.
@@ -103,13 +134,13 @@ class RankingPrior:
         if not self.objects or len(masks) < 2:
             return 0
         candidates = [(mask_features(plane, mask.pixels), mask.score) for mask in masks]
-        return choose(candidates, self.objects, self.weight)
+        return choose(candidates, self.objects, self.weight, self.config)
 
     @property
     def weight(self) -> float:
         """Weight of the log-likelihood, chosen by the committed objects once there are enough."""
         if self._weight is None:
-            self._weight = FIRST_WEIGHT if len(self.objects) < ENOUGH else max(WEIGHTS, key=self._gain)
+            self._weight = self.config.first_weight if len(self.objects) < ENOUGH else max(WEIGHTS, key=self._gain)
         return self._weight
 
     def _gain(self, weight: float) -> float:
@@ -118,62 +149,105 @@ class RankingPrior:
         for number, one in enumerate(self.objects):
             if one.candidates:
                 others = self.objects[:number] + self.objects[number + 1 :]
-                total += one.candidates[choose([c[:2] for c in one.candidates], others, weight)][2]
-        return total - CAUTION * abs(weight - USUAL_WEIGHT)
+                total += one.candidates[choose([c[:2] for c in one.candidates], others, weight, self.config)][2]
+        return total - self.config.caution * abs(weight - self.config.usual_weight)
 
 
 def choose(
-    candidates: Sequence[tuple[np.ndarray | None, float]], known: Sequence[CommittedObject], weight: float
+    candidates: Sequence[tuple[np.ndarray | None, float]],
+    known: Sequence[CommittedObject],
+    weight: float,
+    config: RankingConfig,
 ) -> int:
     """Index of the candidate with the highest sum of predicted IoU and weighted log-likelihood."""
+    features_of_known = np.array([one.features for one in known])
     values = [
-        -math.inf if features is None else score + weight * _likelihood(features, known)
+        -math.inf if features is None else score + weight * float(log_likelihood(features, features_of_known, config))
         for features, score in candidates
     ]
     return int(np.argmax(values))
 
 
-def _likelihood(features: np.ndarray, known: Sequence[CommittedObject]) -> float:
-    """Log-likelihood among committed objects, 0 at most, of features as far from their mean as these."""
-    seen = np.array([one.features for one in known])
-    count = len(seen)
-    variance = (seen.var(axis=0) * count + SPREAD**2 * TRUST) / (count + TRUST)
-    distance = np.square(features - seen.mean(axis=0)) / (variance * (1 + 1 / count))
+def log_likelihood(features: np.ndarray, known: np.ndarray, config: RankingConfig) -> np.ndarray:
+    """Log-likelihood among known objects, 0 at most, of features as far from their mean as these.
+
+    Parameters
+    ----------
+    features : ndarray
+        (..., 4), see :func:`mask_features`.
+    known : ndarray
+        (n, 4) of at least one object.
+    config : RankingConfig
+        What is assumed of few objects.
+
+    Returns
+    -------
+    ndarray
+        (...).
+    """
+    distance = np.square(features - known.mean(axis=0)) / (variance_of(known, config) * (1 + 1 / len(known)))
     # Student's t with four degrees of freedom: one strange feature must not decide
-    return float(-2.5 * np.log1p(distance / 4).sum())
+    found: np.ndarray = -2.5 * np.log1p(distance / 4).sum(axis=-1)
+    return found
+
+
+def variance_of(known: np.ndarray, config: RankingConfig) -> np.ndarray:
+    """Variance (4,) of the features (n, 4) of known objects, few of which are not trusted alone."""
+    count, assumed = len(known), np.square(config.spread) * config.strength
+    variance: np.ndarray = (known.var(axis=0) * count + assumed) / (count + config.strength)
+    return variance
 
 
 def mask_features(plane: Plane, pixels: np.ndarray) -> np.ndarray | None:
+    """Features of a mask of the whole plane, (y, x) bool; None for an empty one, see :func:`window_features`."""
+    box = box_of(pixels)
+    if box is None:
+        return None
+    window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+    return window_features(plane, window, pixels[window])
+
+
+def window_features(plane: Plane, window: Region, mask: np.ndarray) -> np.ndarray:
     """Logarithm of the area, brightness, contrast to the surrounding ring, and logarithm of the elongation.
 
     Parameters
     ----------
     plane : ndarray or LazyPlane
         (y, x, 3) uint8.
-    pixels : ndarray
-        (y, x) bool.
+    window : tuple of slice
+        Rows and columns of the bounding box of the object.
+    mask : ndarray
+        bool, of the window's shape, not empty.
 
     Returns
     -------
-    ndarray or None
-        (4,) float; None for an empty mask.
+    ndarray
+        (4,) float.
     """
-    box = box_of(pixels)
-    if box is None:
-        return None
-    rows = slice(max(int(box.y0) - RING, 0), int(box.y1) + RING + 1)
-    columns = slice(max(int(box.x0) - RING, 0), int(box.x1) + RING + 1)
-    mask = pixels[rows, columns]
     area = int(np.count_nonzero(mask))
+    grown = [
+        (max(span.start - RING, 0), min(span.stop + RING, n)) for span, n in zip(window, plane.shape, strict=False)
+    ]
+    pad = [(span.start - low, high - span.stop) for span, (low, high) in zip(window, grown, strict=True)]
+    mask = np.pad(mask, pad)
     # coarse is enough for brightness and shape, and takes a tenth of a millisecond
     step = max(round(max(mask.shape) / SEEN), 1)
-    mask = mask[::step, ::step]
+    (rows, columns), mask = (slice(*span) for span in grown), _thinned(mask, step)
     gray = plane[rows, columns][::step, ::step].mean(axis=2) / 255
-    if not mask.any():
-        return None
     ring = scipy.ndimage.binary_dilation(mask, iterations=max(RING // step, 1)) & ~mask
     bright = float(gray[mask].mean())
     contrast = bright - float(gray[ring].mean()) if ring.any() else 0.0
     y, x = np.nonzero(mask)
     spread = np.linalg.eigvalsh(np.cov(np.stack([y, x])) + np.eye(2) / 12) if len(y) > 1 else np.ones(2)
     return np.array([math.log(area), bright, contrast, 0.5 * math.log(spread[1] / spread[0])])
+
+
+def _thinned(mask: np.ndarray, step: int) -> np.ndarray:
+    """Every so many-th pixel of a mask; of one that is thinner than that, any pixel of each block."""
+    coarse = mask[::step, ::step]
+    if coarse.any():
+        return coarse
+    blocks = np.zeros_like(coarse)
+    rows, columns = np.nonzero(mask)
+    blocks[rows // step, columns // step] = True
+    return blocks

@@ -15,11 +15,12 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.ranking import RankingConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ImageEmbedding:
-    """What a segmenter keeps of a plane, so that prompts can be answered at once.
+    """Features of a plane from a segmenter, so that prompts are predicted quickly.
 
     Parameters
     ----------
@@ -69,12 +70,17 @@ class Capabilities:
     draws : bool
         Whether it finds and draws objects without prompts, see
         :class:`~napari_segany.core.automatic_masks.DrawsObjects`.
+    describes : bool
+        Whether it makes vectors of objects by which they are compared, see
+        :class:`~napari_segany.core.exemplars.DescribesObjects`.
     filters : Filters
         Which of its automatic masks pass.
     text_score : float
         Predicted IoU from which on objects are shown that a text finds, where that is below ``filters.score``.
     gates : Gates
         When an object is lost as it is propagated, with the calibration of the confidence if one was fitted.
+    ranking : RankingConfig
+        How committed objects rank its masks of a click.
     device : str
         Where it computes.
     precision : str
@@ -86,9 +92,11 @@ class Capabilities:
     filters: Filters = field(default_factory=Filters)
     text_score: float = 0.5
     gates: Gates = field(default_factory=Gates)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     device: str = "cpu"
     precision: str = "float32"
     draws: bool = False
+    describes: bool = False
 
 
 class Segmenter(Protocol):

@@ -56,7 +56,7 @@ def _fluorescence(rng: Random, shape: tuple[int, int], radius: float) -> tuple[n
     gray = per_object(rng, labels, rng.uniform(0.05, 0.6)) * np.clip(shade, 0.15, None)
     glow = ndimage.gaussian_filter(gray, radius) * rng.uniform(0, 0.4)
     if rng.random() < 0.3:
-        # what lies far out of focus is seen, and is nobody's object
+        # what lies far out of focus is visible, but belongs to no object of the truth
         glow += ndimage.gaussian_filter(1.0 * (scattered(rng, shape, radius, 0.1) > 0), radius) * rng.uniform(0.1, 0.4)
     return coloured(rng, 0.7 * gray + glow + rng.uniform(0.01, 0.15)), (labels,)
 

@@ -1,7 +1,7 @@
-"""Made-up microscopy in which one click has several right answers, or in which objects cross, bud and crowd.
+"""Synthetic microscopy in which one click has several right masks, or in which objects cross, bud and crowd.
 
-Parts, objects and wholes are told apart by their levels: lobes and granules belong to their nucleus and cell, a lumen
-to its gland, a bud is a separate cell.
+Parts, objects and wholes are distinguished by their levels: lobes and granules belong to their nucleus and cell, a
+lumen to its gland, a bud is a separate cell.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _flat_cells(rng: Random, shape: tuple[int, int], radius: float) -> Scene:
 
 
 def _glands(rng: Random, shape: tuple[int, int], radius: float) -> Scene:
-    """Stained sections: rings of nuclei around bright lumina, in stroma that has nuclei of its own."""
+    """Stained sections: rings of nuclei around bright lumina, in stroma that contains separate nuclei."""
     small = max(radius * rng.uniform(0.15, 0.3), 4)
     glands = scattered(rng, shape, max(radius * 1.5, 25), 0.15)
     lumina = inner_blobs(rng, glands, rng.uniform(0.3, 0.6))

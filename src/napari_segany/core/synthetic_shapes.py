@@ -1,4 +1,4 @@
-"""Shapes and textures of made-up microscopy: outlines, scattered and tessellated objects, smooth noise."""
+"""Shapes and textures of synthetic microscopy: outlines, scattered and tessellated objects, smooth noise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def smooth_noise(rng: Random, shape: tuple[int, int], scale: float, octaves: int
 
 @dataclass(frozen=True, slots=True)
 class Outlines:
-    """What random outlines look like.
+    """Parameters of random outlines.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ class Outlines:
     slender: float = 1.5
 
 
-def random_outline(rng: Random, radius: float, look: Outlines) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def random_outline(rng: Random, radius: float, outlines: Outlines) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A random star-shaped outline; returns a function of (y, x) that is below 1 inside."""
     orders = np.arange(2, 6)
-    amplitude = look.wobble * rng.standard_normal(orders.size) / orders
+    amplitude = outlines.wobble * rng.standard_normal(orders.size) / orders
     phase = rng.uniform(0, 2 * np.pi, orders.size)
-    stretch, angle = np.sqrt(rng.uniform(1.0, 3 * look.wobble + look.slender)), rng.uniform(0, np.pi)
+    stretch, angle = np.sqrt(rng.uniform(1.0, 3 * outlines.wobble + outlines.slender)), rng.uniform(0, np.pi)
     cos, sin = np.cos(angle), np.sin(angle)
 
     def relative_distance(y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -80,9 +80,9 @@ def scatter(
     count : int
         Objects that are tried; those that would mostly overlap others are left out.
     crowding : float
-        Share of the objects that are put next to an earlier one.
+        Share of the objects that are placed next to an earlier one.
     outlines : Outlines
-        What they look like.
+        Parameters of their outlines.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""What a text says: a name, attributes, what it is not; and which words a model knows.
+"""Parsing of a text into names, attributes and exclusions, and the vocabularies of models.
 
-A small model that was taught a few names must not guess at others. So a text is read word by word against the model's
-vocabulary, and a word that is not in it is an error that names the nearest ones.
+A small model that was trained on a few names must not guess at others. So a text is read word by word against the
+model's vocabulary, and an unknown word is an error that names the nearest known ones.
 """
 
 from __future__ import annotations
@@ -92,23 +92,23 @@ _NEGATIONS = frozenset(("not", "without", "no", "except", "excluding", "but"))
 _LINKS = frozenset(("of", "in", "from", "with"))
 
 TEMPLATES = ("{}", "a {}", "{s}", "a picture of a {}", "a picture of {s}", "all {s}")
-"""What is said around a name; ``{}`` is one of it, ``{s}`` many."""
+"""Sentences around a name; ``{}`` is its singular, ``{s}`` its plural."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """One thing that a text asks for.
+    """One kind of object that a text names.
 
     Parameters
     ----------
     name : str
-        What; a name of the vocabulary, or the words themselves where the model knows any word.
+        A name of the vocabulary, or the words themselves where the model has no fixed vocabulary.
     attributes : tuple of str
-        What it must be, keys of ``ATTRIBUTES``.
+        Attributes that it must have, keys of ``ATTRIBUTES``.
     modality : str
-        Kind of picture that is spoken of, a key of ``MODALITIES``, or empty.
+        Kind of picture, a key of ``MODALITIES``, or empty.
     avoided : tuple of str
-        Names of what it must not be.
+        Names of kinds of objects that it must not be.
     lacking : tuple of str
         Attributes that it must not have.
     """
@@ -164,7 +164,7 @@ class Vocabulary:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What can be asked for."""
+        """Names that a text may use."""
         return tuple(self.terms)
 
     def knows(self, name: str) -> bool:
@@ -209,35 +209,35 @@ class Vocabulary:
             else:
                 avoided, lacking = avoided + phrase.avoided, lacking + phrase.lacking
         if not wanted and (avoided or lacking):
-            raise InputError("the text says only what is not meant; name what is, as in 'cells, not nuclei'")
+            raise InputError("the text only excludes objects; name what to find, as in 'cells, not nuclei'")
         whole = (
             replace(one, avoided=one.avoided + avoided, lacking=one.lacking + lacking) if avoided or lacking else one
             for one in wanted
         )
-        # named twice, or by a synonym, it is looked for once
+        # named twice, or by a synonym, it is searched for once
         return list(dict.fromkeys(whole))
 
     def _phrase(self, part: str) -> Phrase:
-        said: dict[str, list[str]] = {"name": [], "attribute": [], "modality": [], "avoided": [], "lacking": []}
+        words: dict[str, list[str]] = {"name": [], "attribute": [], "modality": [], "avoided": [], "lacking": []}
         negative = linked = False
         for word, kind, meant in self._read(part):
             if kind == "negation":
                 negative = True
             elif kind == "name" and negative:
-                said["avoided"].append(meant)
+                words["avoided"].append(meant)
             elif kind == "attribute" and negative:
-                said["lacking"].append(meant)
-            elif kind == "name" and said["name"] and linked:
+                words["lacking"].append(meant)
+            elif kind == "name" and words["name"] and linked:
                 continue  # "nuclei of cells" are nuclei
             elif kind:
-                said[kind].append(meant)
+                words[kind].append(meant)
             linked = linked or word in _LINKS
-        if not any(said.values()):
+        if not any(words.values()):
             raise InputError(f"{part[:SHOWN]!r} names nothing; this model knows {_listed(self.names)}")
-        if not said["name"] and not negative:
-            raise InputError(f"{part[:SHOWN]!r} does not say what is meant; add a name, such as {self.names[0]}")
-        attributes, avoided, lacking = (tuple(dict.fromkeys(said[k])) for k in ("attribute", "avoided", "lacking"))
-        name, modality = (said[kind][-1] if said[kind] else "" for kind in ("name", "modality"))
+        if not words["name"] and not negative:
+            raise InputError(f"{part[:SHOWN]!r} names no object; add a name, such as {self.names[0]}")
+        attributes, avoided, lacking = (tuple(dict.fromkeys(words[k])) for k in ("attribute", "avoided", "lacking"))
+        name, modality = (words[kind][-1] if words[kind] else "" for kind in ("name", "modality"))
         return Phrase(name, attributes, modality, avoided, lacking)
 
     def _read(self, part: str) -> Iterator[tuple[str, str, str]]:
@@ -263,14 +263,14 @@ class Vocabulary:
 
 
 def open_phrases(text: str) -> list[Phrase]:
-    """Read a text for a model that was taught the words of half the internet: names are not looked up.
+    """Read a text for a model with an open vocabulary, such as a CLIP: names are not looked up.
 
-    Attributes are recognised as by :class:`Vocabulary`, and so is "not"; what is left is the name.
+    Attributes are recognised as by :class:`Vocabulary`, and so is "not"; the remaining words are the name.
 
     Raises
     ------
     InputError
-        The text is too long, or a part names nothing.
+        The text is too long, or a part names no object.
     """
     meaning = {_key(word): meant for meant, words in ATTRIBUTES.items() for word in words}
     phrases = []
@@ -280,18 +280,18 @@ def open_phrases(text: str) -> list[Phrase]:
         attributes = tuple(dict.fromkeys(meaning[word] for word in words if word in meaning))
         name = " ".join(word for word in words if word not in meaning)
         if not name:
-            raise InputError(f"{part[:SHOWN]!r} does not say what is meant; add a name")
+            raise InputError(f"{part[:SHOWN]!r} names no object; add a name")
         phrases.append(Phrase(name, attributes, avoided=tuple(filter(None, (" ".join(_words(avoided)),)))))
     return list(dict.fromkeys(phrases))
 
 
 def prompt_sentences(name: str, plural: str = "", attributes: Sequence[str] = (), modality: str = "") -> list[str]:
-    """What may be said of something, one for each of ``TEMPLATES``.
+    """Return sentences about an object, one for each of ``TEMPLATES``.
 
     Parameters
     ----------
     name, plural : str
-        One and many of it; without a plural the name stands for both.
+        Singular and plural; without a plural the name stands for both.
     attributes : sequence of str
         Put before the name, except "border", which comes after it.
     modality : str

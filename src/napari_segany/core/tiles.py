@@ -1,8 +1,8 @@
-"""Planes that are too large for one look: parts of them at their own resolution, and what was found put together.
+"""Planes that are too large to be encoded at once: windows at full resolution, and the joining of their masks.
 
-An object that is asked for is looked at in a part around it, which grows until the object does not reach its edge. For
-automatic masks the plane is gone through in tiles that overlap: an object that lies whole in a tile is taken from
-there, what the edges of tiles cut is joined where the pieces agree in the part that both tiles see.
+A prompted object is predicted in a window around it, which grows until the object does not reach its edge. For
+automatic masks the plane is covered by overlapping tiles: an object that lies within one tile is taken from there, and
+pieces that are cut by edges of tiles are joined where they agree in the part that both tiles cover.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from napari_segany.core.prompts import Box, Prompt
 from napari_segany.core.segmenter import Segmenter
 
 LARGE = 4096 * 4096
-"""Pixels above which a plane is looked at in parts."""
+"""Pixels above which a plane is divided into tiles or windows."""
 SIDE = 1024
 """Of a part, in pixels."""
 OVERLAP = 256
@@ -37,12 +37,12 @@ PlaneOf = Callable[[Region], np.ndarray]
 
 
 def is_large(shape: tuple[int, int]) -> bool:
-    """Whether a plane of so many (rows, columns) is looked at in parts."""
+    """Return whether a plane of so many (rows, columns) is divided into tiles or windows."""
     return shape[0] * shape[1] > LARGE
 
 
 def window_around(prompt: Prompt, shape: tuple[int, int], side: int = SIDE) -> Region:
-    """The part of a plane in which a prompt is answered.
+    """Return the window of the plane in which a prompt is predicted.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def window_around(prompt: Prompt, shape: tuple[int, int], side: int = SIDE) -> R
     shape : tuple of int
         (y, x) of the plane.
     side : int
-        Of the part; it is larger where what was said does not fit, with half as much around it.
+        Side of the window; it is larger where the prompt does not fit, with half as much around it.
 
     Returns
     -------
     tuple of slice
-        Rows and columns, within the plane, centred on what was said as far as its border allows.
+        Rows and columns, within the plane, centred on the prompt as far as the border of the plane allows.
     """
     low, high = _extent(prompt)
     found = []
@@ -68,12 +68,12 @@ def window_around(prompt: Prompt, shape: tuple[int, int], side: int = SIDE) -> R
 
 
 def _extent(prompt: Prompt) -> tuple[tuple[float, float], tuple[float, float]]:
-    """First and last row and column of all that was said."""
+    """First and last row and column of the prompt."""
     places = [(point.y, point.x) for point in prompt.points]
     boxes = [prompt.box, box_of(prompt.mask) if prompt.mask is not None and prompt.mask.dtype == np.bool_ else None]
     places += [corner for box in boxes if box for corner in ((box.y0, box.x0), (box.y1, box.x1))]
     if not places:
-        raise ValueError("this prompt does not say where")
+        raise ValueError("this prompt has no position")
     rows, columns = zip(*places, strict=True)
     return (min(rows), min(columns)), (max(rows), max(columns))
 
@@ -104,27 +104,27 @@ def reaches_edge(box: Box | None, window: Region, shape: tuple[int, int]) -> boo
 def segment_in_window(
     segmenter: Segmenter, plane_of: PlaneOf, shape: tuple[int, int], prompt: Prompt, side: int = SIDE
 ) -> tuple[Region, list[Mask]]:
-    """Answer a prompt on a large plane.
+    """Predict the masks of a prompt on a large plane.
 
     Parameters
     ----------
     segmenter : Segmenter
-        Who is asked.
+        The model.
     plane_of : callable
-        Gives parts of the plane.
+        Gives windows of the plane.
     shape : tuple of int
         (y, x) of the plane.
     prompt : Prompt
         In pixels of the plane.
     side : int
-        Of the first part; it is doubled while the best mask reaches an edge of it, up to ``LARGE`` pixels.
+        Of the first window; it is doubled while the best mask reaches an edge of it, up to ``LARGE`` pixels.
 
     Returns
     -------
     window : tuple of slice
-        The part that was looked at last.
+        The last window.
     masks : list of Mask
-        The most confident first, of the part's shape.
+        The most confident first, of the window's shape.
     """
     while True:
         window = window_around(prompt, shape, side)
@@ -178,7 +178,7 @@ def merge_candidates(candidates: Sequence[Candidate], shape: tuple[int, int]) ->
     Returns
     -------
     list of Candidate
-        Those seen whole first, then those put together, each the most confident first.
+        Objects within one tile first, then those that were joined, each the most confident first.
     """
     cut = [_reaches_edge(one, shape) for one in candidates]
     whole = [one for one, is_cut in zip(candidates, cut, strict=True) if not is_cut]

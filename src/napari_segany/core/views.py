@@ -1,4 +1,4 @@
-"""Which plane of an array of any number of axes is looked at."""
+"""Which plane of an array of any number of axes is shown."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ def rows_and_columns_last(array: LazyArray, view: View, *, rgb: bool) -> Any:
         return array
     transpose = getattr(array, "transpose", None)
     if transpose is None:
-        raise InputError("this kind of array cannot be looked at with rolled axes; give it to napari as a dask array")
+        raise InputError("the axes of this kind of array cannot be rolled; pass it to napari as a dask array")
     return transpose(order)
 
 
-def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings = MEASURED) -> Stack:
-    """The planes of an image parallel to a view; ``view.number(shape, look.together)`` is that of the view itself.
+def planes_of(array: LazyArray, view: View, *, rgb: bool, settings: ChannelSettings = MEASURED) -> Stack:
+    """Return the planes of an image parallel to a view; ``view.number(shape, settings.together)`` is that of the view.
 
     Parameters
     ----------
@@ -117,17 +117,17 @@ def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings 
         Of the axes without colours.
     rgb : bool
         Whether the last axis holds colours.
-    look : ChannelSettings
-        How it is looked at.
+    settings : ChannelSettings
+        Channels, limits and inversion.
 
     Raises
     ------
     InputError
-        As :func:`rows_and_columns_last`, and when the look does not suit the image or the view.
+        As :func:`rows_and_columns_last`, and when the settings do not suit the image or the view.
     """
     turned = rows_and_columns_last(array, view, rgb=rgb)
-    if look.together is None:
-        return Stack(turned, rgb=rgb, look=look)
-    if rgb or look.together not in view.leading:
-        raise InputError("only an axis that is not on the screen can be seen as colours; roll the axes back")
-    return Stack(turned, channel_axis=view.leading.index(look.together), look=look)
+    if settings.together is None:
+        return Stack(turned, rgb=rgb, settings=settings)
+    if rgb or settings.together not in view.leading:
+        raise InputError("only an axis that is not displayed can be shown as colours; roll the axes back")
+    return Stack(turned, channel_axis=view.leading.index(settings.together), settings=settings)

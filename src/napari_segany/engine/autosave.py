@@ -73,7 +73,7 @@ class EarlierSession:
 
 
 def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool) -> EarlierSession:
-    """Look for earlier sessions of an image; all its values are read only where there are files of its sample.
+    """Find earlier sessions of an image; all its values are read only where there are files of its sample.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def unfinished_sessions(content: ImageFingerprint) -> Recovered | None:
     """The latest session of an image that is worth continuing; None when there is none.
 
     These are sessions that were not ended, and those that were ended with labels that were neither saved nor exported.
-    Where a record is damaged, what stands before it counts. Files that no record can be read of are passed over, and so
-    are those that another window writes into. Nothing is changed by looking.
+    Of a damaged file, the records before the damage count. Files without a readable record are skipped, and so are
+    files that another window writes to. No file is changed.
     """
     for path in _files_of(content):
         found = _readable(path, content)
@@ -128,7 +128,7 @@ def _files_of(content: ImageFingerprint) -> list[Path]:
 def _readable(path: Path, content: ImageFingerprint) -> Recovered | None:
     """A session of this image as far as it can be read; None where it cannot, is of another, or is being written."""
     try:
-        # the lock first: what is written after it was looked for is not missed
+        # take the lock first, so that no record is written between the search and the lock
         if is_open(path):
             return None
         found = recover(path, partial=True)
@@ -142,7 +142,7 @@ def _worth_continuing(found: Recovered) -> bool:
 
 
 class Autosave:
-    """Has what happens in a session written into a file of its own for each image, from the first prompt on.
+    """Writes the events of a session to a file for each image, from the first prompt on.
 
     Nothing here waits for the disk but :meth:`flush` and :meth:`disconnect`; see
     :class:`~napari_segany.engine.journal_writer.JournalWriter`.
@@ -150,19 +150,19 @@ class Autosave:
     Parameters
     ----------
     session : Session
-        What is kept.
+        The session to record.
     model : callable
-        Gives the name of the model that answers.
+        Returns the name of the current model.
 
     Attributes
     ----------
     begun : Signal
-        Emitted without arguments with the first prompt, of which a file is made.
+        Emitted without arguments with the first prompt, which creates the file.
     problem : Signal
         Emitted with a line of text when something cannot be written, once until it can be again. This signal and the
         next one come from the thread that writes.
     caught_up : Signal
-        Emitted without arguments when all that waited has been written.
+        Emitted without arguments when all waiting events are written.
     """
 
     begun = Signal()
@@ -205,9 +205,9 @@ class Autosave:
         self._image, self._rgb, self._path = image, rgb, _absolute(path)
 
     def flush(self) -> None:
-        """Wait until all that happened so far is on the disk, or the disk refused it; for any thread but the window's.
+        """Wait until all events so far are on the disk, or the disk refused them; never called in the window's thread.
 
-        A disk that does not respond is told once, and not waited for again until it does.
+        A disk that does not respond is reported once, and not waited for again until it responds.
         """
         seconds = 0.0 if self._stuck else FLUSH_SECONDS
         ending = [writer for writer in self._ending if not writer.flush(seconds)]

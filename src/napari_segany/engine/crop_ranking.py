@@ -30,14 +30,14 @@ def find(
     clip: Clip | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Selection:
-    """Find the objects of a plane with filters that do not change any more.
+    """Find the objects of a plane, with fixed filters.
 
     Parameters
     ----------
     segmenter : Segmenter
         The model.
     query : Query
-        What to look for.
+        Objects to find, and filters.
     plane : ndarray or LazyPlane
         (y, x, 3) uint8.
     clip : Clip, optional

@@ -1,4 +1,4 @@
-"""Embeddings of planes: those that were looked at last in memory, and behind them those on the disk."""
+"""Caches of plane embeddings: the latest in memory, all in files."""
 
 from __future__ import annotations
 
@@ -94,21 +94,21 @@ def key_of(plane: np.ndarray, maker: str) -> str:
 class EmbeddingStore:
     """Embeddings in files of a folder, for all processes that use it.
 
-    Each is a zarr group in a zip file, which appears at once under the name of its key, and holds checksums. What
-    cannot be read, or is not what was written, is taken away and not used; what has not been used for longest goes
-    when there are too many bytes.
+    Each is a zarr group in a zip file, which appears in one step under the name of its key, and contains checksums. A
+    file that cannot be read, or whose checksum is wrong, is removed and not used; the least recently used files are
+    removed when there are too many bytes.
 
     Parameters
     ----------
     folder : Path
-        Made when something is first kept.
+        Created when the first embedding is stored.
     quota : int
-        Bytes of all files together; one embedding is kept, however large.
+        Bytes of all files together; one embedding is stored, however large.
 
     Attributes
     ----------
     problems : list of str
-        What was wrong with entries, and with the folder, a line each; whoever tells the user empties it.
+        Problems with entries and the folder, a line each; cleared by the caller that shows them.
     """
 
     def __init__(self, folder: Path, quota: int = QUOTA) -> None:
@@ -126,7 +126,7 @@ class EmbeddingStore:
             return None
         except _READ_ERRORS as error:
             if not path.is_file():
-                # dropped by another process while it was opened, of which zarr makes an error of its own
+                # removed by another process while it was opened, for which zarr raises an error
                 return None
             self.problems.append(f"the kept embedding {path.name} is damaged and is computed again ({_line(error)})")
             with contextlib.suppress(OSError):
@@ -176,7 +176,7 @@ class EmbeddingStore:
 
 
 _READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, RuntimeError)
-"""What torn and damaged files were seen to raise from zipfile and zarr."""
+"""Exceptions that zipfile and zarr raise for truncated and damaged files."""
 
 
 def _line(error: Exception) -> str:
@@ -184,7 +184,7 @@ def _line(error: Exception) -> str:
 
 
 def _write(path: Path, key: str, embedding: ImageEmbedding) -> None:
-    import zarr  # takes an eighth of a second, for which nobody who opens the dock widget is to wait
+    import zarr  # takes an eighth of a second, and the dock widget must not wait for it
     from zarr.storage import ZipStore
 
     with ZipStore(path, mode="w") as store:
@@ -204,19 +204,19 @@ def _read(path: Path, key: str) -> ImageEmbedding:
         raise FileNotFoundError(path)
     with ZipStore(path, mode="r") as store:
         group = zarr.open_group(store, mode="r")
-        said: dict[str, Any] = dict(group.attrs.asdict())
-        if said["key"] != key:
+        metadata: dict[str, Any] = dict(group.attrs.asdict())
+        if metadata["key"] != key:
             raise ValueError("it is that of another plane")
         features = {}
-        for name, digest in said["sums"].items():
+        for name, digest in metadata["sums"].items():
             array = group[name]
             if not isinstance(array, zarr.Array):
                 raise TypeError(f"{name} is no array")
             features[name] = np.asarray(array[...])
             if _sum(features[name]) != digest:
                 raise ValueError(f"the values of {name} are not those that were written")
-        height, width = said["shape"]
-        return ImageEmbedding(features, (int(height), int(width)), str(said["model"]))
+        height, width = metadata["shape"]
+        return ImageEmbedding(features, (int(height), int(width)), str(metadata["model"]))
 
 
 def _sum(array: np.ndarray) -> str:

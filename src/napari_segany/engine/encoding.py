@@ -1,4 +1,4 @@
-"""Embeddings that are looked up on the disk, and kept there; what is decoded from is always what is kept."""
+"""Embeddings that are read from and written to the cache; masks are always decoded from the cached values."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def default_store() -> EmbeddingStore | None:
 
 
 def model_key(segmenter: Segmenter) -> str:
-    """What the values of an embedding hang on besides the plane; empty when the weights are not known.
+    """Key of everything besides the plane that an embedding depends on; empty when the weights are not known.
 
-    The number of threads belongs to it, as sums come out otherwise in another order: so that what a journal tells has
-    the same answers again, whoever filled the folder.
+    The number of threads is part of it, as it changes the order of sums: so a replayed journal gives the same masks,
+    whichever process filled the folder.
     """
     from torch import get_num_threads
 
@@ -132,7 +132,7 @@ class EmbedReport:
 def embed_file(
     image: Path, load: Callable[[], Segmenter], progress: Callable[[int], None] | None = None
 ) -> EmbedReport:
-    """Encode all planes of an image, so that whoever opens it finds them encoded.
+    """Encode all planes of an image into the cache.
 
     Parameters
     ----------

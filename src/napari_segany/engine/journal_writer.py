@@ -21,7 +21,7 @@ LAST_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Reopened:
-    """The file of an earlier session, open again, and the model that answered last in it."""
+    """The file of an earlier session, open again, and the last model in it."""
 
     journal: Journal
     header: Header
@@ -29,31 +29,31 @@ class Reopened:
 
 
 class JournalWriter:
-    """Writes events in their order, each onto the disk.
+    """Writes events in their order, each synchronously to the disk.
 
-    Where the disk does not take a record, it and all that follow wait in memory and are written when there is room.
+    Where the disk does not accept a record, it and all that follow wait in memory and are written when there is space.
 
     Parameters
     ----------
     source : SessionStart or Reopened
-        A new file, which is made with the first event, or one to go on with.
-    tell : callable
-        Called in the thread with a line when something cannot be written, once until it can be again, and with an empty
-        one when all that waited is written.
+        A new file, which is created with the first event, or one that is continued.
+    report : callable
+        Called in the thread with a message when something cannot be written, once until writing works again, and with
+        an empty string when all waiting events are written.
 
     Attributes
     ----------
     path : Path or None
-        The file, once it is made.
+        The file, once it is created.
     """
 
-    def __init__(self, source: SessionStart | Reopened, tell: Callable[[str], None]) -> None:
+    def __init__(self, source: SessionStart | Reopened, report: Callable[[str], None]) -> None:
         self._start = source if isinstance(source, SessionStart) else None
         self._header = source.header if isinstance(source, Reopened) else None
         self._journal = source.journal if isinstance(source, Reopened) else None
         self._model = source.model
         self.path: Path | None = None if self._journal is None else self._journal.path
-        self._tell = tell
+        self._report = report
         self._waiting: list[Event] = []
         self._failing = self._broken = self._ended = False
         self._fingerprint: BackgroundHash | None = None
@@ -110,11 +110,11 @@ class JournalWriter:
         atexit.unregister(self.end)
 
     def _try(self, event: Event, model: str) -> None:
-        """Write an event; where that is not possible, say why."""
+        """Write an event; report the reason where that is not possible."""
         try:
             if self._header is None and self._start is not None:
                 self._begin(self._start)
-        except Exception as error:  # noqa: BLE001 - whatever reads the user's array may raise anything
+        except Exception as error:  # noqa: BLE001 - reading the user's array may raise anything
             self._break(f"a part of the image cannot be read ({error})")
             return
         try:
@@ -123,14 +123,14 @@ class JournalWriter:
             if not self._failing:
                 self._failing = True
                 reason = error.strerror or error
-                self._tell(f"this session is not kept for later until the disk takes it: {reason}")
-        except Exception as error:  # noqa: BLE001 - a thread has no other place to say it
+                self._report(f"this session is not kept for later until the disk accepts it: {reason}")
+        except Exception as error:  # noqa: BLE001 - an exception in the thread would be lost
             self._break(f"{type(error).__name__} {error}")
 
     def _break(self, reason: str) -> None:
         """Write nothing more: what followed could not be read without what is missing."""
         self._broken = True
-        self._tell(f"this session is not kept for later: {reason}")
+        self._report(f"this session is not kept for later: {reason}")
 
     def _begin(self, start: SessionStart) -> None:
         self._header = start.header()
@@ -157,7 +157,7 @@ class JournalWriter:
             del self._waiting[0]
         if self._failing:
             self._failing = False
-            self._tell("")
+            self._report("")
 
 
 class BackgroundHash:

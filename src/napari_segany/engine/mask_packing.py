@@ -41,7 +41,7 @@ def _crop(array: np.ndarray) -> ConstantPadded:
 
 
 def _whole(crop: ConstantPadded) -> np.ndarray:
-    # Zeros cost nothing until somebody looks at them: of masks that is the one that is shown.
+    # Untouched zeros use no memory; only the masks that are shown are filled.
     array = np.full(crop.shape, crop.fill, crop.part.dtype) if crop.fill else np.zeros(crop.shape, crop.part.dtype)
     y, x = crop.corner
     height, width = crop.part.shape

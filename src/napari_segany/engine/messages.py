@@ -80,7 +80,7 @@ class Channel:
             self.send(("error", SeganyError(f"the image cannot be read: {error}")))
         except SeganyError as error:
             self.send(("error", error))
-        except Exception as error:  # noqa: BLE001 - whatever reads the user's array may raise anything
+        except Exception as error:  # noqa: BLE001 - reading the user's array may raise anything
             self.send(("error", SeganyError(f"the image cannot be read: {type(error).__name__} {error}".rstrip())))
 
     def _borrowed(self, reference: int, plane_shape: tuple[int, int] | None, length: int) -> RemotePlanes | Lendable:

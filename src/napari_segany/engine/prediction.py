@@ -1,4 +1,4 @@
-"""From a request to its answer: the model, the planes and the embeddings of those seen last, put together."""
+"""From a request to its result: combines the model, the planes and the latest embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_segany.session.session import SegmentRequest, SegmentResult
 MODEL = "tiny"
 """The model in the package."""
 GRID = 1024
-"""Parts of a pixel to which a lone click is rounded before it is answered."""
+"""Parts of a pixel to which a single click is rounded before prediction."""
 
 
 def load_default() -> Segmenter:
@@ -37,19 +37,19 @@ def load_named(name: str, progress: Callable[[int, int | None], None] | None = N
 
 
 class PredictionService:
-    """Answers requests with a segmenter that is loaded when it is first needed.
+    """Predicts the masks of requests, with a segmenter that is loaded on first use.
 
     Parameters
     ----------
     load : callable
-        Makes the segmenter; called once, in the thread that first asks.
+        Makes the segmenter; called once, in the thread that first needs it.
     cache : EmbeddingCache, optional
         Embeddings of the planes used last; of a model in another process their keys, and the features stay there.
 
     Attributes
     ----------
     restarted : callable or None
-        Called in the thread that asks when the process that computes had ended and was started again.
+        Called in the calling thread when the worker process had ended and was started again.
     """
 
     def __init__(self, load: Callable[[], Segmenter], cache: EmbeddingCache | None = None) -> None:
@@ -72,7 +72,7 @@ class PredictionService:
         return MODEL if self._segmenter is None else self._segmenter.name
 
     def forget(self) -> None:
-        """Drop all that was computed of the pictures seen so far."""
+        """Drop all embeddings of earlier pictures."""
         self.cache.clear()
         self._last = None
 
@@ -83,7 +83,7 @@ class PredictionService:
         self._segmenter = segmenter
 
     def _watched(self, segmenter: Segmenter) -> Segmenter:
-        """The segmenter; where it is in a separate process, `restarted` is told when that is started again."""
+        """The segmenter; where it is in a separate process, `restarted` is called when that is started again."""
         if hasattr(segmenter, "restarted"):
             segmenter.restarted = lambda: self.restarted and self.restarted()
         return segmenter
@@ -96,7 +96,7 @@ class PredictionService:
         self._segmenter = self._last = None
 
     def ready(self, stack: Stack, number: int) -> bool:
-        """Whether the plane is encoded, so that an answer takes no longer than a glance."""
+        """Whether the plane is encoded, so that masks are predicted at once."""
         return self._segmenter is not None and self.cache.get((stack, number, self._segmenter.name)) is not None
 
     def embed(self, stack: Stack, number: int) -> ImageEmbedding:
@@ -122,14 +122,15 @@ class PredictionService:
         stack : Stack
             The image.
         *given
-            What else the job is given.
+            Further arguments of the job.
         report : callable, optional
-            Gets the share that is done, from jobs that tell it between their yields; what it raises stops the job.
+            Called with the share that is done, by jobs that report it between their results; an exception that it
+            raises stops the job.
 
         Notes
         -----
-        Ceasing to iterate cancels the job; close the iterator for that (``contextlib.closing``), since nothing else can
-        be answered before.
+        The job is cancelled when the iteration stops; close the iterator for that (``contextlib.closing``), since no
+        other request is processed before.
         """
         segmenter = self.segmenter
         if isinstance(segmenter, RunsJobs):
@@ -146,7 +147,7 @@ class PredictionService:
         number : int
             Of that plane in `stack`.
         request : SegmentRequest
-            What is asked.
+            The request.
         """
         embedding, prompt = self.embed(stack, number), _on_grid(request.prompt)
         known = self._last is not None and self._last[0] is embedding and prompt.ambiguous
@@ -164,7 +165,7 @@ def _unreported(share: float) -> None:
 def _on_grid(prompt: Prompt) -> Prompt:
     """A lone click without what a transform there and back adds to it.
 
-    So a click has the answer of the cursor that was there before it, to the last bit, and has it again without one.
+    So a click has the same mask as the preview before it, to the last bit, and also without a preview.
     """
     if not prompt.ambiguous:
         return prompt

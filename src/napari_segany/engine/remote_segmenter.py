@@ -38,10 +38,10 @@ from napari_segany.engine.prediction import MODEL
 from napari_segany.engine.worker_jobs import Job, Report
 
 START_SECONDS = 60.0
-"""A process that has not answered by then never will."""
+"""A process without a response after so many seconds is given up."""
 POLL_SECONDS = 2.0
 HANG_SECONDS = 60.0
-"""A process that uses no processor for so long while it is asked something is ended."""
+"""A process that uses no CPU time for so many seconds during a request is ended."""
 LOST_TWICE = 2
 """How often an embedding that is lost is computed again: the process may end once more in between."""
 Progress = Callable[[int, int | None], None]
@@ -75,7 +75,7 @@ class WorkerConnection:
         """Wait for the first word of the process."""
         try:
             if not self._line.poll(START_SECONDS):
-                raise OSError(f"it did not answer for {START_SECONDS:.0f} s")
+                raise OSError(f"no response for {START_SECONDS:.0f} s")
             self._line.recv()
         except (OSError, EOFError) as error:
             self.close()
@@ -105,7 +105,7 @@ class WorkerConnection:
             return self.wait(progress, patient=method == "load")
 
     def begin(self, method: str, *given: Any) -> None:
-        """Have something done there that :meth:`wait` waits for; nothing else may be asked in between."""
+        """Start a request whose result :meth:`wait` returns; no other request may start in between."""
         try:
             self._line.send((method, given))
         except OSError:
@@ -129,7 +129,7 @@ class WorkerConnection:
                 try:
                     progress(*value)
                 except Exception:
-                    # nobody wants the result any more
+                    # the result is no longer needed
                     self.close()
                     raise
 
@@ -222,11 +222,11 @@ class WorkerConnection:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked anything."""
+        """Whether the process accepts requests."""
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the process, whatever it is doing; another call is not possible then."""
+        """End the process at once; no other call is possible then."""
         self._process.kill()
         self._process.wait()
 
@@ -248,7 +248,7 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
                 process.stdin.close()
             return process, listener.accept()
     else:
-        # handed over by inheritance: a socket with a name needs a short temporary folder
+        # the socket is inherited: one with a name needs a short temporary folder
         ours, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()
@@ -299,26 +299,26 @@ class _OnePlane:
 
 
 class RemoteSegmenter:
-    """Answers as a segmenter in another process does.
+    """A segmenter whose model is in another process.
 
-    Embeddings stay in that process; what is handed out here is a key. One that is lost, because the process ended or
-    had to make room, is computed again when it is needed.
+    Embeddings stay in that process; callers get a key. An embedding that is lost, because the process ended or removed
+    it to save memory, is computed again when it is needed.
 
     Parameters
     ----------
     remote : WorkerConnection
-        Where a model is loaded.
+        Connection to a process in which the model is loaded.
     name : str
         Of that model.
     capabilities : Capabilities
         What that model can do.
     source : str, optional
-        What the model is loaded by, if that is not its name.
+        What the model is loaded from, if that is not its name.
 
     Attributes
     ----------
     restarted : callable or None
-        Called without arguments, in the thread that asks, when the process had ended and another one answers.
+        Called without arguments, in the calling thread, when the process had ended and another one was started.
     """
 
     def __init__(self, remote: WorkerConnection, name: str, capabilities: Capabilities, source: str = "") -> None:
@@ -393,7 +393,7 @@ class RemoteSegmenter:
                 return
 
     def close(self) -> None:
-        """End the process; nothing more can be asked."""
+        """End the process; it accepts no more requests."""
         self._closed = True
         self._remote.close()
 

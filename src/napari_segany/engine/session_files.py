@@ -54,7 +54,7 @@ class SessionStart:
     path : str
         Where it was opened from; empty when it is not known.
     model : str
-        Name of the model that answers at first.
+        Name of the first model.
     """
 
     image: Callable[[], LazyArray]

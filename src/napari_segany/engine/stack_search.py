@@ -59,21 +59,22 @@ class PlaneObjects:
 
 
 def search_stack(segmenter: Segmenter, planes: Iterable[StackPlane], query: Query) -> Iterator[PlaneObjects]:
-    """Find objects slice by slice, and link them as they come.
+    """Find objects slice by slice, and link each slice to the one before.
 
     Parameters
     ----------
     segmenter : Segmenter
         The model.
     planes : iterable of StackPlane
-        In the order in which they are neighbours; each is read when the one before is done.
+        In the order in which they are neighbours; each is read after the one before is processed.
     query : Query
-        What is looked for.
+        Objects to find.
 
     Yields
     ------
     PlaneObjects
-        Plane by plane, with labels from 1 in the order in which objects appear; ceasing to iterate cancels the rest.
+        Plane by plane, with labels from 1 in the order in which objects appear; the rest is cancelled when the
+        iteration stops.
 
     Raises
     ------

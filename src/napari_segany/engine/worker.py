@@ -1,6 +1,6 @@
-"""The process that computes: loads a model, keeps the embeddings used last, answers until nobody asks any more.
+"""The worker process: loads a model, holds the latest embeddings, and handles requests until the connection closes.
 
-Here embeddings are looked up on the disk and kept there: :mod:`napari_segany.engine.encoding`.
+Embeddings are read from and written to the cache here: :mod:`napari_segany.engine.encoding`.
 
 ``python -m napari_segany.engine.worker HANDLE``, an inherited connection (on Windows ADDRESS, with its key on
 the standard input); started by :class:`napari_segany.engine.remote_segmenter.WorkerConnection` only.
@@ -62,8 +62,8 @@ class Worker:
                 answer = "done", getattr(self, f"do_{method}")(*given)
             except SeganyError as error:
                 answer = "error", error
-            except Exception as error:  # noqa: BLE001 - whatever went wrong is told where it can be read
-                answer = "error", told(error, method)
+            except Exception as error:  # noqa: BLE001 - every error is sent back to the caller
+                answer = "error", model_error(error, method)
             try:
                 self._line.send(answer)
             except OSError:
@@ -90,7 +90,7 @@ class Worker:
         return self._model.segment(embedding, prompts, candidates=candidates, at_least=at_least)
 
     def do_stream(self, job: Job, planes: RemotePlanes, *given: Any) -> int:
-        """Run a job, and send what it yields until the window says stop; returns how much that was."""
+        """Run a job, and send its results until the window sends stop; returns their number."""
 
         def embed(number: int) -> ImageEmbedding:
             return self._planes.embed(planes.plane(number))
@@ -107,7 +107,7 @@ class Worker:
                 self._line.send(("item", item))
                 sent += 1
                 if self._line.poll():
-                    # the window says nothing but stop while a job runs
+                    # stop is the only message that the window sends while a job runs
                     self._line.recv()
                     break
         return sent
@@ -129,7 +129,7 @@ class Worker:
         return named.named_proposals(embedding, phrases)
 
     def do_phrases(self, text: str) -> list[Phrase]:
-        """What a text asks for, as the model reads it."""
+        """Return the phrases of a text, as the model reads it."""
         return phrases_of(self._model, text)
 
     @property
@@ -149,7 +149,7 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "ca
 _WORK = {"embed": "to encode this plane", "load": "to load the model"}
 
 
-def told(error: Exception, method: str) -> ModelError:
+def model_error(error: Exception, method: str) -> ModelError:
     """An error that is no line for the user as one; the traceback goes to the standard error."""
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
         return ModelError(f"there is not enough memory {_WORK.get(method, 'to segment this plane')}")

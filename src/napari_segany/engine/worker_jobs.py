@@ -9,7 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
-from napari_segany.core.planes import LazyPlane, PlaneParts, Stack
+from napari_segany.core.exemplars import ObjectDescriptors, describe
+from napari_segany.core.planes import LazyPlane, PlaneParts, Region, Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import Known, Planes, Step, propagate
 from napari_segany.core.query import Candidates, Query
@@ -106,6 +107,36 @@ def find_candidates_of_prompts(
     yield candidates_of_prompts(context.segmenter, context.embed(number), prompts)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneObject:
+    """An object of a plane.
+
+    Parameters
+    ----------
+    number : int
+        Of the plane.
+    window : tuple of slice
+        Rows and columns of its bounding box.
+    mask : ndarray
+        bool, of the window's shape.
+    """
+
+    number: int
+    window: Region
+    mask: np.ndarray
+
+
+def describe_objects(context: JobContext, objects: Sequence[PlaneObject]) -> Generator[ObjectDescriptors, None, None]:
+    """Describe objects; see :func:`~napari_segany.core.exemplars.describe`."""
+    found = ObjectDescriptors()
+    for number in dict.fromkeys(one.number for one in objects):
+        own = [one for one in objects if one.number == number]
+        plane = LazyPlane(context.planes, number)
+        here = describe(context.segmenter, plane, [one.window for one in own], [one.mask for one in own])
+        found = found.joined(here)
+    yield found
+
+
 def search_slices(
     context: JobContext, numbers: Sequence[int], query: Query, taken: Planes
 ) -> Generator[PlaneObjects, None, None]:
@@ -118,9 +149,9 @@ def search_slices(
     numbers : sequence of int
         Planes, in the order in which they are neighbours.
     query : Query
-        What is looked for.
+        Objects to find.
     taken : Planes
-        (y, x) bool for each plane: pixels that belong to objects already.
+        (y, x) bool for each plane: pixels that already belong to objects.
     """
     planes = (
         StackPlane(number, context.planes.plane(number), context.embed(number), taken.plane(number))

@@ -1,7 +1,7 @@
-"""What two plain methods make of a click, so that a model's figures can be judged.
+"""Two plain methods that segment a click, so that a model's figures can be compared with them.
 
-Both cut the whole plane into labels, the bright as well as the dark of Otsu's two classes, and a click picks the label
-that it lies on. So the side of the threshold that the click is on says whether objects are bright or dark.
+Both divide the whole plane into labels, the bright as well as the dark of Otsu's two classes, and a click selects the
+label that it lies on. So the class of the clicked pixel decides whether objects are bright or dark.
 """
 
 from __future__ import annotations

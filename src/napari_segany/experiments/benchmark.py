@@ -31,12 +31,12 @@ Key = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class BenchConfig:
-    """What is measured.
+    """Settings of a benchmark.
 
     Parameters
     ----------
     bench : {"clicks", "boxes", "prompts", "sizes", "empty"}
-        What is said of each object: a click, a box, each of ``PROMPTS``, clicks and boxes in each of ``VARIANTS`` of
+        Prompts for each object: a click, a box, each of ``PROMPTS``, clicks and boxes in each of ``VARIANTS`` of
         the plane, or clicks and boxes for objects and for empty places.
     data : Path
         Folder of a set, see :func:`~napari_segany.experiments.datasets.labelled_planes`.
@@ -247,19 +247,19 @@ def set_name(folder: Path) -> str:
 
 
 def check_rows(path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Say before the work starts whether rows may be written to a file: it is new, or holds rows.
+    """Check before the work starts whether rows may be written to a file: it is new, or contains rows.
 
     Parameters
     ----------
     path : Path
         The file.
     inputs : iterable of Path
-        What is measured, which it must not replace.
+        Data sets, which must not be replaced.
 
     Raises
     ------
     InputError
-        When it holds anything else, or its folder is missing.
+        When it contains anything else, or its folder is missing.
     """
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}")

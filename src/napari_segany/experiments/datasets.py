@@ -83,7 +83,7 @@ class Target:
 def targets(labels: np.ndarray) -> list[Target]:
     """The objects of at least ``MIN_PIXELS`` pixels of a label image (y, x), in the order of their labels."""
     kept, compact = np.unique(labels, return_inverse=True)
-    # find_objects looks for every number up to the highest, and skips 0
+    # find_objects searches for every number up to the highest, and skips 0
     compact = compact.reshape(labels.shape) + (0 if kept[0] == 0 else 1)
     found = []
     for number, window in enumerate(ndimage.find_objects(compact), start=1):
@@ -246,4 +246,4 @@ def _bit(path: Path, name: str) -> int:
         classes: dict[str, str] = json.loads(path.read_text())
         return next(int(value) for value, known in classes.items() if known == name)
     except (OSError, ValueError, StopIteration, AttributeError) as error:
-        raise InputError(f"{path} does not say which value is a {name}") from error
+        raise InputError(f"{path} does not define which value is a {name}") from error

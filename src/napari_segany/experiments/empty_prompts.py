@@ -26,12 +26,12 @@ def empty_prompts(labels: np.ndarray, count: int, kind: str, rng: np.random.Gene
     prompts = []
     for y, x in zip(*np.unravel_index(chosen, labels.shape), strict=True):
         half = min(float(free[y, x]) / np.sqrt(2) - 1, 20.0)
-        said = (
+        prompt = (
             Prompt((Point(float(y), float(x)),))
             if kind == "click"
             else Prompt(box=Box(y - half, x - half, y + half, x + half))
         )
-        prompts.append(said)
+        prompts.append(prompt)
     return prompts
 
 
@@ -52,7 +52,7 @@ def score_empty_prompts(
 
 
 def figures(results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Row:
-    """How well the score tells objects from empty places."""
+    """Measure how well the score separates objects from empty places."""
     there, absent = (np.concatenate([result[i] for result in results]) for i in (0, 1))
     return {
         "auroc": auroc(there, absent),

@@ -1,4 +1,4 @@
-"""``napari-segany bench everything``: how many objects are found when nobody points at any."""
+"""``napari-segany bench everything``: how many objects are found without prompts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def rows_of_everything(
     Raises
     ------
     InputError
-        When the data cannot be used, or the model has no seeds or queries and they are asked for.
+        When the data cannot be used, or the model lacks the requested seeds or queries.
     ModelError
         From `load`.
     """
@@ -90,7 +90,7 @@ def _usual(segmenter: Segmenter) -> str:
 
 
 def _search(segmenter: Segmenter, method: str) -> tuple[Segmenter, Query]:
-    """Who looks for objects by a method, and the query for it; InputError where it cannot."""
+    """Return the segmenter of a method, and the query for it; InputError where the method is not supported."""
     if isinstance(segmenter, QuerySegmenter):
         segmenter = segmenter.finding_by(method if method in FINDERS else "seeds")
     elif method in FINDERS and method != "seeds":

@@ -110,7 +110,7 @@ def _slices(
 
 
 def _renumbered(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A slice whose numbers say nothing any more."""
+    """A slice whose numbers have no meaning any more."""
     values, flat = np.unique(labels, return_inverse=True)
     numbers = np.where(values == 0, 0, 1 + rng.permutation(len(values)))
     renumbered: np.ndarray = numbers[flat].reshape(labels.shape)

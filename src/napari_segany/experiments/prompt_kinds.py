@@ -1,4 +1,4 @@
-"""Other ways to say what is meant: box and click, a rough mask, a scribble."""
+"""Other kinds of prompts: box and click, a rough mask, a scribble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other programs that do what we do, behind the same four calls; each is imported when it is asked for."""
+"""Other programs for the same tasks, behind the same four calls; each is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from napari_segany.models.sam.model import Sam
 
-Asked = np.ndarray
+Clicks = np.ndarray
 """Clicks, (N, 2) float (y, x) in pixels."""
 
 
@@ -31,7 +31,7 @@ class Rival(Protocol):
     def click(self, place: tuple[float, float]) -> np.ndarray:
         """Three masks (3, y, x) bool of the plane for one click (y, x)."""
 
-    def clicks(self, places: Asked) -> None:
+    def clicks(self, places: Clicks) -> None:
         """Three masks of the plane for each of many clicks, all at once."""
 
 
@@ -60,7 +60,7 @@ class SegmentAnything:
         best_first: np.ndarray = masks[np.argsort(-scores, kind="stable")]
         return best_first
 
-    def clicks(self, places: Asked) -> None:
+    def clicks(self, places: Clicks) -> None:
         """See :class:`Rival`."""
         xy = torch.from_numpy(places[:, None, ::-1].copy())
         xy = self.predictor.transform.apply_coords_torch(xy, self.predictor.original_size)
@@ -80,7 +80,7 @@ class SegmentAnything:
 
 
 class Transformers:
-    """`SamModel` of the package `transformers`, with random weights of its own."""
+    """`SamModel` of the package `transformers`, with random weights."""
 
     name = "transformers"
 
@@ -104,12 +104,12 @@ class Transformers:
         masks: np.ndarray = self._masks(np.array([place]))[0]
         return masks
 
-    def clicks(self, places: Asked) -> None:
+    def clicks(self, places: Clicks) -> None:
         """See :class:`Rival`."""
         self._masks(places)
 
     @torch.inference_mode()
-    def _masks(self, places: Asked) -> np.ndarray:
+    def _masks(self, places: Clicks) -> np.ndarray:
         points = [[[list(map(float, place[::-1]))] for place in places]]
         given = self._processor(self._plane, input_points=points, return_tensors="pt")
         answer = self._model(

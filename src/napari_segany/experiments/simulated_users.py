@@ -15,7 +15,7 @@ from napari_segany.experiments.datasets import Target
 from napari_segany.experiments.scores import Scores, joined
 
 TOGETHER = 64
-"""Objects asked for at once: three answers for each, of the plane's size, must fit into memory."""
+"""Objects that are predicted at once: three masks for each, of the plane's size, must fit into memory."""
 
 
 def box_prompts(segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[Target]) -> Scores:
@@ -71,11 +71,11 @@ def _clicked(segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[
 
 
 def corrective_clicks(prompt: Prompt, target: Target, mask: Mask) -> Prompt | None:
-    """What a user says next, seeing a mask: one click more, and the mask's logits; None when the mask is right."""
+    """Return the next prompt of a user: one more click, and the mask's logits; None when the mask is right."""
     rows, columns = target.window
     found = box_of(mask.pixels)
     if found is not None:
-        # errors lie where either mask is; only that part of the plane is looked at
+        # errors lie where either mask is; only that part of the plane is compared
         rows = slice(min(rows.start, int(found.y0)), max(rows.stop, int(found.y1) + 1))
         columns = slice(min(columns.start, int(found.x0)), max(columns.stop, int(found.x1) + 1))
     truth = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)

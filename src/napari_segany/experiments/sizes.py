@@ -87,7 +87,7 @@ def _with_mirror_images(target: Target, shape: tuple[int, ...], around: Sequence
 
 
 def cropped(one: LabelledPlane, targets: Sequence[Target]) -> Iterator[Variant]:
-    """A small plane of its own for each object."""
+    """A separate small plane for each object."""
     for target in targets:
         spans = []
         for span, length in zip(target.window, one.plane.shape[:2], strict=True):

@@ -37,21 +37,21 @@ from napari_segany.models.sam_segmenter import SamSegmenter
 SIDE = 1024
 MANY = 64
 RATE_SIDE = 2048
-"""Side of the matrices whose product tells how fast this machine multiplies."""
+"""Side of the matrices whose product measures how fast this machine multiplies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How often each thing is done; the median counts.
+    """How often each measurement is repeated; the median counts.
 
     Parameters
     ----------
     embeds, clicks, many : int
-        Turns of encoding, of single clicks, and of what takes seconds but is no encoding.
+        Repetitions of encoding, of single clicks, and of slow work other than encoding.
     grid : int
         Side of the grid of clicks of automatic masks, which are made once.
     others : bool
-        Whether rivals next to the first are asked, and prompts in float32 too where that is not what users get.
+        Whether rivals other than the first are measured, and prompts in float32 too where users get another type.
     """
 
     embeds: int = 3
@@ -87,7 +87,7 @@ class _Case:
 
 @dataclass(slots=True)
 class _Scene:
-    """The picture, what is asked on it, and the models that are asked."""
+    """The picture, its prompts, and the models that are measured."""
 
     plane: np.ndarray
     model: Sam
@@ -115,11 +115,11 @@ class _Scene:
 
     def ours(self, what: str, work: Callable[[SamSegmenter], Any], effort: Effort) -> list[_Ours]:
         """What a user gets under the plain name, and, given time, what float32 gives where that is another."""
-        asked = [(what, self.usual)]
+        models = [(what, self.usual)]
         if self.reduced is not None and effort.others:
-            asked.append((f"{what}_fp32", self.single))
+            models.append((f"{what}_fp32", self.single))
         count = operations(partial(work, self.usual))
-        return [_Ours(name, partial(work, one), one.dtype, count) for name, one in asked]
+        return [_Ours(name, partial(work, one), one.dtype, count) for name, one in models]
 
 
 def rows_of_speed(*, quick: bool = False) -> list[Row]:
@@ -174,9 +174,9 @@ def _cases(scene: _Scene, rivals: Sequence[Rival], effort: Effort) -> Iterator[_
         yield _embeds(scene, rival, effort)
         yield from _prompts(scene, rival, effort)
         if isinstance(rival, SegmentAnything):
-            asked = scene.ours("everything", partial(_all_masks, scene, effort.grid), effort)
+            all_masks = scene.ours("everything", partial(_all_masks, scene, effort.grid), effort)
             theirs = partial(rival.everything, scene.plane, effort.grid)
-            yield _Case(asked, rival.name, theirs, 1, partial(_same_found, scene.plane.shape[:2]))
+            yield _Case(all_masks, rival.name, theirs, 1, partial(_same_found, scene.plane.shape[:2]))
     tiny = load_segmenter("tiny", "cpu")
     work = partial(tiny.embed, np.ascontiguousarray(scene.plane[: SIDE // 2, : SIDE // 2]))
     ours = _Ours("tiny_embed", work, scene.usual.dtype, operations(work))
@@ -185,7 +185,7 @@ def _cases(scene: _Scene, rivals: Sequence[Rival], effort: Effort) -> Iterator[_
 
 def _embeds(scene: _Scene, rival: Rival, effort: Effort) -> _Case:
     with torch.device("meta"):
-        # Shapes alone tell how many operations there are.
+        # The number of operations depends on shapes only.
         meta = build_sam("vit_b").eval()
         count = operations(lambda: meta.encode(torch.empty(1, 3, SIDE, SIDE)))
     made = [
@@ -212,7 +212,7 @@ def _pixels(scene: _Scene, count: int, segmenter: SamSegmenter) -> list[np.ndarr
 
 
 def _all_masks(scene: _Scene, side: int, segmenter: SamSegmenter) -> list[Candidate]:
-    """What the published generator keeps: the paper's filters, and nothing asked for that they would drop."""
+    """Filters of the published generator: those of the paper, applied before masks are computed."""
     query = Query(Grid(side))
     return query.passing(query.candidates(segmenter, scene.plane, embedding=scene.known, final=True))
 

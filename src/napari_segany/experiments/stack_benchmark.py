@@ -27,7 +27,7 @@ from napari_segany.experiments.scores import Row
 LEAST_SLICES = 5
 """Objects on fewer slices are not followed."""
 BEYOND = 2
-"""Slices beyond each end of an object that are looked at, so that stopping counts."""
+"""Slices beyond each end of an object that are evaluated, so that stopping counts."""
 GOAL = 0.8
 KEPT = 128
 """Embeddings that are kept, so that methods share them."""
@@ -43,18 +43,18 @@ Embed = Callable[[int], ImageEmbedding]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StackObject:
-    """An object of a stack, kept as the part of it that it fills and where it is looked for.
+    """An object of a stack, stored as the part of it that it fills on the evaluated slices.
 
     Parameters
     ----------
     label : int
         Its number in the truth.
     first : int
-        The first slice that is looked at.
+        The first slice that is evaluated.
     masks : ndarray
         (slices, y, x) bool, of those slices.
     middle : int
-        The slice that it is followed from.
+        The slice that it is propagated from.
     """
 
     label: int
@@ -68,12 +68,12 @@ class StackObject:
         return [self.first + int(z) for z in np.flatnonzero(self.masks.any(axis=(1, 2)))]
 
     def truth(self, z: int) -> np.ndarray:
-        """Its true mask (y, x) on a slice that is looked at."""
+        """Its true mask (y, x) on an evaluated slice."""
         mask: np.ndarray = self.masks[z - self.first]
         return mask
 
     def slice_scores(self, found: Found) -> np.ndarray:
-        """(slices,) IoU on each slice that is looked at."""
+        """(slices,) IoU on each evaluated slice."""
         nothing = np.zeros(self.masks.shape[1:], bool)
         slices = enumerate(self.masks, start=self.first)
         return np.array([iou(found.get(z, {}).get(self.label, nothing), mask) for z, mask in slices])
@@ -109,14 +109,14 @@ class StackEncoder:
 
     segmenter: Segmenter
     stack: Stack
-    asked: set[int] = field(default_factory=set)
+    requested: set[int] = field(default_factory=set)
     seconds: dict[int, float] = field(default_factory=dict)
     spent: float = 0.0
     _kept: OrderedDict[int, ImageEmbedding] = field(default_factory=OrderedDict)
 
     def __call__(self, z: int) -> ImageEmbedding:
         """The embedding of a plane."""
-        self.asked.add(z)
+        self.requested.add(z)
         if z not in self._kept:
             started = time.perf_counter()
             self._kept[z] = self.segmenter.embed(self.stack.plane(z))
@@ -128,12 +128,12 @@ class StackEncoder:
         return self._kept[z]
 
     def timed(self, work: Callable[[], Found]) -> tuple[Found, float]:
-        """What comes of some work, and its seconds as if it had encoded each plane that it asked for itself, once."""
-        self.asked, self.spent = set(), 0.0
+        """Return the result of some work, and its seconds as if it had encoded each requested plane itself, once."""
+        self.requested, self.spent = set(), 0.0
         started = time.perf_counter()
         found = work()
         own = time.perf_counter() - started - self.spent
-        return found, own + sum(self.seconds[z] for z in self.asked)
+        return found, own + sum(self.seconds[z] for z in self.requested)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,7 +244,7 @@ def rows_of_stacks(
     corrections: int = CORRECTIONS,
     progress: Callable[[int], None] | None = None,
 ) -> list[Row]:
-    """Measure how objects are followed from their middle slice, both ways.
+    """Measure how objects are propagated from their middle slice, in both directions.
 
     Parameters
     ----------
@@ -257,8 +257,8 @@ def rows_of_stacks(
     per_image : int, optional
         Take so many objects of each stack, drawn with a fixed seed.
     corrections : int
-        Slices that are set right at most for ``corrections80``, one more standing for those that are never good
-        enough; 0 leaves it out.
+        Slices that are corrected at most for ``corrections80``, one more standing for objects that are never good
+        enough; 0 omits it.
     progress : callable, optional
         Called with the number of stacks done.
 
@@ -269,12 +269,12 @@ def rows_of_stacks(
         three dimensions over the extent of an object and two slices beyond each end, mean over objects), ``slice_iou``
         (mean over the slices of the extent), ``share50`` (share of objects with ``miou`` of at least 0.5),
         ``extent_iou`` (``miou`` with the true extent given), ``corrections80``, ``slices_per_second`` (all objects at
-        once, encoding included), ``n``, ``stacks``, and what all benches say.
+        once, encoding included), ``n``, ``stacks``, and the columns of all benches.
 
     Raises
     ------
     InputError
-        When the data cannot be used, or hold no object that counts.
+        When the data cannot be used, or contain no object that counts.
     ModelError
         From `load`.
     """

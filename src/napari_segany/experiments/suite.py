@@ -85,8 +85,8 @@ def run_suite(
     progress : callable, optional
         Called with the number of planes done of each bench.
     kept : Path, optional
-        Folder that the rows of each bench are written to, a file each, by bench and set. What the same commit has
-        written there is not measured again; each model needs a folder of its own.
+        Folder for the rows of each bench, a file each, by bench and set. Results of the same commit in it are not
+        measured again; each model needs a separate folder.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""``napari-segany bench text``: what a name alone finds, on sets where it is known what is there and what is not."""
+"""``napari-segany bench text``: objects found by their name, on sets with known present and absent names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _COCO = {
     "animal": tuple(range(14, 24)),
 }
 WORDS = (*MICROSCOPY, *_COCO)
-"""What every set is searched for."""
+"""Texts that are used on every set."""
 
 
 def _truth(present: Sequence[str], undecided: Sequence[str] = ()) -> Mapping[str, bool]:
@@ -78,8 +78,8 @@ TRUTH: Mapping[str, Mapping[str, bool]] = {
     "livecell_one": _truth(["cell"], ["nucleus"]),
     "rbc_flow": _truth(["cell"]),
     "calcium_neurons": _truth(["cell"], ["nucleus", "neurite"]),
-    "bsds500": _truth([], _COCO),
-    "coco128": _truth([], _COCO),
+    "bsds500": _truth([], tuple(_COCO)),
+    "coco128": _truth([], tuple(_COCO)),
 }
 """Word by set: whether it is there. What is left out cannot be decided, such as "cell" where only nuclei are stained.
 On ``coco128`` the words of photographs are decided picture by picture by its own annotations."""
@@ -454,9 +454,9 @@ def named_by_otsu(plane: np.ndarray) -> np.ndarray:
 
 
 def attribute_rows(
-    data: Path, load: Callable[[], Segmenter], asked: Sequence[tuple[str, str]], limit: int | None = None
+    data: Path, load: Callable[[], Segmenter], texts: Sequence[tuple[str, str]], limit: int | None = None
 ) -> list[Row]:
-    """How well attributes select, against what the same rules say of the true objects.
+    """Measure how well attributes select, compared with the same rules on the true objects.
 
     Parameters
     ----------
@@ -464,7 +464,7 @@ def attribute_rows(
         Folder that holds the folders of the sets.
     load : callable
         Makes the segmenter.
-    asked : sequence of pair of str
+    texts : sequence of pair of str
         A set, and a text with attributes.
     limit : int, optional
         Take the first planes of each set only.
@@ -475,26 +475,26 @@ def attribute_rows(
         ``set``, ``text``, ``precision``, ``recall`` and ``f1`` of the objects that were found at an IoU of 0.5, over
         all planes; ``all_f1`` is that of the name without attributes against the same truth; ``n`` true objects.
     """
-    return list(measured_attributes(data, load, asked, limit))
+    return list(measured_attributes(data, load, texts, limit))
 
 
 def measured_attributes(
-    data: Path, load: Callable[[], Segmenter], asked: Sequence[tuple[str, str]], limit: int | None = None
+    data: Path, load: Callable[[], Segmenter], texts: Sequence[tuple[str, str]], limit: int | None = None
 ) -> Iterator[Row]:
     """Yield the rows of :func:`attribute_rows` one by one; parameters and errors are its own."""
     segmenter: Any = load()
-    for group, text in asked:
+    for group, text in texts:
         phrase = segmenter.known_texts().phrases(text)[0]
         counts = np.zeros((2, 3), int)
         for one in islice(text_cases(data / group, group), limit):
             truth = one.labels[phrase.name]
             numbers, found = measure_labels(one.plane, truth)
             wanted = np.where(np.isin(truth, numbers[found.satisfying(phrase.attributes, phrase.lacking)]), truth, 0)
-            asks = (phrase, Phrase(phrase.name))
-            query = Query(phrases=asks, filters=text_filters(segmenter))
+            phrases = (phrase, Phrase(phrase.name))
+            query = Query(phrases=phrases, filters=text_filters(segmenter))
             candidates = query.candidates(segmenter, one.plane, final=True)
-            for number, ask in enumerate(asks):
-                counts[number] += _matches(replace(query, phrases=(ask,)).select(candidates).labels, wanted)
+            for number, single in enumerate(phrases):
+                counts[number] += _matches(replace(query, phrases=(single,)).select(candidates).labels, wanted)
         (hit, ours, theirs), bare = counts[0], counts[1]
         row = {
             "bench": "text",

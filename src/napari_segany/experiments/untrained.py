@@ -1,7 +1,7 @@
-"""A SAM that nobody trained, for the clock: random weights, and masks of the size and number that objects have.
+"""A SAM with random weights, for speed measurements, whose masks have realistic sizes and numbers.
 
-What random weights draw fills the picture, and no filter lets it pass. So a few of the weights are set by hand, until
-each click is answered by a blob around it: the way of a click through the decoder, and nothing of what it costs.
+Masks of random weights fill the picture, and no filter lets them pass. So a few of the weights are set by hand, until
+the mask of each click is a blob around it. The cost of a click in the decoder does not change.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from napari_segany.models.sam.model import Sam, build_sam
 FREQUENCY = 2.0
 """How much faster than in a trained model positions change; blobs are that much smaller."""
 QUIET = 0.05
-"""What is left of what the image shows, in channels that say where."""
+"""Remaining amplitude of the image features in channels that encode the position."""
 HEADS = 8
 """Of every attention of every published model."""
 MARKED = 16.0
 """The mark of a click; other channels are around 1."""
 MARK = 0.1
-"""How much of it each head tells a cell that attends to the click alone."""
+"""How much of it each head passes to a cell that attends to the click alone."""
 SLOPE = 20.0
 """How steep the edges of masks are: so steep that some are stable, and some are not."""
 SLIGHT = 0.1
@@ -44,10 +44,10 @@ def random_vit_b() -> Sam:
 
 
 def draw_blobs(model: Sam) -> None:
-    """Set weights of a SAM, C wide, until its decoder draws a blob around a lone positive click.
+    """Set weights of a SAM, C wide, until the mask of a single positive click is a blob around it.
 
-    The click's token says where it is, and has a mark in its last channel. Cells of the image that are near attend to
-    it, and take the mark into their first channel, of which masks are made.
+    The click's token encodes its position, and has a mark in its last channel. Near cells of the image attend to it,
+    and take the mark into their first channel, from which masks are computed.
     """
     weights = model.state_dict()
     weights["prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"].mul_(FREQUENCY)

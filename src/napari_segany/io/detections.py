@@ -49,18 +49,17 @@ class Detection:
     ----------
     box : Box
         Cut to the picture.
-    where : str
         Its place in the file, for messages: "row 3".
     plane : int, optional
-        The plane, leading axes counted in C order; None where the file does not say it.
+        The plane, leading axes counted in C order; None where the file does not contain it.
     label : int, optional
-        Its label, where the file says it.
+        Its label, where the file contains it.
     score : float, optional
-        What the detector thinks of it.
+        Score from the detector.
     class_name : str
-        What kind of thing it is.
+        Class of the object.
     name : str
-        What it is called.
+        Name of the object.
     """
 
     box: Box
@@ -124,12 +123,12 @@ def read_detections(path: str | Path, image: ImageFile, name: str = "") -> list[
 
 
 def _labelled(found: list[Detection], path: Path, *, strict: bool) -> list[Detection]:
-    """Labels of the file where they tell objects apart, else none.
+    """Return the labels in the file where they are unique, else none.
 
     Raises
     ------
     InputError
-        `strict`, and one label stands for two boxes of a plane.
+        `strict`, and two boxes of a plane have the same label.
     """
     first: dict[tuple[int | None, int | None], Detection] = {}
     for one in found:
@@ -142,7 +141,7 @@ def _labelled(found: list[Detection], path: Path, *, strict: bool) -> list[Detec
 
 
 def _made(path: Path, where: str, make: Callable[[], Detection], picture: _Picture) -> Detection:
-    """A detection with its box cut to the picture; what is wrong with it is told with its place in the file."""
+    """Return a detection with its box cut to the picture; errors name its place in the file."""
     try:
         one = make()
         box = one.box
@@ -268,7 +267,7 @@ def _chosen(
         own = [key for key in ids if key in (_key(picture.name), _key(Path(picture.name).stem))]
         if len(ids) > 1 and len(own) != 1:
             raise InputError(
-                f"{path} names no images, and its annotations are of {len(ids)}: they cannot be told apart"
+                f"{path} names no images, and its annotations belong to {len(ids)}: the image of a box is unknown"
             )
         return {key: {} for key in own} or ids
     called = [one for one in images if _file(one) == picture.name]
@@ -337,22 +336,22 @@ def _rois(path: Path, picture: _Picture) -> Iterator[Detection]:
 def _region(roi: roifile.ImagejRoi, picture: _Picture) -> Detection:
     if roi.roitype in _NO_AREA:
         raise InputError(f"{roi.roitype.name.lower()} regions have no area")
-    told = dict(line.split(": ", 1) for line in (roi.props or "").splitlines() if ": " in line)
-    score = told.get("score", "").strip()
-    label = told.get("label", "").strip()
+    properties = dict(line.split(": ", 1) for line in (roi.props or "").splitlines() if ": " in line)
+    score = properties.get("score", "").strip()
+    label = properties.get("label", "").strip()
     return Detection(
         _bounds(roi),
         "",
         _position(roi, picture),
         int(label) if label.isdecimal() and int(label) > 0 else None,
         _finite(number_of({"score": score}, "score"), "score") if score else None,
-        told.get("class", "").strip(),
-        told.get("name", "").strip() or roi.name or "",
+        properties.get("class", "").strip(),
+        properties.get("name", "").strip() or roi.name or "",
     )
 
 
 def _bounds(roi: roifile.ImagejRoi) -> Box:
-    """The box around a region; some tell theirs in parts of a pixel."""
+    """Return the bounding box of a region; some regions have coordinates between pixels."""
     if roi.roitype in (roifile.ROI_TYPE.RECT, roifile.ROI_TYPE.OVAL) and roi.multi_coordinates is None:
         if roi.subpixelrect:
             return _sized(roi.xd, roi.yd, roi.widthd, roi.heightd)
@@ -369,7 +368,7 @@ def _bounds(roi: roifile.ImagejRoi) -> Box:
 
 
 def _position(roi: roifile.ImagejRoi, picture: _Picture) -> int | None:
-    """Number of the plane that a region lies on; None where it lies on all, or does not say it."""
+    """Number of the plane that a region lies on; None where it lies on all, or has no position."""
     axes = {"z": roi.z_position, "t": roi.t_position}
     cells = {axis: str(at - 1) for axis, at in axes.items() if at > 0}
     if cells and picture.stack.shape:
@@ -377,5 +376,5 @@ def _position(roi: roifile.ImagejRoi, picture: _Picture) -> int | None:
     if roi.position <= 0 or not picture.stack.shape:
         return None
     if len(picture.stack.shape) > 1:
-        raise InputError(f"its position {roi.position} does not tell the plane of an image with several axes")
+        raise InputError(f"its position {roi.position} does not define the plane of an image with several axes")
     return roi.position - 1

@@ -110,7 +110,7 @@ FORMATS: Mapping[str, ExportFormat] = {
         "OME-Zarr label image", "The labels with their scale; names and scores are not in it", ZARR, is_folder=True
     ),
 }
-"""The one table of formats. Where two share an ending, the first is meant unless it is said.
+"""The one table of formats. Where two share a file extension, the first is the default.
 
 Window, command line and settings read it; manifest and documentation are written from it by
 ``python scripts/write_tables.py``.
@@ -124,18 +124,18 @@ def check_export(
     overwrite: bool = False,
     inputs: Iterable[str | Path | None] = (),
 ) -> str:
-    """Say before the work starts whether :func:`export_labels` could write to a path, and in which format.
+    """Check before the work starts whether :func:`export_labels` can write to a path, and return the format.
 
     Parameters
     ----------
     path : str or Path
-        Where the file is to go.
+        Path of the file.
     format : str, optional
-        One of :data:`FORMATS`; by default the one that the file's name ends with, of ``.json`` it is "coco".
+        One of :data:`FORMATS`; by default the one of the file's extension, for ``.json`` it is "coco".
     overwrite : bool
-        Whether what is there may be replaced; a folder only if this program wrote all that it holds.
+        Whether existing files may be replaced; a folder only if this program wrote all its files.
     inputs : iterable of str, Path or None
-        What the labels are made from, above all the image: an export never replaces it.
+        Files that the labels are made from, above all the image: an export never replaces them.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def check_export(
     Raises
     ------
     InputError
-        When there is no such format, or the file's name, its folder, or what is there already does not allow it.
+        When there is no such format, or the file's name, its folder, or an existing file does not allow it.
     """
     path = as_path(path, "path")
     if format is not None and format not in FORMATS:
@@ -182,23 +182,23 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     report: Callable[[float, float], None] | None = None,
     inputs: Iterable[str | Path | None] = (),
 ) -> Path:
-    """Write a label image, or what can be said of its objects, under a temporary name, then move it to its place.
+    """Write a label image, or a table of its objects, under a temporary name, then move it to its place.
 
     Parameters
     ----------
     labels : ndarray
         (y, x), (z, y, x), (t, y, x) or (t, z, y, x) integers, 0 is background. "tiff" and "ome-zarr" take more axes.
     path : str or Path
-        Where to.
+        Path of the file.
     format : str, optional
         One of :data:`FORMATS`, see :func:`check_export`. "sa1b" takes (y, x) only.
     objects : iterable of ObjectInfo
-        What is known of the objects; those that have no pixels are not written. "tiff" and "ome-zarr" hold none of it.
+        Known facts about the objects; objects without pixels are not written. "tiff" and "ome-zarr" do not store them.
     axes : str, optional
         Letter of each axis; by default the last ones of "tzyx".
     scale : tuple of float, optional
-        Distance of neighbouring pixels along each axis, by default 1. Kept by "ome-zarr" and "tiff", and measured with
-        by "csv"; the others count in pixels.
+        Distance of neighbouring pixels along each axis, by default 1. Stored by "ome-zarr" and "tiff", and used for
+        measurements by "csv"; the others count in pixels.
     unit : str
         Of `scale`, along y, x and z; the columns of "csv" name it.
     intensity : ndarray, optional
@@ -206,23 +206,23 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     image_name : str
         Name of the picture in "coco" and "sa1b"; by default that of the file, without its ending.
     overwrite : bool
-        Replace what is there.
+        Replace existing files.
     report : callable, optional
-        Told how much is written, and how much there is, as it goes, but for "tiff" and "ome-zarr"; when it raises, the
-        writing stops and nothing is left of it.
+        Called with the amount that is written, and the total, but not for "tiff" and "ome-zarr"; an exception that it
+        raises stops the writing, and no file remains.
     inputs : iterable of str, Path or None
         See :func:`check_export`.
 
     Returns
     -------
     Path
-        Where it was written.
+        Path of the written file.
 
     Raises
     ------
     InputError
-        When `labels` are no label image, something does not fit them or the format, or as :func:`check_export` says;
-        then nothing is written.
+        When `labels` are no label image, something does not fit them or the format, or as for :func:`check_export`;
+        nothing is written then.
     """
     path = as_path(path, "path")
     objects = tuple(objects) if isinstance(objects, Iterable) else objects

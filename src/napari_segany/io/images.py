@@ -37,19 +37,19 @@ _READERS: dict[bytes, Callable[[Path], Image.Image]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFile:
-    """An image as it lies in its file.
+    """An image as it is stored in its file.
 
     Parameters
     ----------
     array : array
         numpy or zarr; nothing of a zarr array has been read.
     axes : str
-        A letter for each axis: t, z, y, x; c for channels, s for the colours of a picture, q for whatever else.
+        A letter for each axis: t, z, y, x; c for channels, s for the colours of a picture, q for any other.
     scale : tuple of float
-        Distance of neighbouring samples along each axis; 1 where the file does not say it. Of OME-Zarr in its own
-        units, of TIFF in micrometres and seconds, see :func:`~napari_segany.io.spacing.calibration_of`.
+        Distance of neighbouring samples along each axis; 1 where the file does not contain it. Of OME-Zarr in the
+        file's units, of TIFF in micrometres and seconds, see :func:`~napari_segany.io.spacing.calibration_of`.
     translation : tuple of float
-        Where the first sample lies; empty where the file does not say it.
+        Position of the first sample; empty where the file does not contain it.
     units : tuple of str
         Of each axis, see :class:`~napari_segany.io.spacing.Calibration`.
     """
@@ -195,7 +195,7 @@ def _read_picture(path: Path) -> ImageFile:
         return ImageFile(array, "yxs"[: array.ndim], (1.0,) * array.ndim)
     with _opened(path, begin) as picture:
         if picture.width * picture.height > DENSEST * path.stat().st_size:
-            raise InputError(f"cannot read {path}: it is damaged, and says that it has {picture.size} pixels")
+            raise InputError(f"cannot read {path}: it is damaged, and claims to have {picture.size} pixels")
         array = np.array(picture if picture.mode in PLAIN_MODES else picture.convert("RGB"))
     if picture.mode == "LA":
         array = array[..., 0]

@@ -20,7 +20,7 @@ from napari_segany.io.temporary_files import temporary_array
 
 @dataclass(frozen=True, slots=True)
 class LabelFileSpec:
-    """What labels are to be painted, and where they go.
+    """Layout and place of labels that are to be painted.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class LabelFileSpec:
     highest : int
         The highest label.
     overwrite : bool
-        Replace what is there.
+        Replace an existing file.
     calibration : Calibration, optional
         In place of `scale`, where more is known.
     """

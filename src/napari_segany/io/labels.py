@@ -54,16 +54,16 @@ def read_labels(path: str | Path) -> np.ndarray:
 
 
 def check_output(path: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path | None] = ()) -> Path:
-    """Say before the work starts whether :func:`write_labels` could write to a path.
+    """Check before the work starts whether :func:`write_labels` can write to a path.
 
     Parameters
     ----------
     path : str or Path
-        Where the labels are to go.
+        Path of the labels.
     overwrite : bool
-        Whether what is there may be replaced. A folder is replaced only if this program wrote all that it holds.
+        Whether an existing file may be replaced. A folder is replaced only if this program wrote all its files.
     inputs : iterable of str, Path or None
-        What the labels are made from; see :func:`~napari_segany.io.output_checks.check_apart`.
+        Files that the labels are made from; see :func:`~napari_segany.io.output_checks.check_apart`.
 
     Raises
     ------
@@ -97,25 +97,25 @@ def check_place(path: Path, *, overwrite: bool) -> None:
     if not folder:
         raise InputError(f"there is no folder {path.parent}")
     if there and not overwrite:
-        raise InputError(f"{path} exists, and it was not asked to overwrite it")
+        raise InputError(f"{path} exists; allow overwriting to replace it")
 
 
 def check_axes(path: str | Path, ndim: int, axes: str | None = None) -> str:
-    """Letters of the axes with which :func:`write_labels` would write labels; also to be asked before the work starts.
+    """Return the letters of the axes with which :func:`write_labels` would write labels; usable before the work starts.
 
     Parameters
     ----------
     path : str or Path
-        Where the labels are to go.
+        Path of the labels.
     ndim : int
-        How many axes they have.
+        Number of their axes.
     axes : str, optional
         Letter of each; by default the last ones of "tzyx", before them "q" for axes without a name.
 
     Raises
     ------
     InputError
-        When `axes` are not as many, or OME-Zarr has no name for one of them.
+        When the number of `axes` is wrong, or OME-Zarr has no name for one of them.
     """
     path = Path(path)
     axes = axes or ("q" * ndim + "tzyx")[-ndim:]
@@ -155,18 +155,18 @@ def write_labels(
         In place of `scale`, where units or a translation are known. OME-Zarr keeps all of it; TIFF keeps distances and
         units, where ImageJ has them, in micrometres and seconds.
     overwrite : bool
-        Replace what is there.
+        Replace an existing file.
 
     Returns
     -------
     Path
-        Where it was written.
+        Path of the written file.
 
     Raises
     ------
     InputError
-        When `labels` are no label image, or as :func:`check_output` and :func:`check_axes` say; then nothing is
-        written.
+        When `labels` are no label image, or as for :func:`check_output` and :func:`check_axes`; nothing is written
+        then.
     """
     path = check_output(path, overwrite=overwrite)
     labels = compact(labels)
@@ -186,14 +186,14 @@ def write_labels(
 
 @contextlib.contextmanager
 def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[ome_zarr.LabelFile]:
-    """A new OME-Zarr label image to write to, plane by plane or in parts; it takes its place at the end.
+    """A new OME-Zarr label image to write to, plane by plane or in parts; it is moved to its place at the end.
 
     Parameters
     ----------
     path : Path
-        That :func:`check_output` has seen: a ``.zarr``, or ``IMAGE.zarr/labels/NAME``, which the image is told of.
+        A path that passed :func:`check_output`: a ``.zarr``, or ``IMAGE.zarr/labels/NAME``, which the image lists.
     layout : Layout
-        What it is like.
+        Shape, axes and type.
 
     Yields
     ------
@@ -203,7 +203,7 @@ def open_labels(path: Path, layout: ome_zarr.Layout) -> Iterator[ome_zarr.LabelF
     Raises
     ------
     InputError
-        When the system does not let it be written.
+        When the operating system refuses to write it.
     """
     owner = owner_of(path)
     if owner:
@@ -248,8 +248,8 @@ def compact(labels: np.ndarray) -> np.ndarray:
 def _write_tiff(path: Path, labels: np.ndarray, axes: str, placed: Calibration) -> None:
     """Write a TIFF with the distances of pixels in the way that most programs read.
 
-    That is ImageJ's own, but for labels that ImageJ has no type for: OME's. Both drop axes of length 1, so labels that
-    have such say it in tifffile's metadata, and the distances along y and x in TIFF's own tags.
+    That is ImageJ's, or OME's for types of labels that ImageJ does not have. Both drop axes of length 1, so labels that
+    have such axes store them in tifffile's metadata, and the distances along y and x in TIFF's own tags.
     """
     metric = placed.metric(axes)
     steps = dict(zip(axes, map(abs, metric.scale), strict=True))
@@ -262,8 +262,8 @@ def _write_tiff(path: Path, labels: np.ndarray, axes: str, placed: Calibration) 
     elif placed.known and (named or _keeps_axes(labels, axes)):
         options |= {"ome": True, "metadata": _ome(axes, steps, units)}
     elif placed.known:
-        told = {axis: [steps[axis], units[axis]] for axis in axes}
-        options["metadata"] |= {CALIBRATION: told}
+        steps_and_units = {axis: [steps[axis], units[axis]] for axis in axes}
+        options["metadata"] |= {CALIBRATION: steps_and_units}
         if units["x"] and units["y"]:
             options |= {"resolution": _resolution(steps, 1e4), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, labels, compression="zlib", photometric="minisblack", software=MARK, **options)
@@ -307,7 +307,7 @@ def replacing(path: Path) -> Iterator[Path]:
             folder = made.enter_context(temporary_folder(path.parent, path.name))
         except OSError as error:
             raise InputError(f"cannot write to {path.parent}: {error.strerror or error}") from error
-        # Writers look at the ending only, and a name as long as the system takes may be too long for their own files.
+        # Writers use the extension only, and a name of the maximum length may be too long for their own files.
         new, old = folder / f"new{_ending(path)}", folder / REPLACED
         try:
             yield new
@@ -325,7 +325,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _ending(path: Path) -> str:
-    """What writers look at: ``.ome.tif`` is another kind of file than ``.tif``."""
+    """Return the extension that writers use: ``.ome.tif`` is another kind of file than ``.tif``."""
     ome = Path(path.stem).suffix if path.stem.lower().endswith(".ome") else ""
     return f"{ome}{path.suffix[-16:]}"
 

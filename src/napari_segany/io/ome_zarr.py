@@ -2,6 +2,9 @@
 
 Read: versions 0.1 to 0.5, so zarr formats 2 and 3. Written: 0.4, which most programs read, and 0.5 for labels that go
 into an image of that version.
+
+Metadata are read without strict validation, as many files need it: yaozarrs, which validates what is written in the
+tests, refuses versions before 0.4, axes without types or in another order, and levels without a scale.
 """
 
 from __future__ import annotations

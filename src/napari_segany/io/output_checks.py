@@ -21,7 +21,7 @@ MARK = ome_zarr.MARK
 DROPPINGS = (".ds_store", "thumbs.db", "desktop.ini")
 """Files that file managers leave in any folder, in small letters; those of macOS for single files begin with ``._``."""
 LINK_DEPTH = 3
-"""How deep links are looked for in the folder of an image: group, level, dimension."""
+"""How deep links are searched for in the folder of an image: group, level, dimension."""
 _CHUNK_NAME = re.compile(r"\d+|c|zarr\.json|\.zarray|\.zattrs|\.zgroup|.*\.partial")
 _GROUP_NAME = re.compile(r"zarr\.json|\.zattrs|\.zgroup|\.zmetadata|.*\.partial")
 _CTC_NAME = re.compile(r"mask\d{3,}\.tif|res_track\.txt")
@@ -71,7 +71,7 @@ def check_apart(output: str | Path, inputs: Iterable[str | Path | None], what: s
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Turn what the system says of a name that it does not take into an :class:`InputError`."""
+    """Turn the operating system's error for an invalid name into an :class:`InputError`."""
     try:
         yield
     except OSError as error:
@@ -118,7 +118,7 @@ def _parts(given: Path) -> Iterator[Path]:
 def _levels(folder: Path) -> list[Path]:
     try:
         datasets = ome_zarr.datasets_of(folder)
-    except Exception:  # noqa: BLE001  whatever is wrong with an image is told when it is read
+    except Exception:  # noqa: BLE001  errors of an image are raised when it is read
         return []
     return [folder / name for name in datasets]
 
@@ -224,16 +224,16 @@ def is_own_ctc(folder: Path) -> bool:
 
 
 def is_own_tiff(path: Path, *, before: bool = False) -> bool:
-    """Whether a TIFF says that this program wrote it; `before`: or it is as version 0.1.0 wrote labels."""
+    """Whether a TIFF contains the mark of this program; `before`: or it is as version 0.1.0 wrote labels."""
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
-            said = str(page.tags.valueof("Software", default=""))
-            if said.startswith(MARK):
+            software = str(page.tags.valueof("Software", default=""))
+            if software.startswith(MARK):
                 return True
             plain = page.dtype in (np.dtype(np.uint16), np.dtype(np.uint32)) and not tiff.is_imagej
             deflated = page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
-            return before and said == "tifffile.py" and plain and deflated
+            return before and software == "tifffile.py" and plain and deflated
     except Exception:  # noqa: BLE001  whatever is wrong with it, it is not known to be ours
         return False
 
@@ -262,7 +262,7 @@ def is_own_tracks(path: Path) -> bool:
 
 
 def is_own_coco(path: Path, *, before: bool = False) -> bool:
-    """Whether a COCO file says that this program wrote it; `before`: or it begins as those of version 0.1.0 do."""
+    """Whether a COCO file contains the mark of this program; `before`: or it begins as those of version 0.1.0 do."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             begin = file.read(4096)

@@ -25,7 +25,7 @@ SIGNS |= {"-": False, "0": False, "false": False, "no": False}
 
 @dataclass(frozen=True, slots=True)
 class PlacedPrompt:
-    """A prompt and where it belongs.
+    """A prompt, its object and its plane.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class PlacedPrompt:
     z : int
         The plane, from 0.
     prompt : Prompt
-        What was said of the object on that plane.
+        The prompt for the object on that plane.
     """
 
     label: int
@@ -56,12 +56,12 @@ def read_prompts(path: str | Path, image: ImageFile | None = None) -> list[Place
     ----------
     path : str or Path
         A table with a header. Columns ``y`` and ``x`` (pixels, centre of the first at 0); ``label``, a number from 1
-        that rows of one object share (without it each row is an object of its own, numbered in their order);
+        that rows of one object share (without it each row is a separate object, numbered in their order);
         ``positive`` (true, 1, + or empty; false, 0 or -); ``z`` (whole number, 0 without it), which counts all planes
-        of the image, unless ``t`` says the time. Any order, other columns are ignored. The points that napari saves
-        are read too: ``axis-0`` and so on, one for each axis of the image.
+        of the image, unless there is a column ``t`` for the time. Any order, other columns are ignored. Points that
+        napari saved are read too: ``axis-0`` and so on, one for each axis of the image.
     image : ImageFile, optional
-        What the clicks are on; its axes say which plane a click lies on that has more than one number before y and x.
+        The image of the clicks; its axes define the plane of a click that has more than one number before y and x.
 
     Returns
     -------

@@ -61,7 +61,7 @@ class Calibration:
 
     @property
     def known(self) -> bool:
-        """Whether there is anything to say."""
+        """Whether any distance, unit or position is known."""
         return any(self.units) or any(self.translation) or any(step != 1 for step in self.scale)
 
     def metric(self, axes: str) -> Calibration:
@@ -124,8 +124,8 @@ def calibration_of(tiff: tifffile.TiffFile, axes: str) -> Calibration:
     Returns
     -------
     Calibration
-        Micrometres along z, y and x and seconds along t, where the file says them in units that are known; otherwise
-        its own numbers, and 1 where it says none, or none that is finite and positive.
+        Micrometres along z, y and x and seconds along t, where the file contains them in units that are known;
+        otherwise the file's numbers, and 1 where there is none, or none that is finite and positive.
     """
     found = _ome(tiff.ome_metadata) if tiff.is_ome and tiff.ome_metadata else {}
     if not found and tiff.is_imagej:
@@ -166,23 +166,23 @@ def _named(step: float, factor: float | None, axis: str) -> tuple[float, str]:
     return (step, "") if factor is None else (step * factor, SECOND if axis == "t" else MICROMETRE)
 
 
-def _imagej(said: Mapping[str, Any], tags: Any) -> _Steps:
-    unit = _MICROMETRES.get(str(said.get("unit", "")))
+def _imagej(metadata: Mapping[str, Any], tags: Any) -> _Steps:
+    unit = _MICROMETRES.get(str(metadata.get("unit", "")))
     found: _Steps = {}
     for axis, name in (("x", "XResolution"), ("y", "YResolution")):
         tag = tags.get(name)
         if tag is not None and tag.value[0]:
             found[axis] = _named(tag.value[1] / tag.value[0], unit, axis)
-    for axis, value, scale in (("z", said.get("spacing"), unit), ("t", said.get("finterval"), 1.0)):
+    for axis, value, scale in (("z", metadata.get("spacing"), unit), ("t", metadata.get("finterval"), 1.0)):
         step = _number(value)
         if step is not None:
             found[axis] = _named(step, scale, axis)
     return found
 
 
-def _own(said: Sequence[Mapping[str, Any]], tags: Any) -> _Steps:
+def _own(metadata: Sequence[Mapping[str, Any]], tags: Any) -> _Steps:
     """What :func:`~napari_segany.io.labels.write_labels` puts into tifffile's own metadata."""
-    kept = (said[0] if said else {}).get(CALIBRATION)
+    kept = (metadata[0] if metadata else {}).get(CALIBRATION)
     if not isinstance(kept, Mapping):
         return {}
     found: _Steps = {}

@@ -58,7 +58,7 @@ def temporary_folder(parent: Path, name: str = "") -> Iterator[Path]:
 
 
 def _locked(folder: Path, name: str) -> BinaryIO:
-    # It gets its name once it is locked: whoever finds a file of that name can tell whether its process lives.
+    # It gets its name once it is locked: so a file of that name shows by its lock whether its process is alive.
     # (Windows renames no open file.)
     new = folder / (LOCK if sys.platform == "win32" else f"{LOCK}.new")
     file = new.open("w+b")

@@ -19,7 +19,7 @@ from napari_segany.io.temporary_files import reserve
 MEMORY_BYTES = 2**30
 """Images from here on are decoded to a temporary file on disk instead of memory, or mapped if that is possible."""
 DENSEST = 100_000
-"""Bytes of a page for each one in its file: no compression reaches it, and damaged files ask for all of the memory."""
+"""Bytes of a page per byte in its file: no compression reaches it, and damaged files may request all of the memory."""
 REDUCED, MASK = 1, 4
 """Bits of NewSubfileType."""
 _DECODED = {tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.ALT_JPEG}
@@ -89,7 +89,7 @@ def _check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
         file.seek(offset)
         number = file.read(form.tagnosize)
         if len(number) < form.tagnosize:
-            # cut off, of which others tell
+            # cut off, which is reported elsewhere
             return
         file.seek(offset + form.tagnosize + struct.unpack(form.tagnoformat, number)[0] * form.tagsize)
         following = file.read(form.offsetsize)
@@ -109,12 +109,12 @@ def _is_aside(page: Any) -> bool:
 
 
 def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """Refuse a file in which pages or parts of them are missing: tifffile fills some with zeros, and leaves some out.
+    """Refuse a file in which pages or parts of them are missing: tifffile fills some with zeros, and omits others.
 
     Raises
     ------
     InputError
-        When there is less than the file says.
+        When the file is shorter than its metadata require.
     """
     if tiff.is_ome and (where := _metadata_elsewhere(tiff.ome_metadata or "")):
         raise InputError(
@@ -125,10 +125,11 @@ def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageS
             f"cannot read {path}: planes are missing; they lie in files that are not there, or the file was cut off"
         )
     if tiff.is_imagej:
-        said, there = _imagej_planes(tiff.imagej_metadata or {}), series.size // max(series.keyframe.size, 1)
-        if said > there:
+        expected = _imagej_planes(tiff.imagej_metadata or {})
+        there = series.size // max(series.keyframe.size, 1)
+        if expected > there:
             raise InputError(
-                f"cannot read {path}: planes are missing, {there} of {said} are there; the file was cut off"
+                f"cannot read {path}: planes are missing, only {there} of {expected} exist; the file was cut off"
             )
     if _goes_on(tiff):
         raise InputError(
@@ -136,7 +137,7 @@ def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageS
         )
     size = tiff.filehandle.size
     if len(series.pages) == 1 and series.nbytes > DENSEST * size:
-        raise InputError(f"cannot read {path}: it is damaged, and says that it holds {series.nbytes} bytes")
+        raise InputError(f"cannot read {path}: it is damaged, and claims to contain {series.nbytes} bytes")
     if any(tag.valueoffset + tag.valuebytecount > size for tag in tiff.pages.first.tags):
         raise InputError(f"cannot read {path}: a part of its description is missing; the file was cut off")
     if series.dataoffset is not None:
@@ -157,10 +158,10 @@ def _metadata_elsewhere(text: str) -> str:
     return "" if found is None else found.get("MetadataFile", "another file")
 
 
-def _imagej_planes(said: dict[str, Any]) -> int:
+def _imagej_planes(metadata: dict[str, Any]) -> int:
     try:
-        parts = int(said.get("channels", 1)) * int(said.get("slices", 1)) * int(said.get("frames", 1))
-        return max(int(said.get("images", 1)), parts)
+        parts = int(metadata.get("channels", 1)) * int(metadata.get("slices", 1)) * int(metadata.get("frames", 1))
+        return max(int(metadata.get("images", 1)), parts)
     except (TypeError, ValueError):
         return 1
 

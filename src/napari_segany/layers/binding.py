@@ -88,7 +88,7 @@ class Binding:
 
     def _connect_parts(self) -> None:
         self.planes.changed.connect(self._read_otherwise)
-        self.prompts.said.connect(self._prompted)
+        self.prompts.changed.connect(self._prompted)
         self.prompts.adopted.connect(self._adopted)
         self.output.made.connect(self._labels_made)
         self.mask_preview.made.connect(self.undo_stack.bind_keys)
@@ -148,7 +148,7 @@ class Binding:
                 self.prompts.clear(view)
 
     def keep(self) -> bool:
-        """Keep the mask that is shown as a new label; False, and `problem` says why, when that cannot be."""
+        """Commit the mask that is shown as a new label; False, with the reason in `problem`, when it cannot."""
         try:
             self.keeping.keep(self.picker.clicked())
         except SeganyError as error:
@@ -158,11 +158,11 @@ class Binding:
         return True
 
     def undo(self) -> bool:
-        """Undo the last step; False, and `problem` says so, when there is none."""
+        """Undo the last step; False, with a message in `problem`, when there is none."""
         return self.undo_stack.undo()
 
     def redo(self) -> bool:
-        """Do the step again that was undone last; False, and `problem` says so, when there is none."""
+        """Redo the last undone step; False, with a message in `problem`, when there is none."""
         return self.undo_stack.redo()
 
     def close(self) -> None:
@@ -202,6 +202,6 @@ class Binding:
 
     def _read_otherwise(self, settings: ChannelSettings) -> None:
         """The model gets the image otherwise: what is prompted now is predicted again."""
-        self.session.tell(settings)
+        self.session.record(settings)
         self.moved.emit()
         self.session.repeat()

@@ -9,7 +9,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
-"""Told apart by the colour-blind too (Okabe and Ito 2008); they come again where there are more names."""
+"""Colours that colour-blind people can distinguish (Okabe and Ito 2008); they repeat where there are more names."""
 NAMELESS = "#999999"
 
 
@@ -52,7 +52,7 @@ class NameColours:
         colours = colours_of(names.values())
         if names != self._shown:
             if not self._shown:
-                # somebody may have chosen other ones since
+                # the user may have chosen other ones since
                 self._own = self.labels.colormap
             self._shown = dict(names)
             table: dict[int | None, str | np.ndarray] = {None: NAMELESS, 0: np.zeros(4)}

@@ -32,18 +32,18 @@ class Opened:
 
 
 class Committer:
-    """Writes into the layer of an :class:`Output`.
+    """Writes objects into the layer of an :class:`OutputLayer`.
 
     Parameters
     ----------
     session : Session
-        Whose masks are kept.
+        Its masks are committed.
     output : OutputLayer
-        Where.
+        The layer to write to.
     step : callable
-        Makes one step of undo of what is done within it.
+        Context manager that records everything within it as one step of undo.
     clear : callable
-        Takes the prompts of the plane that is looked at away.
+        Removes the prompts of the current plane.
 
     Attributes
     ----------
@@ -92,14 +92,14 @@ class Committer:
     def _change(self, opened: Opened, pixels: np.ndarray) -> None:
         """Give the object that was opened other pixels, in one step."""
         change = self._output.replacement(opened.view, opened.label, pixels)
-        self._session.made_from[opened.label] = opened.view, self._session.said or Prompt()
+        self._session.made_from[opened.label] = opened.view, self._session.prompt or Prompt()
         with self._step(Step("change", label=self._session.label)):
             self._write(*change)
             self._clear()
         self.close_opened()
 
     def keep_all(self, view: View, found: np.ndarray, *, clear: bool = False) -> dict[int, int]:
-        """Paint all objects that were found on a plane, each with a label of its own, in one step.
+        """Paint all objects that were found on a plane, each with a separate label, in one step.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Committer:
         found : ndarray
             (rows, columns) integer labels from 1.
         clear : bool
-            Whether to take the clicks and shapes of the plane away in the same step.
+            Whether to remove the clicks and shapes of the plane in the same step.
 
         Returns
         -------
@@ -159,13 +159,13 @@ class Committer:
                 self._write(view.indices(rows, columns), 0)
 
     def open(self, view: View, label: int) -> Prompt | None:
-        """Change an object of a plane from here on; what it was made from there, if that can be said again."""
-        said = self._session.made_from.get(label)
-        known = said is not None and said[0] == view and said[1].mask is None and not said[1].text
+        """Start to change an object of a plane; return its prompt, if the object can be predicted from it again."""
+        made_from = self._session.made_from.get(label)
+        known = made_from is not None and made_from[0] == view and made_from[1].mask is None and not made_from[1].text
         labels = self._output.ensure()
         self.opened = Opened(view, label, None if known else view.read(labels.data) == label)
         self._session.begin_at(label)
-        return said[1] if said is not None and known else None
+        return made_from[1] if made_from is not None and known else None
 
     def close_opened(self) -> bool:
         """Leave the object that was being changed as it is; whether there was one."""

@@ -1,6 +1,6 @@
 """All that depends on the version of napari.
 
-Every other module of ``layers`` and ``widgets`` asks here, and never looks by itself whether napari has something.
+Every other module of ``layers`` and ``widgets`` uses this one, and never tests by itself what napari provides.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def stroke_window(stroke: Any) -> tuple[slice, ...] | None:
 
 
 def action_of(event: Any) -> str:
-    """What happens to the data of a layer: "added", "removing" and so on; empty where napari does not tell."""
+    """The kind of change of a layer's data: "added", "removing" and so on; empty where napari does not provide it."""
     return str(getattr(event, "action", "")).rpartition(".")[2].lower()
 
 

@@ -1,4 +1,4 @@
-"""What a table of objects says: what is known of each, and what was counted, as columns of ``Labels.features``."""
+"""A table of objects as columns of ``Labels.features``: known facts and measurements of each object."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def known_text(prompt: Prompt) -> str:
 
 
 def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
-    """What a layer's features say of its objects, by label, and the columns that are not ours.
+    """Read facts about objects from a layer's features, by label, and the columns of other programs.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
     written_here = set(_COLUMNS) <= set(rows)
     ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_COLUMNS}
     ours |= {CONFIDENCE, CLASS} if written_here else set()
-    said = {label: a for label, a in known.items() if a.name or a.source or a.status or a.score is not None}
-    return said, rows[[name for name in rows if name not in ours]]
+    described = {label: a for label, a in known.items() if a.name or a.source or a.status or a.score is not None}
+    return described, rows[[name for name in rows if name not in ours]]
 
 
 def nameless_rows(features: Any) -> np.ndarray:

@@ -25,37 +25,37 @@ class ImagePlanes:
         Its sliders choose the plane.
     image : Image
         The image.
-    tell : callable
-        Gets a line of text when there is no plane to segment, and an empty one when there is.
+    report : callable
+        Called with a message when there is no plane to segment, and with an empty string when there is.
 
     Attributes
     ----------
     settings : ChannelSettings
-        Intensity range and channels that the model gets.
+        Intensity range and channels of the model's input.
     changed : Signal
-        Emitted with other settings.
+        Emitted with new settings.
     """
 
     changed = Signal(ChannelSettings)
 
-    def __init__(self, viewer: ViewerModel, image: Image, tell: Callable[[str], None]) -> None:
-        self._viewer, self._image, self._tell = viewer, image, tell
+    def __init__(self, viewer: ViewerModel, image: Image, report: Callable[[str], None]) -> None:
+        self._viewer, self._image, self._report = viewer, image, report
         self.settings = ChannelSettings()
         self._stacks: dict[tuple[int, int], Stack] = {}
 
     def view(self) -> View | None:
-        """The plane that is shown; None where there is none, and the reason is told."""
+        """Return the plane that is shown; None, and the reason is reported, where there is none."""
         try:
             view = read.current_view(self._image, self._viewer.dims)
         except SeganyError as error:
-            self._tell(str(error))
+            self._report(str(error))
             return None
-        self._tell("")
+        self._report("")
         return view
 
     @property
     def shown(self) -> View | None:
-        """The plane that is shown, or None; no reason is told."""
+        """The plane that is shown, or None; nothing is reported."""
         try:
             return read.current_view(self._image, self._viewer.dims)
         except SeganyError:

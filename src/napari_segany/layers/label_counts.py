@@ -127,21 +127,21 @@ class LabelCounter:
         self._changed = False
 
     def sweep(self) -> Iterator[None]:
-        """Look for what changed and count it again, a block at each step; `total` is new after the last one.
+        """Search for changed blocks and count them again, a block at each step; `total` is new after the last one.
 
-        A sweep that is given up half way loses nothing: the next one goes on from what it counted.
+        A sweep that is interrupted loses nothing: the next one continues with the blocks that are not counted yet.
         """
         height, width = self.array.shape[-2:]
         rows = max(BLOCK_PIXELS // max(width, 1), 1)
         for plane in np.ndindex(self.array.shape[:-2]):
             for top in range(0, height, rows):
-                self._look((*plane, top, 0), (*plane, slice(top, top + rows)))
+                self._check_block((*plane, top, 0), (*plane, slice(top, top + rows)))
                 yield
         if self._changed:
             self.total = add_up(list(self._parts.values()), self.array.ndim)
             self._changed = False
 
-    def _look(self, place: tuple[int, ...], where: tuple[int | slice, ...]) -> None:
+    def _check_block(self, place: tuple[int, ...], where: tuple[int | slice, ...]) -> None:
         block = np.ascontiguousarray(self.array[where])
         digest = xxh3_64_intdigest(block.data) if block.size else 0
         if block.size and self._digests.get(place) != digest:

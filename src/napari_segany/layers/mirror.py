@@ -65,12 +65,12 @@ class Mirror:
         return tuple(slice(0, n) if axis in plane.axes else slice(at, at + 1) for axis, (at, n) in places)
 
     def look_at(self, window: Window) -> None:
-        """Look there, too, when asked what changed."""
+        """Extend the window in which :meth:`change` compares."""
         pairs = zip(self.window or window, window, strict=True)
         self.window = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
 
     def change(self) -> Patch | None:
-        """What changed where it was to be looked; the history knows it from here on."""
+        """Return what changed in the window; the history knows it from here on."""
         window, self.window = self.window, None
         if self.layer.data is not self._array:
             self._array, window = self.layer.data, self.whole

@@ -74,7 +74,7 @@ class ObjectFeatures:
         self._present: set[int] = set()
         self._written: LabelCounts | None = None
         self._writing = False
-        self._looked = self._look()
+        self._shown_plane = self._current_plane()
         self._connections = [
             *((event, self._touched) for event in (labels.events.paint, labels.events.set_data)),
             *((getattr(labels.events, name), self._restate) for name in ("scale", "units", "axis_labels")),
@@ -93,14 +93,14 @@ class ObjectFeatures:
             event.disconnect(callback)
         self._connections.clear()
 
-    def _look(self) -> tuple[Any, ...]:
+    def _current_plane(self) -> tuple[Any, ...]:
         dims = self.viewer.dims
         return dims.current_step, dims.order, dims.ndisplay
 
     def _touched(self, event: Any) -> None:
-        # napari says set_data also when another slice is shown, and then no pixel has changed
-        look, self._looked = self._looked, self._look()
-        if event.type == "paint" or look == self._looked:
+        # napari emits set_data also when another slice is shown; no pixel has changed then
+        before, self._shown_plane = self._shown_plane, self._current_plane()
+        if event.type == "paint" or before == self._shown_plane:
             self.stale.emit()
 
     def _restate(self, event: Any = None) -> None:
@@ -123,7 +123,7 @@ class ObjectFeatures:
         return values
 
     def _read(self, event: Any = None) -> None:
-        """Take over what the features say: names and so on, and the columns that are not ours."""
+        """Read names and other facts from the features, and the columns of other programs."""
         if self._writing:
             return
         features = self.labels.features
@@ -142,7 +142,7 @@ class ObjectFeatures:
         self._restate()
 
     def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
-        """Say what is known of objects of an earlier session."""
+        """Set known facts about objects of an earlier session."""
         self._about |= known
         self._restate()
 
@@ -214,7 +214,7 @@ class ObjectFeatures:
         self._last.update(counts)
 
     def _adopt(self) -> None:
-        """Take over names that somebody wrote into cells of the features, of which no event tells."""
+        """Read names that were written into cells of the features, for which there is no event."""
         if self._names:
             features = self.labels.features
             for label, name in zip(features[feature_columns.LABEL], features["name"], strict=True):
@@ -248,7 +248,7 @@ class ObjectFeatures:
             self._writing = False
 
     def show(self, label: int) -> None:
-        """Select an object and look at it: at the middle one of its slices, with its middle in that of the window.
+        """Select an object and show it: the middle one of its slices, centred in the window.
 
         Raises
         ------
@@ -289,7 +289,7 @@ class ObjectFeatures:
         return first
 
     def split(self, label: int) -> list[int]:
-        """Give each piece of an object a label of its own; returned, the largest piece first, which keeps its label.
+        """Give each piece of an object a separate label; returned, the largest piece first, which keeps its label.
 
         Pixels that touch, be it at a corner, belong to one piece, on the same slice or the next.
         """

@@ -39,7 +39,7 @@ class ObjectPicker:
 
     def clicked(self) -> int:
         """The label of the committed object that all positive clicks lie in; 0 for none, or while it is changed."""
-        prompt, view, labels = self._session.said, self._planes.shown, self._output.labels
+        prompt, view, labels = self._session.prompt, self._planes.shown, self._output.labels
         clicks = [] if prompt is None else [point for point in prompt.points if point.positive]
         if view is None or not clicks or labels is None or self._keeping.opened is not None:
             return 0

@@ -13,29 +13,29 @@ from napari_segany.layers import write
 from napari_segany.layers.proxies import unwrapped
 
 SLIVER = 0.25
-"""What is free of a mask that was clicked within another object is no object of its own below this share."""
+"""Share of a clicked mask that must be free for it to be a separate object within another one."""
 Pixels = tuple[np.ndarray, ...]
 """Index of single pixels in the whole array, an integer array for each axis."""
 
 
 class OutputLayer:
-    """Chooses or makes the layer, and says what may be written where; it writes nothing.
+    """Chooses or creates the layer, and checks what may be written where; it writes nothing.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where the layer is.
+        The viewer of the layer.
     image : Image
-        What is segmented.
+        The image that is segmented.
 
     Attributes
     ----------
     labels : Labels or None
         The layer; None before there is one.
     overwrite : bool
-        Whether pixels of other labels may be taken; off unless asked.
+        Whether pixels of other labels may be overwritten; off by default.
     made : Signal
-        Emitted with a layer that was made.
+        Emitted with a layer that was created.
     """
 
     made = Signal(Labels)
@@ -92,7 +92,7 @@ class OutputLayer:
 
     @property
     def next_label(self) -> int:
-        """The first label that no pixel has; the last one of its type where none is left, of which K tells."""
+        """The first label that no pixel has; the last one of its type where none is left, which K reports."""
         if self.labels is None:
             return 1
         try:
@@ -175,7 +175,7 @@ class OutputLayer:
         found : ndarray
             (rows, columns) integer labels from 1.
         pointed : bool
-            Whether somebody pointed at each of them.
+            Whether each of them has a prompt of the user.
         """
         existing = np.zeros(found.shape, np.uint8) if self.labels is None else view.read(self.labels.data)
         return write.new_objects(existing, found, overwrite=self.overwrite, replace=pointed)
@@ -183,7 +183,7 @@ class OutputLayer:
     def additions(
         self, view: View, found: np.ndarray, wanted: int, *, pointed: bool = False
     ) -> tuple[Pixels, np.ndarray, np.ndarray]:
-        """What to write so that all objects found on a plane have labels of their own.
+        """Return what to write so that all objects found on a plane have separate labels.
 
         Parameters
         ----------
@@ -194,12 +194,12 @@ class OutputLayer:
         wanted : int
             The first label, if it and all that follow are free.
         pointed : bool
-            Whether somebody pointed at each of them.
+            Whether each of them has a prompt of the user.
 
         Returns
         -------
         pixels, values, numbers : tuple of ndarray, ndarray, ndarray
-            Where, which label, and the object's number in `found`.
+            Pixels, their labels, and the objects' numbers in `found`.
 
         Raises
         ------

@@ -20,7 +20,7 @@ from napari_segany.layers.removal import remove_layer
 
 _BEFORE = ("adding", "removing", "changing")
 DOT = (9, 15)
-"""Pixels of the screen that a click is wide, at least and at most: seen in a large plane, not in the way close by."""
+"""Width of a click in pixels of the screen, at least and at most: visible in a large plane, small in a close-up."""
 COLOURS = {POSITIVE: "limegreen", NEGATIVE: "red"}
 
 
@@ -57,26 +57,26 @@ def prompt_shapes(image: Image) -> Shapes:
 
 
 class PromptLayers:
-    """A Points layer for clicks and a Shapes layer for all else that is drawn on an image.
+    """A Points layer for clicks and a Shapes layer for all other prompts that are drawn on an image.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where they are.
+        The viewer of the layers.
     image : Image
-        What they lie on.
+        The image that is prompted.
 
     Attributes
     ----------
     points, shapes : Points, Shapes or None
         The layers in use.
-    said : Signal
+    changed : Signal
         Emitted without arguments when something in them changed.
     adopted : Signal
         Emitted with a layer that comes into use.
     """
 
-    said = Signal()
+    changed = Signal()
     adopted = Signal(object)
 
     def __init__(self, viewer: ViewerModel, image: Image) -> None:
@@ -116,9 +116,9 @@ class PromptLayers:
                 event.disconnect(self._changed)
 
     def _changed(self, event: Any) -> None:
-        # napari says everything twice, before and after; before, the layer still holds the old points
+        # napari emits everything twice, before and after; before, the layer still has the old points
         if action_of(event) not in _BEFORE:
-            self.said.emit()
+            self.changed.emit()
 
     def forget(self, layer: Layer) -> bool:
         """Let go of a layer that was removed from the viewer; whether it was in use."""
@@ -137,11 +137,11 @@ class PromptLayers:
                 setattr(layer, name, value)
 
     def read(self, view: View) -> Prompt:
-        """What is said of one object on a plane."""
+        """Return the prompt for one object on a plane."""
         return read.read_prompt(self.points, self.shapes, self._image, view, self._viewer.dims)
 
     def read_all(self, view: View) -> list[Prompt]:
-        """What is said on a plane when everything stands for an object of its own."""
+        """Return the prompts on a plane when each click and each shape is a separate object."""
         return read.read_prompts(self.points, self.shapes, self._image, view, self._viewer.dims)
 
     def write(self, prompt: Prompt, view: View) -> None:

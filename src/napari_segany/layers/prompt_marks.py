@@ -51,7 +51,7 @@ class MarksReader:
 
 
 def _bytes(places: Any, *, points: bool) -> list[bytes]:
-    """What tells the places of marks apart, also those that are nowhere (NaN)."""
+    """Key that identifies the places of marks, also of those without a place (NaN)."""
     if not points:
         return [np.asarray(corners).tobytes() for corners in places]
     whole, width = places.tobytes(), places.itemsize * places.shape[-1]

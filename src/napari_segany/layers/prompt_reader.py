@@ -1,4 +1,4 @@
-"""Reads the prompts of the plane that is shown, and hands them to the session."""
+"""Reads the prompts of the current plane, and passes them to the session."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PromptReader:
                 self.listed.emit(view, self._prompts.read_all(view))
             return
         prompt = self._keeping.with_base(view, self._prompts.read(view))
-        # napari tells of one click several times; one request is enough
+        # napari emits several events for one click; one request is enough
         if self._last is None or self._last[0] != view or not prompt.says_the_same(self._last[1]):
             self._last = view, prompt
             self._session.set_prompt(view, prompt)

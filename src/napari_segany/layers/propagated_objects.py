@@ -49,12 +49,12 @@ def planes_along(view: View, length: int, *, up: bool, down: bool, reach: int = 
 
 
 class PropagatedObjects:
-    """What was found of objects on slices that nobody looked at, and which of it still is as it was found.
+    """Objects that were propagated to slices, and which of them are unchanged since.
 
     Attributes
     ----------
     verdicts : dict of (int, View) to SliceConfidence
-        What is to be thought of each object on each slice.
+        Confidence in each object on each slice.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class PropagatedObjects:
         self._visited: set[Place] = set()
 
     def note(self, labels: Labels, view: View, verdicts: Mapping[int, SliceConfidence]) -> None:
-        """Take note of what was just painted on a plane."""
+        """Record the objects that were just painted on a plane."""
         marks = _marks(view.read(labels.data))
         for label, verdict in verdicts.items():
             self.verdicts[label, view] = verdict
@@ -71,12 +71,12 @@ class PropagatedObjects:
             self._visited.discard((label, view))
 
     def untouched(self, labels: Labels, place: Place) -> bool:
-        """Whether an object is on a plane as it was found there."""
+        """Whether an object on a plane is unchanged since it was propagated."""
         label, view = place
         return place in self._marks and self._marks[place] == _marks(view.read(labels.data)).get(label, GONE)
 
     def depending(self, labels: Labels, wanted: Iterable[int], views: Sequence[View], here: View) -> list[Place]:
-        """What was found from the plane `here` on, up to where somebody had a hand in it: that is to be found again."""
+        """Return the places that were propagated from `here`, up to a changed one; they are propagated again."""
         places = []
         start = views.index(here)
         for way in (views[start + 1 :], views[:start][::-1]):
@@ -91,22 +91,22 @@ class PropagatedObjects:
         return places
 
     def forget(self, places: Iterable[Place]) -> None:
-        """Know nothing of these any more."""
+        """Remove the records of these places."""
         for place in places:
             self.verdicts.pop(place, None)
             self._marks.pop(place, None)
 
     def uncertain(self, below: float) -> list[Place]:
-        """Where somebody should look: what is less sure, split or merged, the worst first.
+        """Return the places to check: objects with low confidence, split or merged, the worst first.
 
-        An object that came to its end is no matter of doubt unless it is there again later, and then it was filled.
+        An object that ended is not uncertain, unless it appears again later; then the gap was filled.
         """
         there = [(verdict.confidence, place) for place, verdict in self.verdicts.items() if _doubted(verdict, below)]
         there.sort(key=lambda one: one[0])
         return [place for _, place in there]
 
     def next_uncertain(self, labels: Labels, below: float) -> Place | None:
-        """The worst place that was not shown yet and is as it was found; when all were shown, the worst again."""
+        """The worst unchanged place that was not shown yet; when all were shown, the worst again."""
         places = self.uncertain(below)
         fresh = [place for place in places if place not in self._visited]
         found = next((place for place in fresh if self.untouched(labels, place)), None)
@@ -119,7 +119,7 @@ class PropagatedObjects:
 
     def table(self) -> Any:
         """A DataFrame, a row for each object and slice: label, position before y and x, confidence and flags."""
-        # where objects are kept, napari has imported it; the dock widget opens without
+        # napari has imported it where there are objects; the dock widget opens without
         import pandas as pd  # type: ignore[import-untyped]
 
         columns = ("label", "position", "confidence", "flags")
@@ -130,10 +130,10 @@ class PropagatedObjects:
         return pd.DataFrame(sorted(rows), columns=columns)
 
     def remarks(self, below: float) -> dict[int, tuple[str, float]]:
-        """What is to be said of each object in the table, and its expected IoU on the slice where it is least sure.
+        """Return a remark for each object in the table, and its expected IoU on the slice with the lowest confidence.
 
-        The text is empty for nothing, the number NaN where nothing was found. All objects in one pass, as there may be
-        thousands.
+        The remark is empty for a certain object, the number NaN for an object that was not found. All objects are
+        handled in one pass, as there may be thousands.
         """
         own: dict[int, list[SliceConfidence]] = {}
         for (label, _), verdict in self.verdicts.items():
@@ -142,16 +142,16 @@ class PropagatedObjects:
 
 
 def _remark(verdicts: Sequence[SliceConfidence], below: float) -> tuple[str, float]:
-    unsure = sum(_doubted(verdict, below) for verdict in verdicts)
+    count = sum(_doubted(verdict, below) for verdict in verdicts)
     flags = sorted({flag for verdict in verdicts for flag in verdict.flags if flag != LOST})
-    said = [f"unsure on {unsure} slices"] if unsure else []
+    uncertain = [f"uncertain on {count} slices"] if count else []
     sure = min((verdict.confidence for verdict in verdicts if LOST not in verdict.flags), default=math.nan)
-    return ", ".join([*said, *flags]), sure
+    return ", ".join([*uncertain, *flags]), sure
 
 
 def _doubted(verdict: SliceConfidence, below: float) -> bool:
-    asks = {SPLIT, MERGE} & set(verdict.flags)
-    return LOST not in verdict.flags and (verdict.confidence < below or bool(asks))
+    unclear = {SPLIT, MERGE} & set(verdict.flags)
+    return LOST not in verdict.flags and (verdict.confidence < below or bool(unclear))
 
 
 def present_labels(plane: np.ndarray) -> list[int]:

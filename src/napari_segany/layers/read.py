@@ -61,15 +61,15 @@ def current_view(image: Image, dims: Dims) -> View:
     return view
 
 
-def stack_of(image: Image, view: View, look: ChannelSettings = MEASURED) -> Stack:
+def stack_of(image: Image, view: View, settings: ChannelSettings = MEASURED) -> Stack:
     """Planes of the image parallel to a view, see :func:`~napari_segany.core.views.planes_of`."""
-    return planes_of(image_array(image), view, rgb=image.rgb, look=look)
+    return planes_of(image_array(image), view, rgb=image.rgb, settings=settings)
 
 
 def to_image(layer: Layer, coordinates: np.ndarray, image: Image) -> np.ndarray:
     """Pixels of a layer -> pixels of the image, by way of the world; (n, axes) float both.
 
-    A layer with fewer axes than the image says nothing of the image's first ones: there the result is NaN.
+    A layer with fewer axes than the image has no position on the image's first ones: there the result is NaN.
     """
     lacking = max(image.ndim - layer.ndim, 0)
     world = _mapped(data_to_world_matrix(layer), np.asarray(coordinates, float).reshape(-1, layer.ndim))
@@ -244,9 +244,9 @@ _remembered = lru_cache(maxsize=2**12)(_inside)
 def read_prompts(
     points: Points | None, shapes: Shapes | None, image: Image, view: View, dims: Dims | None = None
 ) -> list[Prompt]:
-    """The same where everything stands for an object of its own: each positive click, and each positive shape.
+    """The same where everything is a separate object: each positive click, and each positive shape.
 
-    A negative click belongs to the positive one that is nearest; negative shapes stand for nothing.
+    A negative click belongs to the nearest positive one; negative shapes are ignored.
     """
     clicks = _clicks(points, image, view, dims) if points is not None else []
     objects = [[click] for click in clicks if click.positive]
@@ -269,21 +269,21 @@ def read_prompts(
 def read_prompt(
     points: Points | None, shapes: Shapes | None, image: Image, view: View, dims: Dims | None = None
 ) -> Prompt:
-    """What the prompt layers say of the plane.
+    """Return the prompt that the layers contain on the plane.
 
-    Points are clicks, their sign in the feature ``sign``. Lines and paths are scribbles, as good as clicks along them.
-    Polygons and ellipses are a rough mask, together; negative ones are cut out of it. The last rectangle is the box.
+    Points are clicks, their sign in the feature ``sign``. Lines and paths are scribbles, treated as clicks along them.
+    Polygons and ellipses together are a rough mask; negative ones are subtracted. The last rectangle is the box.
 
     Parameters
     ----------
     points, shapes : Points, Shapes, optional
-        Layers with any transform of their own.
+        Layers with any transform.
     image : Image
-        What is prompted.
+        The image that is prompted.
     view : View
         The plane, from :func:`current_view`.
     dims : Dims, optional
-        Of the viewer; tells on which plane a place half-way between two lies.
+        Of the viewer; decides on which plane a place half-way between two lies.
     """
     clicks = _clicks(points, image, view, dims) if points is not None else []
     drawn = [] if shapes is None else _shapes_of(shapes, image, view, dims)

@@ -1,7 +1,7 @@
-"""Notices what changes in output and prompt layers, whoever changes it, makes steps of it, and applies steps to them.
+"""Records changes of output and prompt layers, from any source, as steps, and applies steps to the layers.
 
-Events say where to look; what changed is found by comparing with what the history knows. So nothing is recorded twice,
-and what is restored is not recorded at all.
+Events only mark where to compare; changes are found by comparing with the state that the history knows. So nothing is
+recorded twice, and restored states are not recorded at all.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ class Recorder:
             self._listen(layer)
             if number not in self._mirrors:
                 self._mirrors[number] = Mirror(layer)
-            self._session.tell(self._mirrors[number].base(number))
+            self._session.record(self._mirrors[number].base(number))
         else:
             self._prompts[number] = layer
             if number not in self._readers:
                 self._readers[number] = MarksReader(layer)
                 self._marks[number] = self._readers[number].read()
             marks = self._marks[number]
-            self._session.tell(LayerEvent(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
+            self._session.record(LayerEvent(number, "points" if isinstance(layer, Points) else "shapes", marks=marks))
 
     def begin_at(self, number: int) -> None:
         """Know no layer any more; those that are watched from here on get numbers from this one on."""
@@ -137,7 +137,7 @@ class Recorder:
         return next((mirror for mirror in self._mirrors.values() if mirror.layer is event.source), None)
 
     def _painted(self, event: Any) -> None:
-        """A stroke, told of at its end, or a single change, of which napari tells just before it is written."""
+        """A stroke, for which napari emits an event at its end, or a single change, with an event just before it."""
         mirror = self._mirror(event)
         if mirror is not None and mirror.fits:
             window = painted_window(event.value, mirror.whole)
@@ -166,33 +166,33 @@ class Recorder:
         del self._mirrors[self._number(mirror.layer) or 0]
         if isinstance(mirror.layer.data, np.ndarray):
             self._mirrors[self._next] = Mirror(mirror.layer)
-            self._session.tell(self._mirrors[self._next].base(self._next))
+            self._session.record(self._mirrors[self._next].base(self._next))
             self._next += 1
 
     def _notice(self, mirror: Mirror) -> bool:
         return self.note(Step(TOOLS.get(str(mirror.layer.mode), EDIT)), marks=False)
 
     def sync(self, plane: View | None = None) -> None:
-        """Make a step of what was written into arrays without an event.
+        """Record a step for values that were written into arrays without an event.
 
         Parameters
         ----------
         plane : View, optional
-            Look at this plane only, which takes a fraction of the time; what changed elsewhere is found later.
+            Compare this plane only, which takes a fraction of the time; other changes are found later.
         """
         for mirror in self._mirrors.values():
             mirror.look_at(mirror.anywhere(self._viewer.dims) if plane is None else mirror.on(plane))
         self.note(Step(EDIT), marks=False)
 
     def note(self, about: Step, *, marks: bool = True) -> bool:
-        """Make a step of what changed since the last one; False when nothing did.
+        """Record a step for everything that changed since the last one; False when nothing changed.
 
         Parameters
         ----------
         about : Step
-            What else there is to say of it. When marks changed, its first choice is the candidate that was shown.
+            Further properties of the step. When marks changed, its first choice is the candidate that was shown.
         marks : bool
-            Whether prompt layers are looked at, too.
+            Whether prompt layers are compared, too.
         """
         patches = tuple((n, patch) for n, mirror in self._mirrors.items() if (patch := mirror.change()) is not None)
         stretches = tuple(self._moved()) if marks else ()
@@ -232,12 +232,12 @@ class Recorder:
                 self.note(about)
 
     def apply(self, step: Step) -> list[Layer]:
-        """Bring layers to what came after a step, and look at where that is.
+        """Bring layers to the state after a step, and show the place of the change.
 
         Returns
         -------
         list of Layer
-            Those that changed, without those that hold another kind of array by now.
+            Those that changed, without those that have another kind of array by now.
         """
         changed: list[Layer] = []
         with self.hold(None):

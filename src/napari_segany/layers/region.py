@@ -1,4 +1,4 @@
-"""The part of a large image that is worked on, as layers of its own: napari can paint only what fits into memory."""
+"""The open part of a large image, as separate layers: napari can paint only what fits into memory."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def labels_of_region(image: Image, window: Window, labels: np.ndarray) -> Labels
 
 
 def overview(image: Image, levels: Sequence[Any]) -> Labels:
-    """All labels of the image, to be looked at.
+    """A read-only layer with all labels of the image.
 
     Parameters
     ----------
     image : Image
-        Of which they are.
+        The image that they belong to.
     levels : sequence of zarr.Array
         From fine to coarse.
     """

@@ -72,7 +72,7 @@ def resume_session(binding: Binding, found: Recovered, labels: Labels | None = N
             binding.output.choose(labels)
             recorder.watch(labels, current["labels"])
             session.begin_at(binding.output.next_label)
-    binding.planes.change_settings(found.state.look)
+    binding.planes.change_settings(found.state.channel_settings)
     binding.refresh()
     if found.state.choice:
         session.restore_choice(found.state.choice)

@@ -1,4 +1,4 @@
-"""Steps of undo: what is done to labels and prompts together is undone and done again together."""
+"""Steps of undo: what is done to labels and prompts together is undone and redone together."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from napari_segany.layers.recorder import Recorder
 from napari_segany.session.history import Step
 from napari_segany.session.session import Session
 
+TITLES = {"start anew": "clear prompts", "follow": "track", "follow anew": "track again"}
+"""How kinds of steps are shown whose names in session files are older than the names in the window."""
+
 
 class UndoStack:
-    """Makes steps of the session's history, and goes back and forth through it.
+    """Records steps in the session's history, and undoes and redoes them.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where the layers are.
+        The viewer of the layers.
     session : Session
-        Its history holds the steps.
+        Its history has the steps.
     recorder : Recorder
-        Knows the layers.
-    tell : callable
-        Gets a line of text when there is nothing to undo.
+        Compares and changes the layers.
+    report : callable
+        Called with a message when there is nothing to undo.
     refresh : callable
         Reads the prompts again.
 
     Attributes
     ----------
     travelled : Signal
-        Emitted with a line of text when a step was undone or done again.
+        Emitted with a message when a step was undone or redone.
     """
 
     travelled = Signal(str)
@@ -45,11 +48,11 @@ class UndoStack:
         viewer: ViewerModel,
         session: Session,
         recorder: Recorder,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         refresh: Callable[[], None],
     ) -> None:
         self._viewer, self._session, self._recorder = viewer, session, recorder
-        self._tell, self._refresh = tell, refresh
+        self._report, self._refresh = report, refresh
         self._refused = False
 
     def bind_keys(self, layer: Layer) -> None:
@@ -63,16 +66,16 @@ class UndoStack:
 
     @contextmanager
     def step(self, about: Step, plane: View | None = None) -> Iterator[None]:
-        """Make one step of undo of all that is done within, to labels and to prompts, and read prompts at its end.
+        """Record all changes of labels and prompts within it as one step of undo, and read prompts at its end.
 
         A step within a step belongs to the outer one.
 
         Parameters
         ----------
         about : Step
-            How it is called, and what else there is to tell of it.
+            Its kind, and further properties.
         plane : View, optional
-            The only plane that is changed within; see :meth:`Recorder.sync`.
+            The only plane that changes within it; see :meth:`Recorder.sync`.
         """
         if self._recorder.held:
             yield
@@ -98,29 +101,30 @@ class UndoStack:
             self._recorder.withdraw_marks()
 
     def undo(self) -> bool:
-        """Undo the last step; False, and that is told, when there is none."""
+        """Undo the last step; False, with a message, when there is none."""
         self.withdraw_refused()
         self._recorder.sync()
         return self._travel(self._session.undo(), "undo")
 
     def redo(self) -> bool:
-        """Do the step again that was undone last; False, and that is told, when there is none."""
+        """Redo the last undone step; False, with a message, when there is none."""
         self.withdraw_refused()
         self._recorder.sync()
         return self._travel(self._session.redo(), "redo")
 
     def _travel(self, step: Step | None, what: str) -> bool:
         if step is None:
-            self._tell(f"there is nothing to {what}")
+            self._report(f"there is nothing to {what}")
             return False
+        kind = TITLES.get(step.kind, step.kind)
         changed = self._recorder.apply(step)
         self._refresh()
         if step.choice[0] != step.choice[1]:
             self._session.restore_choice(step.choice[1])
         if step.label:
             self._session.begin_at(step.label + (what == "redo"))
-        self.travelled.emit(f"{'Undone' if what == 'undo' else 'Done again'}: {step.kind}.")
+        self.travelled.emit(f"{'Undone' if what == 'undo' else 'Redone'}: {kind}.")
         hidden = [layer.name for layer in changed if layer not in self._viewer.layers]
         if hidden or not (changed or step.choice[0] != step.choice[1]):
-            self._tell(f"{what}: {step.kind}, in a layer that is no longer there")
+            self._report(f"{what}: {kind}, in a layer that is no longer there")
         return True

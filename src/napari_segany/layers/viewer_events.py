@@ -25,7 +25,7 @@ class ViewerEvents:
     binding : Binding
         Its layers, prompts and session follow.
     order : LayerOrder
-        Is told before a layer comes or goes.
+        Called before a layer is added or removed.
     """
 
     def __init__(self, binding: Binding, order: LayerOrder) -> None:
@@ -34,7 +34,7 @@ class ViewerEvents:
         self._connections = Connections()
         add, dims, layers = self._connections.add, binding.viewer.dims.events, binding.viewer.layers.events
         for event in (dims.current_step, dims.order, dims.ndisplay):
-            add(event, self._look)
+            add(event, self._moved)
         for event in (layers.inserting, layers.removing):
             add(event, order.rest)
         add(layers.removed, self._forget)
@@ -43,10 +43,10 @@ class ViewerEvents:
             add(getattr(binding.image.events, move), self._follow)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect everything."""
         self._connections.close()
 
-    def _look(self, event: Any = None) -> None:
+    def _moved(self, event: Any = None) -> None:
         """Another plane may be shown."""
         binding = self._binding
         binding.undo_stack.withdraw_refused()
@@ -59,14 +59,14 @@ class ViewerEvents:
             binding.moved.emit()
 
     def _renew(self, event: Any = None) -> None:
-        """The image has other values now: what was computed from the old ones is void."""
+        """The image has new values: results of the old ones are discarded."""
         binding = self._binding
         binding.planes.forget()
         binding.reader.forget()
         self._view = None
         binding.session.forget(binding.session.history)
-        binding.session.tell(ActionEvent("new image"))
-        self._look()
+        binding.session.record(ActionEvent("new image"))
+        self._moved()
 
     def _follow(self, event: Any = None) -> None:
         """The image was moved: so are the layers that were made for it, and the clicks stay on their pixels."""

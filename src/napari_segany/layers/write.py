@@ -19,10 +19,11 @@ from napari_segany.layers.colours import NameColours
 from napari_segany.layers.compat import space_of, stroke_window
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN, data_to_world_matrix, image_shape, lying_on
 
-OUTLINE_ERROR = 0.4
-"""How far, in pixels, an outline may be from the pixels' edges: too little for any of them to change."""
+OUTLINE_ERROR = 0.35
+"""How far, in pixels, an outline may be from the line between pixel centres: where it cuts a corner, the next centre is
+sqrt(2) / 4 pixels away."""
 SEARCHED = 2**12
-"""How many labels are looked through at a time for free ones."""
+"""How many labels are tested at a time for free ones."""
 COUNTED_VOXELS = 2**27
 """Labels of larger arrays are not all read to find the highest."""
 
@@ -106,7 +107,7 @@ def _free_below(values: np.ndarray, wanted: int, count: int, highest: int) -> in
     start = max(wanted, 1)
     while start + count - 1 <= highest:
         stop = min(start + count + SEARCHED, highest + 1)
-        # a few at a time: nobody has to sort all values of a volume
+        # a few at a time, so that not all values of a volume must be sorted
         used = np.unique(values[(values >= start) & (values <= stop - 1)]).tolist()
         for before, after in pairwise([start - 1, *used, stop]):
             if after - before > count:
@@ -116,7 +117,7 @@ def _free_below(values: np.ndarray, wanted: int, count: int, highest: int) -> in
 
 
 def set_pixels(labels: Labels, pixels: tuple[np.ndarray, ...], values: Any) -> None:
-    """Write values to pixels of a layer, and have napari draw them and tell of them.
+    """Write values to pixels of a layer, and let napari draw them and emit its events.
 
     Parameters
     ----------
@@ -184,7 +185,7 @@ def new_objects(existing: np.ndarray, found: np.ndarray, *, overwrite: bool, rep
     overwrite : bool
         Whether pixels of `existing` may be taken.
     replace : bool
-        Whether objects that are there already may be painted over: somebody pointed at each of them.
+        Whether existing objects may be painted over: each new one has a prompt of the user.
 
     Returns
     -------
@@ -278,7 +279,7 @@ mask in a window of the same size is half the work."""
 STEP = ROOM // 3
 """What the sides of larger windows are multiples of."""
 HINT = 0.3
-"""Opacity of what would be found under the cursor, half that of what was asked for."""
+"""Opacity of the hover preview, half that of a requested mask."""
 
 
 def _span(first: float, last: float, length: int) -> slice:
@@ -291,8 +292,8 @@ def _span(first: float, last: float, length: int) -> slice:
 class Preview:
     """A Labels layer of a part of a plane, which lies on the image wherever the image lies.
 
-    It holds no more of the plane than there is to be seen, so that neither a large volume nor a large plane is drawn
-    for the sake of a small mask; while somebody paints into it, it is the whole plane.
+    It contains only the visible part of the plane, so that neither a large volume nor a large plane is drawn for a
+    small mask; while the user paints into it, it is the whole plane.
 
     Parameters
     ----------
@@ -331,9 +332,9 @@ class Preview:
         labels : ndarray
             (rows, columns) integers, or bool for a single object.
         number : int
-            What they are multiplied by: the label of the single object.
+            Factor for the labels: the label of the single object.
         hint : bool
-            Show them lightly, as nobody has asked for them.
+            Show them lightly, as a hover preview.
         """
         opacity = HINT if hint else 2 * HINT
         if self.layer.opacity != opacity:
@@ -404,12 +405,12 @@ class Preview:
             self.show(self.view, labels)
 
     def with_strokes(self, strokes: Iterable[Any]) -> np.ndarray:
-        """(rows, columns) bool: what is shown, and what somebody paints into it.
+        """(rows, columns) bool: the mask that is shown, with the strokes that are painted into it.
 
         Parameters
         ----------
         strokes : iterable
-            As napari's event tells of them: windows that are written already, and (indices, old, new) that may not be.
+            As in napari's event: windows that are already written, and (indices, old, new) that may not be.
         """
         painted = np.array(self.layer.data)
         for stroke in strokes:

@@ -48,10 +48,10 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16", "float16"}
-        "auto" is what the environment variable SEGANY_PRECISION says, else bfloat16 where the processor multiplies it
-        natively, float16 on cards that have no bfloat16, and float32 on mps and on other processors.
+        "auto" means the value of the environment variable SEGANY_PRECISION, else bfloat16 where the processor
+        multiplies it natively, float16 on cards that have no bfloat16, and float32 on mps and on other processors.
     device : torch.device
-        Where it computes.
+        Device of the encoder.
 
     Raises
     ------
@@ -76,6 +76,6 @@ def _cpu_multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for it that torch uses (elsewhere bfloat16 is slower than float32)."""
     if "AVX512" not in torch.backends.cpu.get_cpu_capability():
         return False
-    # older versions of torch do not tell
+    # older versions of torch do not provide this
     features: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(features.get("amx_bf16") or features.get("avx512_bf16"))

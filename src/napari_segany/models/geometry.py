@@ -22,12 +22,12 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.masks import box_of
 from napari_segany.core.prompts import Box, Prompt
 
-# A rough mask is taken as this sure of its pixels: logits of -6.9 and 6.9, within what the models themselves say.
+# Logits of a binary rough mask: -6.9 and 6.9, within the range of the models' own logits.
 SURE = 1e-3
 SURELY_NOT = -10.0
 # A mask is stable when its logits, so much higher or lower, would draw nearly the same.
 STEADY = 1.0
-# Logits that a closer look hands back are so many times finer than the model's own, at most.
+# Logits of a magnified crop are at most so many times finer than the model's own.
 FINEST = 2
 
 
@@ -115,7 +115,7 @@ def _xy(places: Sequence[Sequence[tuple[float, float]]], frame: Frame) -> Tensor
 def prompt_tensors(prompts: Sequence[Prompt], frame: Frame, mask_size: tuple[int, int]) -> PromptTensors:
     """Turn prompts of one kind into tensors.
 
-    One padding token more or less changes what the decoder answers, so nothing is padded here: all prompts must have
+    One padding token more or less changes what the decoder predicts, so nothing is padded here: all prompts must have
     the same number of points, and all or none of them a box and a mask.
 
     Parameters
@@ -151,7 +151,7 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
     Parameters
     ----------
     mask : ndarray
-        (y, x) bool, a rough mask of the plane; or (h, w) floating-point logits of an earlier answer, taken as they are.
+        (y, x) bool, a rough mask of the plane; or (h, w) floating-point logits of an earlier mask, used unchanged.
     frame : Frame
         Of the plane.
     mask_size : tuple of int
@@ -182,7 +182,7 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
 
 
 def given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
-    """Logits that were handed back, (1, k h, k w) float32: those of a closer look are finer."""
+    """Logits that are passed back to the model, (1, k h, k w) float32; those of a magnified crop are finer."""
     finer = max(mask.shape[0] // mask_size[0], 1)
     if mask.shape != (finer * mask_size[0], finer * mask_size[1]) or not np.isfinite(mask).all():
         raise InputError(f"mask logits must be finite and of shape {mask_size} for this model, got {mask.shape}")

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from napari_segany.core.confidence import Gates
 from napari_segany.core.errors import ModelError
 from napari_segany.core.filters import Filters
+from napari_segany.core.ranking import RankingConfig
 
 SESSION_HASH = "session_hash"
 """Of the entry of the hash that recorded sessions know the weights by."""
@@ -28,7 +29,7 @@ KEY = "inference_config"
 
 @dataclass(frozen=True, slots=True)
 class ZoomConfig:
-    """How objects are magnified for the second look of ``tiny``; see :mod:`napari_segany.models.tiny.zoom`.
+    """How ``tiny`` magnifies objects for its refinement pass; see :mod:`napari_segany.models.tiny.zoom`.
 
     Parameters
     ----------
@@ -41,25 +42,25 @@ class ZoomConfig:
     magnification : float
         Window pixels per plane pixel, at most.
     click_magnification : float
-        The same where a single click is all that tells where the object is.
+        The same where the prompt is a single click.
     dot_side : float
         Longest side, in window pixels, up to which an object of a single click is magnified beyond
         `click_magnification`.
     unseen_magnification : float
-        Window pixels per plane pixel around a click at which nothing was seen in the overview.
+        Window pixels per plane pixel around a click at which the coarse pass found nothing.
     look_again : float
-        Factor between the magnification of a window and the one that suits what was seen there, above which the object
-        is looked at once more.
+        Factor between the magnification of a window and the one that suits the predicted object, above which the object
+        is predicted in another window.
     overview_suffices : float
-        The same factor for the overview, up to which its answer is final.
+        The same factor for the coarse pass, up to which its mask is final.
     looks : int
         Windows of an object, at most.
     nothing : float
-        Predicted IoU below which there is nothing to look at again.
+        Predicted IoU below which no further window is used.
     coarse : float
-        Frame pixels per plane pixel below which small objects cannot be seen in the overview.
+        Frame pixels per plane pixel below which the coarse pass cannot resolve small objects.
     glance : int
-        Side, in pixels, of the windows in which clicks are looked up before that.
+        Side, in pixels, of the windows around clicks that are predicted before that.
     glances : tuple of (float, float)
         Their pixels per plane pixel, each with the frame pixels per plane pixel below which it is used.
     """
@@ -133,15 +134,17 @@ class TextConfig:
     score : float
         Predicted IoU from which on objects are shown that a text finds.
     presence : float
-        Probability that what is named is in the picture, below which nothing is looked for.
+        Probability that the named object is in the picture, below which it is not searched for.
     relevance : float
-        Of a place, below which nothing is looked for there.
+        Relevance of a place, below which nothing is searched for there.
     foreground_relevance : float
-        From which on foreground belongs to what is named.
+        Relevance from which on foreground belongs to the named object.
     agreement : float
-        Weight of the overlap with the answer to a text in the choice among the masks of a click.
+        Weight of the overlap with the mask of a text in the choice among the masks of a click.
     certainty : float
-        Power of the predicted IoU of that answer, by which the weight is multiplied.
+        Power of the predicted IoU of that mask, by which the weight is multiplied.
+    scene_share : float
+        Weight of the kind of image in the presence, next to what is visible.
     """
 
     score: float = 0.5
@@ -150,22 +153,25 @@ class TextConfig:
     foreground_relevance: float = 0.2
     agreement: float = 0.1
     certainty: float = 4.0
+    scene_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceConfig:
-    """The numbers of inference of one model. Defaults are those of a published SAM, for which nothing was chosen here.
+    """Settings of inference of one model. The defaults are those of a published SAM.
 
     Parameters
     ----------
     filters : Filters
         Which automatic masks pass.
     gates : Gates
-        When an object is lost as it is propagated, and the calibration of the confidence.
+        Weight of the model's mask in propagation, when an object counts as lost, and the calibration of the confidence.
+    ranking : RankingConfig
+        How committed objects rank the masks of a click.
     text : TextConfig
         How texts are used.
     zoom : ZoomConfig, optional
-        The second look; only ``tiny`` has one.
+        The refinement pass; only ``tiny`` has one.
     postprocess : PostprocessConfig, optional
         From logits to masks; only for ``tiny``.
     proposals : ProposalConfig, optional
@@ -176,6 +182,7 @@ class InferenceConfig:
 
     filters: Filters = field(default_factory=Filters)
     gates: Gates = field(default_factory=Gates)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     text: TextConfig = field(default_factory=TextConfig)
     zoom: ZoomConfig | None = None
     postprocess: PostprocessConfig | None = None
@@ -187,8 +194,10 @@ class InferenceConfig:
         return {KEY: msgspec.json.encode(self).decode()}
 
 
-def read_inference_config(path: str | Path) -> InferenceConfig | None:
-    """The configuration in a file of weights; None in files of other formats, and where there is none.
+def read_inference_config(path: str | Path, usual: InferenceConfig | None = None) -> InferenceConfig | None:
+    """The configuration in a file of weights; `usual` in files of other formats, and where there is none.
+
+    What it lacks, as it was written before there was such a number, is as in `usual` too.
 
     Raises
     ------
@@ -197,11 +206,19 @@ def read_inference_config(path: str | Path) -> InferenceConfig | None:
     """
     text = read_metadata(path).get(KEY)
     if text is None:
-        return None
+        return usual
     try:
-        return msgspec.json.decode(text, type=InferenceConfig)
+        own = msgspec.json.decode(text, type=InferenceConfig)
+        return own if usual is None else _completed(text, usual)
     except msgspec.DecodeError as error:
         raise ModelError(f"{path} has settings of inference that cannot be read: {error}") from None
+
+
+def _completed(text: str, usual: InferenceConfig) -> InferenceConfig:
+    def over(old: Any, new: Any) -> Any:
+        return {**old, **{k: over(old.get(k), v) for k, v in new.items()}} if old and isinstance(new, dict) else new
+
+    return msgspec.convert(over(msgspec.to_builtins(usual), msgspec.json.decode(text)), InferenceConfig)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -214,10 +231,10 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def weights_hash(path: Path) -> str:
-    """SHA-256 of the weights in a safetensors file, whatever its metadata say.
+    """SHA-256 of the weights in a safetensors file, independent of its metadata.
 
-    Where the metadata say which hash sessions know the weights by, since they were recorded when the hash was that of
-    the whole file, it is that one.
+    Where the metadata contain the hash that earlier sessions recorded, which was that of the whole file, that hash is
+    returned.
     """
     known = read_metadata(path).get(SESSION_HASH)
     if known is not None:

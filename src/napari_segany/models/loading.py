@@ -150,7 +150,7 @@ def _built(given: dict[str, Tensor], path: Path, expected: str | None) -> Sam:
         raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
     model = _filled(architecture, state, path)
     if isinstance(model, TinySam):
-        model.inference = read_inference_config(path) or tiny_inference_config()
+        model.inference = read_inference_config(path, tiny_inference_config())
     return model
 
 

@@ -44,7 +44,7 @@ class ModelSpec:
     Parameters
     ----------
     name : str
-        What the user asks for.
+        Name of the model, as the user writes it.
     architecture : str
         "tiny", "vit_b", "vit_l", "vit_h" or "vit_t".
     domain : str
@@ -58,7 +58,7 @@ class ModelSpec:
     licence : str
         Licence of the weights, or where it is stated.
     citation : str
-        What to cite.
+        Reference to cite.
     embedded : bool
         True when the weights ship with this package.
     own : bool
@@ -214,7 +214,7 @@ def list_models() -> tuple[ModelSpec, ...]:
 
 
 def find(name: str) -> ModelSpec:
-    """Look a model up by its name.
+    """Return the model of a name.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def find(name: str) -> ModelSpec:
     Raises
     ------
     ModelError
-        There is none of that name; the message names the nearest.
+        There is no model of that name; the message lists the nearest names.
     """
     known = {spec.name: spec for spec in list_models()}
     if name in known:

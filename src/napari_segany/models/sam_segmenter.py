@@ -15,6 +15,7 @@ from torch import Tensor
 from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
+from napari_segany.core.planes import Plane, Region
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
 from napari_segany.core.text_query import Phrase
@@ -31,7 +32,7 @@ NUMBERS = 2**22
 
 
 class SamSegmenter:
-    """Answers prompts with a SAM.
+    """Segmenter that predicts masks with a SAM.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ class SamSegmenter:
         config: InferenceConfig | None = None,
     ) -> None:
         self.name = name
-        self.config = config or InferenceConfig()
+        self.config = self._configured(config)
         self.device = torch.device(device)
         self.dtype = dtype
         self.texts = texts
@@ -73,16 +74,22 @@ class SamSegmenter:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it does next to answering points, boxes and masks."""
+        """Capabilities in addition to points, boxes and masks."""
         return Capabilities(
             proposals=self.config.proposals is not None,
             texts=self.texts is not None,
+            describes=self.texts is not None,
             filters=self.config.filters,
             text_score=self.config.text.score,
             gates=self.config.gates,
+            ranking=self.config.ranking,
             device=str(self.device),
             precision=str(self.dtype).removeprefix("torch."),
         )
+
+    def _configured(self, config: InferenceConfig | None) -> InferenceConfig:
+        """The numbers of inference, by default those of a published SAM."""
+        return config or InferenceConfig()
 
     def _ready(self, model: Sam) -> Sam:
         """The model with what takes long in the type that it computes in; prompts are encoded in single precision."""
@@ -124,9 +131,9 @@ class SamSegmenter:
         candidates: int | None = None,
         at_least: float = -math.inf,
     ) -> list[list[Mask]]:
-        """Answer each prompt with its candidate masks, the most confident first.
+        """Predict the candidate masks of each prompt, the most confident first.
 
-        Prompts are decoded together where that cannot change an answer.
+        Prompts are decoded together where that cannot change a mask.
 
         Parameters
         ----------
@@ -164,10 +171,10 @@ class SamSegmenter:
     ) -> list[list[Mask]]:
         """The same for prompts whose texts, where they have one, are a single known name each."""
         frame = Frame(embedding.shape, self.model.image_size)
-        answers = self._answers(embedding, prompts, frame, candidates, at_least)
-        return [self._masks(*good_first(*answer, ALL.candidates, at_least), frame) for answer in answers]
+        predictions = self._predictions(embedding, prompts, frame, candidates, at_least)
+        return [self._masks(*good_first(*prediction, ALL.candidates, at_least), frame) for prediction in predictions]
 
-    def _answers(
+    def _predictions(
         self,
         embedding: ImageEmbedding,
         prompts: Sequence[Prompt],
@@ -177,13 +184,13 @@ class SamSegmenter:
     ) -> list[tuple[Tensor, Tensor]]:
         """For each prompt the wanted logits (n, h, w) of the frame, where they are good enough, and their IoU (n,)."""
         features = self._maps(embedding)
-        answers: dict[int, tuple[Tensor, Tensor]] = {}
+        predictions: dict[int, tuple[Tensor, Tensor]] = {}
         for group in is_similar(prompts, max(NUMBERS // features["image_embed"].numel(), 1)):
             chosen = [prompts[index] for index in group]
             choice = Choice(wanted_masks(chosen[0], candidates), at_least)
             logits, iou = self._decode(features, chosen, frame, choice)
-            answers |= {index: (logits[row], iou[row]) for row, index in enumerate(group)}
-        return [answers[index] for index in range(len(prompts))]
+            predictions |= {index: (logits[row], iou[row]) for row, index in enumerate(group)}
+        return [predictions[index] for index in range(len(prompts))]
 
     def _maps(self, embedding: ImageEmbedding) -> dict[str, Tensor]:
         """Features (1, C, h, w), with the channels last in memory: a CPU decodes others at half the speed."""
@@ -197,7 +204,7 @@ class SamSegmenter:
         return ready
 
     def _checked(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> list[Prompt]:
-        """The prompts as they concern the plane; InputError for what cannot be answered."""
+        """Return the prompts clipped to the plane; raise InputError for prompts without a possible mask."""
         check_type(embedding, ImageEmbedding, "embedding")
         check_each(prompts, Prompt, "prompts")
         if embedding.model != self.name:
@@ -244,7 +251,7 @@ class SamSegmenter:
         return self.texts.tokens([self.texts.phrases(prompt.text)[0] for prompt in prompts])
 
     def _model(self, text: Tensor | None) -> Sam:
-        """The model whose decoder answers: one that knows text tokens where there are some."""
+        """The model whose decoder is used: one that knows text tokens where there are some."""
         return self.model if text is None or self.texts is None else self.model.with_decoder(self.texts.decoder)
 
     @torch.inference_mode()
@@ -259,12 +266,12 @@ class SamSegmenter:
         texts = self.known_texts()
         features = torch.tensor(embedding.features["image_embed"]).float().to(self.device)
         frame = Frame(embedding.shape, self.model.image_size)
-        return texts.found(phrase, features, self._cells(frame, features))
+        return texts.found(phrase, features, self._cells(frame, features), self.config.text.scene_share)
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
-        """A click with its name on each object that a text seems to name; see ``core.everything.ProposesNamedObjects``.
+        """Clicks with names on objects that a text may name; see ``core.automatic_masks.ProposesNamedObjects``.
 
-        Without a model of its own for seeds, these are the peaks of the relevance map.
+        For a model without object proposals, these are the peaks of the relevance map.
         """
         prompts = []
         for phrase in phrases:
@@ -277,6 +284,16 @@ class SamSegmenter:
     def phrases(self, text: str) -> list[Phrase]:
         """The phrases of a text; see :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
         return self.known_texts().phrases(text)
+
+    def describe(self, plane: Plane, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return vectors of crops by the CLIP of the texts; see :class:`~.exemplars.DescribesObjects`.
+
+        Raises
+        ------
+        ModelError
+            The model takes no text, or open_clip cannot be imported.
+        """
+        return self.known_texts().clip.crop_vectors(plane, windows, masks)
 
     def known_texts(self) -> TextPrompter:
         """What turns texts into tokens.
@@ -305,7 +322,7 @@ def has_text(
     candidates: int | None,
     at_least: float,
 ) -> list[list[Mask]]:
-    """Answer prompts that may have texts: several names mean all of them, and what follows "not" is taken away."""
+    """Predict masks of prompts with texts: several names mean all of them, and objects after "not" are excluded."""
     texts = segmenter.known_texts()
     parts: list[tuple[int, bool, Prompt]] = []
     for number, prompt in enumerate(prompts):
@@ -315,17 +332,17 @@ def has_text(
         parts += [(number, True, replace(prompt, text=phrase.spoken)) for phrase in phrases]
         avoided = dict.fromkeys(name for phrase in phrases for name in phrase.avoided)
         parts += [(number, False, replace(prompt, text=name)) for name in avoided]
-    answers = segmenter.segment_plain(embedding, [part for _, _, part in parts], candidates, -math.inf)
-    # A lone click is answered as it is without a text, and the text chooses among what it may mean.
+    predictions = segmenter.segment_plain(embedding, [part for _, _, part in parts], candidates, -math.inf)
+    # A single click is predicted as without a text, and the text selects one of its candidate masks.
     lone = {
         k: click for k, (_, _, part) in enumerate(parts) if part.text and (click := replace(part, text="")).ambiguous
     }
     if texts.path is TextPath.MAP:
         clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
         for k, masks in zip(lone, clicks, strict=True):
-            answers[k] = choose_mask(answers[k][0], masks, segmenter.config.text)[: candidates or 1]
+            predictions[k] = choose_mask(predictions[k][0], masks, segmenter.config.text)[: candidates or 1]
     joined: list[list[Mask]] = [[] for _ in prompts]
-    for (number, meant, _), masks in zip(parts, answers, strict=True):
+    for (number, meant, _), masks in zip(parts, predictions, strict=True):
         before = joined[number]
         joined[number] = (
             [combine_masks(*pair, meant=meant) for pair in zip(before, masks, strict=True)] if before else masks
@@ -334,10 +351,10 @@ def has_text(
 
 
 def choose_mask(text: Mask, masks: Sequence[Mask], config: TextConfig) -> list[Mask]:
-    """What a click may mean, the likeliest first in the light of what text and click together mean.
+    """Order the masks of a click by their score and their agreement with the mask of a text, the best first.
 
-    The score of each is the mean of what the model predicts for it and for the text: low where the click is on
-    something else than what the text says.
+    The score of each is the mean of what the model predicts for it and for the text: low where the click is on another
+    object than the text names.
     """
 
     def agreement(mask: Mask) -> float:
@@ -350,7 +367,7 @@ def choose_mask(text: Mask, masks: Sequence[Mask], config: TextConfig) -> list[M
 
 
 def combine_masks(first: Mask, second: Mask, *, meant: bool) -> Mask:
-    """Two answers as one: both, when the second is meant too, else the first where the second is less sure."""
+    """Combine two masks: their union when both are wanted, else the first where the second is less confident."""
     if first.logits.shape != second.logits.shape:
         second = replace(second, logits=np.full_like(first.logits, first.logits.min()))
     if meant:
@@ -361,7 +378,7 @@ def combine_masks(first: Mask, second: Mask, *, meant: bool) -> Mask:
 
 
 def only_text(prompt: Prompt) -> bool:
-    """Whether a prompt says what, and not where."""
+    """Whether a prompt is a text without a position."""
     return not prompt.points and prompt.box is None and prompt.mask is None
 
 
@@ -374,12 +391,12 @@ def named_peaks(relevance: np.ndarray, frame: Frame, name: str, least: float) ->
 
 
 def wanted_masks(prompt: Prompt, candidates: int | None) -> int:
-    """How many masks answer a prompt: what was asked for, else three for an ambiguous one and one for any other."""
+    """Number of masks for a prompt: the requested number, else three for an ambiguous prompt and one for any other."""
     return candidates or (3 if prompt.ambiguous else 1)
 
 
 def best_first(logits: Tensor, scores: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
-    """Of the answers to one prompt, (4, h, w) and (4,), the single one, the three or all, most confident first."""
+    """Select from the masks of one prompt, (4, h, w) and (4,), the single one, the three or all, best first."""
     kept = CANDIDATES[candidates]
     order = torch.argsort(scores[kept], descending=True, stable=True)
     return logits[kept][order], scores[kept][order]
@@ -405,7 +422,7 @@ def masks_of(pixels: np.ndarray, scores: Tensor, logits: Tensor, stability: np.n
 def is_similar(prompts: Sequence[Prompt], most: int = BATCH) -> list[list[int]]:
     """Indices of prompts that can be decoded together, at most `most` and ``BATCH`` at a time.
 
-    A padding token takes part in attention and changes the answer, so only prompts with the same tokens share a batch;
+    A padding token takes part in attention and changes the mask, so only prompts with the same tokens share a batch;
     and only those of which as many masks are wanted.
     """
     kinds: dict[tuple[int | bool, ...], list[int]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Whether a set of weights is what it is taken for, and draws what it is asked for."""
+"""Whether a file of weights fits its architecture, and whether the model predicts the expected masks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.weights import Progress, is_published
 
 SHOWN = 5
-"""Weights that do not fit, of which the names are told."""
+"""Number of weights that do not fit whose names are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class WeightReport:
     published : str
         Name of the published model that the file is, by its hash; empty when it is none.
     encoding, click : float
-        Seconds to encode the sample, and to answer one click on it.
+        Seconds to encode the sample, and to predict the masks of one click.
     iou : float
         Of the mask with the highest score, with the truth.
     best : float
@@ -121,13 +121,13 @@ def check_model(
         embedding = segmenter.embed(plane)
         encoded = time.perf_counter()
         target = clearest_object(truth)
-        asked = time.perf_counter()
+        begin_mask = time.perf_counter()
         masks = segmenter.segment(embedding, [Prompt((centre_point(target),))])[0]
         answered = time.perf_counter()
     except (RuntimeError, MemoryError) as error:  # torch's own, above all of memory that does not suffice
         raise ModelError(f"{path} cannot compute: {str(error)[:200]}") from error
     overlaps = [iou(mask.pixels, target) for mask in masks]
-    seconds = encoded - begin, answered - asked
+    seconds = encoded - begin, answered - begin_mask
     return WeightReport(path, architecture, count, digest, published, *seconds, overlaps[0], max(overlaps), known)
 
 

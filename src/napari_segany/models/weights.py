@@ -96,7 +96,7 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep pooch's own lines from the terminal: what there is to say is said once, as progress or as an error."""
+    """Keep pooch's own messages from the terminal: progress and errors are reported by this package."""
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -144,7 +144,7 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def check_usable(state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights that nothing can be computed with: an answer made of them would be no answer.
+    """Refuse weights with which no valid mask can be computed.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def _scalars_allowed() -> contextlib.AbstractContextManager[Any]:
     safe_globals = getattr(torch.serialization, "safe_globals", None)
     if safe_globals is None:  # before torch 2.5
         return contextlib.nullcontext()
-    # (how numpy itself says that they are pickled)
+    # (the message of numpy for pickled files)
     scalar: Any = np.float64(0).__reduce__()[0]
     rebuild: Any = np.zeros(1).__reduce__()[0]
     kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?SU"}

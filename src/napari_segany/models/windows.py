@@ -1,6 +1,6 @@
-"""Windows: parts of a plane that are looked at more closely, each at a scale of its own.
+"""Windows: parts of a plane that are magnified, each at a separate scale.
 
-Next to :mod:`napari_segany.models.geometry` the only place that turns (y, x) into (x, y).
+Together with :mod:`napari_segany.models.geometry` the only place that turns (y, x) into (x, y).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STRIP = 64
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A square part of a plane, magnified for a closer look.
+    """A square part of a plane, magnified.
 
     Parameters
     ----------
@@ -99,14 +99,14 @@ def part_of_frame(corner: tuple[int, int], frame: Frame, side: int) -> Window:
 
 
 def window_image(plane: np.ndarray, window: Window) -> Tensor:
-    """Look closer at a part of a plane.
+    """Return a magnified crop of a plane.
 
     Parameters
     ----------
     plane : ndarray
-        (y, x, 3) uint8, or (y, x, 1) where all three are alike.
+        (y, x, 3) uint8, or (y, x, 1) where all three channels are equal.
     window : Window
-        Which part; what lies beyond the plane is black.
+        The part to crop; pixels beyond the plane are black.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def _within(low: float, high: float, length: int) -> slice:
 def window_prompts(
     prompts: Sequence[Prompt], windows: Sequence[Window], frame: Frame, mask_size: tuple[int, int]
 ) -> PromptTensors:
-    """Turn prompts of one kind, each with a window of its own, into tensors; see :func:`prompt_tensors`.
+    """Turn prompts of one kind, each with a separate window, into tensors; see :func:`prompt_tensors`.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.views import View
-from napari_segany.session.history import Marks, Patch, Step
+from napari_segany.session.history import Indices, Marks, Patch, Step
 
 ACTS = (
     "accepted",
@@ -27,7 +27,7 @@ ACTS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptEvent:
-    """A prompt, all that is said of the current object; an empty one takes back what was said."""
+    """A prompt, everything that describes the current object; an empty one withdraws it."""
 
     plane: View
     prompt: Prompt
@@ -35,7 +35,7 @@ class PromptEvent:
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
-    """One of ``ACTS``; `value` is the generation of an accepted answer, or the candidate that an undo goes back to."""
+    """One of ``ACTS``; `value` is the generation of an accepted result, or the candidate that an undo restores."""
 
     what: str
     value: int = 0
@@ -50,7 +50,7 @@ class FingerprintEvent:
 
 @dataclass(frozen=True, slots=True)
 class ModelEvent:
-    """Which model answers from here on: its name, and the hash of its weights as "algorithm:digest"."""
+    """The model that is used from here on: its name, and the hash of its weights as "algorithm:digest"."""
 
     name: str
     hash: str
@@ -78,11 +78,11 @@ class LayerEvent:
 
     number: int
     kind: str
-    shape: tuple[int, ...] = ()
+    shape: Indices = ()
     dtype: str = ""
     patch: Patch | None = None
     marks: Marks = ()
 
 
 Event = PromptEvent | ActionEvent | ModelEvent | LayerEvent | Step | ChannelSettings | FingerprintEvent | ObjectInfo
-"""ChannelSettings say how the image is shown from here on; an ObjectInfo, what is known of an object from here on."""
+"""ChannelSettings apply to the image from here on; an ObjectInfo describes an object from here on."""

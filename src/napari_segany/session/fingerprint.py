@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_segany.core.errors import Cancelled
 from napari_segany.core.planes import LazyArray, load_array
+from napari_segany.session.history import Indices
 
 WHOLE = 2**24
 """Bytes up to which the sample is the whole image."""
@@ -43,7 +44,7 @@ class ImageFingerprint:
     """
 
     hash: str
-    shape: tuple[int, ...]
+    shape: Indices
     dtype: str
     sample: str = ""
 
@@ -69,7 +70,7 @@ def fingerprint_of(array: LazyArray, cancelled: Callable[[], bool] = bool) -> Im
     array : array
         (..., y, x) or (..., y, x, colour); numpy, dask or zarr.
     cancelled : callable
-        Asked between blocks; where it returns True the work ends.
+        Called between blocks; the work ends when it returns True.
 
     Raises
     ------

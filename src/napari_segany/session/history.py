@@ -1,34 +1,25 @@
 """What can be undone: steps that know both of their sides, in the order in which they were made.
 
-Nothing here knows a viewer. A step names the layers that it changed by number, and whoever owns them gives them.
+Nothing here depends on a viewer. A step refers to the layers that it changed by number; the caller provides them.
 """
 
 from __future__ import annotations
 
-import base64
 import math
-import operator
 import zlib
-from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 FAST = 1
 """zlib's level: labels are nearly all alike, so that more work gains little."""
 
 Window = tuple[slice, ...]
-
-
-def pack(data: bytes) -> str:
-    """Compressed bytes as text for JSON."""
-    return base64.b64encode(data).decode("ascii")
-
-
-def unpack(text: str) -> bytes:
-    """The inverse of :func:`pack`."""
-    return base64.b64decode(text, validate=True)
+Indices = tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+"""Places or lengths along axes; msgspec refuses negative ones when it reads them."""
 
 
 def inflate(data: bytes, size: int) -> bytes:
@@ -48,14 +39,6 @@ def inflate(data: bytes, size: int) -> bytes:
     return found
 
 
-def whole_numbers(values: Iterable[Any]) -> tuple[int, ...]:
-    """Indices or lengths from JSON; TypeError or ValueError for anything but whole numbers from 0 on."""
-    numbers = tuple(operator.index(value) for value in values)
-    if any(number < 0 for number in numbers):
-        raise ValueError(f"{numbers} has a negative number")
-    return numbers
-
-
 @dataclass(frozen=True, slots=True)
 class Patch:
     """A window of a label array before and after a change.
@@ -72,8 +55,8 @@ class Patch:
         The window's bytes in C order, compressed by zlib.
     """
 
-    start: tuple[int, ...]
-    shape: tuple[int, ...]
+    start: Indices
+    shape: Indices
     dtype: str
     before: bytes
     after: bytes
@@ -87,7 +70,7 @@ class Patch:
         before, after : ndarray
             Integers of the same type and shape, any number of axes.
         window : tuple of slice, optional
-            Where to look, a slice with both ends for every axis; by default everywhere.
+            Region that is compared, a slice with both ends for every axis; by default everywhere.
 
         Returns
         -------
@@ -108,12 +91,12 @@ class Patch:
         return tuple(slice(a, a + length) for a, length in zip(self.start, self.shape, strict=True))
 
     def apply(self, array: np.ndarray) -> None:
-        """Write what came after into an array; pixels that the change left alone are left alone here too.
+        """Write the values after the change into an array; pixels that the change did not touch stay as they are.
 
         Raises
         ------
         ValueError
-            When the window reaches beyond the array, or the patch does not hold what it says.
+            When the window reaches beyond the array, or the content of the patch does not match its shape.
         """
         if len(self.start) != array.ndim or any(
             window.stop > length for window, length in zip(self.window, array.shape, strict=True)
@@ -130,18 +113,6 @@ class Patch:
     def inverse(self) -> Patch:
         """The patch that takes this one back."""
         return replace(self, before=self.after, after=self.before)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        sides = {"before": pack(self.before), "after": pack(self.after)}
-        return {"start": list(self.start), "shape": list(self.shape), "dtype": self.dtype, **sides}
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Patch:
-        """The inverse of :meth:`to_json`."""
-        sides = unpack(plain["before"]), unpack(plain["after"])
-        start, shape = (whole_numbers(plain[each]) for each in ("start", "shape"))
-        return cls(start, shape, np.dtype(plain["dtype"]).str, *sides)
 
 
 def _squeeze(array: np.ndarray) -> bytes:
@@ -183,12 +154,6 @@ class Mark:
     corners: tuple[tuple[float, ...], ...]
     features: tuple[tuple[str, Any], ...] = ()
 
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Mark:
-        """From ``dataclasses.asdict`` by way of JSON."""
-        corners = tuple(tuple(corner) for corner in plain["corners"])
-        return cls(plain["kind"], corners, tuple((name, value) for name, value in plain["features"]))
-
 
 Marks = tuple[Mark, ...]
 
@@ -227,12 +192,6 @@ class MarksPatch:
     def inverse(self) -> MarksPatch:
         """The patch that takes this one back."""
         return MarksPatch(self.start, self.after, self.before)
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> MarksPatch:
-        """From ``dataclasses.asdict`` by way of JSON."""
-        sides = (tuple(Mark.from_json(mark) for mark in plain[side]) for side in ("before", "after"))
-        return cls(plain["start"], *sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,20 +239,6 @@ class Step:
             patch.apply(labels[number])
         for number, stretch in self.marks:
             marks[number] = stretch.apply(marks[number])
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        patches = [[number, patch.to_json()] for number, patch in self.patches]
-        marks = [[number, asdict(stretch)] for number, stretch in self.marks]
-        rest = {"choice": list(self.choice), "label": self.label, "overwrite": self.overwrite}
-        return {"kind": self.kind, "patches": patches, "marks": marks, **rest}
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Step:
-        """The inverse of :meth:`to_json`."""
-        patches = tuple((number, Patch.from_json(patch)) for number, patch in plain["patches"])
-        marks = tuple((number, MarksPatch.from_json(stretch)) for number, stretch in plain["marks"])
-        return cls(plain["kind"], patches, marks, tuple(plain["choice"]), plain["label"], plain["overwrite"])
 
 
 class History:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import errno
 import json
 import math
-import operator
 import os
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import astuple, dataclass, field, fields, is_dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from napari_segany.core.errors import InputError, SeganyError
@@ -36,10 +36,11 @@ from napari_segany.session.events import (
     PromptEvent,
 )
 from napari_segany.session.fingerprint import ImageFingerprint
-from napari_segany.session.history import FAST, Mark, Patch, Step, inflate, pack, unpack, whole_numbers
+from napari_segany.session.history import FAST, Indices, Step, inflate
 
 FORMAT = 1
 _MARK = b',"crc":"'
+T = TypeVar("T")
 
 
 class NewerError(ValueError):
@@ -77,19 +78,16 @@ class Header:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {"do": "begin", "format": FORMAT, "label_shape": self.label_shape, **asdict(self)}
+        return {"do": "begin", "format": FORMAT, "label_shape": self.label_shape, **_plain(self)}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Header:
         """The inverse of :meth:`to_json`."""
-        image = plain["image"]
-        content = ImageFingerprint(
-            image["hash"], whole_numbers(image["shape"]), image["dtype"], image.get("sample", "")
-        )
-        if not content.sample:
-            # 0.1.0 knew an image by its sample alone
-            content = replace(content, hash="", sample=content.hash)
-        return cls(plain["package"], ModelEvent(**plain["model"]), content, plain["rgb"], plain["path"])
+        header = _made(cls, plain)
+        if header.image.sample:
+            return header
+        # 0.1.0 knew an image by its sample alone
+        return replace(header, image=replace(header.image, hash="", sample=header.image.hash))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,109 +130,114 @@ class JournalFile:
         return replace(self, events=self.events[:events], whole=self.ends[events], warning=warning)
 
 
+class _PackedArray(msgspec.Struct):
+    """An array, compressed; bits where it is bool, as a rough mask is as large as the plane."""
+
+    dtype: str
+    shape: Indices
+    data: bytes
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> _PackedArray:
+        values = np.packbits(array) if array.dtype == np.bool_ else np.ascontiguousarray(array)
+        return cls(array.dtype.str, array.shape, zlib.compress(values.tobytes(), FAST))
+
+    def array(self) -> np.ndarray:
+        dtype, count = np.dtype(self.dtype), math.prod(self.shape)
+        if dtype == np.bool_:
+            bits = np.frombuffer(inflate(self.data, -(-count // 8)), np.uint8)
+            return np.unpackbits(bits, count=count).astype(bool).reshape(self.shape)
+        return np.frombuffer(inflate(self.data, count * dtype.itemsize), dtype).reshape(self.shape)
+
+
+class _PromptRecord(msgspec.Struct):
+    axes: tuple[int, int]
+    position: tuple[int, ...]
+    points: tuple[tuple[float, float, bool], ...]
+    box: tuple[float, float, float, float] | None
+    text: str
+    mask: _PackedArray | None
+
+    @classmethod
+    def of(cls, event: PromptEvent) -> _PromptRecord:
+        prompt, mask = event.prompt, event.prompt.mask
+        points, box = tuple(map(astuple, prompt.points)), None if prompt.box is None else astuple(prompt.box)
+        packed = None if mask is None else _PackedArray.of(mask)
+        return cls(event.plane.axes, event.plane.position, points, box, prompt.text, packed)
+
+    def event(self) -> PromptEvent:
+        points, box = tuple(Point(*each) for each in self.points), None if self.box is None else Box(*self.box)
+        mask = None if self.mask is None else self.mask.array()
+        return PromptEvent(View(self.axes, self.position), Prompt(points, box, self.text, mask))
+
+
+class _ObjectRecord(msgspec.Struct, rename={"source": "how", "status": "flags"}):
+    """What is known of an object, in the keys of version 0.1.0; clicks have records of their own."""
+
+    label: int
+    name: str
+    score: float | None
+    source: str
+    status: str
+    confidence: float | None
+    pixels: int | None
+    class_name: str
+
+    def event(self) -> ObjectInfo:
+        return ObjectInfo(**msgspec.structs.asdict(self))
+
+
+_RECORDS: dict[str, type[Any]] = {
+    "step": Step,
+    "prompt": _PromptRecord,
+    "model": ModelEvent,
+    "fingerprint": FingerprintEvent,
+    "described": _ObjectRecord,
+    "look": ChannelSettings,
+    "layer": LayerEvent,
+    **dict.fromkeys(ACTS, ActionEvent),
+}
+"""What a record holds, by its "do"."""
+_KINDS = {record: kind for kind, record in _RECORDS.items()}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A value's fields as JSON has them; what JSON has no type for becomes a string."""
+    return msgspec.to_builtins(value, enc_hook=lambda one: one.item() if isinstance(one, np.generic) else str(one))
+
+
+def _made(record: type[T], plain: Mapping[str, Any]) -> T:
+    """The inverse of :func:`_plain`; unknown fields are left out, and numbers may be strings, as 0.1.0 wrote some."""
+    # defaults are for those who make events: all fields were written
+    lacking = [each.name for each in fields(record) if each.name not in plain] if is_dataclass(record) else []
+    if lacking:
+        raise KeyError(*lacking)
+    return msgspec.convert(plain, record, strict=False)
+
+
 def encode(event: Event) -> dict[str, Any]:
     """An event as plain values."""
-    if isinstance(event, Step):
-        return {"do": "step", **event.to_json()}
+    record: Any = event
     if isinstance(event, ActionEvent):
         return {"do": event.what, "value": event.value}
-    if isinstance(event, ModelEvent):
-        return {"do": "model", **asdict(event)}
-    if isinstance(event, FingerprintEvent):
-        return {"do": "fingerprint", **asdict(event)}
-    if isinstance(event, ObjectInfo):
-        return _described(event)
-    if isinstance(event, ChannelSettings):
-        return {"do": "look", **asdict(event)}
-    if isinstance(event, LayerEvent):
-        patch = None if event.patch is None else event.patch.to_json()
-        return {"do": "layer", "number": event.number, "kind": event.kind, "shape": event.shape,
-                "dtype": event.dtype, "patch": patch, "marks": [asdict(mark) for mark in event.marks]}  # fmt: skip
-    prompt = event.prompt
-    return {
-        "do": "prompt",
-        "axes": event.plane.axes,
-        "position": event.plane.position,
-        "points": [[point.y, point.x, point.positive] for point in prompt.points],
-        "box": None if prompt.box is None else [prompt.box.y0, prompt.box.x0, prompt.box.y1, prompt.box.x1],
-        "text": prompt.text,
-        "mask": None if prompt.mask is None else _pack_array(prompt.mask),
-    }
+    if isinstance(event, PromptEvent):
+        record = _PromptRecord.of(event)
+    elif isinstance(event, ObjectInfo):
+        record = _ObjectRecord(*(getattr(event, name) for name in _ObjectRecord.__struct_fields__))
+    return {"do": _KINDS[type(record)], **_plain(record)}
 
 
 def decode(plain: Mapping[str, Any]) -> Event:
     """The inverse of :func:`encode`; raises the errors of whatever is missing or wrong."""
     kind = plain["do"]
-    if kind == "step":
-        return Step.from_json(plain)
-    if kind == "prompt":
-        return _said(plain)
-    if kind == "model":
-        return ModelEvent(plain["name"], plain["hash"])
-    if kind == "fingerprint":
-        return FingerprintEvent(str(plain["hash"]))
-    if kind == "described":
-        return _object_info(plain)
-    if kind == "look":
-        limits = None if plain["limits"] is None else (float(plain["limits"][0]), float(plain["limits"][1]))
-        return ChannelSettings(limits, plain["together"], tuple(plain["channels"]), plain["inverted"])
-    if kind == "layer":
-        patch = None if plain["patch"] is None else Patch.from_json(plain["patch"])
-        marks = tuple(Mark.from_json(mark) for mark in plain["marks"])
-        return LayerEvent(plain["number"], plain["kind"], whole_numbers(plain["shape"]), plain["dtype"], patch, marks)
-    if kind in ACTS:
-        return ActionEvent(kind, plain["value"])
-    raise NewerError(f"it holds {kind!r}")
-
-
-def _described(event: ObjectInfo) -> dict[str, Any]:
-    """The record of what is known of an object, in the keys of version 0.1.0; clicks have records of their own."""
-    return {
-        "do": "described",
-        "label": event.label,
-        "name": event.name,
-        "score": event.score,
-        "how": event.source,
-        "flags": event.status,
-        "confidence": event.confidence,
-        "pixels": event.pixels,
-        "class_name": event.class_name,
-    }
-
-
-def _object_info(plain: Mapping[str, Any]) -> ObjectInfo:
-    score, confidence = (None if plain[name] is None else float(plain[name]) for name in ("score", "confidence"))
-    name, source, status, kind = (str(plain[each]) for each in ("name", "how", "flags", "class_name"))
-    pixels = None if plain["pixels"] is None else operator.index(plain["pixels"])
-    label = operator.index(plain["label"])
-    return ObjectInfo(label, name, kind, score, None, confidence, source, status, pixels=pixels)
-
-
-def _said(plain: Mapping[str, Any]) -> PromptEvent:
-    points = tuple(Point(y, x, positive) for y, x, positive in plain["points"])
-    box = None if plain["box"] is None else Box(*plain["box"])
-    mask = None if plain["mask"] is None else _unpack_array(plain["mask"])
-    first, second = plain["axes"]
-    return PromptEvent(View((first, second), tuple(plain["position"])), Prompt(points, box, plain["text"], mask))
-
-
-def _pack_array(array: np.ndarray) -> dict[str, Any]:
-    """Bits where it is bool: a rough mask is as large as the plane."""
-    values = np.packbits(array) if array.dtype == np.bool_ else np.ascontiguousarray(array)
-    return {"dtype": array.dtype.str, "shape": array.shape, "data": pack(zlib.compress(values.tobytes(), FAST))}
-
-
-def _unpack_array(plain: Mapping[str, Any]) -> np.ndarray:
-    shape, dtype = whole_numbers(plain["shape"]), np.dtype(plain["dtype"])
-    count = math.prod(shape)
-    if dtype == np.bool_:
-        bits = np.frombuffer(inflate(unpack(plain["data"]), -(-count // 8)), np.uint8)
-        return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
-    return np.frombuffer(inflate(unpack(plain["data"]), count * dtype.itemsize), dtype).reshape(shape)
+    if kind not in _RECORDS:
+        raise NewerError(f"it holds {kind!r}")
+    found: Any = _made(_RECORDS[kind], {"what": kind, **plain})
+    return found.event() if isinstance(found, _PromptRecord | _ObjectRecord) else found
 
 
 def _line(plain: Mapping[str, Any]) -> bytes:
-    body = json.dumps(plain, separators=(",", ":"), default=str).encode()[:-1]
+    body = json.dumps(plain, separators=(",", ":")).encode()[:-1]
     return body + _MARK + f'{zlib.crc32(body):08x}"}}\n'.encode()
 
 
@@ -243,6 +246,7 @@ def _parse(line: bytes) -> dict[str, Any]:
     body, found, crc = line.rpartition(_MARK)
     if not found or crc != f'{zlib.crc32(body):08x}"}}'.encode():
         raise ValueError("it is not as it was written")
+    # not by msgspec, which refuses NaN, and sessions may hold it
     values: dict[str, Any] = json.loads(body + b"}")
     return values
 

@@ -19,7 +19,7 @@ class PlaneCandidates:
     Parameters
     ----------
     plane : View
-        Where.
+        The plane.
     candidates : Candidates
         Of a query, or masks of prompts.
     query : Query, optional
@@ -31,12 +31,12 @@ class PlaneCandidates:
     query: Query | None = None
 
     @property
-    def asked(self) -> bool:
+    def prompted(self) -> bool:
         """Whether each object has a prompt of the user."""
         return self.query is None
 
     def select(self, filters: Filters, overlap: float, taken: np.ndarray | None) -> Selection:
-        """The objects that pass; `taken` as of :meth:`~napari_segany.core.query.Query.select`."""
+        """Return the objects that pass; `taken` as of :meth:`~napari_segany.core.query.Query.select`."""
         if self.query is None:
             return Selection(*paint_candidates(list(self.candidates), self.candidates.shape, 1.0))
         return replace(self.query, filters=filters, overlap=overlap).select(self.candidates, taken)

@@ -18,22 +18,22 @@ from napari_segany.session.journal import NOT_AS_WRITTEN, JournalFile, read_jour
 
 
 class State:
-    """What all events so far come to.
+    """State of a session after all events so far.
 
     Attributes
     ----------
     labels : dict of int to ndarray
         Label arrays, under their layers' numbers.
     marks : dict of int to tuple of Mark
-        What lies in prompt layers, under their numbers.
+        Contents of the prompt layers, under their numbers.
     current : dict of str to int
-        Number of the layer that is in use, of each kind: "labels", "points", "shapes".
+        Number of the layer in use, of each kind: "labels", "points", "shapes".
     history : History
-        What can be undone and done again.
+        Steps that can be undone and redone.
     choice : int
         Which candidate is shown.
-    look : ChannelSettings
-        How the image is looked at.
+    channel_settings : ChannelSettings
+        Channels, limits and inversion of the image.
     finished : bool
         Whether the session was closed, and not resumed since.
     unsaved : bool
@@ -41,9 +41,9 @@ class State:
     dismissed : bool
         Whether the user chose not to continue, and did not since.
     described : dict of int to ObjectInfo
-        What is known of the objects, by their labels.
+        Known facts about the objects, by label.
     largest : int
-        How many pixels label arrays have at most.
+        Largest number of pixels that a label array may have.
     """
 
     def __init__(self, largest: int = sys.maxsize) -> None:
@@ -54,11 +54,11 @@ class State:
         self.history = History()
         self.described: dict[int, ObjectInfo] = {}
         self.choice = 0
-        self.look = ChannelSettings()
+        self.channel_settings = ChannelSettings()
         self.finished = self.unsaved = self.dismissed = False
 
     def take(self, event: Event) -> None:
-        """Bring everything to what it is after an event."""
+        """Apply an event."""
         self.finished = event in (ActionEvent("closed"), ActionEvent("dismissed"))
         self.dismissed = event == ActionEvent("dismissed")
         if event == ActionEvent("saved"):
@@ -66,7 +66,7 @@ class State:
         if isinstance(event, LayerEvent):
             self.add(event)
         elif isinstance(event, ChannelSettings):
-            self.look = event
+            self.channel_settings = event
         elif isinstance(event, ObjectInfo):
             self.described[event.label] = event
         elif isinstance(event, Step):
@@ -121,7 +121,7 @@ class Recovered:
 
     @property
     def last_model(self) -> ModelEvent:
-        """What answered last."""
+        """The last model."""
         named = [event for event in self.journal.events if isinstance(event, ModelEvent)]
         return named[-1] if named else self.journal.header.model
 
@@ -138,7 +138,7 @@ class Recovered:
 
     @property
     def prompts(self) -> int:
-        """How many clicks and shapes are open."""
+        """Number of open clicks and shapes."""
         return len(self.marks("points")) + len(self.marks("shapes"))
 
 
@@ -150,7 +150,7 @@ def recover(path: str | Path, *, partial: bool = False) -> Recovered:
     path : str or Path
         The file.
     partial : bool
-        Where a record is damaged or does not follow from those before it, stop there and say so in the warning of the
+        Stop at the first record that is damaged or does not follow from those before it, and set the warning of the
         journal.
 
     Raises

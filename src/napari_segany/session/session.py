@@ -1,4 +1,4 @@
-"""The one mutable state: what has been said, what was answered, what was kept."""
+"""The only mutable state: open prompts, predictions, committed objects."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from napari_segany.session.events import ActionEvent, Event, PromptEvent
 from napari_segany.session.history import History, Step
 
 REMEMBERED = 32
-"""Questions whose masks are kept, so that what is undone is asked as it was asked before; each is about 1 MB."""
+"""Remembered requests, each with a rough mask of about 1 MB, so that undo repeats exactly the same request."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentRequest:
-    """A question for the segmenter.
+    """A request for the segmenter.
 
     Parameters
     ----------
     generation : int
-        Grows with every question; an answer to an earlier one is stale.
+        Grows with every request; the result of an earlier one is stale.
     plane : View
         The plane that was prompted.
     label : int
         The label that the object would get.
     prompt : Prompt
-        What was said of it.
+        All prompts for the object.
     """
 
     generation: int
@@ -41,7 +41,7 @@ class SegmentRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentResult:
-    """The answer: candidate masks, the most confident first."""
+    """The result of a request: candidate masks, the most confident first."""
 
     request: SegmentRequest
     masks: tuple[Mask, ...]
@@ -49,7 +49,7 @@ class SegmentResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Committed:
-    """An object that was kept: its label, plane, mask and what was said to get it."""
+    """A committed object: its label, plane, mask and prompt."""
 
     label: int
     plane: View
@@ -63,23 +63,23 @@ class Session:
     Attributes
     ----------
     label : int
-        The label that the next kept object gets.
+        The label that the next committed object gets.
     result : SegmentResult or None
-        The answer that is shown now.
+        The result that is shown now.
     choice : int
-        Which of its masks is shown, and kept.
+        Which of its masks is shown, and committed.
     made_from : dict of int to (View, Prompt)
-        What was said of the objects that were kept, by label.
+        Prompts of the committed objects, by label.
     history : History
-        What can be undone and done again.
+        Steps that can be undone and redone.
     requested : Signal
-        Emitted with a :class:`SegmentRequest` that wants an answer; hand that to :meth:`accept`.
+        Emitted with a :class:`SegmentRequest` that waits for a result; pass that to :meth:`accept`.
     preview_changed : Signal
         Emitted without arguments when `result` changes.
     committed : Signal
         Emitted with a :class:`Committed` that is to be painted.
     happened : Signal
-        Emitted with an event, see :mod:`napari_segany.session.events`, for each thing that is to be journalled.
+        Emitted with an event, see :mod:`napari_segany.session.events`, for each change that the journal records.
     """
 
     requested = Signal(SegmentRequest)
@@ -95,16 +95,16 @@ class Session:
         self.made_from: dict[int, tuple[View, Prompt]] = {}
         self._wanted = 0
         self._generation = 0
-        self._said: tuple[View, Prompt] | None = None
-        self._asked: deque[tuple[View, Prompt, Prompt]] = deque(maxlen=REMEMBERED)
+        self._current: tuple[View, Prompt] | None = None
+        self._sent: deque[tuple[View, Prompt, Prompt]] = deque(maxlen=REMEMBERED)
 
     @property
     def mask(self) -> Mask | None:
-        """The mask that is shown, and would be kept."""
+        """The mask that is shown, and would be committed."""
         return self.result.masks[self.choice] if self.result is not None and self.result.masks else None
 
     def choose(self, choice: int) -> None:
-        """Show another of the candidate masks; further clicks mend that one. Numbers that do not exist change nothing.
+        """Show another candidate mask; further clicks refine that one. Numbers that do not exist change nothing.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Session:
             self._pick(choice)
 
     def restore_choice(self, choice: int) -> None:
-        """Show a candidate without making a step of it, as soon as there is an answer that has it."""
+        """Show a candidate without recording a step, as soon as there is a result that contains it."""
         self.happened.emit(ActionEvent("chosen", choice))
         self._wanted = choice
         if self.result is not None and not self.waiting and choice < len(self.result.masks):
@@ -128,16 +128,16 @@ class Session:
             self.preview_changed.emit()
 
     def do(self, step: Step) -> None:
-        """Take note of a step that was made."""
+        """Record a step that was made."""
         self.history.do(step)
         self.happened.emit(step)
 
     def undo(self) -> Step | None:
-        """What is to be applied to take the last step back; None when there is none."""
+        """Return the step whose reverse is to be applied to undo it; None when there is none."""
         return self._travelled(self.history.undo(), "undone")
 
     def redo(self) -> Step | None:
-        """What is to be applied to do the step again that was undone last; None when there is none."""
+        """Return the last undone step, to be applied again; None when there is none."""
         return self._travelled(self.history.redo(), "redone")
 
     def _travelled(self, step: Step | None, what: str) -> Step | None:
@@ -146,45 +146,45 @@ class Session:
         return step
 
     @property
-    def said(self) -> Prompt | None:
-        """What has been said of the current object."""
-        return None if self._said is None else self._said[1]
+    def prompt(self) -> Prompt | None:
+        """All prompts for the current object; None when there are none."""
+        return None if self._current is None else self._current[1]
 
     @property
     def waiting(self) -> bool:
-        """Whether a question is still open."""
-        return self._said is not None and (self.result is None or self.result.request.generation != self._generation)
+        """Whether a request has no result yet."""
+        return self._current is not None and (self.result is None or self.result.request.generation != self._generation)
 
     def set_prompt(self, plane: View, prompt: Prompt) -> None:
-        """Say something of the object; what was asked before becomes stale.
+        """Set the prompt of the current object; earlier requests become stale.
 
-        When it only adds clicks to what is answered, the mask that is shown goes back to the model with them, as the
+        When it only adds clicks to the prompt of the result, the mask is passed to the model with them, as the
         model was trained (Kirillov et al. 2023, appendix A); without it, further clicks would make masks worse.
 
-        A prompt that names nothing, or only what the object is not, withdraws the question. What was asked a short
-        while ago, before it was undone, is asked with the mask that it was asked with then.
+        A prompt that is empty, or only negative, withdraws the request. A prompt that undo restores is requested with
+        the same rough mask as before.
         """
-        if prompt or self._said is not None:
+        if prompt or self._current is not None:
             self.happened.emit(PromptEvent(plane, prompt))
-        self._ask(plane, prompt)
+        self._request(plane, prompt)
 
-    def _ask(self, plane: View, prompt: Prompt) -> None:
+    def _request(self, plane: View, prompt: Prompt) -> None:
         self._generation += 1
         self._wanted = 0
         negative_only = not any(point.positive for point in prompt.points)
         if not prompt or (negative_only and prompt.box is None and prompt.mask is None and not prompt.text.strip()):
-            self._said = None
+            self._current = None
             self._show(None)
             return
-        self._said = plane, prompt
+        self._current = plane, prompt
         if self.result is not None and self.result.request.plane != plane:
             self._show(None)
-        again = (asked for where, said, asked in self._asked if where == plane and said.says_the_same(prompt))
-        asked = next(again, None)
-        if asked is None:
-            asked = self._continued(prompt)
-            self._asked.append((plane, prompt, asked))
-        self.requested.emit(SegmentRequest(self._generation, plane, self.label, asked))
+        earlier = (sent for where, known, sent in self._sent if where == plane and known.says_the_same(prompt))
+        sent = next(earlier, None)
+        if sent is None:
+            sent = self._continued(prompt)
+            self._sent.append((plane, prompt, sent))
+        self.requested.emit(SegmentRequest(self._generation, plane, self.label, sent))
 
     def _continued(self, prompt: Prompt) -> Prompt:
         """The prompt, with the mask that is shown where it adds clicks to the prompt of that one."""
@@ -197,59 +197,59 @@ class Session:
         return replace(prompt, mask=self.mask.logits)
 
     def repeat(self) -> None:
-        """Ask the open or answered question again, after the model or the picture changed."""
+        """Repeat the current request, after the model or the picture changed."""
         self.happened.emit(ActionEvent("repeated"))
-        self._asked.clear()
-        if self._said is not None:
-            plane, prompt = self._said
+        self._sent.clear()
+        if self._current is not None:
+            plane, prompt = self._current
             # without the mask that another model, or another picture, gave
-            self._asked.append((plane, prompt, prompt))
-            self._ask(plane, prompt)
+            self._sent.append((plane, prompt, prompt))
+            self._request(plane, prompt)
 
     def accept(self, result: SegmentResult) -> bool:
-        """Take an answer; False, and nothing changes, when it is stale."""
-        if result.request.generation != self._generation or self._said is None:
+        """Accept a result; return False, and change nothing, when it is stale."""
+        if result.request.generation != self._generation or self._current is None:
             return False
         self.happened.emit(ActionEvent("accepted", result.request.generation))
         self._show(result)
         return True
 
     def begin_at(self, label: int) -> None:
-        """Give the next kept object this label, the first that its layer has free."""
+        """Give the next committed object this label, the first that is free in its layer."""
         self.label = label
 
     def commit(self) -> Committed | None:
-        """Keep the mask that is shown; None when there is none, or when it answers an earlier question."""
-        if self.mask is None or self.waiting or self._said is None:
+        """Commit the mask that is shown; None when there is none, or when it belongs to an earlier request."""
+        if self.mask is None or self.waiting or self._current is None:
             return None
-        plane, prompt = self._said
-        kept = Committed(self.label, plane, self.mask, prompt)
-        self.made_from[kept.label] = plane, prompt
-        self.committed.emit(kept)
-        self.label = kept.label + 1
+        plane, prompt = self._current
+        committed = Committed(self.label, plane, self.mask, prompt)
+        self.made_from[committed.label] = plane, prompt
+        self.committed.emit(committed)
+        self.label = committed.label + 1
         self._clear()
-        return kept
+        return committed
 
     def discard(self) -> None:
-        """Forget what was said of the current object."""
-        if self._said is not None:
+        """Discard the prompt of the current object."""
+        if self._current is not None:
             self.happened.emit(ActionEvent("discarded"))
         self._clear()
 
     def forget(self, history: History | None = None) -> None:
-        """Begin again with nothing said and nothing remembered, and with another history or none."""
+        """Reset the session: no prompt, nothing remembered, and another history or none."""
         self._clear()
-        self._asked.clear()
+        self._sent.clear()
         self.made_from.clear()
         self.history = history or History()
 
-    def tell(self, event: Event) -> None:
-        """Have something journalled that changes nothing here, such as a layer that comes into use."""
+    def record(self, event: Event) -> None:
+        """Record an event that changes nothing here, such as a newly used layer."""
         self.happened.emit(event)
 
     def _clear(self) -> None:
         self._generation += 1
-        self._said = None
+        self._current = None
         self._show(None)
 
     def _show(self, result: SegmentResult | None) -> None:

@@ -1,4 +1,4 @@
-"""Random crops and random light: what the same object looks like elsewhere, at another scale, on another camera."""
+"""Random crops and random light: an object at other places, at another scale, with another camera."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from napari_segany.training.data import Sample
 MIN_PIXELS = 16
 """Objects count from this size on."""
 CLOSE_SIDE = 95.0
-"""Longest side, in pixels of the crop, of the object that a closer look is for: the middle of what is seen."""
+"""Longest side, in pixels of the crop, of the object that is magnified: the middle of the range at inference."""
 CLOSE_SHARE = 0.45
-"""The same in small crops, as a share of their side: what is around an object tells what it is."""
+"""The same in small crops, as a share of their side: the surroundings of an object help to recognise it."""
 
 Random = np.random.Generator
 
@@ -45,7 +45,7 @@ def _scale(shape: tuple[int, ...], size: float, rng: Random, frame: int) -> floa
 
 
 def _close_view(sample: Sample, rng: Random, size: int) -> tuple[np.ndarray, float] | None:
-    """Middle of a random object and a magnification as for a closer look; None when there is no object."""
+    """Return the middle of a random object and a magnification as in the refinement pass; None without an object."""
     level = sample.levels[rng.integers(len(sample.levels))]
     labels = np.flatnonzero(np.bincount(level.ravel()) >= MIN_PIXELS)
     labels = labels[labels > 0]
@@ -95,7 +95,7 @@ def crop(
     Parameters
     ----------
     sample : Sample
-        Where from.
+        Source of the crop.
     rng : numpy.random.Generator
         Source of chance.
     size : int
@@ -103,7 +103,7 @@ def crop(
     frame : int
         Side of the model's input frame; the longest side of a picture is resized to it when the model is used.
     close : bool
-        Magnify as for a closer look (:mod:`napari_segany.models.tiny.zoom`), not as for the whole picture.
+        Magnify as in the refinement pass (:mod:`napari_segany.models.tiny.zoom`), not as for the whole picture.
 
     Returns
     -------

@@ -21,7 +21,7 @@ _NOTHING = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """What one step sees.
+    """Composition of the batch of a step.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class BatchConfig:
     frame : int
         Side of the model's input frame in pixels.
     box_share, empty_share : float
-        Share of first prompts that are boxes; share that name a place where nothing is.
+        Share of first prompts that are boxes; share of prompts at places without an object.
     box_noise : float
         Deviation of the sides of a box, in shares of its length; for each box a random part of it.
     close_share : float
-        Share of crops that are magnified as for a closer look.
+        Share of crops that are magnified as in the refinement pass.
     """
 
     crops: int = 8
@@ -52,7 +52,7 @@ class BatchConfig:
 
 
 def dense_targets(labels: np.ndarray) -> np.ndarray:
-    """What the dense heads should say of a label image.
+    """Return the targets of the dense heads for a label image.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def dense_known(levels: list[np.ndarray], *, complete: bool) -> np.ndarray:
     """Where the dense targets hold, (y / 4, x / 4) float32 of 0 and 1.
 
     Everywhere when each object is labelled; else on the labelled objects only, as the rest may hold others. Nowhere
-    where objects are nested, which one map of boundaries and centres cannot say.
+    where objects are nested, which one map of boundaries and centres cannot represent.
     """
     labelled = levels[0][(slice(DENSE_STRIDE // 2, None, DENSE_STRIDE),) * 2] > 0
     if len(levels) > 1:
@@ -185,7 +185,7 @@ class CropDataset(SeededDataset):
     def _size(self, step: int) -> int:
         """Side of all crops of a step, which are to fit into one tensor."""
         sizes, shares = (np.array(list(each)) for each in (self.config.sizes.keys(), self.config.sizes.values()))
-        # chance of its own, so that crops of one size are those they were before there were others
+        # a separate generator, so that crops of one size do not depend on the other sizes
         return int(np.random.default_rng((self.seed, step, len(sizes))).choice(sizes, p=shares / shares.sum()))
 
     def _prompts(

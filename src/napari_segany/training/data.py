@@ -126,7 +126,7 @@ class SourceConfig:
 
 
 def read_folder(folder: Path) -> dict[str, Sample]:
-    """Read the labelled pictures of a folder, by name; its layout tells which reader serves.
+    """Read the labelled pictures of a folder, by name; the reader is chosen by the folder's layout.
 
     Raises
     ------

@@ -101,12 +101,12 @@ class Loop:
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint; False when there is none.
+        """Continue from the folder's checkpoint; False when there is none.
 
         Raises
         ------
         InputError
-            When the checkpoint says that it is of another run; one that does not say is continued.
+            When the checkpoint belongs to another run; one without a description of its run is continued.
         """
         path = self.folder / "checkpoint.pt"
         if not path.exists():

@@ -60,13 +60,13 @@ class NamedImage:
     levels : tuple of ndarray
         (y, x) int32 label images.
     names : tuple of dict of int to str
-        For each level the name of each label; a label without one is an object of no name that is known.
+        For each level the name of each label; a label without one is an object without a known name.
     undecided : frozenset of str
-        Names that may be true of something in the picture that nobody labelled: neither present nor absent.
+        Names that may be true of unlabelled objects in the picture: neither present nor absent.
     modality : str
         Kind of picture.
     complete : bool
-        Whether all objects of the names that are there are labelled, so that the rest is background.
+        Whether all objects of the present names are labelled, so that the rest is background.
     """
 
     image: np.ndarray
@@ -92,7 +92,7 @@ class NamedImage:
 
 
 def kind_of(image: np.ndarray) -> str:
-    """Modality of a picture of nuclei (y, x, 3) by its looks: they are fluorescent, stained, or in bright field."""
+    """Estimate the modality of a picture of nuclei (y, x, 3): fluorescent, stained, or bright field."""
     channels = image.astype(np.int16)
     if (channels.max(-1) - channels.min(-1)).mean() > COLOURED:
         return "stained tissue"
@@ -197,7 +197,7 @@ _SYNTHETIC = {
     "walled tissue": (("cell", "nucleus"), (), "fluorescence"),
     "electron microscopy": (("neurite", "mitochondrion"), ("cell", "nucleus", "axon"), "electron microscopy"),
 }
-"""Of each kind of made-up picture: names of its levels, names that cannot be told, and what kind it stands for."""
+"""For each kind of synthetic picture: names of its levels, undecided names, and the modality."""
 
 
 def synthetic(count: int, seed: int) -> list[NamedImage]:
@@ -279,7 +279,7 @@ class CropSpec:
     names : ndarray
         (N, names) bool, which of ``NAMES`` are true.
     decided : ndarray
-        (N, names) bool, which of them could be told.
+        (N, names) bool, which of them are decided.
     attributes : ndarray
         (N, attributes) bool, which of ``ATTRIBUTE_NAMES`` are true.
     modality : ndarray

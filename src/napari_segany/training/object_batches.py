@@ -21,7 +21,7 @@ LEVELS_OF_CROP = 3
 
 @dataclass(frozen=True)
 class ObjectBatchConfig:
-    """What one step sees.
+    """Composition of the batch of a step.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ObjectBatchConfig:
     frame : int
         Side of the model's input frame in pixels.
     close_share : float
-        Share of crops that are magnified as for a closer look.
+        Share of crops that are magnified as in the refinement pass.
     """
 
     crops: int = 8

@@ -15,7 +15,7 @@ from napari_segany.training.losses import dense_loss, dice, focal, iou
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What is asked of the model.
+    """Losses, prompts and phases of the training.
 
     Parameters
     ----------

@@ -72,13 +72,13 @@ class TowersTask:
         self._loss = import_open_clip().loss.SigLipLoss()
 
     def training_forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """Sigmoid loss with as many positives as there are, see :meth:`~.loop.Task.training_forward`.
+        """Sigmoid loss with any number of positives, see :meth:`~.loop.Task.training_forward`.
 
         Parameters
         ----------
         batch : dict of str to Tensor
-            ``crops`` (B, 4, s, s), ``alone`` (B,), ``tokens`` (T, length), ``truth`` (B, T) from -1 to 1: what is
-            true, what is not; 0 cannot be told and does not count.
+            ``crops`` (B, 4, s, s), ``alone`` (B,), ``tokens`` (T, length), ``truth`` (B, T) from -1 to 1: true or
+            false; 0 is undecided and does not count.
         step : int
             Not used.
         """
@@ -87,7 +87,7 @@ class TowersTask:
         logits = self._loss.get_logits(image, text, self.model.logit_scale.exp(), self.model.logit_bias)
         truth = batch["truth"]
         each = -F.logsigmoid(truth * logits) * truth.abs()
-        # Rare truths weigh as much as frequent untruths, or the small batch teaches to say no.
+        # Rare positives weigh as much as frequent negatives, or a small batch would only teach to answer no.
         positive = (each * (truth > 0)).sum() / (truth > 0).sum().clamp_min(1)
         negative = (each * (truth < 0)).sum() / (truth < 0).sum().clamp_min(1)
         with torch.no_grad():
@@ -120,7 +120,7 @@ def captions(
 
 
 def _said(k: int, attributes: np.ndarray, modality: int, rng: np.random.Generator, config: TowersConfig) -> str:
-    """One of the many ways to say it."""
+    """Return a random sentence for it."""
     term = next(term for term in TERMS if term.name == NAMES[k])
     one, many = term.name, term.plural
     if term.synonyms and rng.random() < config.synonym_share:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from napari_segany.training.batches import stream
 from napari_segany.training.data import SourceConfig, load_sources
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.object_batches import ObjectBatchConfig, ObjectDataset, object_set
-from napari_segany.training.train_sam import build, check_apart, read_toml, source_config
+from napari_segany.training.train_sam import build, check_apart, read_toml, with_sources
 
 OTHER = "object"
 """Class of the sources that the configuration does not name."""
@@ -39,10 +39,10 @@ class QueryTrainConfig:
 
     Parameters
     ----------
-    seed : int
-        Of weights, crops and points.
     sources : SourceConfig
         What is learned from.
+    seed : int
+        Of weights, crops and points.
     classes : dict of str to str
         What the objects of a source are; those of the others are "object".
     start : str
@@ -51,9 +51,9 @@ class QueryTrainConfig:
         How long, how large, what is judged, what a step sees.
     """
 
-    seed: int
     sources: SourceConfig
-    classes: dict[str, str]
+    seed: int = 0
+    classes: dict[str, str] = field(default_factory=dict)
     start: str = "tiny"
     loop: LoopConfig = field(default_factory=LoopConfig)
     model: TinyQueriesConfig = field(default_factory=TinyQueriesConfig)
@@ -108,21 +108,11 @@ def read_query_config(path: Path) -> QueryTrainConfig:
 
 
 def _config_of(raw: dict[str, Any], path: Path) -> QueryTrainConfig:
-    sources = source_config(raw, path)
-    classes = {str(source): str(name) for source, name in dict(raw.get("classes", {})).items()}
-    if unknown := sorted(classes.keys() - sources.shares.keys()):
+    config = build(QueryTrainConfig, with_sources(raw, path))
+    if unknown := sorted(config.classes.keys() - config.sources.shares.keys()):
         raise InputError(f"{path}: [classes] names {', '.join(unknown)}, which [sources] does not")
-    names = tuple(dict.fromkeys([*classes.values(), OTHER]))
-    return QueryTrainConfig(
-        seed=int(raw.get("seed", 0)),
-        sources=sources,
-        classes=classes,
-        start=str(raw.get("start", "tiny")),
-        loop=build(LoopConfig, raw.get("loop", {}), "loop"),
-        model=build(TinyQueriesConfig, {**raw.get("model", {}), "names": names}, "model"),
-        loss=build(SetLossConfig, raw.get("loss", {}), "loss"),
-        batch=build(ObjectBatchConfig, raw.get("batch", {}), "batch"),
-    )
+    names = tuple(dict.fromkeys([*config.classes.values(), OTHER]))
+    return replace(config, model=replace(config.model, names=names))
 
 
 def train_mask2former(config_path: Path, data: Path, folder: Path, device: torch.device) -> Iterator[int]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
+import msgspec
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -31,56 +32,53 @@ class TrainConfig:
 
     Parameters
     ----------
+    sources : SourceConfig
+        The images to train on.
     seed : int
         Of weights, pictures and simulated users.
-    sources : SourceConfig
-        What is learned from.
     start : str
         Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks that they lack
         pass on what comes in.
     compile : bool
         Let torch compile what the prompts need, a third faster on a CPU; wants a C++ compiler.
     loop, task : LoopConfig, TaskConfig
-        How long, and what is asked.
+        Length of the training, losses and prompts.
     phases : tuple of (int, BatchConfig)
         The batches, each from a step on.
     """
 
-    seed: int
     sources: SourceConfig
-    start: str
-    compile: bool
-    loop: LoopConfig
-    task: TaskConfig
-    phases: tuple[tuple[int, BatchConfig], ...]
+    seed: int = 0
+    start: str = ""
+    compile: bool = False
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    phases: tuple[tuple[int, BatchConfig], ...] = ()
 
 
 C = TypeVar("C")
+SHARED = ("partial", "nested", "held_out", "synthetic")
+"""Settings of the sources that stand next to the table of their shares."""
 
 
-def build(kind: type, values: dict[str, Any], where: str) -> Any:
-    """A dataclass of settings from a table of a TOML file; an InputError names what it does not know."""
-    unknown = values.keys() - {field.name for field in fields(kind)}
+def build(kind: type[C], values: dict[str, Any], where: str = "the file") -> C:
+    """A dataclass of settings, and those in it, from a table of a TOML file; an InputError names what does not fit."""
+    hints = get_type_hints(kind)
+    unknown = values.keys() - hints.keys()
     if unknown:
         raise InputError(f"unknown setting in [{where}]: {', '.join(sorted(unknown))}")
-    for field in fields(kind):
-        usual, value = field.default, values.get(field.name, field.default)
-        fits = isinstance(value, int | float) if isinstance(usual, float) else type(value) is type(usual)
-        if isinstance(usual, bool | int | float | str) and (
-            not fits or isinstance(value, bool) is not isinstance(usual, bool)
-        ):
-            raise InputError(f"{field.name} in [{where}] is like {usual!r}, got {value!r}")
+    parts = {
+        name: build(hints[name], value, name)
+        for name, value in values.items()
+        if is_dataclass(hints[name]) and isinstance(value, dict)
+    }
     try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"[{where}]: {error}") from error
-
-
-def _numbered(table: dict[str, Any], name: str) -> dict[str, Any]:
-    """A table whose setting `name`, where it is there, has numbers for names, which TOML has as text."""
-    if name not in table:
-        return table
-    return {**table, name: {int(number): float(share) for number, share in table[name].items()}}
+        # names in TOML are text, also those of a table of numbers
+        return msgspec.convert({**values, **parts}, kind, str_keys=True)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at ")
+        place = place.replace("$.", "").replace("`", "")
+        raise InputError(f"{place or 'a setting'} in [{where}]: {problem}") from error
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -108,36 +106,21 @@ def read_toml(path: Path, make: Callable[[dict[str, Any], Path], C]) -> C:
 
 
 def _config_of(raw: dict[str, Any], path: Path) -> TrainConfig:
-    phases = []
-    sources = source_config(raw, path)
-    for phase in raw.get("phases", [{}]):
-        batch = _numbered({key: value for key, value in phase.items() if key != "from_step"}, "sizes")
-        phases.append((int(phase.get("from_step", 0)), build(BatchConfig, batch, "phases")))
-    return TrainConfig(
-        seed=int(raw.get("seed", 0)),
-        sources=sources,
-        start=str(raw.get("start", "")),
-        compile=bool(raw.get("compile", False)),
-        loop=build(LoopConfig, raw.get("loop", {}), "loop"),
-        task=build(TaskConfig, _numbered(raw.get("task", {}), "rounds"), "task"),
-        phases=tuple(sorted(phases, key=lambda phase: phase[0])),
-    )
+    phases = [(phase.pop("from_step", 0), build(BatchConfig, phase, "phases")) for phase in raw.get("phases", [{}])]
+    phases.sort(key=lambda phase: phase[0])
+    return build(TrainConfig, {**with_sources(raw, path), "phases": phases})
 
 
-def source_config(raw: dict[str, Any], path: Path) -> SourceConfig:
-    """The sources of a configuration; an InputError names what is wrong with them."""
-    if not raw.get("sources"):
+def with_sources(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A table with all that it tells of the sources as one; an InputError names what is wrong with them."""
+    shares = raw.get("sources")
+    if not shares or not isinstance(shares, dict):
         raise InputError(f"{path} names no [sources]")
-    for name, share in dict(raw["sources"]).items():
+    for name, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
             raise InputError(f"{path}: the share of the source {name} is a number above 0, got {share!r}")
-    return SourceConfig(
-        shares=dict(raw["sources"]),
-        partial=tuple(raw.get("partial", ())),
-        nested=dict(raw.get("nested", {})),
-        held_out=dict(raw.get("held_out", {})),
-        synthetic=int(raw.get("synthetic", 1000)),
-    )
+    sources = {"shares": shares, **{name: raw[name] for name in SHARED if name in raw}}
+    return {**{name: value for name, value in raw.items() if name not in SHARED}, "sources": sources}
 
 
 def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, Tensor]]:
@@ -217,7 +200,7 @@ def begin(model: TinySam, start: str) -> None:
     if others:
         raise InputError(f"start = {start!r} does not fit the model: {len(others)} weights, first {others[0]!r}")
     model.load_state_dict(state, strict=False)
-    model.inference = read_inference_config(locate(start, None)[0])
+    model.inference = read_inference_config(locate(start, None)[0], tiny_inference_config())
 
 
 def check_apart(folder: Path, sources: Iterable[Path], start: str = "") -> None:

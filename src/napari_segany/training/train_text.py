@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,36 +33,104 @@ from napari_segany.training.scenes import learn_scenes
 from napari_segany.training.text_head import HeadConfig, HeadTask, TextBank, TextSampler, make_bank
 from napari_segany.training.text_views import make_views
 from napari_segany.training.towers import TINY, TowersConfig, TowersTask, batches, stored_crops
-from napari_segany.training.train_sam import build, check_apart, export
+from napari_segany.training.train_sam import build, check_apart, export, read_toml
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 """What open_clip reads of a folder."""
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """A TOML file.
+@dataclass(frozen=True)
+class TowersTrainConfig:
+    """A run that trains the towers, as read from a TOML file.
+
+    Parameters
+    ----------
+    sources : dict of str to float
+        The share of each source.
+    trains : str
+        "towers".
+    seed, synthetic : int
+        Of all that is drawn; synthetic pictures.
+    start : str
+        Towers to begin with: "tiny-text", or a folder that an earlier run wrote; random ones when empty.
+    loop, task : LoopConfig, TowersConfig
+        How long, and what a step sees.
+    """
+
+    sources: dict[str, float]
+    trains: str = "towers"
+    seed: int = 0
+    synthetic: int = 1000
+    start: str = ""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    task: TowersConfig = field(default_factory=TowersConfig)
+
+
+@dataclass(frozen=True)
+class HeadTrainConfig:
+    """A run that trains the head and the decoder for texts, as read from a TOML file.
+
+    Parameters
+    ----------
+    sources : dict of str to (int, int)
+        Whole and close views of each source.
+    trains : str
+        "head".
+    seed, synthetic : int
+        Of all that is drawn; synthetic pictures.
+    model, clip : str
+        Any SAM that ``load_model`` finds, any CLIP that ``load_clip`` does.
+    start : str
+        Head and decoder to begin with: "tiny-text", or a file that an earlier run wrote.
+    path : TextPath
+        How texts alone enter the model; see :class:`~napari_segany.models.text.text_prompter.TextPath`.
+    views : str
+        Where embeddings are kept; by default in the folder of the run.
+    loop, task : LoopConfig, HeadConfig
+        How long, and what is learned from.
+    """
+
+    sources: dict[str, tuple[int, int]]
+    trains: str = "head"
+    seed: int = 0
+    synthetic: int = 300
+    model: str = "tiny"
+    clip: str = EMBEDDED
+    start: str = ""
+    path: TextPath = TextPath.TOKENS
+    views: str = ""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    task: HeadConfig = field(default_factory=HeadConfig)
+
+
+def read_config(path: Path) -> TowersTrainConfig | HeadTrainConfig:
+    """Read a TOML file.
 
     Raises
     ------
     InputError
-        It is missing, is not TOML, or names no sources.
+        It is missing, is not TOML, names no sources, or what it trains or sets is not known.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the training configuration {path}: {error}") from error
-    if not isinstance(table.get("sources"), dict) or not table["sources"]:
+    return read_toml(path, _config_of)
+
+
+def _config_of(raw: dict[str, Any], path: Path) -> TowersTrainConfig | HeadTrainConfig:
+    if not raw.get("sources"):
         raise InputError(f"{path} names no [sources]")
-    return table
+    kinds = {"towers": TowersTrainConfig, "head": HeadTrainConfig}
+    kind = str(raw.get("trains", ""))
+    if kind not in kinds:
+        raise InputError(f"{path} trains {kind!r}; known: {', '.join(kinds)}")
+    return build(kinds[kind], raw)
 
 
-def train_towers(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+def train_towers(config: TowersTrainConfig, data: Path, folder: Path, device: torch.device) -> Path:
     """Train a small CLIP, or go on training it.
 
     Parameters
     ----------
-    path : Path
-        TOML file, see ``training/configs/tiny-text-towers.toml``.
+    config : TowersTrainConfig
+        See ``training/configs/tiny-text-towers.toml``.
     data : Path
         Folder that holds one folder per source.
     folder : Path
@@ -78,26 +146,23 @@ def train_towers(path: Path, data: Path, folder: Path, device: torch.device) -> 
     Raises
     ------
     InputError
-        The configuration or the data cannot be used, or the checkpoint is of another seed or other sources.
+        The data cannot be used, or the checkpoint is of another seed or other sources.
     """
-    table = read_table(path)
-    seed, sources, count = int(table.get("seed", 0)), dict(table["sources"]), int(table.get("synthetic", 1000))
-    config = build(TowersConfig, table.get("task", {}), "task")
+    seed, sources, wanted = config.seed, config.sources, config.task
     check_apart(folder, [data / name for name in sources])
-    crops, shares = stored_crops(data, folder, sources, config, (count, seed))
+    crops, shares = stored_crops(data, folder, sources, wanted, (config.synthetic, seed))
     # a name is known when there is an object of it: a class that is only a parent is learned with its children
-    known = [name for name, there in zip(NAMES, crops.names.any(0), strict=True) if there]
+    known = [name for name, there in zip(NAMES, crops.names.any(axis=0).tolist(), strict=True) if there]
     torch.manual_seed(seed)
     task = TowersTask(build_towers(TINY))
-    start = str(table.get("start", ""))
-    if start:
-        task.model.load_state_dict({k: v.float() for k, v in load_state(towers_file(start)).items()})
-    identity = {"seed": seed, "sources": sources, "start": start}
-    loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)
+    if config.start:
+        task.model.load_state_dict({k: v.float() for k, v in load_state(towers_file(config.start)).items()})
+    identity = {"seed": seed, "sources": sources, "start": config.start}
+    loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
     text = TINY["text_cfg"]
     tokenizer = short_tokenizer(text["vocab_size"], text["context_length"])  # type: ignore[index]
-    loop.run(lambda step: batches(crops, shares, tokenizer, config, (seed, step)))
+    loop.run(lambda step: batches(crops, shares, tokenizer, wanted, (seed, step)))
     return save_towers(loop.average, folder / "clip", known)
 
 
@@ -116,14 +181,13 @@ def save_towers(model: torch.nn.Module, folder: Path, names: Sequence[str]) -> P
     return folder
 
 
-def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+def train_head(config: HeadTrainConfig, data: Path, folder: Path, device: torch.device) -> Path:
     """Train the head and the decoder for texts next to a frozen model, or go on; errors as of :func:`train_towers`.
 
     Parameters
     ----------
-    path : Path
-        TOML file, see ``training/configs/tiny-text.toml``. ``model`` is any SAM that ``load_model`` finds, ``clip`` any
-        CLIP that ``load_clip`` does; ``start`` is a file that an earlier run wrote, to begin with.
+    config : HeadTrainConfig
+        See ``training/configs/tiny-text.toml``.
     data : Path
         Folder that holds one folder per source.
     folder : Path
@@ -136,40 +200,35 @@ def train_head(path: Path, data: Path, folder: Path, device: torch.device) -> Pa
     Path
         A .safetensors file that ``load_text_prompter`` reads.
     """
-    table = read_table(path)
-    seed, count = int(table.get("seed", 0)), int(table.get("synthetic", 300))
-    counts = {name: tuple(int(n) for n in numbers) for name, numbers in table["sources"].items()}
-    config = build(HeadConfig, table.get("task", {}), "task")
-    model, name = str(table.get("model", "tiny")), str(table.get("clip", EMBEDDED))
-    sam = load_model(model).float().eval().to(device).to(memory_format=torch.channels_last)
+    seed, wanted, name = config.seed, config.task, config.clip
+    sam = load_model(config.model).float().eval().to(device).to(memory_format=torch.channels_last)
     clip = load_clip(name, device)
-    views = Path(table.get("views", folder / "views"))
-    paths = stored_views(sam, data, counts, views, (count, seed, clip.side))
+    views = Path(config.views or folder / "views")
+    paths = stored_views(sam, data, config.sources, views, (config.synthetic, seed, clip.side))
     bank = make_bank(clip, paths, views / f"vectors-{Path(name).name}.npz")
     torch.manual_seed(seed)
-    parts = head_parts(sam, bank, config)
-    start = str(table.get("start", ""))
-    check_apart(folder, [data / name for name in counts], start)
-    if start:
-        first = text_file() if start == EMBEDDED else Path(start)
+    parts = head_parts(sam, bank, wanted)
+    check_apart(folder, [data / source for source in config.sources], config.start)
+    if config.start:
+        first = text_file() if config.start == EMBEDDED else Path(config.start)
         parts.load_state_dict(fitting(load_state(first), parts), strict=False)
-    task = HeadTask(sam, parts, config, torch.from_numpy(bank.spread))
-    identity = {"seed": seed, "model": model, "clip": name, "start": start}
-    loop = Loop(task, build(LoopConfig, table.get("loop", {}), "loop"), folder, device, identity)
+    task = HeadTask(sam, parts, wanted, torch.from_numpy(bank.spread))
+    identity = {"seed": seed, "model": config.model, "clip": name, "start": config.start}
+    loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
-    speaker = TextSampler(paths, bank, config, sam.image_size / sam.mask_size[0])
+    speaker = TextSampler(paths, bank, wanted, sam.image_size / sam.mask_size[0])
     loop.run(lambda step: speaker.batches(seed, step))
     head = loop.average.get_submodule("head")
     if isinstance(head, TextPromptHead):
-        if config.memory:
-            head.remember(torch.from_numpy(bank.some(config.memory)))
-        learn_scenes(head, speaker.paths["whole"], bank, seed, config.text_share)
+        if wanted.memory:
+            head.remember(torch.from_numpy(bank.some(wanted.memory)))
+        learn_scenes(head, speaker.paths["whole"], bank, seed, wanted.text_share)
     about = {
         "vector_dim": len(bank.means[0]),
         "embed_dim": sam.prompt_encoder.embed_dim,
-        "tokens": config.tokens,
+        "tokens": wanted.tokens,
         "clip": name,
-        "path": str(table.get("path", TextPath.MAP)),
+        "path": config.path,
     }
     return save_head(loop.average, about, folder / "weights.safetensors")
 
@@ -181,7 +240,7 @@ def fitting(state: dict[str, Tensor], parts: torch.nn.Module) -> dict[str, Tenso
 
 
 def stored_views(
-    sam: Sam, data: Path, counts: dict[str, tuple[int, ...]], folder: Path, at: tuple[int, int, int]
+    sam: Sam, data: Path, counts: Mapping[str, tuple[int, ...]], folder: Path, at: tuple[int, int, int]
 ) -> list[Path]:
     """Views of all sources, made once and kept; pictures are read only where views are missing.
 
@@ -231,15 +290,14 @@ def save_head(parts: torch.nn.Module, about: dict[str, Any], path: Path) -> Path
 
 
 def train_text(path: Path, data: Path, folder: Path, device: torch.device) -> Path:
-    """Train what a configuration asks for; parameters and errors are those of the function that does it.
+    """Train what a TOML file asks for; other parameters and errors are those of the function that does it.
 
     Raises
     ------
     InputError
-        Also when ``trains`` is neither "towers" nor "head".
+        As :func:`read_config`, too.
     """
-    kinds = {"towers": train_towers, "head": train_head}
-    kind = str(read_table(path).get("trains", ""))
-    if kind not in kinds:
-        raise InputError(f"{path} trains {kind!r}; known: {', '.join(kinds)}")
-    return kinds[kind](path, data, folder, device)
+    config = read_config(path)
+    if isinstance(config, TowersTrainConfig):
+        return train_towers(config, data, folder, device)
+    return train_head(config, data, folder, device)

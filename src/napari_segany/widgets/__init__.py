@@ -1,1 +1,1 @@
-"""Floor 3: the only Qt. What is seen and clicked, and the threads that keep it fluent."""
+"""Floor 4: the only Qt, and the threads that keep the window responsive."""

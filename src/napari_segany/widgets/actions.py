@@ -40,18 +40,18 @@ ACTIONS: Mapping[str, Action] = {
         "N", "Switch between clicks on the object and off it", lambda widget: widget.prompt_box.toggle_sign()
     ),
     "next_candidate": Action("J", "Show the next candidate mask", lambda widget: widget.committing.next_candidate()),
-    "find_everything": Action("G", "Find everything on this slice", lambda widget: widget.find_everything()),
+    "find_everything": Action("G", "Find all objects on this slice", lambda widget: widget.find_everything()),
+    "find_like": Action("Y", "Find objects like the committed ones", lambda widget: widget.find_like()),
+    "reject_found": Action("X", "Reject the found object under the cursor", lambda widget: widget.reject_found()),
     "toggle_hint": Action(
-        "H", "Show what a click would give, or stop showing it", lambda widget: widget.prompt_box.toggle_hover()
+        "H", "Switch the preview under the cursor on or off", lambda widget: widget.prompt_box.toggle_hover()
     ),
     "reopen": Action("U", "Change the object under the cursor", lambda widget: widget.committing.reopen()),
     "delete_object": Action(
         "W", "Delete the object under the cursor", lambda widget: widget.committing.delete_object()
     ),
-    "next_object": Action(".", "Look at the next object of the table", lambda widget: widget.objects_box.go(1)),
-    "previous_object": Action(
-        ",", "Look at the object before it in the table", lambda widget: widget.objects_box.go(-1)
-    ),
+    "next_object": Action(".", "Go to the next object of the table", lambda widget: widget.objects_box.go(1)),
+    "previous_object": Action(",", "Go to the previous object of the table", lambda widget: widget.objects_box.go(-1)),
     "follow": Action(
         "Shift+G", "Track the objects of this slice through the other slices", lambda widget: widget.follow()
     ),

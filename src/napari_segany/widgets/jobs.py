@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_segany.core.errors import Cancelled
 
 NICENESS = 5
-"""How much the worker gives way to the window on systems where threads have a niceness of their own."""
+"""How much the worker yields to the window on systems where each thread has a separate niceness."""
 
 
 LAST_SECONDS = 30.0
@@ -64,7 +64,7 @@ class Jobs(QObject):
     parent : QObject, optional
         Owns this object.
     before_delivery : method, optional
-        Called in the worker before a result is handed over; it may wait. Its object is not kept alive by this one.
+        Called in the worker before a result is delivered; it may wait. Its object is not kept alive by this one.
 
     One thread for all of them: torch keeps a pool of threads for each thread that calls it, and two computations at
     once only slow each other down.
@@ -112,7 +112,7 @@ class Jobs(QObject):
         instead_of : str
             A name; an earlier job of the same name that is not done is cancelled.
         unseen : bool
-            Nobody waits for it: it does not count as being busy.
+            Background work: it does not count as being busy.
         """
         job = Job(work, done, failed)
         if instead_of:
@@ -127,18 +127,18 @@ class Jobs(QObject):
         return job
 
     def check(self) -> None:
-        """For work to call while it runs, in the worker.
+        """Check whether the current job was cancelled; called by the work, in the worker.
 
         Raises
         ------
         Cancelled
-            Nobody waits for that work any more.
+            The result of the work is no longer needed.
         """
         if self._running is not None and self._running.cancelled:
             raise Cancelled("cancelled")
 
     def cancel(self, job: Job) -> None:
-        """Drop a job: it does not begin, and when it has begun nobody hears of its result."""
+        """Drop a job: it does not begin, or its result is ignored when it has begun."""
         job.cancelled = True
         self._close_job(job)
 
@@ -180,7 +180,7 @@ class Jobs(QObject):
             try:
                 job.result = job.work()
                 self._settle()
-            except Exception as error:  # noqa: BLE001 - whatever went wrong is handed to the main thread
+            except Exception as error:  # noqa: BLE001 - every error is passed to the main thread
                 job.error = error
             self._running = None
             # a RuntimeError here: the window, and with it this object's C++ half, is gone

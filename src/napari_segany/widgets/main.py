@@ -23,6 +23,7 @@ from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.commit_controller import CommitController
+from napari_segany.widgets.controllers.exemplar_controller import ExemplarController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
 from napari_segany.widgets.controllers.image_controller import WELCOME, ImageController
 from napari_segany.widgets.controllers.key_controller import KeyController
@@ -75,7 +76,7 @@ class SeganyWidget(QWidget):
         self.viewer: ViewerModel = unwrapped(napari_viewer)
         self.session = Session()
         self.answers = answers = PredictionService(load)
-        # whoever writes the file is not to own the widget
+        # the writer of the file must not own the widget
         self.keeper = Autosave(self.session, lambda: answers.name)
         self.settings = Settings()
         # what was prompted is on the disk before its prediction is shown
@@ -107,14 +108,17 @@ class SeganyWidget(QWidget):
         self.layers = LayerController(self.viewer, self.model_box, self.prompt_box, self.objects_box, self.export_box)
         self.layer_box = self.layers.box
         self.finder = SearchController(self.everything_box, self.jobs, self.answers)
+        self.exemplars: ExemplarController = ExemplarController(
+            self.session, self.finder, self.everything_box, self.jobs, self.answers
+        )
         self.follower: PropagationController = PropagationController(
-            self.stack_box, self.jobs, self.answers, self.everything_box.query_maker
+            self.stack_box, self.jobs, self.answers, self.exemplars.query_maker
         )
         self.tracks = TrackLayers(self.viewer, self.jobs)
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
         self.learning = LearningController(self.learn_box, self.objects_box, self.jobs, find(MODEL))
-        self.ranking = RankingController(self.session, self)
+        self.ranking = RankingController(self.session, self.answers, self)
         panels = PendingPanels(self.prompt_box, self.everything_box, self.candidate_box, self.status_box)
         self.pending = PendingController(self.session, self.finder, panels, self)
         self.hover = HoverPreview(self.viewer, self.jobs, self.answers, self.pending.begins)
@@ -126,7 +130,7 @@ class SeganyWidget(QWidget):
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
-            *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.follower),
+            *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
             *(self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -143,12 +147,12 @@ class SeganyWidget(QWidget):
             Tab(
                 "One", "One object after the other, by clicks, boxes and strokes", (self.prompt_box, self.candidate_box)
             ),
-            Tab("All", "Everything that is on this slice", (self.everything_box,)),
+            Tab("All", "All objects of this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
-            Tab("Picture", "What the model sees of the picture", (self.picture_box,)),
-            Tab("Learn", "A model of your own, from the objects that you kept", (self.learn_box,)),
-            Tab("Objects", "The objects that were kept", (self.objects_box,), grows=True),
-            Tab("Export", "Objects to files", (self.export_box,)),
+            Tab("Picture", "The picture as the model gets it", (self.picture_box,)),
+            Tab("Learn", "Train a model on your objects", (self.learn_box,)),
+            Tab("Objects", "Table of your objects", (self.objects_box,), grows=True),
+            Tab("Export", "Write objects to files", (self.export_box,)),
         )
         self.tabs = Tabs(tabs, corner=keys)
         versions = QLabel(warning_of_versions())
@@ -187,9 +191,18 @@ class SeganyWidget(QWidget):
         self.committing.discard()
 
     def find_everything(self) -> None:
-        """Look for everything on the plane that is shown."""
+        """Search for all objects on the current plane."""
         self.tabs.show_box(self.everything_box)
         self.finder.find()
+
+    def find_like(self) -> None:
+        """Search the current plane for objects like the committed ones."""
+        self.tabs.show_box(self.everything_box)
+        self.exemplars.find()
+
+    def reject_found(self) -> None:
+        """Reject the found object under the cursor."""
+        self.exemplars.reject(tuple(self.viewer.cursor.position))
 
     def follow(self) -> None:
         """Track the objects of this slice through the other slices."""
@@ -212,7 +225,7 @@ class SeganyWidget(QWidget):
         """Show the line of an error of ours; raise any other."""
         error = behind(error)
         if not isinstance(error, SeganyError):
-            # a defect of ours: napari shows its line, and its traceback to whoever wants it
+            # a defect of ours: napari shows it with its traceback
             raise error from None
         self.status_box.warn(str(error))
         show_error(str(error))
@@ -225,7 +238,7 @@ class SeganyWidget(QWidget):
         self.model_box.revert()
         self.pending.unqueue()
         self.session.discard()
-        self.status_box.say("Cancelled. Click again to go on.")
+        self.status_box.say("Cancelled. Click again to continue.")
 
     def event(self, event: QEvent) -> bool:
         """End the session when napari takes the widget out of its dock, which it does when the dock is closed."""

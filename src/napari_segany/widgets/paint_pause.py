@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 LONGEST_MS = 100
-"""Then the window draws itself without the answer."""
+"""After so long the window is drawn without the mask."""
 
 
 class PaintPause(QObject):

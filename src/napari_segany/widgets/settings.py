@@ -1,4 +1,4 @@
-"""What the user chose last time: kept among napari's settings where it has room for plugins, else in a file."""
+"""Choices of the user that are remembered: in napari's settings where it has a place for plugins, else in a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = "SEGANY_SETTINGS"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Something that is remembered.
+    """A remembered choice.
 
     Parameters
     ----------
@@ -42,34 +42,32 @@ class Setting:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "model": Setting("tiny", "Model", "The model that answers when the widget opens, if it is on this computer."),
-    "hint": Setting(True, "Show what a click would give", "Draw the mask under the cursor lightly, before you click."),
-    "overwrite": Setting(
-        False, "Take pixels of other labels", "Whether a kept mask may paint over labels that are there."
-    ),
+    "model": Setting("tiny", "Model", "The model that is loaded when the widget opens, if it is on this computer."),
+    "hint": Setting(True, "Preview under the cursor", "Show the mask under the cursor lightly, before you click."),
+    "overwrite": Setting(False, "Overwrite other objects", "Whether a new object may paint over other labels."),
     "rank": Setting(
-        True, "Learn which mask is meant", "Of the masks of a click show the one that is like the objects kept before."
+        True, "Prefer masks like earlier objects", "Of the masks of a click, show the one most like your other objects."
     ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
-    "terms": Setting("", "What was named lately", "Texts that are offered again, a line each."),
+    "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }
 """The manifest is written from it by ``python scripts/write_tables.py``."""
 DEFAULTS: Mapping[str, str | bool] = {name: setting.default for name, setting in SETTINGS.items()}
 
 
 class Settings:
-    """Gives and keeps one value for each of ``DEFAULTS``; what cannot be read is as if nobody had chosen."""
+    """Reads and writes a value for each of ``DEFAULTS``; the default is used for values that cannot be read."""
 
     def __init__(self) -> None:
         self._napari = None if FILE in os.environ else plugin_settings(PLUGIN, GROUP)
 
     def get(self, name: str) -> Any:
-        """The value that was kept last, else the default."""
+        """The stored value, else the default."""
         kept = plugin_setting(self._napari, name) if self._napari is not None else self._read().get(name)
         return kept if type(kept) is type(DEFAULTS[name]) else DEFAULTS[name]
 
     def set(self, name: str, value: str | bool) -> None:
-        """Keep a value; a disk or a manifest that does not take it is no reason to stop anyone."""
+        """Store a value; errors of the disk or the manifest are ignored."""
         if value == self.get(name):
             return
         with contextlib.suppress(OSError, ValueError):
@@ -90,6 +88,6 @@ class Settings:
 
 
 def settings_file() -> Path:
-    """Where settings are kept when napari does not; not created here."""
+    """Path of the settings when napari does not store them; not created here."""
     given = os.environ.get(FILE)
     return Path(given) if given else platformdirs.user_config_path(PLUGIN, appauthor=False) / "settings.json"

@@ -25,14 +25,14 @@ def _connect_status(widget: SeganyWidget) -> None:
     """What is going on, is shown in the status line."""
     status = widget.status_box
     for worker in (widget.answering, widget.finder, widget.follower, widget.images, widget.resuming):
-        worker.said.connect(status.say)
+        worker.message.connect(status.say)
         worker.failed.connect(widget.show_failure)
     widget.large.failed.connect(widget.show_failure)
     for work in (widget.finder, widget.follower, widget.export_box):
         work.progress.connect(status.set_share)
     for careful in (widget.committing, widget.regions):
         careful.warned.connect(status.warn)
-    widget.regions.said.connect(status.say)
+    widget.regions.message.connect(status.say)
     widget.jobs.busy.connect(status.set_busy)
     widget.autosaving.problem.connect(show_warning)
     widget.autosaving.caught_up.connect(status.say)
@@ -41,7 +41,7 @@ def _connect_status(widget: SeganyWidget) -> None:
 
 def _connect_models(widget: SeganyWidget) -> None:
     widget.model_box.chosen.connect(widget.answering.load)
-    widget.answering.ready.connect(widget.pending.tell)
+    widget.answering.ready.connect(widget.pending.show_state)
     widget.answering.expected.connect(widget.status_box.expect)
     widget.answering.arrived.connect(widget.status_box.set_progress)
     widget.answering.refused.connect(widget.model_box.revert)
@@ -59,7 +59,7 @@ def _connect_images(widget: SeganyWidget) -> None:
     """Choosing another image, and how it is read."""
     images = widget.images
     widget.layer_box.image.changed.connect(images.open)
-    widget.layers.told.connect(widget.pending.say_done)
+    widget.layers.message.connect(widget.pending.say_done)
     images.opened.connect(widget.answering.prepare)
     images.opened.connect(widget.resuming.look_up)
     images.leaving.connect(widget.jobs.cancel_all)
@@ -77,12 +77,14 @@ def _connect_objects(widget: SeganyWidget) -> None:
     for box in (widget.prompt_box, widget.everything_box):
         box.kept.connect(widget.keep)
     widget.prompt_box.discarded.connect(widget.discard)
+    widget.exemplars.message.connect(widget.status_box.say)
+    widget.exemplars.failed.connect(widget.show_failure)
     widget.candidate_box.chosen.connect(widget.session.choose)
     committing.editing.connect(widget.hover.stop)
     committing.layers_changed.connect(widget.layers.show)
     widget.follower.found.connect(committing.note_found)
     widget.follower.remarked.connect(objects.remark)
     widget.stack_box.tracked.connect(widget.show_tracks)
-    objects.described.connect(widget.session.tell)
-    objects.looked.connect(widget.focus_canvas)
+    objects.described.connect(widget.session.record)
+    objects.object_shown.connect(widget.focus_canvas)
     widget.export_box.written.connect(widget.resuming.exported)

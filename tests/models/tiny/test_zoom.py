@@ -212,7 +212,7 @@ def test_no_prompts_no_answers(segmenter, embedding):
 
 def test_what_is_nowhere_is_refused(segmenter, embedding):
     for more in ({}, {"mask": np.zeros(SHAPE, bool)}):
-        with pytest.raises(InputError, match="nothing says where"):
+        with pytest.raises(InputError, match="does not locate an object"):
             segmenter.segment(embedding, [CLICK, Prompt((Point(3, 3, positive=False),), **more)])
 
 
@@ -286,8 +286,10 @@ def test_the_whole_overview_is_asked_when_a_part_of_it_cuts_the_object(
     segmenter, embedding, discs, monkeypatch, radius, whole
 ):
     asked = []
-    answers = SamSegmenter._answers
-    monkeypatch.setattr(SamSegmenter, "_answers", lambda self, *given: asked.extend(given[1]) or answers(self, *given))
+    predict = SamSegmenter._predictions
+    monkeypatch.setattr(
+        SamSegmenter, "_predictions", lambda self, *given: asked.extend(given[1]) or predict(self, *given)
+    )
     discs.radius = radius
     segmenter.segment(embedding, [CLICK])
     assert len(asked) == whole
@@ -353,7 +355,7 @@ def test_what_is_larger_is_looked_for_further_out(segmenter, discs, monkeypatch,
     somewhere[:, 60:70, 120:130] = 1
     monkeypatch.setattr(
         segmenter,
-        "_answers",
+        "_predictions",
         lambda _, asked, *how: [taken.append("whole") or (somewhere, torch.ones(4)) for _ in asked],
     )
     discs.radius, discs.score = radius, score
@@ -405,7 +407,7 @@ def test_what_is_magnified_to_fill_the_overview_is_looked_at_again(segmenter, di
 
 
 def test_clicks_are_found_where_the_window_shows_them():
-    look = zoom._Look(Window((50.0, 60.0), 2.0, 256), torch.zeros(4, 128, 128), torch.zeros(4))
+    look = zoom._Crop(Window((50.0, 60.0), 2.0, 256), torch.zeros(4, 128, 128), torch.zeros(4))
     points = (Point(50, 60), Point(53, 56), Point(50, 61, positive=False), Point(900, 60))
     assert look.cells(Prompt(points)).tolist() == [[64, 64], [67, 60]]
 

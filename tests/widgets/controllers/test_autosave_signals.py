@@ -103,7 +103,7 @@ def test_a_disk_that_refuses_shows_its_line_in_the_window(opened: Opened, monkey
     monkeypatch.setattr(os, "fsync", full)
     opened.widget.binding.points.add((20, 20))
     opened.hand.qtbot.waitUntil(lambda: bool(lines))
-    assert lines == [("this session is not kept for later until the disk takes it: No space left on device", True)]
+    assert lines == [("this session is not kept for later until the disk accepts it: No space left on device", True)]
     opened.wait_for_mask()
     monkeypatch.undo()
     with opened.hand.qtbot.waitSignal(opened.widget.autosaving.caught_up):

@@ -137,7 +137,7 @@ def test_nothing_is_replaced_unasked(opened, say_where, warnings_shown, tmp_path
     (tmp_path / "cells.tif").write_text("mine")
     asked = say_where(tmp_path / "cells", replace=False)
     opened.press()
-    assert asked == ["cells.tif is there already. Replace it?"]
+    assert asked == ["cells.tif already exists. Replace it?"]
     assert (tmp_path / "cells.tif").read_text() == "mine"
     opened.box.export(tmp_path / "cells.tif")
     assert "exists" in warnings_shown[-1]

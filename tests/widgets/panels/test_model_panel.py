@@ -1,7 +1,6 @@
 """Choosing a model: nothing is downloaded without a word."""
 
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -133,7 +132,7 @@ def test_the_open_question_is_answered_when_a_model_cannot_be_had(opened, monkey
 
 
 def test_another_choice_stops_the_download(opened, monkeypatch):
-    ends = []
+    ends, chosen = [], threading.Event()
 
     def load(name, progress):
         while name == "vit_b":
@@ -142,7 +141,7 @@ def test_another_choice_stops_the_download(opened, monkeypatch):
             except Exception as error:
                 ends.append(error)
                 raise
-            time.sleep(0.01)
+            assert chosen.wait(10)
         progress(1_000_000, 4_000_000)
         return FakeSegmenter(radius=3)
 
@@ -150,18 +149,19 @@ def test_another_choice_stops_the_download(opened, monkeypatch):
     choose(opened.widget.model_box, "vit_b")
     opened.hand.qtbot.waitUntil(lambda: opened.text == "Downloading: 1 MB of 4 MB", timeout=10_000)
     choose(opened.widget.model_box, "vit_t")
+    chosen.set()
     opened.hand.qtbot.waitUntil(lambda: opened.widget.model_box.used == "vit_t", timeout=10_000)
     assert len(ends) == 1
 
 
 def test_a_download_can_be_cancelled(opened, monkeypatch):
-    ends = []
+    ends, cancelled = [], threading.Event()
 
     def load(name, progress):
         try:
             while True:
                 progress(1_000_000, 4_000_000)
-                time.sleep(0.01)
+                assert cancelled.wait(10)
         except Exception as error:
             ends.append(error)
             raise
@@ -170,6 +170,7 @@ def test_a_download_can_be_cancelled(opened, monkeypatch):
     choose(opened.widget.model_box, "vit_t")
     opened.hand.qtbot.waitUntil(lambda: opened.text == "Downloading: 1 MB of 4 MB", timeout=10_000)
     next(b for b in opened.widget.status_box.findChildren(QPushButton) if b.text() == "Cancel").click()
+    cancelled.set()
     opened.hand.qtbot.waitUntil(lambda: bool(ends), timeout=10_000)
     assert opened.widget.model_box.currentText() == "tiny"
     opened.hand.click(30, 40)

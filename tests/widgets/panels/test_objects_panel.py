@@ -245,7 +245,7 @@ def test_letting_go_leaves_no_callbacks(opened):
     gc.collect()
     assert objects() is None
     assert rows() is None
-    assert "first mask" in opened.box.text
+    assert "first object" in opened.box.text
     opened.box.bind(opened.labels, opened.image)
     opened.wait()
     assert opened.column("label") == ["2", "5", "9"]

@@ -1,4 +1,4 @@
-"""A label image with what is known of its objects, and its objects plane by plane, each in a window of its own."""
+"""A label image with known facts about its objects, and its objects plane by plane, each in a separate window."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Piece:
 
 
 def _nobody(done: float, total: float) -> None:
-    """Nobody wants to know."""
+    """Ignore the progress; the default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
-    """A label image and all that its files may say of it.
+    """A label image and all information that its files may contain.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class LabelledImage:
     axes : str
         Letter of each axis.
     about : mapping of int to ObjectInfo
-        What is known, by label. Those without pixels do not count.
+        Known facts about the objects, by label. Labels without pixels do not count.
     scale : tuple of float
         Distance of neighbouring pixels along each axis, in `unit` where the axis is one of space.
     unit : str
@@ -71,7 +71,7 @@ class LabelledImage:
     name : str
         Name of the picture.
     report : callable
-        Told how much is written, and how much there is; what it raises stops the writing.
+        Called with the amount that is written, and the total; an exception that it raises stops the writing.
 
     Raises
     ------
@@ -91,7 +91,7 @@ class LabelledImage:
     def __post_init__(self) -> None:
         shape = self.labels.shape
         if self.axes not in ("yx", "zyx", "tyx", "tzyx"):
-            raise InputError(f"objects are told apart on the axes (t)(z)yx, not {self.axes}; a .tif takes any axes")
+            raise InputError(f"objects are separated on the axes (t)(z)yx only, not {self.axes}; a .tif takes any axes")
         if len(self.scale) != len(shape) or not all(math.isfinite(step) and step > 0 for step in self.scale):
             raise InputError(f"labels of {len(shape)} axes do not fit the scale {self.scale}")
         if self.intensity is not None and self.intensity.shape != shape:

@@ -18,7 +18,7 @@ def outline(mask: np.ndarray, corner: tuple[int, int] = (0, 0)) -> list[Polygon]
     """Polygons that cover a mask exactly.
 
     Coordinates count the corners of pixels, so that pixel (0, 0) reaches from (0, 0) to (1, 1). Pixels that only touch
-    at a corner are pieces of their own. No ring crosses or touches itself; rings of a mask meet in single corners at
+    at a corner are separate pieces. No ring crosses or touches itself; rings of a mask meet in single corners at
     most, as the simple-features standard asks for. With x to the right and y down, outlines run clockwise, holes
     the other way: winding and even-odd rules both fill them rightly.
 

@@ -96,8 +96,8 @@ def _compressed(runs: list[int]) -> str:
 def _run_lengths(counts: str | bytes) -> list[int]:
     """Run lengths from their compressed form, that of ``rleToString`` in COCO's maskApi.c.
 
-    Five bits to a character, the lowest first, the sixth bit says that more follow; from the fourth on, each number is
-    the difference from the one before the last.
+    Five bits to a character, the lowest first, the sixth bit is set when more follow; from the fourth on, each number
+    is the difference from the one before the last.
     """
     runs: list[int] = []
     value = bits = 0

@@ -20,9 +20,9 @@ INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
 def write_table(image: LabelledImage, path: Path) -> None:
     """Write a .csv with a row for each object, at each time where there is an axis of time.
 
-    Sizes and centroids are in the unit that stands in their column, the centre of the first pixel being 0. Boxes,
-    "y_min" to "x_max", are indices of the first and last pixel. "slices" says on how many slices an object lies.
-    Intensities are there if the image is. What is not known is empty.
+    Sizes and centroids are in the unit that their column names, the centre of the first pixel being 0. Boxes, "y_min"
+    to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
+    Intensities are measured where there is an image. Unknown values are empty.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

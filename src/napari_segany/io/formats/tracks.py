@@ -1,7 +1,7 @@
-"""Linked labels as tracks: a table for napari's Tracks layer, and a folder as the Cell Tracking Challenge wants it.
+"""Linked labels as tracks: a table for napari's Tracks layer, and a folder in the Cell Tracking Challenge format.
 
-Nothing divides here: an object that was missed for some frames keeps its number in the table. In the folder, where a
-track has no gaps, what comes after a gap is a track of its own whose parent is the one before it.
+There are no divisions: an object that was missed in some frames has one number in the table. In the folder, where a
+track has no gaps, the frames after a gap are a separate track, whose parent is the track before the gap.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Multi-scale deformable attention in plain PyTorch (Zhu et al. 2021, arXiv:2010.04159, section 4.1).
 
-Each place looks at a few points of every level around its reference point, instead of at all cells: the cost grows with
+Each place samples a few points of every level around its reference point, instead of all cells: the cost grows with
 the number of cells and not with its square.
 """
 
@@ -44,7 +44,7 @@ class DeformableAttention(nn.Module):
         self._start()
 
     def _start(self) -> None:
-        """Begin with each head looking in a direction of its own, and point k looking k cells far."""
+        """Initialise each head with a separate direction, and point k at a distance of k cells."""
         angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=-1)
         directions = directions / directions.abs().amax(dim=-1, keepdim=True)

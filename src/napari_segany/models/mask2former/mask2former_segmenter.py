@@ -67,7 +67,7 @@ class Mask2FormerSegmenter:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it does next to answering points, boxes and masks."""
+        """Capabilities in addition to points, boxes and masks."""
         return Capabilities(draws=True, filters=FILTERS, device=str(self.device))
 
     def embed(self, plane: np.ndarray) -> ImageEmbedding:
@@ -106,7 +106,7 @@ class Mask2FormerSegmenter:
         candidates: int | None = None,
         at_least: float = -math.inf,
     ) -> list[list[Mask]]:
-        """Answer each prompt with the found objects that fit it; parameters as of the protocol.
+        """Return the found objects that fit each prompt; parameters as of the protocol.
 
         An object fits when all positive points and no negative ones lie in it; among those the one comes first whose
         score times overlap with the box or mask of the prompt is highest. Where none fits, the mask is empty.
@@ -128,13 +128,13 @@ class Mask2FormerSegmenter:
             raise ModelError(f"the model {self.name!r} takes points, boxes and masks, but no text")
         instances = self._instances(embedding)
         masks = [self._mask(instances, one, embedding.shape) for one in range(len(instances.scores))]
-        answers = []
+        predictions = []
         for prompt in (one.on_plane(embedding.shape) for one in prompts):
             fits = sorted(((fit(mask, prompt), k) for k, mask in enumerate(masks)), key=lambda pair: -pair[0])
             count = candidates or (3 if prompt.ambiguous else 1)
             good = [masks[k] for value, k in fits[:count] if value > 0 and masks[k].score >= at_least]
-            answers.append(good or ([self._nothing(embedding)] if at_least == -math.inf else []))
-        return answers
+            predictions.append(good or ([self._nothing(embedding)] if at_least == -math.inf else []))
+        return predictions
 
     def _instances(self, embedding: ImageEmbedding) -> Instances:
         classes, masks = (torch.as_tensor(embedding.features[name]).float() for name in ("classes", "masks"))
@@ -196,7 +196,7 @@ def _box_overlap(found: Box | None, given: Box) -> float:
 
 
 def _overlap(mask: Mask, given: np.ndarray) -> float:
-    """IoU with a rough mask of the plane, or with logits of an earlier answer."""
+    """IoU with a rough mask of the plane, or with logits of an earlier prediction."""
     own = mask.pixels if given.dtype == bool else mask.logits > 0
     other = given if given.dtype == bool else given > 0
     if own.shape != other.shape:

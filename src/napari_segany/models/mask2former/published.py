@@ -1,6 +1,6 @@
 """Published checkpoints: a folder of ``transformers`` to a :class:`Mask2Former`.
 
-Only the backbone comes from that package; its configuration says which.
+Only the backbone comes from that package; its configuration names it.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _check_fit(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
 
 
 def _input_of(folder: Path) -> PublishedInput:
-    """What ``preprocessor_config.json`` says, where there is one."""
+    """Return the content of ``preprocessor_config.json``, where there is one."""
     usual = PublishedInput()
     path = folder / "preprocessor_config.json"
     if not path.is_file():

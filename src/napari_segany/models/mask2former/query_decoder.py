@@ -43,7 +43,7 @@ class QueryDecoderConfig:
 
 @dataclass(frozen=True, eq=False)
 class QueryPrediction:
-    """What the queries say at one depth.
+    """Predictions of the queries at one depth.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class StartingQueries:
     Parameters
     ----------
     content, position : Tensor
-        (B, Q, C) each; the position is added wherever queries ask or are asked.
+        (B, Q, C) each; the position is added wherever queries act as queries or keys of an attention.
     places : Tensor, optional
         (B, Q, 2) x and y from 0 to 1, where the queries have a place; for decoders that draw around it.
     """
@@ -127,8 +127,8 @@ class QueryLayer(nn.Module):
         cells, places = level
         seen = self.cross_attn(content + position, cells + places, cells, allowed)
         content = self.cross_attn_norm(content + seen)
-        asking = content + position
-        content = self.self_attn_norm(content + self.self_attn(asking, asking, content))
+        positioned = content + position
+        content = self.self_attn_norm(content + self.self_attn(positioned, positioned, content))
         return self.final_norm(content + self.fc2(F.relu(self.fc1(content))))
 
 

@@ -39,7 +39,7 @@ SETTINGS = "tiny_queries"
 
 
 class QuerySegmenter(ZoomSegmenter):
-    """Answers prompts as `tiny` does, and finds objects with queries.
+    """Segmenter that handles prompts as `tiny` does, and finds objects with queries.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class QuerySegmenter(ZoomSegmenter):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it does next to answering points, boxes and masks."""
+        """Capabilities in addition to points, boxes and masks."""
         known = super().capabilities
         return known if self.finder == "seeds" else replace(known, draws=True, filters=FILTERS)
 
@@ -90,9 +90,9 @@ class QuerySegmenter(ZoomSegmenter):
                     yield FoundObject(mask, _innermost(one), self.queries.config.names[one.class_index])
 
     def _redrawn(self, embedding: ImageEmbedding, found: Sequence[QueryMask]) -> list[Mask | None]:
-        """Masks that the decoder draws from a click in each; of the three that it may mean, the query tells which."""
-        answers = self.segment(embedding, [Prompt((_innermost(one),)) for one in found])
-        return [meant_mask(masks, one) for one, masks in zip(found, answers, strict=True)]
+        """Masks that the decoder predicts from a click in each object; the query selects one of the three."""
+        predictions = self.segment(embedding, [Prompt((_innermost(one),)) for one in found])
+        return [meant_mask(masks, one) for one, masks in zip(found, predictions, strict=True)]
 
 
 def meant_mask(masks: Sequence[Mask], one: QueryMask) -> Mask | None:

@@ -1,7 +1,7 @@
-"""Queries all over a plane, window by window: a plane may hold more objects than there are queries.
+"""Queries in windows that cover a plane: a plane may contain more objects than there are queries.
 
-Small windows at the resolution at which proposals are looked for find most; one window with the whole plane finds what
-is too large for them.
+Small windows at the resolution of the object proposals find most objects; one window of the whole plane finds objects
+that are too large for them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Queries on the pyramid of `tiny`: a small decoder of our own that begins where the dense heads see objects.
+"""Queries on the pyramid of `tiny`: a small decoder that starts at the object proposals of the dense heads.
 
-Half of what a query has to learn in a Mask2Former is where to look. Here most begin at a peak of the dense heads, with
-the features of that place; a few are learned, for what has no peak. Each draws an ellipse around its place and mends it
-by the dot product with the fine map, which without the ellipse has to learn first that two nuclei that look alike are
-two. The image encoder stays as it is.
+Half of what a query has to learn in a Mask2Former is the position of its object. Here most queries start at a peak of
+the dense heads, with the features of that place; a few are learned, for objects without a peak. Each query draws an
+ellipse around its place and refines it by the dot product with the fine map. Without the ellipse, the dot product would
+have to learn first to separate two nuclei of similar appearance. The image encoder is frozen.
 """
 
 from __future__ import annotations
@@ -136,14 +136,14 @@ def ellipse_logits(parameters: Tensor, places: Tensor, shape: tuple[int, int]) -
 
 @dataclass(frozen=True, eq=False)
 class TinyPyramid:
-    """What the frozen model sees of a batch of windows.
+    """Features and maps of the frozen model for a batch of windows.
 
     Parameters
     ----------
     maps : list of Tensor
         (B, C_i, h_i, w_i) at strides 4, 8, 16 and 32.
     heat : Tensor
-        (B, h, w) at a stride of 4: how much a cell looks like the middle of an object, 0 to 1.
+        (B, h, w) at a stride of 4: probability that a cell is the centre of an object, 0 to 1.
     """
 
     maps: list[Tensor]

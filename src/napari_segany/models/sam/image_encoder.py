@@ -97,7 +97,7 @@ def relative_positions(table: Tensor, size: int) -> Tensor:
     Returns
     -------
     Tensor
-        (size, size, d), first the place that asks, second the place that answers.
+        (size, size, d), first the place of the query, second the place of the key.
     """
     distances = 2 * size - 1
     if len(table) != distances:

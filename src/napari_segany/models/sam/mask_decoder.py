@@ -164,7 +164,7 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse], dim=1).to(image_embeddings.dtype)
         image = image_embeddings + dense.to(image_embeddings.dtype)
         size = image.shape[-2], image.shape[-1]
-        # The first token says how good the masks are, each of the next what one of them is.
+        # The first token predicts the quality of the masks, each of the others one mask.
         masks = range(1, 1 + self.num_mask_tokens)[chosen]
         tokens, image = self.transformer(image, image_pe, tokens, [0, *masks])
         iou = self.iou_prediction_head(tokens[:, 0])[:, chosen].float()

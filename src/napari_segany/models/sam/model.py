@@ -40,7 +40,7 @@ class Sam(nn.Module):
     image_encoder : nn.Module
         (B, 3, image_size, image_size) -> (B, C, h, w), or a dict of such maps.
     prompt_encoder : PromptEncoder
-        Also tells the size of the input frame and of the mask logits.
+        Also defines the size of the input frame and of the mask logits.
     mask_decoder : MaskDecoder
         Tokens and maps to masks.
     """
@@ -101,13 +101,13 @@ class Sam(nn.Module):
         text: Tensor | None = None,
         choice: Choice = ALL,
     ) -> tuple[Tensor, Tensor]:
-        """Answer B prompts on one picture.
+        """Predict the masks of B prompts on one picture.
 
         Parameters
         ----------
         features : dict of str to Tensor
-            From :meth:`encode`, of one picture or of B. With ``image_pe``, what the prompt encoder's ``dense_pe`` says
-            need not be computed again.
+            From :meth:`encode`, of one picture or of B. With ``image_pe``, the prompt encoder's ``dense_pe`` is not
+            computed again.
         points : tuple of Tensor, optional
             (B, N, 2) x and y in input-frame pixels, and (B, N) labels: 1 on the object, 0 off it, -1 padding.
         boxes : Tensor, optional
@@ -117,7 +117,7 @@ class Sam(nn.Module):
         text : Tensor, optional
             (B, T, C) tokens.
         choice : Choice
-            Which M of the four masks are wanted; those of prompts that are not good enough for it are all zero.
+            Which M of the four masks are returned; those of prompts that are not good enough for it are all zero.
 
         Returns
         -------

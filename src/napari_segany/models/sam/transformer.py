@@ -96,39 +96,42 @@ class TokenToImageAttention(DecoderAttention):
     def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
         """(B, N, C), image (1 or B, hw, C) and its encoding -> (B, N, C)."""
         batch, count, width = q.shape
-        # What the keys' bias adds to the scores of a token is the same everywhere, and means nothing to a softmax.
-        asked = self._through(self._split(self.q_proj(q)) * self.head_scale, self.k_proj)
+        # The keys' bias adds the same to all scores of a token, which does not change a softmax.
+        queries = self._through(self._split(self.q_proj(q)) * self.head_scale, self.k_proj)
         strips = _strips(image, len(image))
-        weights = torch.cat([_against(asked, image[:, part] + image_pe[:, part]) for part in strips], -1).softmax(-1)
+        weights = torch.cat([_against(queries, image[:, part] + image_pe[:, part]) for part in strips], -1).softmax(-1)
         seen = (weights.view(len(image), -1, image.shape[1]) @ image).view(batch, self.num_heads, count, width)
         seen = seen @ self.v_proj.weight.unflatten(0, (self.num_heads, -1)).transpose(1, 2)
         return self.out_proj(seen.transpose(1, 2).flatten(2) + self.v_proj.bias)
 
 
-class Spoken(NamedTuple):
-    """What tokens have for the image: to meet (B, heads, N, C), next to it (B, heads, N, 1), to add (B, heads N, C)."""
+class FoldedTokens(NamedTuple):
+    """Tokens with the linear layers of the image folded in.
 
-    asked: Tensor
-    always: Tensor
-    told: Tensor
+    Keys (B, heads, N, C), the bias of their scores (B, heads, N, 1) and values (B, heads N, C).
+    """
+
+    keys: Tensor
+    bias: Tensor
+    values: Tensor
 
 
 class ImageToTokenAttention(DecoderAttention):
     """Attention of the image to tokens."""
 
-    def spoken(self, k: Tensor, v: Tensor) -> Spoken:
-        """Tokens (B, N, C) with their encoding and without -> what each place of an image meets."""
+    def folded(self, k: Tensor, v: Tensor) -> FoldedTokens:
+        """Tokens (B, N, C) with their encoding and without -> keys and values for the places of an image."""
         k = self._split(self.k_proj(k)) * self.head_scale
-        told = self._split(self.v_proj(v)) @ self.out_proj.weight.T.unflatten(0, (self.num_heads, -1))
-        # The weights of each head sum to one: so the bias comes in once.
-        told = (told + self.out_proj.bias / self.num_heads).flatten(1, 2)
-        return Spoken(self._through(k, self.q_proj), k @ self.q_proj.bias.view(self.num_heads, -1, 1), told)
+        values = self._split(self.v_proj(v)) @ self.out_proj.weight.T.unflatten(0, (self.num_heads, -1))
+        # The weights of each head sum to one, so the bias is added once.
+        values = (values + self.out_proj.bias / self.num_heads).flatten(1, 2)
+        return FoldedTokens(self._through(k, self.q_proj), k @ self.q_proj.bias.view(self.num_heads, -1, 1), values)
 
-    def added(self, image: Tensor, image_pe: Tensor, spoken: Spoken) -> Tensor:
-        """Image (1 or B, hw, C) or a strip of it, and its encoding -> image plus what it saw, (B, hw, C)."""
-        asked, always, told = spoken
-        weights = (_against(asked, image + image_pe) + always).softmax(2).flatten(1, 2).transpose(1, 2)
-        return torch.baddbmm(image.to(told.dtype).expand(len(told), -1, -1), weights, told)
+    def added(self, image: Tensor, image_pe: Tensor, tokens: FoldedTokens) -> Tensor:
+        """Image (1 or B, hw, C) or a strip of it, and its encoding -> image plus the attended values, (B, hw, C)."""
+        keys, bias, values = tokens
+        weights = (_against(keys, image + image_pe) + bias).softmax(2).flatten(1, 2).transpose(1, 2)
+        return torch.baddbmm(image.to(values.dtype).expand(len(values), -1, -1), weights, values)
 
 
 class TokenMLP(nn.Module):
@@ -173,23 +176,23 @@ class TwoWayAttentionBlock(nn.Module):
 
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image, image_pe))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        return tokens, self._updated(image, image_pe, self.cross_attn_image_to_token.spoken(tokens + token_pe, tokens))
+        return tokens, self._updated(image, image_pe, self.cross_attn_image_to_token.folded(tokens + token_pe, tokens))
 
-    def _updated(self, image: Tensor, image_pe: Tensor, spoken: Spoken) -> Tensor:
-        """Image (1 or B, hw, C) and its encoding -> image (B, hw, C) that has seen the tokens."""
-        added, batch = self.cross_attn_image_to_token.added, len(spoken.told)
+    def _updated(self, image: Tensor, image_pe: Tensor, folded: FoldedTokens) -> Tensor:
+        """Image (1 or B, hw, C) and its encoding -> image (B, hw, C) updated from the tokens."""
+        added, batch = self.cross_attn_image_to_token.added, len(folded.values)
         strips = _strips(image, batch)
         if len(strips) == 1:
-            return self.norm4(added(image, image_pe, spoken))
-        # What the block before has made is read by nobody else.
-        updated = spoken.told.new_empty(batch, *image.shape[1:]) if self.first else image
+            return self.norm4(added(image, image_pe, folded))
+        # The output of the block before is not used anywhere else, so it may be overwritten.
+        updated = folded.values.new_empty(batch, *image.shape[1:]) if self.first else image
         for part in strips:
-            updated[:, part] = self.norm4(added(image[:, part], image_pe[:, part], spoken))
+            updated[:, part] = self.norm4(added(image[:, part], image_pe[:, part], folded))
         return updated
 
 
 class TwoWayTransformer(nn.Module):
-    """A stack of two-way blocks and one last look of the tokens at the image.
+    """A stack of two-way blocks and a final attention of the tokens to the image.
 
     Parameters
     ----------
@@ -227,7 +230,7 @@ class TwoWayTransformer(nn.Module):
         tokens : Tensor
             (B, N, C) output tokens followed by prompt tokens.
         read : sequence of int, optional
-            Those of the N that are read afterwards, all without it: no other needs the last look.
+            Indices of the tokens that are used afterwards, by default all: the final attention skips the others.
 
         Returns
         -------
@@ -243,5 +246,5 @@ class TwoWayTransformer(nn.Module):
             tokens, image = layer(tokens, image, token_pe, image_pe)
         if read is not None:
             tokens, token_pe = tokens[:, read], token_pe[:, read]
-        looked = self.final_attn_token_to_image(tokens + token_pe, image, image_pe)
-        return self.norm_final_attn(tokens + looked), image
+        attended = self.final_attn_token_to_image(tokens + token_pe, image, image_pe)
+        return self.norm_final_attn(tokens + attended), image

@@ -12,8 +12,6 @@ CERTAIN = 8.0
 """Logits of a rough mask, at most."""
 SHARPNESS = 50.0
 """How much nearer crops count more, where a text is asked for by crops: times their cosine with it."""
-SCENE_SHARE = 0.5
-"""What the kind of picture has to say of the presence, next to what is seen; chosen with a look at dev/."""
 
 
 class TextPromptHead(nn.Module):
@@ -137,11 +135,13 @@ class TextPromptHead(nn.Module):
         evidence = torch.cat([query, there * query, there, kind, mean[:, None], most[:, None]], dim=1)
         return relevance, self.seen(evidence)[:, 0]
 
-    def found_in_scene(self, vectors: Tensor, image_embed: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as :meth:`found`, the presence in the light of what kind of picture it is."""
+    def found_in_scene(
+        self, vectors: Tensor, image_embed: Tensor, valid: Tensor, share: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """The same as :meth:`found`, a `share` of what the kind of picture says added to the presence."""
         relevance, presence = self.found(vectors, image_embed, valid)
         suits = self.suits(self.inner(vectors), self.moments(image_embed, valid))
-        return relevance, presence + SCENE_SHARE * suits
+        return relevance, presence + share * suits
 
 
 def _moments(keys: Tensor, valid: Tensor) -> Tensor:

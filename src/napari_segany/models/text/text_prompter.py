@@ -124,7 +124,7 @@ class TextPrompter:
         return rough_mask(relevance, valid, size)
 
     @torch.inference_mode()
-    def found(self, phrase: Phrase, image_embed: Tensor, cells: tuple[int, int]) -> TextMatch:
+    def found(self, phrase: Phrase, image_embed: Tensor, cells: tuple[int, int], scene_share: float = 0.0) -> TextMatch:
         """Where a phrase is.
 
         Parameters
@@ -135,10 +135,12 @@ class TextPrompter:
             (1, C, h, w).
         cells : tuple of int
             Rows and columns of the embedding that are picture.
+        scene_share : float
+            What the kind of picture has to say of the presence, next to what is seen.
         """
         valid = _valid(image_embed, cells)
         names = [phrase, *(Phrase(name) for name in phrase.avoided)]
-        relevance, presence = self.head.found_in_scene(self.vectors(names), image_embed, valid)
+        relevance, presence = self.head.found_in_scene(self.vectors(names), image_embed, valid, scene_share)
         likely = relevance.sigmoid() * valid
         if len(names) > 1:
             likely[0] *= (likely[0] >= likely[1:].amax(0)).float()

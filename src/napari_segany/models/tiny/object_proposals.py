@@ -1,6 +1,6 @@
-"""Where the embedded model sees objects before it is asked: the peaks of its dense heads.
+"""Object proposals of the embedded model: the peaks of its dense heads.
 
-A picture that is coarse in the input frame is read in tiles at its own resolution, so that small nuclei are seen.
+A picture that is coarse in the input frame is encoded in tiles at full resolution, so that small nuclei are found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From what `tiny` says of a window to what is shown: which of its masks, how large, without specks."""
+"""From the logits of `tiny` in a window to the masks that are shown: which mask, how large, without specks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from napari_segany.models.windows import Window
 
 
 def choose_masks(logits: Tensor, scores: Tensor, post: PostprocessConfig) -> tuple[Tensor, Tensor]:
-    """What is answered, from what the decoder says to one prompt: logits (4, h, w), and scores (4,), which stay.
+    """Return the masks of one prompt from the decoder's logits (4, h, w) and scores (4,); the scores stay the same.
 
     The single mask and the highest-scoring of the three are drawn from different tokens; a mean of the two is nearer
-    to the truth, above all in pictures of kinds that the model never saw. The other two stay: what else may be meant.
+    to the truth, above all in kinds of pictures that the model was not trained on. The other two stay as alternatives.
     """
-    surest = int(scores[1:].argmax()) + 1
-    single, other = logits[0] + post.outwards, logits[surest]
+    best = int(scores[1:].argmax()) + 1
+    single, other = logits[0] + post.outwards, logits[best]
     shown = logits.clone()
     shown[0] = torch.lerp(single, other, post.leaning[0])
-    shown[surest] = torch.lerp(other, single, post.leaning[1])
+    shown[best] = torch.lerp(other, single, post.leaning[1])
     return shown, scores
 
 

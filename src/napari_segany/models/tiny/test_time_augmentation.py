@@ -1,7 +1,7 @@
-"""A window from several sides: turned over, answered, and the answer turned back.
+"""Test-time augmentation: a window is flipped, predicted, and the prediction is flipped back.
 
-A convolutional network does not say quite the same of a picture and of its mirror image. The mean of what it says is
-nearer to the truth than either, above all where outlines are faint.
+A convolutional network predicts slightly different masks for a picture and for its mirror image. Their mean is nearer
+to the truth than either, above all where outlines are faint.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`tiny`, the model in the wheel: SAM's interfaces over a small convolutional encoder, for microscopy.
 
-The image encoder is a residual network with a feature pyramid. It sees the colours as they are and, next to them, the
-gray value normalised by its surroundings, so that dim, bright and unevenly lit pictures look alike to it. Batch norm
-and local windows only: what it says of an object does not depend on how much empty picture lies around it.
+The image encoder is a residual network with a feature pyramid. Its input has the colours and, next to them, the gray
+value normalised by its surroundings, so that dim, bright and unevenly lit pictures have similar inputs. It uses only
+batch norm and local windows: its features of an object do not depend on the amount of empty picture around it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DENSE_CHANNELS = ("foreground", "boundary", "centre", "offset_y", "offset_x")
 
 
 def _conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, silent: bool = False) -> list[nn.Module]:
-    """A convolution and its batch norm; a silent one says nothing until it has learned."""
+    """A convolution and its batch norm; a silent one outputs zero until it is trained."""
     norm = nn.BatchNorm2d(outputs)
     if silent:
         # So a block can be put behind those of a trained encoder, which goes on as it was.
@@ -150,7 +150,7 @@ def fold_batch_norm(encoder: nn.Module) -> nn.Module:
 
 
 class DenseHead(nn.Module):
-    """What can be said of every pixel without a prompt, at a stride of 4 pixels.
+    """Predictions for every pixel without a prompt, at a stride of 4 pixels.
 
     Channels are those of ``DENSE_CHANNELS``: logits of foreground, boundary and centre, and the vector from the pixel
     to the centre of its object in units of the object's radius.
@@ -217,7 +217,7 @@ class TinySam(Sam):
         masks: Tensor | None = None,
         text: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Answer B prompts, each on a window of its own; the window counts as the middle of the input frame.
+        """Predict the masks of B prompts, each in a separate window, which counts as the middle of the input frame.
 
         Parameters
         ----------

@@ -1,9 +1,8 @@
-"""A second look at each object, in a window of its own, at the size that the model draws best.
+"""Refinement pass: each object is predicted again in a magnified crop, at the size that the model segments best.
 
 The input frame of the embedded model is small. A nucleus of a large picture is hardly more than a dot in it, and no
-decoder can draw its outline. So the first answer only tells where the object is; the part of the plane around it is
-then encoded again, magnified so that the object has the size that the model draws best, and the prompt is answered
-there.
+decoder can draw its outline. So the coarse pass only locates the object; the part of the plane around it is then
+encoded again, magnified so that the object has the size that the model segments best, and its mask is predicted there.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted_masks,
 )
-from napari_segany.models.text.text_prompter import TextMatch, TextPath, TextPrompter
+from napari_segany.models.text.text_prompter import TextMatch, TextPath
 from napari_segany.models.tiny import object_proposals
 from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_crumbs, without_specks
 from napari_segany.models.tiny.test_time_augmentation import SIDES, Flip, flip_boxes, flip_window
@@ -67,15 +66,15 @@ def _overview(embedding: ImageEmbedding) -> ImageEmbedding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """What was found in a window: logits (4, h, w) and predicted IoU (4,)."""
+class _Crop:
+    """Prediction in a window: logits (4, h, w) and predicted IoU (4,)."""
 
     window: Window
     logits: Tensor
     scores: Tensor
 
     def box(self, candidates: int) -> Box | None:
-        """Around the mask that would be shown, in plane pixels."""
+        """Bounding box of the mask that would be shown, in plane pixels."""
         return window_box(best_first(self.logits, self.scores, candidates)[0][0], self.window)
 
     def score(self, candidates: int) -> float:
@@ -93,32 +92,25 @@ class _Look:
 
 
 class ZoomSegmenter(SamSegmenter):
-    """Answers prompts with the embedded model, looking closer at what is small.
+    """Segmenter of the embedded model, which predicts small objects in magnified crops.
 
-    Parameters are those of :class:`SamSegmenter`; the model is a :class:`TinySam`. Its embeddings hold the plane too:
-    (y, x, 3), or (y, x, 1) where it is gray, which is looked at in half the time.
+    Parameters are those of :class:`SamSegmenter`; the model is a :class:`TinySam`. Its embeddings also contain the
+    plane: (y, x, 3), or (y, x, 1) where it is gray, which takes half the time.
     """
 
     model: TinySam
 
-    def __init__(
-        self,
-        model: TinySam,
-        name: str,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-        texts: TextPrompter | None = None,
-        config: InferenceConfig | None = None,
-    ) -> None:
+    def _configured(self, config: InferenceConfig | None) -> InferenceConfig:
+        """See :class:`SamSegmenter`; by default those of the shipped model."""
         config = config or tiny_inference_config()
         if config.zoom is None or config.postprocess is None or config.proposals is None:
-            raise ModelError(f"the settings of inference of {name!r} lack those of the architecture 'tiny'")
-        super().__init__(model, name, device, dtype, texts, config)
+            raise ModelError(f"the settings of inference of {self.name!r} lack those of the architecture 'tiny'")
         self.zoom, self.post, self.proposing = config.zoom, config.postprocess, config.proposals
+        return config
 
     def _ready(self, model: Sam) -> Sam:
-        """The encoder in the type that it computes in; the decoder, in its small windows, is as fast in float32."""
-        # An answer is many small steps: without batch norms and casts there are half as many.
+        """Convert the encoder to its data type; the decoder, on its small windows, is as fast in float32."""
+        # A prediction consists of many small steps: without batch norms and casts there are half as many.
         model.image_encoder = fold_batch_norm(model.image_encoder).to(self.dtype)
         # A quarter faster on a CPU; nearly all of the time goes into convolutions.
         return model.to(memory_format=torch.channels_last)
@@ -131,10 +123,10 @@ class ZoomSegmenter(SamSegmenter):
         return ImageEmbedding({**embedding.features, PLANE: kept.copy()}, embedding.shape, embedding.model)
 
     def _checked(self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None) -> list[Prompt]:
-        """See :meth:`SamSegmenter.segment`; there is no window for what is nowhere."""
+        """See :meth:`SamSegmenter.segment`; a prompt without a position has no window."""
         checked = super()._checked(embedding, prompts, candidates)
         if not all(prompt.says_where for prompt in checked):
-            raise InputError("nothing says where the object is: add a point on it, a box, a mask or a text")
+            raise InputError("the prompt does not locate an object: add a point on it, a box, a mask or a text")
         return checked
 
     @torch.inference_mode()
@@ -145,7 +137,7 @@ class ZoomSegmenter(SamSegmenter):
         return object_proposals.proposal_peaks(self._dense(embedding), scale, frame.plane, self.proposing)
 
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
-        """Of its own seeds those where the text is relevant, the most relevant first, with their names."""
+        """Return the object proposals where the text is relevant, the most relevant first, with their names."""
         known = self.seeds(embedding)
         prompts: list[tuple[float, Prompt]] = []
         for phrase in phrases:
@@ -175,35 +167,35 @@ class ZoomSegmenter(SamSegmenter):
     def segment_plain(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], candidates: int | None, at_least: float
     ) -> list[list[Mask]]:
-        """Answer each prompt; see :meth:`SamSegmenter.segment`."""
+        """Predict the masks of each prompt; see :meth:`SamSegmenter.segment`."""
         frame, plane = Frame(embedding.shape, self.model.image_size), embedding.features[PLANE]
         counts = [wanted_masks(prompt, candidates) for prompt in prompts]
         overview = _overview(embedding)
-        guesses, looks = self._guesses(plane, overview, frame, prompts, counts)
+        guesses, crops = self._guesses(plane, overview, frame, prompts, counts)
         named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
         unknown = [i for i, box in guesses.items() if box is None and i not in named]
-        whole = self._answers(overview, [prompts[i] for i in unknown], frame, ALL.candidates)
+        whole = self._predictions(overview, [prompts[i] for i in unknown], frame, ALL.candidates)
         first = dict(zip(unknown, whole, strict=True))
         for i, (logits, scores) in first.items():
             guesses[i] = guess_size(prompts[i], geometry.frame_box(best_first(logits, scores, counts[i])[0][0], frame))
-        looking = [i for i in guesses if i not in named and i not in looks]
+        unrefined = [i for i in guesses if i not in named and i not in crops]
         for _ in range(self.zoom.looks):
-            chosen = {i: window_for(self.zoom, guesses[i], frame, clicked=_only_click(prompts[i])) for i in looking}
+            chosen = {i: window_for(self.zoom, guesses[i], frame, clicked=_only_click(prompts[i])) for i in unrefined}
             windows = {i: window for i, window in chosen.items() if window is not None}
-            looks |= self._look(plane, frame, prompts, windows)
-            found = {i: guess_size(prompts[i], looks[i].box(counts[i])) for i in windows}
-            seen = [i for i in windows if looks[i].score(counts[i]) >= self.zoom.nothing]
-            looking = [
-                i for i in seen if _asks_again(self.zoom, found[i], windows[i], frame, clicked=_only_click(prompts[i]))
+            crops |= self._predict_crops(plane, frame, prompts, windows)
+            found = {i: guess_size(prompts[i], crops[i].box(counts[i])) for i in windows}
+            seen = [i for i in windows if crops[i].score(counts[i]) >= self.zoom.nothing]
+            unrefined = [
+                i for i in seen if _unrefined(self.zoom, found[i], windows[i], frame, clicked=_only_click(prompts[i]))
             ]
             guesses |= found
         wholes = self._named(embedding, [prompts[i] for i in named])
-        answers = dict(zip(named, wholes, strict=True))
+        predictions = dict(zip(named, wholes, strict=True))
         return [
-            answers[i]
-            if i in answers
-            else self._candidates(looks[i], prompts[i], frame, count, at_least)
-            if i in looks
+            predictions[i]
+            if i in predictions
+            else self._candidates(crops[i], prompts[i], frame, count, at_least)
+            if i in crops
             else self._masks(*good_first(*choose_masks(*first[i], self.post), count, at_least), frame)
             for i, count in enumerate(counts)
         ]
@@ -211,15 +203,15 @@ class ZoomSegmenter(SamSegmenter):
     def _named(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> list[list[Mask]]:
         """All objects that a text alone names, as one mask."""
         frame = Frame(embedding.shape, self.model.image_size)
-        answers = []
+        predictions = []
         for prompt in prompts:
             phrase = self.known_texts().phrases(prompt.text)[0]
             logits = self._text_logits(embedding, phrase)
             low = geometry.mask_values(logits, frame, self.model.mask_size).numpy()
             pixels = without_crumbs((logits[0] > 0).numpy(), self.post)
             steady = int((logits > 1).sum()) / max(int((logits > -1).sum()), 1)
-            answers.append([Mask(pixels, self.found(embedding, phrase).presence, low[0], steady)])
-        return answers
+            predictions.append([Mask(pixels, self.found(embedding, phrase).presence, low[0], steady)])
+        return predictions
 
     def _text_logits(self, embedding: ImageEmbedding, phrase: Phrase) -> Tensor:
         """Logits (1, y, x) of all that a text names, by the path of the texts."""
@@ -269,21 +261,21 @@ class ZoomSegmenter(SamSegmenter):
         frame: Frame,
         prompts: Sequence[Prompt],
         counts: Sequence[int],
-    ) -> tuple[dict[int, Box | None], dict[int, _Look]]:
-        """Where each object seems to be: said by its prompt, or seen at a glance; and what was seen well enough."""
+    ) -> tuple[dict[int, Box | None], dict[int, _Crop]]:
+        """Estimated boxes of the objects, from prompts or a coarse pass; and predictions that need no refinement."""
         guesses = {i: prompt_extent(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
         for scale in (scale for scale, coarse in self.zoom.glances if min(frame.scale) < coarse):
             windows = {i: Window(middle_of(prompts[i].points), scale, self.zoom.glance) for i in clicked}
-            looks = self._look(plane, frame, prompts, windows)
-            guesses |= _seen_whole(looks, frame, prompts, counts)
-            clicked = [i for i in clicked if guesses[i] is None or looks[i].score(counts[i]) < self.zoom.nothing]
-        looks = self._parts_of_overview(overview, frame, prompts, clicked) if clicked else {}
-        looks = {
-            i: look for i, look in looks.items() if guesses[i] is None or look.score(counts[i]) >= self.zoom.nothing
+            crops = self._predict_crops(plane, frame, prompts, windows)
+            guesses |= _uncut_boxes(crops, frame, prompts, counts)
+            clicked = [i for i in clicked if guesses[i] is None or crops[i].score(counts[i]) < self.zoom.nothing]
+        crops = self._parts_of_overview(overview, frame, prompts, clicked) if clicked else {}
+        crops = {
+            i: crop for i, crop in crops.items() if guesses[i] is None or crop.score(counts[i]) >= self.zoom.nothing
         }
-        guesses |= _seen_whole(looks, frame, prompts, counts)
-        return guesses, {i: look for i, look in looks.items() if _suits(self.zoom, guesses[i], look.window, frame)}
+        guesses |= _uncut_boxes(crops, frame, prompts, counts)
+        return guesses, {i: crop for i, crop in crops.items() if _is_final(self.zoom, guesses[i], crop.window, frame)}
 
     def _parts_of_overview(
         self,
@@ -291,9 +283,9 @@ class ZoomSegmenter(SamSegmenter):
         frame: Frame,
         prompts: Sequence[Prompt],
         clicked: Sequence[int],
-    ) -> dict[int, _Look]:
-        """Answer clicks on what is around them in the overview."""
-        looks: dict[int, _Look] = {}
+    ) -> dict[int, _Crop]:
+        """Predict the masks of clicks from the part of the overview around them."""
+        crops: dict[int, _Crop] = {}
         maps = self._maps(overview)
         for group in is_similar([prompts[i] for i in clicked]):
             chosen = [clicked[k] for k in group]
@@ -303,26 +295,26 @@ class ZoomSegmenter(SamSegmenter):
                 for name, feature in maps.items()
             }
             parts = {i: part_of_frame(at, frame, self.zoom.window) for i, at in zip(chosen, corners, strict=True)}
-            looks |= self._decoded(features, frame, [prompts[i] for i in chosen], parts)
-        return looks
+            crops |= self._decoded(features, frame, [prompts[i] for i in chosen], parts)
+        return crops
 
-    def _look(
+    def _predict_crops(
         self, plane: np.ndarray, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
-    ) -> dict[int, _Look]:
-        looks: dict[int, _Look] = {}
+    ) -> dict[int, _Crop]:
+        crops: dict[int, _Crop] = {}
         numbers = list(windows)
         for group in is_similar([prompts[i] for i in numbers]):
             chosen = [numbers[k] for k in group]
             images = torch.cat([window_image(plane, windows[i]) for i in chosen]).to(self.device)
-            asked, here = [prompts[i] for i in chosen], {i: windows[i] for i in chosen}
-            sides = SIDES if only_box(asked[0]) else SIDES[:1]
-            looks |= _mean([self._seen(images, side, frame, asked, here) for side in sides])
-        return looks
+            given, here = [prompts[i] for i in chosen], {i: windows[i] for i in chosen}
+            sides = SIDES if only_box(given[0]) else SIDES[:1]
+            crops |= _mean([self._predict_flipped(images, side, frame, given, here) for side in sides])
+        return crops
 
-    def _seen(
+    def _predict_flipped(
         self, images: Tensor, side: Flip, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
-    ) -> dict[int, _Look]:
-        """Answers to prompts that are alike, each on the image of its window."""
+    ) -> dict[int, _Crop]:
+        """Predictions for prompts of one kind, each on the image of its window."""
         encoded = self.model.encode_windows(flip_window(side, images))
         return self._decoded({name: found.float() for name, found in encoded.items()}, frame, prompts, windows, side)
 
@@ -333,8 +325,8 @@ class ZoomSegmenter(SamSegmenter):
         prompts: Sequence[Prompt],
         windows: dict[int, Window],
         side: Flip = Flip.AS_IT_IS,
-    ) -> dict[int, _Look]:
-        """Answers to prompts that are alike, each on a window and its features; from other sides only to boxes."""
+    ) -> dict[int, _Crop]:
+        """Predictions for prompts of one kind, each on a window and its features; flipped only for boxes."""
         given = window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
         if given.boxes is not None:
             given = replace(given, boxes=flip_boxes(side, given.boxes, self.zoom.window))
@@ -346,66 +338,66 @@ class ZoomSegmenter(SamSegmenter):
             model = self.model.with_decoder(self.texts.decoder)
             logits, scores = model.decode_windows(features, given.points, given.boxes, given.masks, text)
         logits = flip_window(side, logits)
-        return {i: _Look(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
+        return {i: _Crop(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
-    def _meant(self, look: _Look, prompt: Prompt, frame: Frame) -> Tensor:
-        """Cells (N, 2) of a window of which each part of a mask is meant: those clicked, drawn, or masked before."""
-        cells = look.cells(prompt)
+    def _kept_cells(self, crop: _Crop, prompt: Prompt, frame: Frame) -> Tensor:
+        """Cells (N, 2) of a window whose parts of a mask are kept: those clicked, drawn, or in the earlier mask."""
+        cells = crop.cells(prompt)
         if prompt.mask is None:
             return cells
-        drawn = window_logits(prompt.mask, look.window, frame, self.model.mask_size)[0] > 0
-        step = drawn.shape[-1] / look.logits.shape[-1]
+        drawn = window_logits(prompt.mask, crop.window, frame, self.model.mask_size)[0] > 0
+        step = drawn.shape[-1] / crop.logits.shape[-1]
         return torch.cat([cells, (drawn.nonzero() / step).long()])
 
-    def _candidates(self, look: _Look, prompt: Prompt, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
-        logits, scores = good_first(*choose_masks(look.logits, look.scores, self.post), candidates, at_least)
+    def _candidates(self, crop: _Crop, prompt: Prompt, frame: Frame, candidates: int, at_least: float) -> list[Mask]:
+        logits, scores = good_first(*choose_masks(crop.logits, crop.scores, self.post), candidates, at_least)
         if not len(logits):
             return []
         if prompt.box is not None and only_box(prompt):
-            logits = limit_to_box(prompt.box, logits, look.window, self.post.beyond_box)
-        logits = without_specks(logits, self._meant(look, prompt, frame), self.post.speck)
-        pixels, stability = window_masks(logits, look.window, frame.plane, self.model.mask_threshold)
-        low = frame_logits(logits, look.window, frame, self.model.mask_size)
+            logits = limit_to_box(prompt.box, logits, crop.window, self.post.beyond_box)
+        logits = without_specks(logits, self._kept_cells(crop, prompt, frame), self.post.speck)
+        pixels, stability = window_masks(logits, crop.window, frame.plane, self.model.mask_threshold)
+        low = frame_logits(logits, crop.window, frame, self.model.mask_size)
         return masks_of(pixels, scores, low, stability)
 
 
-def _mean(looks: Sequence[dict[int, _Look]]) -> dict[int, _Look]:
-    """Of each object what was seen of it on the average."""
+def _mean(crops: Sequence[dict[int, _Crop]]) -> dict[int, _Crop]:
+    """Mean of several predictions of each object."""
     return {
         i: replace(
             first,
-            logits=torch.stack([one[i].logits for one in looks]).mean(dim=0),
-            scores=torch.stack([one[i].scores for one in looks]).mean(dim=0),
+            logits=torch.stack([one[i].logits for one in crops]).mean(dim=0),
+            scores=torch.stack([one[i].scores for one in crops]).mean(dim=0),
         )
-        for i, first in looks[0].items()
+        for i, first in crops[0].items()
     }
 
 
 def only_box(prompt: Prompt) -> bool:
-    """Whether a box is all that tells where the object is."""
+    """Whether the prompt is a box without clicks or mask."""
     return prompt.box is not None and not prompt.points and prompt.mask is None
 
 
 def _cut_out(feature: Tensor, corner: tuple[int, int], side: int, window: int) -> Tensor:
-    """Of a map (1, C, h, w) of the frame, what belongs to the window of so many pixels that begins at `corner`."""
+    """Part of a map (1, C, h, w) of the frame, for a window of so many pixels that begins at `corner`."""
     rows, columns = (slice(at * feature.shape[-1] // side, (at + window) * feature.shape[-1] // side) for at in corner)
     return feature[..., rows, columns]
 
 
-def _seen_whole(
-    looks: dict[int, _Look], frame: Frame, prompts: Sequence[Prompt], counts: Sequence[int]
+def _uncut_boxes(
+    crops: dict[int, _Crop], frame: Frame, prompts: Sequence[Prompt], counts: Sequence[int]
 ) -> dict[int, Box | None]:
-    """Where the objects of clicks are, without those that an edge of their window cuts."""
-    boxes = {i: look.box(counts[i]) for i, look in looks.items()}
+    """Boxes of clicked objects, without those that an edge of their window cuts."""
+    boxes = {i: crop.box(counts[i]) for i, crop in crops.items()}
     return {
         i: guess_size(prompts[i], box)
         for i, box in boxes.items()
-        if box is None or not looks[i].window.cuts(box, frame.plane)
+        if box is None or not crops[i].window.cuts(box, frame.plane)
     }
 
 
 def prompt_extent(prompt: Prompt, frame: Frame) -> Box | None:
-    """Where the prompt itself says that the object is: its box, or that of its mask; None when it has neither."""
+    """Return the box of a prompt, or that of its mask; None when it has neither."""
     if prompt.box is not None or prompt.mask is None:
         return prompt.box
     mask = prompt.mask
@@ -414,7 +406,7 @@ def prompt_extent(prompt: Prompt, frame: Frame) -> Box | None:
 
 
 def guess_size(prompt: Prompt, box: Box | None) -> Box | None:
-    """Where the object seems to be: the box that was given, else that of its mask, with all positive clicks in it."""
+    """Return the estimated box of an object: that of the prompt, else that of its mask and all positive clicks."""
     if prompt.box is not None:
         return prompt.box
     places = [(point.y, point.x) for point in prompt.points if point.positive]
@@ -427,7 +419,7 @@ def guess_size(prompt: Prompt, box: Box | None) -> Box | None:
 
 
 def _only_click(prompt: Prompt) -> bool:
-    """Whether a single click is all that tells where the object is."""
+    """Whether the prompt is a single click without box or mask."""
     return len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
 
 
@@ -455,21 +447,21 @@ def _is_bare(box: Box) -> bool:
     return (box.y0, box.x0) == (box.y1, box.x1)
 
 
-def _asks_again(zoom: ZoomConfig, found: Box | None, window: Window, frame: Frame, *, clicked: bool) -> bool:
-    """Whether what was found in a window is to be seen at another magnification; not where that is only the click."""
+def _unrefined(zoom: ZoomConfig, found: Box | None, window: Window, frame: Frame, *, clicked: bool) -> bool:
+    """Whether an object needs another magnification than that of its window; False where only the click is known."""
     if found is None or _is_bare(found):
         return False
     return _apart(zoom, found, window, frame, clicked=clicked) > zoom.look_again
 
 
-def _suits(zoom: ZoomConfig, found: Box | None, window: Window, frame: Frame) -> bool:
-    """Whether what was found in a window of the overview was seen there as well as it can be."""
+def _is_final(zoom: ZoomConfig, found: Box | None, window: Window, frame: Frame) -> bool:
+    """Whether a prediction in a window of the overview cannot be improved by a magnified crop."""
     if found is None or _is_bare(found) or max(frame.scale) > 1:
         return False
     return _apart(zoom, found, window, frame, clicked=True) <= zoom.overview_suffices
 
 
 def _apart(zoom: ZoomConfig, found: Box, window: Window, frame: Frame, *, clicked: bool) -> float:
-    """How many times larger or smaller what was found in a window would be in the one that suits it."""
+    """Factor between the magnification of a window and the one that suits the object found in it."""
     scales = [seen.scale for seen in (window, window_for(zoom, found, frame, clicked=clicked)) if seen is not None]
     return max(scales) / min(scales)

@@ -1,4 +1,4 @@
-"""What is told of the session's file, on the window's thread: it is written in another one."""
+"""Messages about the session's file, on the window's thread; the file is written in another thread."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AutosaveSignals(QObject):
 
     def _tell(self, problem: str) -> None:
         """Runs in the thread that writes."""
-        # a RuntimeError here: the window is gone, and with it whoever would have heard of it
+        # a RuntimeError here: the window is closed, and nobody can receive the signal
         with contextlib.suppress(RuntimeError):
             self._told.emit(problem)
 

@@ -18,20 +18,20 @@ from napari_segany.widgets.panels.prompt_panel import PromptPanel
 
 
 class CommitController(QObject):
-    """Between the keys, the objects that are pending, and the Labels layer.
+    """Connects the keys, the pending objects, and the Labels layer.
 
     Parameters
     ----------
     session : Session
-        Whose masks are kept; its viewer's cursor says which object is changed or deleted.
+        Its masks are committed; the object under the cursor of its viewer is changed or deleted.
     pending : PendingController
-        Knows what would be kept.
+        Knows what would be committed.
     finder : SearchController
         Has the objects that were found.
     prompts : PromptPanel
-        Expects a positive click after an object was kept.
+        Expects a positive click after an object was committed.
     objects : ObjectsPanel
-        The table; told what is known of an object that was kept. Owns this object.
+        The table; gets known facts about committed objects. Owns this object.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class CommitController(QObject):
     layers_changed : Signal
         Emitted without arguments when a layer may have been made.
     warned : Signal
-        Emitted with a line of text that says what cannot be done.
+        Emitted with the reason why something cannot be done.
     """
 
     editing = Signal()
@@ -100,7 +100,7 @@ class CommitController(QObject):
             self._pending.say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
 
     def _last_committed(self) -> Committed | None:
-        """The object that was committed last, told by the session's signal."""
+        """The object that was committed last, as emitted by the session."""
         return self._committed
 
     def _remember(self, kept: Committed) -> None:
@@ -113,14 +113,14 @@ class CommitController(QObject):
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""
         self._pending.forget_done()
-        if self._pending.offer.subject is PendingKind.FOUND and not self._finder.asked:
+        if self._pending.offer.subject is PendingKind.FOUND and not self._finder.prompted:
             self._finder.forget()
         elif self._binding is not None:
             self._binding.clear_prompts()
             self._session.discard()
             close_reopened(self._binding)
             self._prompts.expect_positive()
-        self._pending.tell()
+        self._pending.show_state()
 
     def next_candidate(self) -> None:
         """Show the next of the masks that may be meant."""

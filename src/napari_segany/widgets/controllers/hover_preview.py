@@ -24,19 +24,19 @@ class HoverPreview(QObject):
     Parameters
     ----------
     viewer : ViewerModel
-        Whose cursor.
+        The viewer of the cursor.
     jobs : Jobs
         The worker.
     answers : PredictionService
-        The model and its embeddings; nothing is encoded for a hint.
+        The model and its embeddings; nothing is encoded for a preview.
     ready : callable
-        A method that tells whether a click would begin an object now.
+        A method that returns whether a click would begin an object now.
     """
 
     def __init__(self, viewer: ViewerModel, jobs: Jobs, answers: PredictionService, ready: Callable[[], bool]) -> None:
         super().__init__(jobs)
         self._viewer, self._jobs, self._answers = viewer, jobs, answers
-        # whoever asks for hints owns this object, and is not to be owned by it
+        # the caller owns this object, which must not own the caller
         self._asker = WeakMethod(ready)
         self._binding: Binding | None = None
         self._asked: tuple[View, Point] | None = None
@@ -46,7 +46,7 @@ class HoverPreview(QObject):
         viewer.mouse_move_callbacks.append(self._moved)
 
     def bind(self, binding: Binding | None) -> None:
-        """Look at another image."""
+        """Use another image."""
         self.stop()
         self._binding = binding
 
@@ -63,7 +63,7 @@ class HoverPreview(QObject):
             self.stop()
 
     def stop(self) -> None:
-        """Drop the hint and the question for one: something else is shown now."""
+        """Drop the preview and its request: something else is shown now."""
         self._asked = None
         if self._running is not None:
             self._jobs.cancel(self._running)
@@ -122,5 +122,5 @@ class HoverPreview(QObject):
             self._ask(view, point)
 
     def _gave_up(self, error: Exception) -> None:
-        # A hint that cannot be had is no misfortune; a click says what is wrong.
+        # A failed preview is not reported; a click reports the error.
         self._running = self._asked = None

@@ -33,12 +33,12 @@ class PartOfWidget(Protocol):
 
 
 class ImageController(QObject):
-    """Makes and ends the Binding of an image.
+    """Opens and closes the Binding of an image.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where the image is.
+        The viewer of the image.
     session : Session
         Gets its prompts.
     keeper : Autosave
@@ -46,25 +46,25 @@ class ImageController(QObject):
     large : LargeImageController
         Knows which images are opened in parts.
     layers : LayerController
-        Says which layers are in use. Owns this object.
+        Knows which layers are in use. Owns this object.
 
     Attributes
     ----------
     binding : Binding or None
         Of the image that is open.
     parts : sequence of PartOfWidget
-        All that is about the image, in the order in which they are told.
-    said : Signal
-        Emitted with a line where no image is open.
+        Parts of the widget that follow the image, in the order in which they are notified.
+    message : Signal
+        Emitted with a message where no image is open.
     opened : Signal
         Emitted without arguments when an image can be segmented.
     leaving, left : Signal
-        Emitted without arguments before and after an image is let go.
+        Emitted without arguments before and after an image is closed.
     failed : Signal
         Emitted with the exception of what failed.
     """
 
-    said = Signal(str)
+    message = Signal(str)
     opened = Signal()
     leaving = Signal()
     left = Signal()
@@ -93,9 +93,9 @@ class ImageController(QObject):
             self.release()
         self._layers.box.offer_part(large=self._large.concerns(image))
         if image is None:
-            self.said.emit(WELCOME)
+            self.message.emit(WELCOME)
         elif is_too_large(image):
-            self.said.emit(LARGE)
+            self.message.emit(LARGE)
         else:
             self._bind(image)
 

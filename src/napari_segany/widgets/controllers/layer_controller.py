@@ -22,16 +22,16 @@ from napari_segany.widgets.panels.prompt_panel import PromptPanel
 
 
 class LayerController(QObject):
-    """Between the choosers of layers, the layers of the viewer, and a Binding.
+    """Connects the choosers of layers, the layers of the viewer, and a Binding.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where the layers are.
+        The viewer of the layers.
     models : ModelPanel
         Is shown above the choosers.
     prompts : PromptPanel
-        Takes up clicking in layers that are chosen.
+        Starts clicking in layers that are chosen.
     objects : ObjectsPanel
         Lists the objects of the labels in use. Owns this object.
     exports : ExportPanel
@@ -41,11 +41,11 @@ class LayerController(QObject):
     ----------
     box : LayerPanel
         The choosers.
-    told : Signal
-        Emitted with a line about an image that was opened.
+    message : Signal
+        Emitted with a message about an image that was opened.
     """
 
-    told = Signal(str)
+    message = Signal(str)
 
     def __init__(
         self, viewer: ViewerModel, models: ModelPanel, prompts: PromptPanel, objects: ObjectsPanel, exports: ExportPanel
@@ -87,7 +87,7 @@ class LayerController(QObject):
             self.box.image.value = active if active in images else images[-1]
 
     def show(self) -> None:
-        """Let the choosers say which layers are in use, and the table and the files be about them."""
+        """Show the layers in use in the choosers, and use them in the table and for export."""
         self.box.show_used(self._binding)
         self._offer()
         self._bind_objects()
@@ -113,7 +113,7 @@ class LayerController(QObject):
         """Another image was opened: the one that is worked on stays in use."""
         if layer is not None and type(layer) is Image and layer is not binding.image:
             self._opened = ref(layer)
-            self.told.emit(f"“{layer.name}” was opened; “{binding.image.name}” is still the one that is segmented.")
+            self.message.emit(f"“{layer.name}” was opened; “{binding.image.name}” is still the one that is segmented.")
 
     def _offer(self, event: object = None) -> None:
         """Offer the image that was opened or is active, and labels of the image that are not in use."""

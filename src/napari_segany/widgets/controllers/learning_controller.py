@@ -1,4 +1,4 @@
-"""Fine-tunes on the committed objects in a separate process, while the model in use answers."""
+"""Fine-tunes on the committed objects in a separate process, while the current model stays usable."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class LearningController(QObject):
     jobs : Jobs
         The worker, which writes the labelled planes to files.
     current : ModelSpec
-        The model that answers.
+        The model in use.
 
     Attributes
     ----------
     chosen : Signal
-        Emitted with the :class:`ModelSpec` that is to answer.
+        Emitted with the :class:`ModelSpec` that is to be used.
     failed : Signal
         Emitted with the exception of work that failed.
     """
@@ -57,7 +57,7 @@ class LearningController(QObject):
         self._writing: Job | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made, self._before = current, current
-        self._said: list[str] = []
+        self._output: list[str] = []
         panel.started.connect(self.start)
         panel.stopped.connect(self.stop)
         panel.used.connect(self._use)
@@ -77,7 +77,7 @@ class LearningController(QObject):
         self._panel.count(0 if self._objects.objects is None else len(self._objects.objects.present))
 
     def use_model(self, name: str) -> None:
-        """Note which model answers, by its name in the registry."""
+        """Set the name of the model in use, as in the registry."""
         self._current = find(name)
 
     def start(self, name: str, complete: bool) -> None:
@@ -90,7 +90,7 @@ class LearningController(QObject):
             return
         self._folder = tempfile.TemporaryDirectory(prefix="segany-learn-", ignore_cleanup_errors=True)
         root = Path(self._folder.name)
-        self._made, self._before, self._said = made, self._current, []
+        self._made, self._before, self._output = made, self._current, []
         command = ["-m", "napari_segany", "train", "on", str(root / "images"), "--labels", str(root / "labels")]
         command += ["-o", str(made.path), "--name", name, "--json-progress"]
         command += ["--complete"] if complete else []
@@ -108,7 +108,7 @@ class LearningController(QObject):
         stack, _ = binding.planes.stack(view)
         labels = binding.labels.data
         if not isinstance(labels, np.ndarray) or labels.shape != stack.shape + stack.plane_shape:
-            raise InputError("the model learns from labels in memory, seen along the image's last two axes")
+            raise InputError("the model learns from labels in memory, displayed along the image's last two axes")
         return stack, labels.copy()
 
     def _refuse(self, error: Exception) -> None:
@@ -122,7 +122,7 @@ class LearningController(QObject):
             return
         process = QProcess(self)
         environment = QProcessEnvironment.systemEnvironment()
-        # a click is answered by one processor meanwhile
+        # one processor is left for clicks
         environment.insert("OMP_NUM_THREADS", "1")
         process.setProcessEnvironment(environment)
         process.readyReadStandardOutput.connect(self._read)
@@ -144,10 +144,12 @@ class LearningController(QObject):
             return
         for line in bytes(self._process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
             try:
-                told = json.loads(line)
-                self._panel.show_progress(told["stage"], told["done"], told["total"], told["seconds_left"])
+                progress = json.loads(line)
+                self._panel.show_progress(
+                    progress["stage"], progress["done"], progress["total"], progress["seconds_left"]
+                )
             except (ValueError, TypeError, KeyError):
-                self._said.append(line)
+                self._output.append(line)
 
     def _end(self, code: int) -> None:
         process, self._process = self._process, None
@@ -161,8 +163,8 @@ class LearningController(QObject):
             reason = error[-1].removeprefix("napari-segany: ") if error else "the process ended"
             self.failed.emit(InputError(f"learning did not work: {reason}"))
             return
-        written = any(line.startswith("wrote ") for line in self._said)
-        lines = [line for line in self._said if not line.startswith("wrote ")]
+        written = any(line.startswith("wrote ") for line in self._output)
+        lines = [line for line in self._output if not line.startswith("wrote ")]
         self._panel.show_idle("\n".join(lines), usable=written)
 
     def _not_started(self, error: QProcess.ProcessError) -> None:

@@ -1,4 +1,4 @@
-"""Decides what K would keep now, and has the status line and the buttons say so."""
+"""Decides what K would commit now, and shows it in the status line and the buttons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READY = "Click an object. N switches between clicks on it and off it, K keeps th
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingPanels:
-    """The panels that say what can be kept."""
+    """The panels that show what can be committed."""
 
     prompts: PromptPanel
     automatic_masks: AutomaticMasksPanel
@@ -42,14 +42,14 @@ class PendingController(QObject):
     finder : SearchController
         Has the objects that were found.
     panels : PendingPanels
-        Say what is pending.
+        Show what is pending.
     parent : QObject
         Owns this object.
 
     Attributes
     ----------
     due : Signal
-        Emitted without arguments when a mask came that was to be kept as soon as it is there.
+        Emitted without arguments when a mask arrives that K has already committed.
     """
 
     due = Signal()
@@ -115,28 +115,28 @@ class PendingController(QObject):
     def queue(self) -> None:
         """Have the mask kept as soon as it is there."""
         self._queued = True
-        self.tell()
+        self.show_state()
 
     def unqueue(self) -> None:
         """Keep no mask that comes later."""
         self._queued = False
 
     def forget_done(self) -> None:
-        """What was done last is not to be told any more, and nothing is to be kept later."""
+        """Remove the message about the last action, and commit no mask that arrives later."""
         self._queued = False
         self._done = ""
 
     def say_done(self, text: str) -> None:
-        """Say what was just done, until something else is."""
+        """Show a message about the last action, until the next one."""
         self._done = text
-        self.tell()
+        self.show_state()
 
-    def tell(self) -> None:
-        """Have the status line and the buttons say what the keys would do."""
+    def show_state(self) -> None:
+        """Show in the status line and the buttons what the keys would do."""
         offer, panels = self.offer, self._panels
         found = offer.subject is PendingKind.FOUND
         panels.prompts.set_keepable(offer.keepable)
-        panels.automatic_masks.set_keepable(found and offer.keepable and not self._finder.asked)
+        panels.automatic_masks.set_keepable(found and offer.keepable and not self._finder.prompted)
         panels.candidates.show_choice(None if found else self._session)
         text = " ".join(filter(None, (self._done, offer.text)))
         if text:
@@ -145,7 +145,7 @@ class PendingController(QObject):
             panels.status.rest(READY)
 
     def _warn(self, problem: str) -> None:
-        """Say what is wrong with what is prompted; empty when nothing is any more."""
+        """Show a problem of the prompts; an empty string removes it."""
         if problem:
             self._panels.status.warn(problem)
         else:
@@ -159,7 +159,7 @@ class PendingController(QObject):
             self._latest = PendingKind.MASK
             if self._binding is not None:
                 self._binding.mask_preview.show_mask()
-        self.tell()
+        self.show_state()
 
     def _mask_changed(self) -> None:
         """There is another mask, or none any more."""
@@ -167,7 +167,7 @@ class PendingController(QObject):
             self._latest = PendingKind.MASK
         elif self._finder.here and not self._session.waiting:
             self._finder.show()
-        self.tell()
+        self.show_state()
         if self._queued and not self._session.waiting:
             self._queued = False
             if self._session.mask is not None:
@@ -180,21 +180,21 @@ class PendingController(QObject):
         if self._finder.found is not self._found:
             self._done = ""
         self._found = self._finder.found
-        self.tell()
+        self.show_state()
 
     def _moved(self) -> None:
         """Another plane is shown; what was found there is offered again."""
         self._done = ""
         if self._finder.here and self._session.result is None and not self._session.waiting:
             self._finder.show()
-        self.tell()
+        self.show_state()
 
     def _repainted(self, labels: Labels, window: object) -> None:
-        """Labels changed, whoever changed them: what is new among what was found may be other objects."""
+        """Labels changed, from any source: other found objects may be new now."""
         QTimer.singleShot(0, self._renew)
 
     def _renew(self) -> None:
         if self.offer.subject is PendingKind.FOUND:
             self._finder.refresh()
         elif self.offer.subject is PendingKind.MASK:
-            self.tell()
+            self.show_state()

@@ -17,14 +17,14 @@ class PendingKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PendingObjects:
-    """What can be kept.
+    """Objects that can be committed.
 
     Parameters
     ----------
     subject : PendingKind
-        What it is.
+        Their kind.
     text : str
-        What the status line says of it; empty for what there always is to be said.
+        Text of the status line; empty for the default text.
     keepable : bool
         Whether K would paint anything.
     inside : int

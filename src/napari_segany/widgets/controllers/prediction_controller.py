@@ -1,4 +1,4 @@
-"""Between the session, the worker and the model: planes are encoded and questions answered off the window's thread."""
+"""Connects the session, the worker and the model: planes are encoded and masks predicted off the window's thread."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.paint_pause import PaintPause
 
 IDLE_MS = 300
-"""Milliseconds without a question until neighbours of the plane are encoded, at least."""
+"""Milliseconds without a request until neighbours of the plane are encoded, at least."""
 PATIENCE = 2.0
-"""The same in times of what encoding takes: whoever clicks then waits for it to end, so it begins only in a rest."""
+"""The same as a multiple of the encoding time: a click has to wait for an encoding that has begun."""
 
 
 class PredictionController(QObject):
-    """Asks the model in the worker.
+    """Runs the model in the worker.
 
     Parameters
     ----------
     session : Session
-        Whose questions are answered.
+        Its requests are predicted.
     jobs : Jobs
         The worker; owns this object.
     answers : PredictionService
         The model and its embeddings.
     pause : PaintPause
-        Has the window draw click and answer together.
+        Lets the window draw click and mask together.
 
     Attributes
     ----------
-    said : Signal
-        Emitted with a line about what is going on.
+    message : Signal
+        Emitted with a message about the current work.
     ready : Signal
         Emitted without arguments when a plane is encoded.
     expected : Signal
-        Emitted with how many seconds the work that begins took the last time.
+        Emitted with the seconds that such work took the last time.
     arrived : Signal
-        Emitted with the bytes of a download that have come, and all of them, 0 if that is not known.
+        Emitted with the downloaded bytes, and their total, 0 if that is not known.
     loaded : Signal
-        Emitted with the name of a model that answers from here on.
+        Emitted with the name of a model that is used from here on.
     refused : Signal
-        Emitted without arguments when a model could not be loaded, and the one before answers on.
+        Emitted without arguments when a model could not be loaded, and the one before stays in use.
     accepted : Signal
-        Emitted with a SegmentResult that the session took.
+        Emitted with a SegmentResult that the session accepted.
     failed : Signal
         Emitted with the exception of work that failed.
     """
 
-    said = Signal(str)
+    message = Signal(str)
     ready = Signal()
     expected = Signal(float)
     arrived = Signal(float, float)
@@ -76,13 +76,13 @@ class PredictionController(QObject):
         self._idle = QTimer(self, singleShot=True)
         self._idle.timeout.connect(self._look_ahead)
         self._ahead: Job | None = None
-        session.requested.connect(self.ask)
-        # the worker may hold the answers longer than the window lives, and must not hold the window
-        told = WeakMethod(self._restarted)
-        answers.restarted = lambda: _call(told)
+        session.requested.connect(self.predict)
+        # the worker may keep the service longer than the window exists, and must not own the window
+        restarted = WeakMethod(self._restarted)
+        answers.restarted = lambda: _call(restarted)
 
     def bind(self, binding: Binding | None) -> None:
-        """Answer questions about another image."""
+        """Predict on another image."""
         if self._binding is not None:
             self._binding.moved.disconnect(self.prepare)
         self._binding = binding
@@ -93,10 +93,10 @@ class PredictionController(QObject):
 
     def _restarted(self) -> None:
         """Runs in the worker."""
-        self.said.emit("The process that computes had ended and was started again.")
+        self.message.emit("The worker process had ended and was started again.")
 
     def prepare(self) -> None:
-        """Encode the plane that is looked at before anyone clicks."""
+        """Encode the current plane before the first click."""
         self._hurry()
         view = self._binding.planes.view() if self._binding is not None else None
         if self._binding is None or view is None:
@@ -106,7 +106,7 @@ class PredictionController(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
-        self.said.emit("Getting ready …")
+        self.message.emit("Encoding …")
         seconds = self._took.get((self._answers.name, stack.plane_shape))
         if seconds is not None and not self._answers.ready(stack, number):
             self.expected.emit(seconds)
@@ -127,14 +127,14 @@ class PredictionController(QObject):
         self._idle.start(max(IDLE_MS, int(1000 * PATIENCE * took)))
 
     def _hurry(self) -> None:
-        """Somebody waits: what nobody has asked for does not begin."""
+        """The user waits: work that was not requested does not begin."""
         self._idle.stop()
         if self._ahead is not None:
             self._jobs.cancel(self._ahead)
             self._ahead = None
 
     def _look_ahead(self) -> None:
-        """Encode the next neighbour of the plane that is looked at, unseen; one by one, while nobody asks anything."""
+        """Encode the next neighbour of the current plane in the background; one by one, while there is no request."""
         view = self._binding.planes.view() if self._binding is not None else None
         if self._binding is None or view is None:
             return
@@ -144,7 +144,7 @@ class PredictionController(QObject):
             self._ahead = self._jobs.run(
                 partial(self._encode, stack, near[0]),
                 done=lambda _: self._rest(),
-                # it will be said when someone comes there
+                # it is reported when that plane is shown
                 failed=lambda _: None,
                 unseen=True,
             )
@@ -158,8 +158,8 @@ class PredictionController(QObject):
             self._answers.embed(stack, number)
             self._took[self._answers.name, stack.plane_shape] = time.monotonic() - began
 
-    def ask(self, request: SegmentRequest) -> None:
-        """Have a question answered."""
+    def predict(self, request: SegmentRequest) -> None:
+        """Start the prediction of a request."""
         self._hurry()
         if self._binding is None:
             return
@@ -181,7 +181,7 @@ class PredictionController(QObject):
         self._rest()
 
     def load(self, spec: ModelSpec) -> None:
-        """Have another model answer; a question that is open or answered is asked again."""
+        """Use another model; the current request is repeated."""
 
         def done(_: object) -> None:
             self.loaded.emit(spec.name)
@@ -195,7 +195,7 @@ class PredictionController(QObject):
 
         self._hurry()
         self._jobs.cancel_all()
-        self.said.emit(f"Loading {spec.name} …")
+        self.message.emit(f"Loading {spec.name} …")
         load = partial(load_remote, spec.name, self._report)
         self._jobs.run(partial(self._answers.use, load), done=done, failed=failed)
 

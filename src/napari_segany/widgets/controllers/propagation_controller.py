@@ -35,7 +35,7 @@ QueryMaker = Callable[[str], Callable[[Segmenter], Query]]
 CONFIDENCE = "confidence"
 """In the layer's metadata: a table of how sure each object is on each slice where it was followed or found."""
 DOUBT = 0.6
-"""Confidence below which somebody should look."""
+"""Confidence below which a slice counts as uncertain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class _Walk:
 
 
 class PropagationController(QObject):
-    """Between the box for stacks, the worker and the layers.
+    """Connects the panel for stacks, the worker and the layers.
 
     Parameters
     ----------
@@ -80,23 +80,23 @@ class PropagationController(QObject):
     answers : PredictionService
         The model and its embeddings.
     query_maker : callable
-        From a text, empty for all objects, to what makes the query for a model.
+        Function of a text, empty for all objects, that returns a function of the model that makes the query.
 
     Attributes
     ----------
-    said : Signal
-        Emitted with a line about what is going on.
+    message : Signal
+        Emitted with a message about the current work.
     progress : Signal
-        Emitted with how many slices are done, and how many there are.
+        Emitted with the number of slices that are done, and of all slices.
     found : Signal
-        Emitted with a label that nobody had kept before, and its name.
+        Emitted with the label of a new object, and its name.
     remarked : Signal
-        Emitted with a label, what is to be said of it in the table, and how sure it is where it is least sure.
+        Emitted with a label, its remark in the table, and its lowest confidence.
     failed : Signal
         Emitted with the exception of work that failed.
     """
 
-    said = Signal(str)
+    message = Signal(str)
     progress = Signal(float, float)
     found = Signal(int, str)
     remarked = Signal(int, str, float)
@@ -126,19 +126,19 @@ class PropagationController(QObject):
         self._box.show_state(text, uncertain=0, followed=False)
 
     def follow(self) -> None:
-        """Follow the objects of this slice that are wanted, or find all; what somebody labelled elsewhere stays."""
+        """Propagate the objects of this slice, or find all; existing labels of the user on other slices stay."""
         if self._binding is None:
             return
         try:
-            walk, anew = self._sweep(self._binding) if self._box.everything else self._prepared(self._binding)
+            walk, renewed = self._sweep(self._binding) if self._box.everything else self._prepared(self._binding)
         except SeganyError as error:
             self.failed.emit(error)
             return
         self._began = self._binding.session.history.position
-        self._binding.keeping.erase(anew)
-        self.followed.forget(anew)
+        self._binding.keeping.erase(renewed)
+        self.followed.forget(renewed)
         self._walk = walk
-        self.said.emit("Looking through the slices …" if self._box.everything else "Tracking …")
+        self.message.emit("Searching the slices …" if self._box.everything else "Tracking …")
         self._job = self._jobs.run(
             lambda: self._go(walk), done=lambda _: self._end(), failed=self.failed.emit, instead_of="follow"
         )
@@ -154,7 +154,7 @@ class PropagationController(QObject):
             what = "there is no object" if self._box.all_objects else f"object {labels.selected_label} is not"
             raise InputError(f"{what} on this slice: nothing to follow")
         views = self._views(binding, view)
-        anew = self.followed.depending(labels, wanted, views, view)
+        renewed = self.followed.depending(labels, wanted, views, view)
         numbers = {binding.planes.stack(one)[1]: one for one in views}
         followed: dict[int, int] = {}
         known = partial(_known, labels.data, numbers, wanted, followed)
@@ -163,7 +163,7 @@ class PropagationController(QObject):
             partial(_followed, self._answers, binding.planes.stack(view)[0], known, list(numbers)),
             followed,
             {},
-        ), anew
+        ), renewed
 
     def _views(self, binding: Binding, view: View) -> list[View]:
         """The planes to go through."""
@@ -216,7 +216,7 @@ class PropagationController(QObject):
         walk.names.update({walk.labels[number]: name for number, name in found.names.items()})
 
     def _give_labels(self, binding: Binding, walk: _Walk, numbers: list[int]) -> None:
-        """Labels for new objects: those that are next, as somebody may have kept others meanwhile."""
+        """Labels for new objects: the next free ones, as the user may have committed others meanwhile."""
         changing = binding.keeping.opened is not None
         first = max(walk.labels.values(), default=walk.first - 1) + 1
         # while an object is being changed, the session's label is that object's
@@ -245,7 +245,7 @@ class PropagationController(QObject):
         )
         done = f"Found {count_of(len(labels), 'object')}." if self._walk.fresh else "Tracked."
         self._box.show_state(f"{done} {what}", uncertain=uncertain, followed=True)
-        self.said.emit(f"{done} {what}")
+        self.message.emit(f"{done} {what}")
 
     def stop(self) -> None:
         """It was cancelled: what is painted stays, and can be taken back."""
@@ -266,12 +266,12 @@ class PropagationController(QObject):
         self._binding.labels.selected_label = label
         verdict = self.followed.verdicts[found]
         flags = f" ({', '.join(verdict.flags)})" if verdict.flags else ""
-        # below the buttons, for the line of the status soon tells that the slice is ready
-        said = f"Object {label}: expected IoU {verdict.confidence:.2f}{flags}. U changes it; Shift+G tracks it again."
-        self._box.show_state(said, uncertain=1, followed=self._began is not None)
+        # below the buttons, since the status line is soon overwritten when the slice is encoded
+        text = f"Object {label}: expected IoU {verdict.confidence:.2f}{flags}. U changes it; Shift+G tracks it again."
+        self._box.show_state(text, uncertain=1, followed=self._began is not None)
 
     def withdraw(self) -> None:
-        """Undo all that was followed last, and whatever came after it."""
+        """Undo the last propagation, and all later changes."""
         if self._binding is None or self._began is None:
             return
         if self._job is not None:

@@ -10,6 +10,7 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.planes import LazyPlane
 from napari_segany.core.ranking import RankingPrior
 from napari_segany.core.views import View
+from napari_segany.engine.prediction import PredictionService
 from napari_segany.layers.binding import Binding
 from napari_segany.session.session import Committed, SegmentResult, Session
 
@@ -23,13 +24,15 @@ class RankingController(QObject):
     ----------
     session : Session
         Whose objects are learned from, and whose candidates are chosen.
+    answers : PredictionService
+        Whose model predicts the masks.
     parent : QObject
         Owns this object.
     """
 
-    def __init__(self, session: Session, parent: QObject) -> None:
+    def __init__(self, session: Session, answers: PredictionService, parent: QObject) -> None:
         super().__init__(parent)
-        self._session = session
+        self._session, self._answers = session, answers
         self._binding: Binding | None = None
         self._prior = RankingPrior()
         self._enabled = True
@@ -45,12 +48,13 @@ class RankingController(QObject):
         self._enabled = enabled
 
     def rank(self, result: SegmentResult) -> None:
-        """Choose among the masks of a result that was just accepted, if a lone click asked for them."""
+        """Rank the masks of a result that was just accepted, if its prompt is a single click."""
         request = result.request
         if not request.prompt.ambiguous or len(result.masks) < 2:
             return
         self._first = request.plane, list(result.masks)
         plane = self._plane(request.plane)
+        self._prior.use(self._answers.segmenter.capabilities.ranking)
         if self._enabled and plane is not None and (best := self._prior.best(plane, result.masks)):
             self._session.restore_choice(best)
 

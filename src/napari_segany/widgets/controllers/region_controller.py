@@ -9,7 +9,7 @@ from napari_segany.widgets.controllers.layer_controller import LayerController
 
 
 class RegionController(QObject):
-    """Between the button that opens a part of a large image, and the layers of that part.
+    """Connects the button that opens a part of a large image, and the layers of that part.
 
     Parameters
     ----------
@@ -20,11 +20,11 @@ class RegionController(QObject):
 
     Attributes
     ----------
-    said, warned : Signal
-        Emitted with a line about what is going on, or what cannot be done.
+    message, warned : Signal
+        Emitted with a message about the current work, or about what cannot be done.
     """
 
-    said = Signal(str)
+    message = Signal(str)
     warned = Signal(str)
 
     def __init__(self, large: LargeImageController, layers: LayerController) -> None:
@@ -39,7 +39,7 @@ class RegionController(QObject):
         if not self._large.concerns(image):
             self.warned.emit("this image is small enough to be worked on as it is")
             return
-        self.said.emit("Reading the labels of this region …")
+        self.message.emit("Reading the labels of this region …")
         self._large.open(image)
 
     def _enter(self, region: OpenRegion) -> None:
@@ -48,4 +48,4 @@ class RegionController(QObject):
         self._layers.box.offer_part(large=True, kept=str(region.file.path))
         self._layers.show()
         self._layers.prompts.take("Points")
-        self.said.emit(f"All labels are kept in {region.file.path}. Shift+W moves on to what is shown.")
+        self.message.emit(f"All labels are stored in {region.file.path}. Shift+W moves on to the visible part.")

@@ -1,4 +1,4 @@
-"""Looks for earlier sessions of an image, and continues one."""
+"""Searches for earlier sessions of an image, and continues one."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from napari_segany.widgets.panels.resume_panel import ResumePanel
 
 
 class ResumeController(QObject):
-    """Between the files of sessions, the panel that offers them, and the layers.
+    """Connects the files of sessions, the panel that offers them, and the layers.
 
     Parameters
     ----------
     keeper : Autosave
-        Writes the file of the session that runs.
+        Writes the file of the current session.
     jobs : Jobs
         The worker.
     box : ResumePanel
         Offers earlier sessions. Owns this object.
     objects : ObjectsPanel
-        Told what an earlier session knew of its objects.
+        Gets the facts about objects of an earlier session.
     layers : LayerController
-        Told when layers were made.
+        Notified when layers were created.
 
     Attributes
     ----------
     lookups : Jobs
-        Reads all values of an image to know it again, which no click is to wait for.
-    said : Signal
-        Emitted with a line about what was continued.
+        Worker that reads all values of an image to recognise it, so that no click waits for it.
+    message : Signal
+        Emitted with a message about the continued session.
     failed : Signal
         Emitted with the exception of what failed.
     """
 
-    said = Signal(str)
+    message = Signal(str)
     failed = Signal(object)
 
     def __init__(
@@ -75,10 +75,10 @@ class ResumeController(QObject):
             self.lookups.cancel_all()
 
     def look_up(self) -> None:
-        """Look for earlier sessions of the image."""
+        """Search for earlier sessions of the image."""
         if self._binding is not None:
             find = partial(self._earlier, image_array(self._binding.image))
-            # that an image cannot be read is told when it is worked on
+            # an image that cannot be read is reported when it is used
             self.lookups.run(find, done=self._offer, failed=lambda _: None, instead_of="find session")
 
     def _earlier(self, array: LazyArray) -> EarlierSession:
@@ -125,7 +125,7 @@ class ResumeController(QObject):
         self._objects.take_over(found.state.described)
         if found.journal.warning:
             show_warning(found.journal.warning)
-        self.said.emit(f"Continued: {count_of(found.objects, 'object')}.")
+        self.message.emit(f"Continued: {count_of(found.objects, 'object')}.")
 
     def _resume_file(self, path: Path) -> None:
         self._jobs.run(partial(recover, path, partial=True), done=self._resume, failed=self.failed.emit)

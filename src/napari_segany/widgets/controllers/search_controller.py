@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -11,7 +13,7 @@ from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.query import Candidates, Selection, query_for
+from napari_segany.core.query import Candidates, Query, Selection, query_for
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.worker_jobs import find_candidates, find_candidates_of_prompts
@@ -23,7 +25,7 @@ from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
 
 Key = tuple[View, tuple[Point, ...], Box | None, bytes]
-"""What a prompt says, and where: enough to know it again."""
+"""What identifies a prompt: its values and its place."""
 
 
 def _key(view: View, prompt: Prompt) -> Key:
@@ -44,17 +46,17 @@ class SearchController(QObject):
 
     Attributes
     ----------
-    said : Signal
-        Emitted with a line about what was found or kept.
+    message : Signal
+        Emitted with a message about found or committed objects.
     shown : Signal
-        Emitted without arguments when other objects are offered, or none any more.
+        Emitted without arguments when other objects are offered, or none.
     progress : Signal
         Emitted with the share that is done and 1, from the worker.
     failed : Signal
         Emitted with the exception of work that failed.
     """
 
-    said = Signal(str)
+    message = Signal(str)
     shown = Signal()
     progress = Signal(float, float)
     failed = Signal(object)
@@ -74,7 +76,7 @@ class SearchController(QObject):
         box.dropped.connect(self.forget)
 
     def bind(self, binding: Binding | None) -> None:
-        """Look at another image; what was found on the one before is forgotten."""
+        """Use another image; objects found on the one before are discarded."""
         if self._binding is not None:
             self._binding.reader.listed.disconnect(self.answer)
         self.found = None
@@ -87,41 +89,71 @@ class SearchController(QObject):
         self._box.show_count(None, 0)
 
     def find(self, text: str = "") -> None:
-        """Look for everything on the plane that is shown, or for what a text names; what is prompted there stays."""
+        """Search the current plane for all objects, or for what a text names; its prompts stay."""
         view = self._binding.planes.view() if self._binding is not None else None
-        if self._binding is None or view is None:
+        if view is not None:
+            text = text.strip()
+            self.search(view, lambda: query_for(self._answers.segmenter, text), text or "all objects", text)
+
+    def search(self, view: View, make_query: Callable[[], Query], what: str, text: str = "") -> None:
+        """Search a plane.
+
+        Parameters
+        ----------
+        view : View
+            The plane.
+        make_query : callable
+            Makes the query; runs in the worker.
+        what : str
+            What is searched for, for the status line.
+        text : str
+            Names in the query, for the status line.
+        """
+        if self._binding is None:
             return
         stack, number = self._binding.planes.stack(view)
-        # what was found before answers another question
+        # objects that were found before belong to another search
         self.forget()
-        self.text = text.strip()
-        self.said.emit(f"Looking for {self.text or 'everything'} …")
+        self.text = text
+        self.message.emit(f"Searching for {what} …")
         self._jobs.run(
-            lambda: self._search(view, stack, number, text.strip()),
+            lambda: self._search(view, stack, number, make_query()),
             done=self._arrived,
             failed=self.failed.emit,
             instead_of="everything",
         )
 
-    def _search(self, view: View, stack: Stack, number: int, text: str) -> PlaneCandidates:
+    def _search(self, view: View, stack: Stack, number: int, query: Query) -> PlaneCandidates:
         """Runs in the worker."""
-        query = query_for(self._answers.segmenter, text)
         (candidates,) = self._answers.stream(find_candidates, stack, number, query, report=self._report)
         return PlaneCandidates(view, candidates, query)
+
+    def remove(self, view: View, point: Point) -> Candidate | None:
+        """Remove the found object at a pixel of a plane, and return it; None where there is none."""
+        if self.found is None or self._binding is None or view != self.found.plane or self.found.prompted:
+            return None
+        selection = self._selected(self.found, self._binding)
+        label = int(selection.labels[round(point.y), round(point.x)])
+        if not label:
+            return None
+        wrong = selection.objects[label - 1]
+        self.found = replace(self.found, candidates=self.found.candidates.without(wrong))
+        self.show()
+        return wrong
 
     def _report(self, done: float) -> None:
         self._jobs.check()
         self.progress.emit(done, 1.0)
 
     def answer(self, view: View, prompts: list[Prompt]) -> None:
-        """Find an object for each of many prompts; what was answered before is not asked again."""
+        """Predict an object for each of many prompts; earlier predictions are reused."""
         if self._binding is None or not prompts:
             self.forget()
             return
         stack, number = self._binding.planes.stack(view)
         keys = [_key(view, prompt) for prompt in prompts]
         if keys == self._listed:
-            # napari tells of one click several times
+            # napari emits several events for one click
             return
         self._listed = keys
         fresh = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._known}
@@ -151,15 +183,15 @@ class SearchController(QObject):
         self.show()
 
     def show(self) -> None:
-        """Preview what passes the filters and has no label yet, when its plane is the one that is looked at."""
+        """Preview the objects that pass the filters and have no label yet, when their plane is shown."""
         if self.found is None or self._binding is None:
             return
         selection = self._selected(self.found, self._binding)
-        fresh = self._binding.output.fresh(self.found.plane, selection.labels, pointed=self.found.asked)
+        fresh = self._binding.output.fresh(self.found.plane, selection.labels, pointed=self.found.prompted)
         numbers = self._numbers(selection.labels, fresh)
         self.count = len(numbers)
         self.labelled = selection.existing + len(selection.objects) - len(numbers)
-        if not self.found.asked:
+        if not self.found.prompted:
             self._box.show_count(self.count, len(self.found.candidates), self.labelled)
         if self._binding.planes.shown == self.found.plane:
             first = self._binding.output.room_for(self.count, self._binding.session.label)
@@ -182,30 +214,31 @@ class SearchController(QObject):
             self.show()
 
     def _selected(self, found: PlaneCandidates, binding: Binding) -> Selection:
-        """What passes the filters, and has the attributes that a text asks for."""
+        """The objects that pass the filters, and have the attributes of the text."""
         return found.select(self._box.filters, self._box.overlap, binding.output.taken(found.plane))
 
     @property
-    def asked(self) -> bool:
+    def prompted(self) -> bool:
         """Whether what was found was pointed at."""
-        return self.found is not None and self.found.asked
+        return self.found is not None and self.found.prompted
 
     @property
     def here(self) -> bool:
-        """Whether something was found on the plane that is looked at."""
+        """Whether objects were found on the current plane."""
         return self.found is not None and self._binding is not None and self._binding.planes.shown == self.found.plane
 
     @property
     def line(self) -> str:
-        """What there is to say of what was found."""
+        """Text about the found objects."""
         there = "1 object is" if self.labelled == 1 else f"{self.labelled:,} objects are"
         there = f" {there} labelled already." if self.labelled else ""
         if self.count:
             them = "it" if self.count == 1 else "them"
-            return f"{count_of(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}."
+            reject = "" if self.prompted else " X rejects the one under the cursor."
+            return f"{count_of(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}.{reject}"
         if there:
             return f"Nothing new was found.{there}"
-        what = f" named “{self.text}”" if self.text and not self.asked else ""
+        what = f" named “{self.text}”" if self.text and not self.prompted else ""
         return f"0 objects{what} found. Lower the sliders, or click."
 
     def keep(self) -> dict[int, Candidate]:
@@ -215,7 +248,7 @@ class SearchController(QObject):
         found, binding = self.found, self._binding
         selection = self._selected(found, binding)
         try:
-            numbers = binding.keeping.keep_all(found.plane, selection.labels, clear=found.asked)
+            numbers = binding.keeping.keep_all(found.plane, selection.labels, clear=found.prompted)
         except SeganyError as error:
             binding.problem.emit(str(error))
             return {}

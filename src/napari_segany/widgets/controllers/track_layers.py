@@ -36,11 +36,11 @@ class TrackLayers:
         Parameters
         ----------
         labels : Labels, optional
-            Whose objects; the first axis is what they move along.
+            Objects of this layer; they move along the first axis.
         shown : callable
-            Told what is shown.
+            Called with a message about the tracks.
         failed : callable
-            Gets the exception when there is nothing to show.
+            Called with the exception when there is nothing to show.
         """
         if labels is None:
             failed(InputError("tracks are of objects on several slices or times: there are none"))

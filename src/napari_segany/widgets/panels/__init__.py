@@ -1,1 +1,1 @@
-"""What is seen: the panels of the dock widget."""
+"""The panels of the dock widget."""

@@ -1,4 +1,4 @@
-"""Everything that is to be seen on a plane, found once and filtered by sliders."""
+"""All objects of a plane, found once and filtered by sliders."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ LARGEST = 6.0
 
 
 class AutomaticMasksPanel(QWidget):
-    """A button that finds all objects, and sliders that say which of them are wanted.
+    """A button that finds all objects, and sliders that filter them.
 
     Attributes
     ----------
     wanted, kept, dropped : Signal
-        Emitted when everything is to be found, kept as labels, or forgotten.
+        Emitted when all objects are to be found, committed, or discarded.
     filtered : Signal
         Emitted without arguments when a slider was moved.
     named : Signal
@@ -49,40 +49,46 @@ class AutomaticMasksPanel(QWidget):
     dropped = Signal()
     filtered = Signal()
     named = Signal(str)
+    like_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._base = Filters()
         self._suited: bool | None = None
-        self._find = QPushButton("Find everything  (G)")
-        self._find.setToolTip("Look for all objects on this slice; nothing is painted before you keep them")
+        self._find = QPushButton("Find all objects  (G)")
+        self._find.setToolTip("Find all objects on this slice; nothing is painted before you keep them")
+        self._like = QPushButton("Find objects like mine  (Y)")
+        self._like.setToolTip(
+            "Search this slice for objects like those that you committed; X rejects the found object under the cursor"
+        )
         self._words = QLineEdit()
         self._words.setPlaceholderText("Or name it: nuclei; bright cells")
         self._words.setToolTip(
-            "What to find, in plain words and Enter; several names are parted by a semicolon, and 'not' leaves out"
+            "What to find, then Enter; separate several names by a semicolon, 'not' excludes objects"
         )
         self._words.setClearButtonEnabled(True)
         self._terms = QStringListModel(self)
         completer = QCompleter(self._terms, self)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self._words.setCompleter(completer)
-        self._score = self._slider("Leave out masks that the model thinks less of")
-        self._stability = self._slider("Leave out masks with an uncertain outline")
-        self._overlap = self._slider("Leave out masks of which so much lies on better ones")
+        self._score = self._slider("Exclude masks with a low score of the model")
+        self._stability = self._slider("Exclude masks with an uncertain outline")
+        self._overlap = self._slider("Exclude masks that overlap better ones by this share")
         self._size = QLabeledRangeSlider(Qt.Orientation.Horizontal)
-        self._size.setToolTip("Leave out what is smaller or larger: 1 is 10 pixels, 2 is 100, 3 is 1000 …")
+        self._size.setToolTip("Exclude smaller or larger objects: 1 is 10 pixels, 2 is 100, 3 is 1000 …")
         self._size.setRange(0, int(10 * LARGEST))
         self._size.setValue((0, int(10 * LARGEST)))
         self._size.setEdgeLabelMode(QLabeledRangeSlider.EdgeLabelMode.NoLabel)
         self._size.setHandleLabelPosition(QLabeledRangeSlider.LabelPosition.NoLabel)
-        self._whole = QCheckBox("Leave out what the border cuts")
+        self._whole = QCheckBox("Exclude objects cut by the border")
         self._text = QLabel("")
         self._legend = QLabel("")
         self._legend.hide()
         self._keep = QPushButton("Keep all  (K)")
-        self._drop = QPushButton("Forget  (Q)")
+        self._drop = QPushButton("Discard  (Q)")
         self._lay_out()
         self._find.clicked.connect(self.wanted)
+        self._like.clicked.connect(self.like_wanted)
         self._words.returnPressed.connect(self._name)
         self._keep.clicked.connect(self.kept)
         self._drop.clicked.connect(self.dropped)
@@ -114,6 +120,7 @@ class AutomaticMasksPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._find)
+        layout.addWidget(self._like)
         layout.addWidget(self._words)
         layout.addWidget(self._filters)
         layout.addWidget(self._text)
@@ -121,7 +128,7 @@ class AutomaticMasksPanel(QWidget):
         layout.addLayout(ends)
 
     def suit(self, filters: Filters, overlap: float = 0.5, *, named: bool = False) -> None:
-        """Set the sliders to what suits a model for all objects, or for those that a text names; nobody is told."""
+        """Set the sliders to what suits a model for all objects, or for those that a text names; emits no signal."""
         self._base, self._suited = filters, named
         self.blockSignals(True)
         self._score.setValue(filters.score)
@@ -131,11 +138,11 @@ class AutomaticMasksPanel(QWidget):
 
     @property
     def terms(self) -> list[str]:
-        """What was named lately, the last first."""
+        """Recent texts, the latest first."""
         return list(self._terms.stringList())
 
     def remember(self, terms: list[str]) -> None:
-        """Offer these again while somebody types."""
+        """Offer these texts while the user types."""
         self._terms.setStringList(terms)
 
     def _name(self) -> None:
@@ -146,7 +153,7 @@ class AutomaticMasksPanel(QWidget):
 
     @property
     def filters(self) -> Filters:
-        """What the sliders say."""
+        """The filters that the sliders are set to."""
         low, high = self._size.value()
         top = 10 * LARGEST
         return replace(
@@ -159,7 +166,7 @@ class AutomaticMasksPanel(QWidget):
         )
 
     def query_maker(self, text: str = "") -> Callable[[Segmenter], Query]:
-        """What makes the query for other slices: filtered as the sliders say, once something was found here.
+        """Return a function that makes the query for other slices, with the filters of the sliders once they are used.
 
         Predicted IoU and stability are those of the model where the sliders were set for a query of the other kind,
         for all objects and not for a text, or the other way round.
@@ -177,19 +184,19 @@ class AutomaticMasksPanel(QWidget):
         return float(self._overlap.value())
 
     def show_legend(self, colours: Mapping[str, str], counts: Mapping[str, int]) -> None:
-        """Say which colour is which name, and how many there are; nothing where there are no colours."""
+        """Show a legend of names and their colours, with counts; empty where there are no colours."""
         rows = [f'<span style="color:{colour}">■</span> {counts[name]} {name}' for name, colour in colours.items()]
         self._legend.setText("<br>".join(rows))
         self._legend.setVisible(bool(rows))
 
     def set_keepable(self, keepable: bool) -> None:
-        """Whether K would keep what was found."""
+        """Whether K would commit the found objects."""
         self._keep.setEnabled(keepable)
 
     def show_count(self, shown: int | None, found: int, labelled: int = 0) -> None:
-        """Say how many objects are new, of how many candidates, and how many are labelled already.
+        """Show how many objects are new, of how many candidates, and how many are labelled already.
 
-        None when nothing was looked for.
+        None when there was no search.
         """
         self._filters.setEnabled(shown is not None)
         self._keep.setEnabled(bool(shown))

@@ -1,4 +1,4 @@
-"""Which of the masks is meant, when one click may mean a part, the object, or the whole."""
+"""Choice among the masks of a click, which may mean a part, an object, or a group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_segany.session.session import Session
 
 
 class CandidateButton(QPushButton):
-    """A button for a mask; its pixels are counted when somebody asks for them, which takes a while in large planes."""
+    """A button for a mask; its pixels are counted when its tooltip is shown, which takes a while in large planes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class CandidateButton(QPushButton):
             self.setText(shown_score(mask.score))
 
     def event(self, event: QEvent) -> bool:
-        """See Qt: what a tooltip says is made when it is to be shown."""
+        """See Qt: the text of the tooltip is computed when it is shown."""
         if event.type() == QEvent.Type.ToolTip and self._mask is not None:
             self.setToolTip(candidate_tooltip(self._mask))
         return bool(super().event(event))
 
 
 def shown_score(score: float) -> str:
-    """A predicted IoU for people: the model may say a little less than 0 or more than 1."""
+    """A predicted IoU from 0 to 1; the model's value may be slightly outside."""
     return "–" if math.isnan(score) else f"{min(max(score, 0.0), 1.0):.2f}"
 
 
@@ -60,7 +60,7 @@ class CandidatePanel(QWidget):
         super().__init__()
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(QLabel("Which of these?  (J: the next)"), 0, 0, 1, 3)
+        layout.addWidget(QLabel("Candidate masks  (J: the next)"), 0, 0, 1, 3)
         self._group = QButtonGroup(self)
         self._buttons = [CandidateButton() for _ in range(3)]
         for number, button in enumerate(self._buttons):
@@ -70,7 +70,7 @@ class CandidatePanel(QWidget):
         self.hide()
 
     def show_choice(self, session: Session | None) -> None:
-        """Offer the masks of the answer that is shown; None where something else is."""
+        """Offer the masks of the current result; None where there is none."""
         masks = session.result.masks if session is not None and session.result is not None else ()
         self.setVisible(len(masks) > 1)
         for number, button in enumerate(self._buttons):

@@ -1,4 +1,4 @@
-"""What the model sees of the picture, and how to have it see more."""
+"""The model's input: the picture as the model gets it, and how to improve it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOURS = {"All colours": (), "Red only": (0,), "Green only": (1,), "Blue only":
 
 
 class ContrastPanel(QWidget):
-    """A small picture of what the model sees, its range, its channels, and whether it is inverted.
+    """A small picture of the model's input, its range, its channels, and whether it is inverted.
 
     Parameters
     ----------
@@ -47,20 +47,20 @@ class ContrastPanel(QWidget):
         super().__init__()
         self._jobs = jobs
         self._binding: Binding | None = None
-        self._looks: list[ChannelSettings] = []
+        self._choices: list[ChannelSettings] = []
         self._shown: object = None
         self._picture = QLabel()
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._picture.setMinimumHeight(SIDE)
         self._range: Any = QLabeledDoubleRangeSlider(Qt.Orientation.Horizontal)
-        self._range.setToolTip("The values that are black and white to the model; the layer's own contrast stays")
+        self._range.setToolTip("The values that are black and white for the model; the layer's own contrast stays")
         self._range.setEdgeLabelMode(QLabeledDoubleRangeSlider.EdgeLabelMode.NoLabel)
         self._measured = QPushButton("Measured")
         self._measured.setToolTip("The range from the image's own values, one for all slices")
         self._displayed = QPushButton("As displayed")
         self._displayed.setToolTip("The contrast limits of the layer")
         self._channels = QComboBox()
-        self._channels.setToolTip("Which channels the model sees, together as colours or one alone")
+        self._channels.setToolTip("Channels for the model, together as colours or a single one")
         self._channels.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._inverted = QCheckBox("Invert: bright becomes dark")
         self._inverted.setToolTip("Try it where objects are dark on bright ground and the masks are poor")
@@ -84,7 +84,7 @@ class ContrastPanel(QWidget):
         form.addRow("Channels", self._channels)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(QLabel("The model sees this:"))
+        layout.addWidget(QLabel("Input of the model:"))
         layout.addWidget(self._picture)
         layout.addLayout(form)
         layout.addWidget(self._inverted)
@@ -114,41 +114,41 @@ class ContrastPanel(QWidget):
                 for axis, length in enumerate(image.level_shapes[0] if image.multiscale else image.data.shape)
                 if length <= FEW and axis < image.ndim - 2
             }
-        self._looks = list(choices.values())
+        self._choices = list(choices.values())
         self._channels.addItems(list(choices))
         self._channels.setEnabled(len(choices) > 1)
 
     @property
-    def look(self) -> ChannelSettings:
-        """What the controls say."""
+    def chosen_settings(self) -> ChannelSettings:
+        """The settings of the controls."""
         low, high = self._range.value()
-        chosen = self._looks[max(self._channels.currentIndex(), 0)] if self._looks else MEASURED
+        chosen = self._choices[max(self._channels.currentIndex(), 0)] if self._choices else MEASURED
         limits = None if self._free else (float(low), float(high))
         return replace(chosen, limits=limits, inverted=self._inverted.isChecked())
 
     def refresh(self) -> None:
-        """Show the plane that is looked at, if somebody looks."""
+        """Show the current plane, if the panel is visible."""
         view = self._binding.planes.shown if self._binding is not None else None
         if self._binding is None or view is None or not self.isVisible():
             return
-        look = self._binding.planes.settings
-        if self._shown == (view, look):
+        settings = self._binding.planes.settings
+        if self._shown == (view, settings):
             return
         try:
             stack, number = self._binding.planes.stack(view)
         except SeganyError as error:
             self._picture.setText(str(error))
             return
-        self._show_controls(look)
+        self._show_controls(settings)
         self._jobs.run(
             lambda: _small(stack, number),
-            done=lambda found: self._show(found, (view, look)),
+            done=lambda found: self._show(found, (view, settings)),
             failed=self._failed,
             instead_of="picture",
         )
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Make up for what changed while nobody looked."""
+        """Show changes that were made while the panel was hidden."""
         super().showEvent(event)
         self.refresh()
 
@@ -169,20 +169,20 @@ class ContrastPanel(QWidget):
             raise error
         self._picture.setText(str(error))
 
-    def _show_controls(self, look: ChannelSettings) -> None:
-        """Say what is in use, for it may come from an earlier session."""
-        self._free = look.limits is None
-        if look.limits is not None:
-            self._set_range(*look.limits)
+    def _show_controls(self, settings: ChannelSettings) -> None:
+        """Show the settings in use, which may come from an earlier session."""
+        self._free = settings.limits is None
+        if settings.limits is not None:
+            self._set_range(*settings.limits)
         self._inverted.blockSignals(True)
-        self._inverted.setChecked(look.inverted)
+        self._inverted.setChecked(settings.inverted)
         self._inverted.blockSignals(False)
-        chosen = replace(look, limits=None, inverted=False)
-        if chosen in self._looks:
-            self._channels.setCurrentIndex(self._looks.index(chosen))
+        chosen = replace(settings, limits=None, inverted=False)
+        if chosen in self._choices:
+            self._channels.setCurrentIndex(self._choices.index(chosen))
 
     def _set_range(self, low: float, high: float) -> None:
-        """Put the slider there; nobody is told."""
+        """Set the slider; emits no signal."""
         limits = self._binding.image.contrast_limits_range if self._binding is not None else (low, high)
         bottom, top = min(low, limits[0]), max(high, limits[1])
         self._range.blockSignals(True)
@@ -199,7 +199,7 @@ class ContrastPanel(QWidget):
 
     def _change(self) -> None:
         if self._binding is not None:
-            self.changed.emit(self.look)
+            self.changed.emit(self.chosen_settings)
 
     def _take_measured(self) -> None:
         self._free = True

@@ -23,7 +23,7 @@ _AXES = ("yx", "zyx", "tyx", "tzyx")
 
 
 class RunsExport(Protocol):
-    """Whoever runs work off the window's thread, as :class:`~napari_segany.widgets.jobs.Jobs` does."""
+    """Runs work off the window's thread, as :class:`~napari_segany.widgets.jobs.Jobs` does."""
 
     def run(
         self, work: Callable[[], Any], *, done: Callable[[Any], object], failed: Callable[[Exception], None]
@@ -31,7 +31,7 @@ class RunsExport(Protocol):
         """Queue work; result or exception come back on the window's thread."""
 
     def check(self) -> None:
-        """Raise Cancelled, in the worker, when nobody waits for the work any more."""
+        """Raise Cancelled, in the worker, when the result is no longer needed."""
 
 
 class ExportPanel(QWidget):
@@ -72,16 +72,16 @@ class ExportPanel(QWidget):
             self.formats.setItemData(self.formats.count() - 1, one.about, Qt.ItemDataRole.ToolTipRole)
         self.button = QPushButton("Export…")
         self.button.setToolTip("Choose a file, and write the objects of the Labels layer to it")
-        self._said = QLabel()
-        self._said.setWordWrap(True)
-        self._said.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._message = QLabel()
+        self._message.setWordWrap(True)
+        self._message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row = QHBoxLayout()
         row.addWidget(self.formats, 1)
         row.addWidget(self.button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
-        layout.addWidget(self._said)
+        layout.addWidget(self._message)
         self.formats.currentIndexChanged.connect(self._explain)
         self.button.clicked.connect(lambda _=False: self._ask())
         self._explain()
@@ -89,8 +89,8 @@ class ExportPanel(QWidget):
 
     @property
     def text(self) -> str:
-        """What is said below the button."""
-        return self._said.text()
+        """The text below the button."""
+        return self._message.text()
 
     @property
     def format(self) -> str:
@@ -121,9 +121,9 @@ class ExportPanel(QWidget):
         Parameters
         ----------
         path : Path
-            Where to; the format's ending is added where it is missing.
+            Path of the file; the format's extension is added where it is missing.
         overwrite : bool
-            Whether what is there may be replaced.
+            Whether an existing file may be replaced.
         """
         labels, path = self._labels, self.with_ending(path)
         if labels is None:
@@ -184,7 +184,7 @@ class ExportPanel(QWidget):
             "Export objects",
             str(suggested),
             f"{FORMATS[self.format].title} ({endings})",
-            # an ending is added to the name, and a zarr is a folder: both are unknown to the dialog's own question
+            # an extension is added to the name, and a zarr is a folder: the dialog itself handles neither
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
         if not name:
@@ -196,7 +196,7 @@ class ExportPanel(QWidget):
             self.export(path, overwrite=True)
 
     def _may_replace(self, path: Path) -> bool:
-        answer = QMessageBox.question(self, "Export objects", f"{path.name} is there already. Replace it?")
+        answer = QMessageBox.question(self, "Export objects", f"{path.name} already exists. Replace it?")
         return answer == QMessageBox.StandardButton.Yes
 
     def stop(self) -> None:
@@ -206,7 +206,7 @@ class ExportPanel(QWidget):
             self._say("Cancelled. Nothing was written.")
 
     def choose(self, name: str) -> None:
-        """Choose a format; one that there is not changes nothing."""
+        """Choose a format; an unknown one changes nothing."""
         if self.formats.findData(name) >= 0:
             self.formats.setCurrentIndex(self.formats.findData(name))
 
@@ -215,12 +215,12 @@ class ExportPanel(QWidget):
         self.chosen.emit(self.format)
 
     def _report(self, done: float, total: float) -> None:
-        """Runs in the worker, and stops there what was cancelled; what was begun is taken away."""
+        """Runs in the worker, which stops when the job is cancelled; an unfinished file is removed."""
         self._jobs.check()
         self.progress.emit(done, total)
 
     def _say(self, text: str) -> None:
-        self._said.setText(text)
+        self._message.setText(text)
 
     def _done(self, path: Path) -> None:
         self._writing = False

@@ -1,4 +1,4 @@
-"""Which layers are used: the image, its labels, and where clicks and shapes are read from."""
+"""Layers in use: the image, its labels, and the layers of clicks and shapes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QWidget
 from napari_segany.layers.binding import Binding
 
 KINDS: dict[str, tuple[type[Layer], str]] = {
-    "Image": (Image, "What is segmented. Its values and its place are never changed."),
-    "Labels": (Labels, "Where masks are kept. Leave it empty to have a new layer made with the first mask."),
-    "Clicks": (Points, "Where clicks are read from: the layer made for them, or one of yours."),
-    "Shapes": (Shapes, "Where boxes and scribbles are read from: the layer made for them, or one of yours."),
+    "Image": (Image, "The image that is segmented. It is never changed."),
+    "Labels": (Labels, "The layer of your objects. If empty, a new layer is created with the first object."),
+    "Clicks": (Points, "The layer of clicks: the one made for them, or one of yours."),
+    "Shapes": (Shapes, "The layer of boxes and scribbles: the one made for them, or one of yours."),
 }
 LETTERS = 12
 """How much of a layer's name is shown at least."""
@@ -63,7 +63,7 @@ class LayerPanel(QWidget):
             form.addRow(name, chooser.native)
             choosers.append(chooser)
         self.image, self.labels, self.points, self.shapes = choosers
-        self._part = QPushButton("Work on the part that is shown  (Shift+W)")
+        self._part = QPushButton("Work on the visible part  (Shift+W)")
         self._part.clicked.connect(self.part_wanted)
         self._part.hide()
         form.addRow(self._part)
@@ -94,7 +94,7 @@ class LayerPanel(QWidget):
 
     def offer_labels(self, labels: Labels | None) -> None:
         """Offer to continue in labels that fit the image; None offers none."""
-        self._offer(self.labels, labels, "Continue in", "Keep masks in this layer, next to the objects it has")
+        self._offer(self.labels, labels, "Continue in", "Add objects to this layer, next to its objects")
 
     def _offer(self, chooser: ComboBox, layer: Layer | None, what: str, tip: str) -> None:
         button = self._offers[chooser]
@@ -112,13 +112,13 @@ class LayerPanel(QWidget):
             chooser.value = layer
 
     def offer_part(self, *, large: bool, kept: str = "") -> None:
-        """Offer to work on a part of the image, where it is a large one, and tell where all its labels are kept."""
+        """Offer to work on a part of the image, where it is a large one, and show where all its labels are stored."""
         self._part.setVisible(large)
         where = kept or "one file"
-        self._part.setToolTip(f"This image is too large to be painted all at once; its labels are kept in {where}")
+        self._part.setToolTip(f"This image is too large to paint all of it; its labels are stored in {where}")
 
     def show_used(self, binding: Binding | None) -> None:
-        """Say which layers are in use."""
+        """Show which layers are in use."""
         if binding is None:
             return
         used = {self.labels: binding.labels, self.points: binding.points, self.shapes: binding.shapes}

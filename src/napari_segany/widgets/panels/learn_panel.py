@@ -1,4 +1,4 @@
-"""Learn from the objects that were committed: how many there are, progress, and what came of it."""
+"""Fine-tuning on committed objects: their number, progress, and the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LearnPanel(QWidget):
     shown : Signal
         Emitted without arguments when the panel comes into sight.
     used, reverted : Signal
-        Emitted without arguments when the new model, or the one before, is to answer.
+        Emitted without arguments when the new model, or the one before, is to be used.
     """
 
     started = Signal(str, bool)
@@ -37,16 +37,16 @@ class LearnPanel(QWidget):
         self._name = QLineEdit("my-model")
         self._name.setToolTip("The name under which the model is listed")
         self._complete = QCheckBox("All objects of these slices are labelled")
-        self._complete.setToolTip("On: the rest is background. Off: the rest teaches nothing")
+        self._complete.setToolTip("On: the rest is background. Off: the rest is not used")
         self._start = QPushButton("Learn")
         self._stop = QPushButton("Cancel")
         self._bar = QProgressBar()
         self._result = QLabel()
         self._result.setWordWrap(True)
         self._use = QPushButton("Use")
-        self._use.setToolTip("The new model answers from here on; it is listed with the others")
+        self._use.setToolTip("Use the new model; it is listed with the others")
         self._revert = QPushButton("Revert")
-        self._revert.setToolTip("The model before answers again; the new one stays listed")
+        self._revert.setToolTip("Use the earlier model again; the new one stays listed")
         self._lay_out()
         self._start.clicked.connect(lambda: self.started.emit(self._name.text().strip(), self._complete.isChecked()))
         self._stop.clicked.connect(self.stopped)
@@ -70,7 +70,7 @@ class LearnPanel(QWidget):
                 layout.addWidget(self._result)
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Ask for the number of objects."""
+        """Request the number of objects."""
         super().showEvent(event)
         self.shown.emit()
 
@@ -97,7 +97,7 @@ class LearnPanel(QWidget):
         self._bar.setFormat(f"{stage} {done} of {total}{left}")
 
     def show_idle(self, result: str, *, usable: bool = False) -> None:
-        """Show what came of the work, and whether there is a new model."""
+        """Show the result, and whether there is a new model."""
         self._stop.setEnabled(False)
         self._start.setEnabled(self._enough)
         self._bar.setVisible(False)
@@ -107,6 +107,6 @@ class LearnPanel(QWidget):
         self._revert.setEnabled(False)
 
     def show_used(self, *, used: bool) -> None:
-        """Show whether the new model answers."""
+        """Show whether the new model is in use."""
         self._use.setEnabled(not used)
         self._revert.setEnabled(used)

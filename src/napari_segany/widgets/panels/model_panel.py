@@ -1,4 +1,4 @@
-"""Which model answers: all known ones by name, with what a download would bring before it begins."""
+"""Choice of the model: all known ones by name, with the size and licence of a download before it begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari_segany.models.registry import ModelSpec, find, list_models
 
 
 class ModelPanel(QComboBox):
-    """Chooses a model; asks before one is downloaded.
+    """Chooses a model; asks the user before one is downloaded.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class ModelPanel(QComboBox):
         super().__init__(parent)
         for spec in list_models():
             self._add(spec)
-        self.setToolTip("The model that answers. What is not on this computer yet is downloaded, if you agree.")
+        self.setToolTip("The model to segment with. One that is not on this computer is downloaded, if you agree.")
         self.use(name)
         self.activated.connect(self._choose)
 

@@ -24,7 +24,7 @@ COMMAND = "napari.widgets.features_table"
 MEASURED_ROWS = 30
 """Columns are made as wide as these many rows need."""
 FILTERED = ("name", "how", "flags")
-"""Columns that a text is looked for in, next to the label."""
+"""Columns that the filter searches, next to the label."""
 
 
 class ObjectRows:
@@ -73,7 +73,7 @@ class ObjectRows:
 
     @property
     def selected_data(self) -> Selection[int]:
-        """Numbers of the rows that are selected; what is set comes from the table, where somebody clicked."""
+        """Numbers of the rows that are selected; the table sets them when a row is clicked."""
         return self._selection
 
     @selected_data.setter
@@ -102,7 +102,7 @@ class ObjectRows:
         self._select()
         self.chosen_changed.emit()
 
-    def beside(self, by: int) -> int:
+    def neighbour(self, by: int) -> int:
         """The label `by` rows below the chosen one, around the ends; the first where none is chosen, 0 without rows."""
         if not len(self._frame):
             return 0
@@ -120,7 +120,7 @@ class ObjectRows:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the layer's features say now."""
+        """Show the current values of the layer's features."""
         self._frame = self._shown()
         self._select()
         self.events.features()
@@ -170,7 +170,7 @@ class FeaturesView:
     widget : QWidget
         To be put into a layout.
     clicked : Signal
-        Emitted without arguments when somebody clicked into the table, after its row was chosen.
+        Emitted without arguments when the user clicked into the table, after its row was chosen.
     """
 
     clicked = Signal()

@@ -1,4 +1,4 @@
-"""The table of objects, and what can be done with them."""
+"""The table of objects, and its actions."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.panels.object_rows import FeaturesView, ObjectRows
 
 REST_MS = 100
-"""How long after a change it is counted, together with those that follow it."""
+"""How long after a change objects are counted, together with later changes."""
 STEP_SECONDS = 0.012
 """How long the window waits for the counting at a time."""
 UNDO = "One step of the layer's undo (Ctrl+Z while the Labels layer is selected)."
 
 
 class ObjectsPanel(QWidget):
-    """Lists the objects of a Labels layer; a click on one looks at it.
+    """Lists the objects of a Labels layer; a click on a row shows its object.
 
-    While it is hidden nothing is counted; it is made up for when it is shown, or by :meth:`update_now`.
+    While it is hidden nothing is counted; the objects are counted when it is shown, or by :meth:`update_now`.
 
     Parameters
     ----------
@@ -41,15 +41,15 @@ class ObjectsPanel(QWidget):
     Attributes
     ----------
     objects : ObjectFeatures or None
-        What is listed.
+        The objects that are listed.
     described : Signal
-        Emitted with a :class:`~napari_segany.core.objects.ObjectInfo` when something else is known of an object.
-    looked : Signal
-        Emitted without arguments when somebody clicked a row, and its object is shown.
+        Emitted with a :class:`~napari_segany.core.objects.ObjectInfo` when a known fact about an object changes.
+    object_shown : Signal
+        Emitted without arguments when a row was clicked, and its object is shown.
     """
 
     described = Signal(object)
-    looked = Signal()
+    object_shown = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -61,18 +61,18 @@ class ObjectsPanel(QWidget):
         self._chosen: list[int] = []
         self._view: FeaturesView | None = None
         self._filter = QLineEdit()
-        self._filter.setPlaceholderText("Filter: a label, or part of a name, a flag, how it was made")
+        self._filter.setPlaceholderText("Filter: label, name, flag, or how it was made")
         self._filter.setClearButtonEnabled(True)
         self._by_name = QCheckBox("Colours by name")
-        self._by_name.setToolTip("Show objects of one name in one colour, where there are several names")
+        self._by_name.setToolTip("Show objects of the same name in one colour")
         self._colours: NameColours | None = None
         self._note = QLabel()
         self._note.setWordWrap(True)
         self.buttons = {
-            "Delete": self._button("Delete", f"Take the selected objects away. {UNDO}", self._delete),
-            "Merge": self._button("Merge", f"Make one of the selected objects. {UNDO}", self._merge),
-            "Split": self._button("Split", f"Give each separate piece a label of its own. {UNDO}", self._split),
-            "Rename": self._button("Rename", "Give the selected object a name; pixels stay as they are.", self._rename),
+            "Delete": self._button("Delete", f"Delete the selected objects. {UNDO}", self._delete),
+            "Merge": self._button("Merge", f"Merge the selected objects into one. {UNDO}", self._merge),
+            "Split": self._button("Split", f"Give each separate piece a new label. {UNDO}", self._split),
+            "Rename": self._button("Rename", "Name the selected object; its pixels stay as they are.", self._rename),
         }
         self._lay_out()
         self._rest = QTimer(self, singleShot=True, interval=REST_MS)
@@ -104,7 +104,7 @@ class ObjectsPanel(QWidget):
 
     @property
     def text(self) -> str:
-        """What is said below the table."""
+        """The text below the table."""
         return self._note.text()
 
     def bind(self, labels: Labels | None, image: Image | None = None, step: Steps | None = None) -> None:
@@ -129,7 +129,7 @@ class ObjectsPanel(QWidget):
             self.objects.changed.connect(self._colour)
             self.objects.described.connect(self._describe)
             self._rows.chosen_changed.connect(self._choose)
-            self._rows.picked.connect(self._look)
+            self._rows.picked.connect(self._show_object)
             self._apply_filter()
             self._wait()
             if self.isVisible():
@@ -143,7 +143,7 @@ class ObjectsPanel(QWidget):
         self._show(None)
         if self._rows is not None and self.objects is not None:
             self._rows.chosen_changed.disconnect(self._choose)
-            self._rows.picked.disconnect(self._look)
+            self._rows.picked.disconnect(self._show_object)
             self._rows.close()
             self.objects.stale.disconnect(self._wait)
             self.objects.changed.disconnect(self._tell)
@@ -159,30 +159,30 @@ class ObjectsPanel(QWidget):
         self.described.emit(about)
 
     def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
-        """Say what an earlier session knew of the objects."""
+        """Set known facts about the objects of an earlier session."""
         if self.objects is not None:
             self.objects.take_over(known)
 
     def note(self, about: ObjectInfo) -> None:
-        """Say what is known of an object that was just kept, see :meth:`ObjectFeatures.note`."""
+        """Set known facts about an object that was just committed, see :meth:`ObjectFeatures.note`."""
         if self.objects is not None:
             self.objects.note(about)
 
     def remark(self, label: int, status: str, confidence: float) -> None:
-        """Say what should be looked at in an object, see :meth:`ObjectFeatures.remark`."""
+        """Set the remark of an object, see :meth:`ObjectFeatures.remark`."""
         if self.objects is not None:
             self.objects.remark(label, status, confidence)
 
     def update_now(self) -> None:
-        """Count what changed here and now, for somebody who needs the layer's features to be true."""
+        """Count changed objects now, so that the layer's features are current."""
         if self.objects is not None:
             self.objects.update()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Make up for what was not counted while nobody looked."""
+        """Count objects that changed while the table was hidden."""
         super().showEvent(event)
         if self._view is None:
-            # with napari's table comes pandas, for which nobody who opens the dock widget is to wait
+            # napari's table imports pandas, and the dock widget must not wait for it
             self._view = FeaturesView()
             self._view.clicked.connect(self._clicked)
             self._layout.insertWidget(1, self._view.widget, 1)
@@ -191,7 +191,7 @@ class ObjectsPanel(QWidget):
             self._wait()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Count no more."""
+        """Stop counting."""
         super().hideEvent(event)
         self._stale |= self._steps.isActive()
         self._rest.stop()
@@ -204,7 +204,7 @@ class ObjectsPanel(QWidget):
             self._view.show_rows(rows)
 
     def _wait(self) -> None:
-        """Pixels changed: count soon, if somebody looks."""
+        """Pixels changed: count soon, if the table is visible."""
         self._stale = True
         if self.isVisible() and not self._rest.isActive() and not self._steps.isActive():
             self._rest.start()
@@ -231,7 +231,7 @@ class ObjectsPanel(QWidget):
             self._tell()
 
     def _choose(self) -> None:
-        """Other rows are selected: some buttons make no sense now."""
+        """Other rows are selected: enable the buttons that apply to them."""
         before, self._chosen = self._chosen, self._rows.chosen if self._rows is not None else []
         count = len(self._chosen)
         for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
@@ -240,17 +240,17 @@ class ObjectsPanel(QWidget):
             self._view.scroll()
 
     def _clicked(self) -> None:
-        self.looked.emit()
+        self.object_shown.emit()
 
-    def _look(self, label: int) -> None:
+    def _show_object(self, label: int) -> None:
         if self.objects is not None:
             self._try(partial(self.objects.show, label))
-            self.looked.emit()
+            self.object_shown.emit()
 
     def _tell(self) -> None:
         self._choose()
         if self.objects is None or self._rows is None:
-            self._note.setText("No Labels layer yet: one is made when the first mask is kept.")
+            self._note.setText("No Labels layer yet: it is created with the first object.")
             return
         there, shown = len(self.objects.present), self._rows.count
         count = count_of(there, "object") if shown == there else f"{shown} of {count_of(there, 'object')}"
@@ -266,15 +266,15 @@ class ObjectsPanel(QWidget):
         self._colours.show({label: self.objects.about(label).name for label in self.objects.present})
 
     def go(self, by: int) -> None:
-        """Look at the object that many rows further down the table; from its ends, at the other one."""
+        """Go to the object that many rows further down the table; from its ends, to the other one."""
         self.update_now()
-        label = self._rows.beside(by) if self._rows is not None else 0
+        label = self._rows.neighbour(by) if self._rows is not None else 0
         if label and self._rows is not None:
             self._rows.choose([label])
-            self._look(label)
+            self._show_object(label)
 
     def delete(self, labels: list[int]) -> None:
-        """Take objects away, in one step of undo."""
+        """Delete objects, in one step of undo."""
         if self.objects is not None:
             self._try(partial(self.objects.delete, labels))
 
@@ -300,6 +300,6 @@ class ObjectsPanel(QWidget):
             return
         label = self._chosen[0]
         before = self.objects.about(label).name
-        name, said = QInputDialog.getText(self, "Rename", f"Name of object {label}", text=before)
-        if said:
+        name, confirmed = QInputDialog.getText(self, "Rename", f"Name of object {label}", text=before)
+        if confirmed:
             self.objects.rename(label, name.strip())

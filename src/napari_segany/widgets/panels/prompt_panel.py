@@ -1,4 +1,4 @@
-"""What the next click or stroke means, and what becomes of the mask."""
+"""Prompt tools, the sign of clicks, and the buttons to commit or discard the mask."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from napari_segany.layers.removal import leave_paint_mode
 TOOLS = {
     "Points": ("add", "Click on the object; Shift+click, or N first, off it"),
     "Box": ("add_rectangle", "Drag a rectangle around the object"),
-    "Brush": ("paint", "Paint roughly over the object, or rub out with N; the mask is refined from it"),
+    "Brush": ("paint", "Paint roughly over the object, or erase with N; the mask is refined from it"),
     "Scribble": ("add_path", "Draw a line along the object; Enter ends it"),
     "Outline": ("add_polygon_lasso", "Draw roughly around the object; the mask is refined from it"),
 }
 
 
 class PromptPanel(QWidget):
-    """Tools, the sign of clicks, and the keys for what comes after.
+    """Prompt tools, the sign of clicks, and buttons with keys.
 
     Attributes
     ----------
     kept, discarded : Signal
-        Emitted when the mask is to be kept, or the prompts thrown away.
+        Emitted when the mask is to be committed, or the prompts cleared.
     overwrite_changed : Signal
-        Emitted with whether pixels of other labels may be taken.
+        Emitted with whether pixels of other labels may be overwritten.
     several_changed : Signal
-        Emitted with whether each click and each shape is an object of its own.
+        Emitted with whether each click and each shape is a separate object.
     rank_changed : Signal
-        Emitted with whether committed objects choose among the masks of a click.
+        Emitted with whether committed objects rank the masks of a click.
     hover_changed : Signal
-        Emitted with whether the mask under the cursor is to be shown before a click.
+        Emitted with whether the mask under the cursor is shown before a click.
     """
 
     kept = Signal()
@@ -63,17 +63,17 @@ class PromptPanel(QWidget):
         self._keep = QPushButton("Keep  (K)")
         self._keep.setToolTip("Paint the mask as a new label into the Labels layer")
         self._discard = QPushButton("Clear prompts  (Q)")
-        self._discard.setToolTip("Forget the clicks and shapes on this slice; labels stay")
-        self._overwrite = QCheckBox("Take pixels of other labels")
-        self._overwrite.setToolTip("Off: a kept mask only fills what no other label has")
+        self._discard.setToolTip("Remove the clicks and shapes on this slice; labels stay")
+        self._overwrite = QCheckBox("Overwrite other objects")
+        self._overwrite.setToolTip("Off: a new object only fills pixels without a label")
         self._several = QCheckBox("Each click or box is an object")
         self._several.setToolTip("Off: all clicks and shapes on a slice describe one object. On: K keeps all of them")
-        self._hover = QCheckBox("Show what a click would give  (H)")
-        self._hover.setToolTip("Draws the mask under the cursor lightly, before you click")
+        self._hover = QCheckBox("Preview under the cursor  (H)")
+        self._hover.setToolTip("Shows the mask under the cursor lightly, before you click")
         self._hover.setChecked(True)
-        self._rank = QCheckBox("Learn which mask is meant")
+        self._rank = QCheckBox("Prefer masks like earlier objects")
         self._rank.setToolTip(
-            "Of the masks that a click may mean, shows the one that is like the objects kept on this image"
+            "Of the masks of a click, shows the one that is most like the other objects of this image"
         )
         self._rank.setChecked(True)
         self._lay_out()
@@ -119,16 +119,16 @@ class PromptPanel(QWidget):
 
     @property
     def several(self) -> bool:
-        """Whether each click and each shape is an object of its own."""
+        """Whether each click and each shape is a separate object."""
         return self._several.isChecked()
 
     @property
     def overwrite(self) -> bool:
-        """Whether pixels of other labels may be taken."""
+        """Whether pixels of other labels may be overwritten."""
         return self._overwrite.isChecked()
 
     def toggle_hover(self) -> None:
-        """Switch the hint under the cursor on or off."""
+        """Switch the preview under the cursor on or off."""
         self._hover.toggle()
 
     @property
@@ -160,7 +160,7 @@ class PromptPanel(QWidget):
         self._watched.append((event, callback))
 
     def _watch_mode(self, layer: Layer) -> None:
-        """Have the buttons follow what somebody chooses among napari's own tools."""
+        """Let the buttons follow the user's choice among napari's own tools."""
         if not any(event is layer.events.mode for event, _ in self._watched):
             self._watch(layer.events.mode, self._follow)
 
@@ -171,7 +171,7 @@ class PromptPanel(QWidget):
 
     @property
     def tool(self) -> str:
-        """The tool that the mouse has now, as the active layer and its mode say; empty where it is none of ours."""
+        """The current tool, by the active layer and its mode; empty where it is none of ``TOOLS``."""
         binding = self._binding
         if binding is None:
             return ""
@@ -185,7 +185,7 @@ class PromptPanel(QWidget):
         return next((name for name, (own, _) in TOOLS.items() if own == mode and (name == "Points") is points), "")
 
     def _follow(self, event: Any = None) -> None:
-        """Another layer is active, or in another mode: the buttons say so, and the brush does not wait in secret."""
+        """Another layer is active, or in another mode: show it in the buttons, and end a hidden brush."""
         if self._binding is None:
             return
         tool = self.tool
@@ -197,7 +197,7 @@ class PromptPanel(QWidget):
         self._check(tool)
 
     def _show_flat_or_not(self, event: Any = None) -> None:
-        """There are no clicks in 3D: the tools rest there, and are taken up again in 2D."""
+        """There are no clicks in 3D: the tools are switched off there, and on again in 2D."""
         if self._binding is None:
             return
         if self._binding.viewer.dims.ndisplay == 2:
@@ -244,7 +244,7 @@ class PromptPanel(QWidget):
             button.setChecked(button.text() == tool)
 
     def _let_go(self) -> None:
-        """Leave the Points layer that was clicked into as it was found."""
+        """Restore the state of a Points layer that was used for clicks."""
         if self._clicked is not None:
             self._clicked.mouse_drag_callbacks.remove(self._decide_sign)
             self._clicked = None
@@ -265,11 +265,11 @@ class PromptPanel(QWidget):
             self._binding.mask_preview.ready_to_paint(erase=negative)
 
     def set_keepable(self, keepable: bool) -> None:
-        """Whether K would keep something."""
+        """Whether K would commit something."""
         self._keep.setEnabled(keepable)
 
     def resume(self) -> None:
-        """Go on with the tool that was in use, after layers came or went."""
+        """Continue with the tool that was in use, after layers were added or removed."""
         if self.tool:
             self.take(self.tool)
 

@@ -29,7 +29,7 @@ class StatusPanel(QWidget):
         self._text = QLabel(text)
         self._text.setWordWrap(True)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._said = text
+        self._message = text
         self._since = time.monotonic()
         self._warned = -READING_SECONDS
         self._progress = QProgressBar()
@@ -58,16 +58,16 @@ class StatusPanel(QWidget):
         return self._text.text()
 
     def say(self, text: str) -> None:
-        """Say what is going on."""
-        self._said = text
+        """Show a message."""
+        self._message = text
         self._write(text, "")
 
     def rest(self, text: str) -> None:
-        """Say what there always is to be said; a warning that nobody can have read yet stays."""
+        """Show the default message; a warning that is too recent to have been read stays."""
         if time.monotonic() - self._warned > READING_SECONDS:
             self.say(text)
         else:
-            self._said = text
+            self._message = text
 
     def _write(self, text: str, style: str) -> None:
         self._text.setText(text)
@@ -76,14 +76,14 @@ class StatusPanel(QWidget):
             self._text.setStyleSheet(style)
 
     def warn(self, text: str) -> None:
-        """Say what cannot be done."""
+        """Show a warning."""
         self._warned = time.monotonic()
         self._write(text, "color: #e8a33d;")
 
     def take_back(self, text: str) -> None:
-        """Say no longer that this cannot be done; another warning stays."""
+        """Remove this warning; another one stays."""
         if text and self._text.text() == text:
-            self.say(self._said)
+            self.say(self._message)
 
     def set_busy(self, busy: bool) -> None:
         """Show or hide the progress bar."""
@@ -98,7 +98,7 @@ class StatusPanel(QWidget):
             self._progress.resetFormat()
 
     def expect(self, seconds: float) -> None:
-        """Say how long the work that begins will take, going by the last time; it may end before or after."""
+        """Show how long the work that begins will take, as measured the last time."""
         self._expected = seconds
         self._tick.start()
 
@@ -112,7 +112,7 @@ class StatusPanel(QWidget):
             self._progress.resetFormat()
 
     def set_share(self, done: float, total: float) -> None:
-        """Say how much of the work is done; late news of what was cancelled is dropped."""
+        """Show how much of the work is done; late reports of cancelled work are ignored."""
         if not self._row.isHidden() or self._timer.isActive():
             self._progress.setRange(0, 1000)
             self._progress.setValue(int(1000 * done / total))
@@ -120,9 +120,9 @@ class StatusPanel(QWidget):
             self._progress.setFormat(f"%p%, {left:.0f} s left" if left >= 1 else "%p%")
 
     def set_progress(self, done: float, total: float) -> None:
-        """Say how many bytes have come, of how many; a total of 0 is unknown.
+        """Show how many bytes are downloaded, of how many; a total of 0 is unknown.
 
-        Late news of what was cancelled is dropped.
+        Late reports of cancelled work are ignored.
         """
         if self._row.isHidden() and not self._timer.isActive():
             return

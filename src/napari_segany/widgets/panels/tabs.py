@@ -15,11 +15,11 @@ class Tab:
     Parameters
     ----------
     name, tip : str
-        What it is called, and what a tooltip says of it.
+        Its title, and its tooltip.
     boxes : tuple of QWidget
         From top to bottom.
     grows : bool
-        Whether its boxes take all the room that there is; else they stay together at the top.
+        Whether its boxes take all the space; else they stay together at the top.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Tabs(QTabWidget):
 
     def __init__(self, tabs: Sequence[Tab], corner: QWidget) -> None:
         super().__init__()
-        # all of them are to be seen, also in a narrow panel
+        # all of them stay visible, also in a narrow panel
         self.setUsesScrollButtons(False)
         self.setCornerWidget(corner)
         for tab in tabs:
