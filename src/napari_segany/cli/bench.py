@@ -19,6 +19,7 @@ from napari_segany.cli.shared import (
     ModelOption,
     PerImageOption,
     ShownProgress,
+    TextHeadOption,
     files_of,
     loader,
     new_app,
@@ -196,6 +197,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
         list[str] | None,
         typer.Option(metavar="SET:TEXT", help="Measure how attributes select instead, dsb2018:small nuclei. Repeat."),
     ] = None,
+    text_head: TextHeadOption = None,
 ) -> None:
     """Measure what a name alone finds, and whether what is absent is known to be.
 
@@ -203,7 +205,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     """
     from napari_segany.experiments.text_benchmark import METHODS, measured_attributes, measured_text
 
-    load = loader(model, device)
+    load = loader(model, device, text_head)
     if select:
         pairs = [(group, text) for group, _, text in (one.partition(":") for one in select)]
         _show(json, lambda: measured_attributes(data, load, pairs, limit), files_of(model))
