@@ -228,6 +228,7 @@ def train_head(config: HeadTrainConfig, data: Path, folder: Path, device: torch.
         "embed_dim": sam.prompt_encoder.embed_dim,
         "tokens": wanted.tokens,
         "clip": name,
+        "model": config.model,
         "path": config.path,
     }
     return save_head(loop.average, about, folder / "weights.safetensors")

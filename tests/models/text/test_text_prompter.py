@@ -18,7 +18,7 @@ from napari_segany.core.text_query import Phrase, UnknownWord, Vocabulary
 from napari_segany.models.inference_config import TextConfig
 from napari_segany.models.sam_segmenter import SamSegmenter, choose_mask, combine_masks
 from napari_segany.models.text.prompt_head import TextPromptHead
-from napari_segany.models.text.text_prompter import TextPath, TextPrompter, embedded_info, load_text_prompter
+from napari_segany.models.text.text_prompter import TextPath, TextPrompter, embedded_info, head_info, load_text_prompter
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
 
@@ -223,6 +223,9 @@ def test_head_and_decoder_of_a_file(tmp_path, small_sam, crops):
     torch.testing.assert_close(loaded.head.state_dict(), texts.head.state_dict())
     assert len(loaded.head.memory) == crops
     assert loaded.path is TextPath.BOTH
+    facts = head_info(path)
+    assert (facts["clip"], facts["path"]) == ("tiny-text", "both")
+    assert facts["vocabulary"].startswith("closed: nucleus, cell")
     with pytest.raises(ModelError, match="holds no text prompts for this model"):
         load_text_prompter(TinySam().mask_decoder, path, torch.device("cpu"))
     save_file({"head.kind": torch.zeros(1)}, path)

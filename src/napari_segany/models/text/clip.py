@@ -135,10 +135,10 @@ def load_clip(name: str = EMBEDDED, device: str | torch.device = "cpu") -> Clip:
         if lacking:
             reason = 'it needs transformers; install it with: pip install "napari-segany[biomedclip]"'
         raise ModelError(f"the text model {name!r} cannot be had: {reason}") from error
-    return Clip(model, tokenizer, name, device, None if folder is None else _vocabulary(folder))
+    return Clip(model, tokenizer, name, device, None if folder is None else read_vocabulary(folder))
 
 
-def _vocabulary(folder: Path) -> Vocabulary | None:
+def read_vocabulary(folder: Path) -> Vocabulary | None:
     """Read which names a model was trained with; None, which is any, for a folder that does not list them."""
     path = folder / VOCABULARY
     if not path.is_file():
