@@ -248,22 +248,19 @@ class ZoomSegmenter(SamSegmenter):
     def _logits_by_tokens(self, embedding: ImageEmbedding, phrase: Phrase) -> tuple[Tensor, float]:
         """The same by the tokens of the text, with its predicted IoU."""
         frame = Frame(embedding.shape, self.model.image_size)
+        logits, scores = self._decode(self._maps(_overview(embedding)), [Prompt(text=phrase.spoken)], frame, ALL)
+        whole, score = geometry.plane_logits(logits[0, :1].float(), frame), float(scores[0, 0].clamp(0, 1))
         if min(frame.scale) >= self.zoom.coarse:
-            logits, scores = self._decode(self._maps(_overview(embedding)), [Prompt(text=phrase.spoken)], frame, ALL)
-            return geometry.plane_logits(logits[0, :1].float(), frame), float(scores[0, 0].clamp(0, 1))
-        scores_of_tiles: list[float] = []
+            return whole, score
+        # large objects are whole in the small frame, small ones are visible in tiles at the plane's own resolution
         low = object_proposals.maps_of_tiles(
-            self.model,
-            embedding.features[PLANE],
-            self.device,
-            partial(self._decode_tile, phrase, scores_of_tiles),
-            MASK_STRIDE,
+            self.model, embedding.features[PLANE], self.device, partial(self._decode_tile, phrase), MASK_STRIDE
         )
-        whole = F.interpolate(torch.from_numpy(low)[None], frame.plane, mode="bilinear", align_corners=False)[0]
-        return whole, float(np.clip(np.max(scores_of_tiles), 0, 1))
+        fine = F.interpolate(torch.from_numpy(low)[None], frame.plane, mode="bilinear", align_corners=False)[0]
+        return (whole + fine) / 2, score
 
-    def _decode_tile(self, phrase: Phrase, scores_of_tiles: list[float], features: dict[str, Tensor]) -> Tensor:
-        """Logits (1, 1, h, w) of all that a text names in a tile; its predicted IoU is added to a list."""
+    def _decode_tile(self, phrase: Phrase, features: dict[str, Tensor]) -> Tensor:
+        """Logits (1, 1, h, w) of all that a text names in a tile."""
         texts = self.known_texts()
         size = features["image_embed"].shape[-1]
         masks = None
@@ -271,8 +268,7 @@ class ZoomSegmenter(SamSegmenter):
             side = size * STRIDE // MASK_STRIDE
             masks = texts.rough([phrase], features["image_embed"], (size, size), (side, side))
         model = self.model.with_decoder(texts.decoder)
-        logits, scores = model.decode_windows(features, None, None, masks, texts.tokens([phrase]))
-        scores_of_tiles.append(float(scores[0, 0]))
+        logits, _ = model.decode_windows(features, None, None, masks, texts.tokens([phrase]))
         return logits[:, :1]
 
     def _foreground_of(self, embedding: ImageEmbedding, phrase: Phrase) -> tuple[Tensor, float]:
