@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_segany.core.errors import InputError
 
@@ -55,6 +55,9 @@ def _microscopy(
 def select_terms(names: tuple[str, ...]) -> tuple[Term, ...]:
     """Return the terms with the given names, in the order of ``TERMS``.
 
+    The words of a kind that is not among them are synonyms of the wider kind that is: without "axon", an axon is a
+    neurite.
+
     Raises
     ------
     InputError
@@ -63,7 +66,14 @@ def select_terms(names: tuple[str, ...]) -> tuple[Term, ...]:
     unknown = sorted(set(names) - {term.name for term in TERMS})
     if unknown:
         raise InputError(f"no term is called {', '.join(unknown)}")
-    return tuple(term for term in TERMS if term.name in names)
+    narrower = [term for term in TERMS if term.name not in names]
+    return tuple(
+        replace(
+            term, synonyms=(*term.synonyms, *(w for one in narrower if term.name in one.parents for w in one.words))
+        )
+        for term in TERMS
+        if term.name in names
+    )
 
 
 TERMS = (
