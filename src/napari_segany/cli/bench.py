@@ -270,6 +270,22 @@ def bench_all(
 
 
 @bench.command()
+def edges(
+    data: Annotated[Path, typer.Option(help="Folder with images/NAME.jpg and groundTruth/NAME.mat, as BSDS500.")],
+    model: ModelOption = "tiny",
+    method: Annotated[list[str] | None, typer.Option(help="sam, sobel or canny; all by default. Repeat.")] = None,
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure edges against human boundaries: ODS, OIS, AP and R50 as for BSDS500."""
+    from napari_segany.experiments.edge_benchmark import METHODS, rows_of_edges
+
+    load = loader(model, device)
+    _show(json, lambda: rows_of_edges(data, load, tuple(method or METHODS), limit, ShownProgress()), files_of(model))
+
+
+@bench.command()
 def exemplars(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
     count: Annotated[list[int], typer.Option(min=1, help="Exemplars; may be given several times.")] = [5],  # noqa: B006
