@@ -152,7 +152,7 @@ def train_towers(config: TowersTrainConfig, data: Path, folder: Path, device: to
     check_apart(folder, [data / name for name in sources])
     crops, shares = stored_crops(data, folder, sources, wanted, (config.synthetic, seed))
     # a name is known when there is an object of it: a class that is only a parent is learned with its children
-    known = [name for name, there in zip(NAMES, crops.names.any(axis=0).tolist(), strict=True) if there]
+    known = [name for name, there in zip(NAMES, crops.names.T, strict=True) if there.any()]
     torch.manual_seed(seed)
     task = TowersTask(build_towers(TINY))
     if config.start:
