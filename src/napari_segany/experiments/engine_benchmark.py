@@ -109,11 +109,11 @@ def rows_of_engine(
 ) -> Iterator[Row]:
     """Simulate an annotator on a series of images of a set.
 
-    Each image begins with a search: for objects like the latest ``LATEST`` committed ones of the series where the way is
-    ``alike`` and there are ``ENOUGH``, else for all objects. A found mask of IoU ``GOOD`` is accepted; one that is on no
-    object of the task is rejected. Where more are wrong than right, all are dismissed by one reject. The other objects
-    are clicked until ``GOOD``, or painted after ``ROUNDS`` clicks. Ranking begins again with each image, as in the
-    window.
+    Each image begins with a search: for objects like the latest ``LATEST`` committed ones of the series, where the way
+    is ``alike`` and there are ``ENOUGH``, else for all objects. A found mask of IoU ``GOOD`` is accepted; one that is
+    on no object of the task is rejected. Where more are wrong than right, all are dismissed by one reject. The other
+    objects are clicked until ``GOOD``, or painted after ``ROUNDS`` clicks. Ranking begins again with each image, as in
+    the window.
 
     Yields
     ------

@@ -92,7 +92,7 @@ class ClickedObject:
     candidates: Sequence[Mask]
 
 
-def click_until(  # noqa: PLR0913  the model, the object, the user's patience and the ranking
+def click_until(
     segmenter: Segmenter,
     embedding: ImageEmbedding,
     target: Target,
