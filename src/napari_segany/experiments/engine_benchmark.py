@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_segany.core.automatic_masks import Candidate
+from napari_segany.core.errors import InputError
 from napari_segany.core.exemplars import Exemplars, ObjectDescriptors, describe
 from napari_segany.core.masks import box_of
 from napari_segany.core.planes import Region
@@ -28,7 +29,6 @@ from napari_segany.experiments.simulated_users import click_until
 from napari_segany.models.loading import load_segmenter
 from napari_segany.training.data import Sample
 from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
-from napari_segany.training.fine_tune_settings import FEWEST
 
 ROUNDS = 8
 """Clicks on an object, at most; then it is painted by hand."""
@@ -317,9 +317,11 @@ class _Image:
 
 def learned(samples: Mapping[str, Sample], seed: int) -> Segmenter | None:
     """A model that is fine-tuned on the objects of images; None where there are too few, or it got no better."""
-    if sum(int(sample.levels[0].max()) for sample in samples.values()) <= FEWEST:
-        return None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "learned.safetensors"
-        *_, last = fine_tune(samples, out, FineTuneConfig(seed=seed))
+        try:
+            *_, last = fine_tune(samples, out, FineTuneConfig(seed=seed))
+        except InputError:
+            # too few masks can be trained on or held out; the annotator goes on with the model in use
+            return None
         return load_segmenter(out) if last.report is not None and last.report.accepted else None

@@ -71,15 +71,16 @@ class EmbeddedDataset(SeededDataset):
         objects = [(k, label) for k, level in enumerate(levels) for label in _large(level)]
         order = rng.permutation(len(objects))
         frame = Frame((levels[0].shape[0], levels[0].shape[1]), self.side)
-        found = [self._object(levels, *objects[order[slot % len(order)]], frame, rng) for slot in range(self.masks)]
+        found = [self._object(levels, objects[order[slot % len(order)]], frame, rng) for slot in range(self.masks)]
         names = ("masks", "others", "xy", "kinds")
         parts = {name: torch.stack([each[k] for each in found]) for k, name in enumerate(names)}
         return {"image_embed": one.embedding.float(), **parts}
 
     def _object(
-        self, levels: Sequence[np.ndarray], number: int, label: int, frame: Frame, rng: np.random.Generator
+        self, levels: Sequence[np.ndarray], which: tuple[int, int], frame: Frame, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mask and what a click may mean instead, (h, w) of the logits; xy in frame pixels, and kinds."""
+        number, label = which
         mask = levels[number] == label
         box = box_of(mask)
         if box is None:

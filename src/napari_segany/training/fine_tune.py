@@ -214,12 +214,22 @@ def fine_tune(
     learned, held_out = hold_out(counted, config.held_out)
     masks = sum(map(count_masks, learned.values()))
     if masks < FEWEST or not held_out:
-        total = sum(map(count_masks, counted.values()))
-        raise InputError(f"there are {total} masks of {MIN_PIXELS} pixels or more; fine-tuning needs {FEWEST + 1}")
+        raise InputError(_too_few(sum(map(count_masks, counted.values())), masks, held_out))
     work = work or out.with_name(out.name + ".work")
     if architecture_of(load_weights(config.parent)) in SIZES:
         return _DecoderFineTuning(learned, held_out, out, config, work).run()
     return _FineTuning(learned, held_out, out, config, work).run()
+
+
+def _too_few(total: int, learned: int, held_out: Mapping[str, Sample]) -> str:
+    """Why there is nothing to train on or to measure with."""
+    if total <= FEWEST:
+        return f"there are {total} masks of {MIN_PIXELS} pixels or more; fine-tuning needs {FEWEST + 1}"
+    held = sum(map(count_masks, held_out.values()))
+    return (
+        f"of {total} masks, {learned} are left to train on and {held} to be held out, as others are cut by the line "
+        f"between both parts; fine-tuning needs {FEWEST} and 1: label more objects, or another image"
+    )
 
 
 class _FineTuning:
