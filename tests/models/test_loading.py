@@ -185,6 +185,26 @@ class TestTexts:
         for name in ("decoder.safetensors", "same.pt"):
             assert load_segmenter(tmp_path / name, "cpu").texts is not None
 
+    @pytest.mark.parametrize("change", [0.007, 0.05])
+    def test_they_stay_where_the_encoder_was_fine_tuned(self, shipped, tmp_path, change):
+        generator = torch.Generator().manual_seed(0)
+        tuned = {
+            k: v + change * v.float().std(correction=0) * torch.randn(v.shape, generator=generator)
+            if k.startswith("image_encoder") and v.is_floating_point() and "running" not in k
+            else v
+            for k, v in shipped.items()
+        }
+        safetensors.torch.save_file({k: v.contiguous() for k, v in tuned.items()}, tmp_path / "tuned.safetensors")
+        segmenter = load_segmenter(tmp_path / "tuned.safetensors", "cpu")
+        assert segmenter.capabilities.texts
+        assert segmenter.capabilities.describes, "exemplars are compared by the same towers"
+
+    def test_they_go_where_an_encoder_was_trained_from_random_weights(self, shipped, tmp_path):
+        state = {name: value.contiguous() for name, value in TinySam().state_dict().items()}
+        safetensors.torch.save_file(state, tmp_path / "other.safetensors")
+        segmenter = load_segmenter(tmp_path / "other.safetensors", "cpu")
+        assert not segmenter.capabilities.texts
+
     def test_they_go_where_another_encoder_sees(self, shipped, tmp_path):
         other = {
             k: v * 1.5 if k.startswith("image_encoder") and v.is_floating_point() else v for k, v in shipped.items()

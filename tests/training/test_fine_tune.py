@@ -88,6 +88,14 @@ def test_one_mask_is_refused(tmp_path: Path) -> None:
         next(fine_tune({"one": Sample(np.zeros((64, 64, 3), np.uint8), (labels,))}, tmp_path / "a.safetensors"))
 
 
+def test_masks_that_the_line_cuts_are_counted_in_the_refusal(tmp_path: Path) -> None:
+    labels = np.zeros((100, 160), np.int32)
+    for number in range(1, 7):
+        labels[number * 14 : number * 14 + 10, 5:155] = number
+    with pytest.raises(InputError, match=r"of 6 masks, 0 are left to train on and 0 to be held out.* another image"):
+        next(fine_tune({"one": Sample(np.zeros((100, 160, 3), np.uint8), (labels,))}, tmp_path / "a.safetensors"))
+
+
 def test_planes_of_a_stack_are_divided_by_a_line_and_no_object_is_on_both_sides() -> None:
     made = synthetic_image(np.random.default_rng(3), (160, 240), kind="fluorescence", radius=10)
     stack = {f"a/{z}": Sample(made.image, (np.roll(made.levels[0], z, 1),), group="a") for z in range(3)}

@@ -331,6 +331,36 @@ def learn(
     _show(json, measure)
 
 
+@bench.command()
+def engine(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    images: Annotated[int, typer.Option(min=1, help="Images of the series, at most.")] = 10,
+    objects: Annotated[int, typer.Option(min=1, help="Objects of each image, at most.")] = 10,
+    after: Annotated[list[int], typer.Option(min=1, help="Fine-tune after this image; repeat.")] = [1, 3, 6, 10],  # noqa: B006
+    way: Annotated[list[str] | None, typer.Option(help="plain, alike, fine-tuned or all; repeat.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the order of images and objects.")] = 0,
+    json: JsonOption = None,
+) -> None:
+    """Simulate an annotator on a series of images: clicks and seconds for each object, with and without learning.
+
+    In the way `alike` committed objects rank the masks of clicks and find others like them, in the way `fine-tuned` the
+    model is fine-tuned between images; `all` is both, `plain` neither.
+    """
+    from napari_segany.experiments.datasets import parts_of
+    from napari_segany.experiments.engine_benchmark import WAYS, EngineConfig, rows_of_engine
+
+    known = tuple(one.name for one in WAYS)
+    if unknown := [name for name in way or () if name not in known]:
+        raise InputError(f"there is no way {unknown[0]!r}; there are {', '.join(known)}")
+    shown, load, ways = ShownProgress(), loader("tiny", "cpu"), tuple(way or known)
+
+    def rows() -> Iterable[dict[str, Any]]:
+        for part in parts_of(data):
+            yield from rows_of_engine(EngineConfig(part, images, objects, tuple(after), ways, seed), load, shown)
+
+    _show(json, rows)
+
+
 def _bench(kind: str, data: Path, model: str, json: Path | None, device: str, **options: Any) -> None:
     from napari_segany.experiments.benchmark import BenchConfig, rows_of
     from napari_segany.experiments.datasets import parts_of

@@ -83,7 +83,7 @@ def train_on(  # noqa: PLR0913  each parameter is an option of the command line
     ],
     labels: Annotated[Path | None, typer.Option(help="Folder of NAME_labels.tif or NAME.tif for the images.")] = None,
     image: Annotated[Path | None, typer.Option(help="Image of a session that is not where it was opened from.")] = None,
-    model: Annotated[str, typer.Option(help="Weights to begin with: `tiny`, or a file trained from it.")] = "tiny",
+    model: Annotated[str, typer.Option(help="Weights to begin with: of `tiny`, or of a SAM.")] = "tiny",
     complete: Annotated[
         bool, typer.Option("--complete", help="All objects are labelled: unlabelled ground is background.")
     ] = False,

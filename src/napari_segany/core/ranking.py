@@ -100,7 +100,7 @@ class RankingPrior:
         if config != self.config:
             self.config, self._weight = config, None
 
-    def add(self, plane: Plane, pixels: np.ndarray, masks: Sequence[Mask] = ()) -> None:
+    def add(self, plane: Plane, pixels: np.ndarray, masks: Sequence[Mask] = ()) -> CommittedObject | None:
         """Learn from a committed object.
 
         Parameters
@@ -111,15 +111,26 @@ class RankingPrior:
             (y, x) bool, the committed mask; an empty one is ignored.
         masks : sequence of Mask
             What its first click might have meant, if a click made it.
+
+        Returns
+        -------
+        CommittedObject or None
+            What is remembered of it, for :meth:`use_objects`; None for an empty mask.
         """
         found = mask_features(plane, pixels)
-        if found is not None:
-            candidates = [(mask_features(plane, m.pixels), m.score, iou(m.pixels, pixels)) for m in masks]
-            if max((overlap for _, _, overlap in candidates), default=0.0) < LEAST_OVERLAP:
-                # the click was on something else, or much was painted by hand
-                candidates = []
-            self.objects = [*self.objects, CommittedObject(found, candidates)][-LATEST:]
-            self._weight = None
+        if found is None:
+            return None
+        candidates = [(mask_features(plane, m.pixels), m.score, iou(m.pixels, pixels)) for m in masks]
+        if max((overlap for _, _, overlap in candidates), default=0.0) < LEAST_OVERLAP:
+            # the click was on something else, or much was painted by hand
+            candidates = []
+        made = CommittedObject(found, candidates)
+        self.use_objects([*self.objects, made])
+        return made
+
+    def use_objects(self, objects: Sequence[CommittedObject]) -> None:
+        """Count the latest of these objects, and no others."""
+        self.objects, self._weight = list(objects)[-LATEST:], None
 
     def best(self, plane: Plane, masks: Sequence[Mask]) -> int:
         """Index of the mask that is most likely meant; 0, the most confident, where nothing is known.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,65 @@ def _clicked(segmenter: Segmenter, embedding: ImageEmbedding, targets: Sequence[
             prompts[i], last[i] = wanted[i], masks[0]
             chosen[i, number] = targets[i].iou(masks[0].pixels)
     return Scores(chosen, oracle, predicted=predicted)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClickedObject:
+    """What clicks on one object came to.
+
+    Parameters
+    ----------
+    clicks : int
+        How many there were.
+    reached : bool
+        Whether the last mask is good enough.
+    pixels : ndarray
+        (y, x) bool, the last mask.
+    candidates : sequence of Mask
+        What the first click might have meant, the most confident first.
+    """
+
+    clicks: int
+    reached: bool
+    pixels: np.ndarray
+    candidates: Sequence[Mask]
+
+
+def click_until(
+    segmenter: Segmenter,
+    embedding: ImageEmbedding,
+    target: Target,
+    goal: float,
+    rounds: int,
+    choose: Callable[[Sequence[Mask]], int] = lambda masks: 0,
+) -> ClickedObject:
+    """Click on one object until its mask is good enough, as :func:`click_prompts` does.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        What answers.
+    embedding : ImageEmbedding
+        Of the plane.
+    target : Target
+        The object.
+    goal : float
+        IoU from which on a mask is good enough.
+    rounds : int
+        Clicks, at most.
+    choose : callable
+        Index of the mask that is shown of those that the first click may mean; the most confident by default.
+    """
+    prompt = Prompt((target.point,))
+    first = segmenter.segment(embedding, [prompt], candidates=3)[0]
+    last = first[choose(first)]
+    for clicks in range(1, rounds):
+        if target.iou(last.pixels) >= goal:
+            return ClickedObject(clicks, True, last.pixels, first)
+        further = corrective_clicks(prompt, target, last)
+        if further is not None:
+            prompt, last = further, segmenter.segment(embedding, [further])[0][0]
+    return ClickedObject(rounds, target.iou(last.pixels) >= goal, last.pixels, first)
 
 
 def corrective_clicks(prompt: Prompt, target: Target, mask: Mask) -> Prompt | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -260,6 +260,11 @@ class History:
     def can_redo(self) -> bool:
         """Whether there is a step to do again."""
         return self.position < len(self._steps)
+
+    @property
+    def held(self) -> Sequence[Step]:
+        """Steps that were made and are not undone, the earliest first."""
+        return self._steps[: self.position]
 
     @property
     def undo_name(self) -> str:

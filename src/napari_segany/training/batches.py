@@ -95,8 +95,11 @@ def dense_known(levels: list[np.ndarray], *, complete: bool) -> np.ndarray:
     return (np.ones(labelled.shape, bool) if complete else labelled).astype(np.float32)
 
 
-def _first_prompt(mask: np.ndarray, rng: np.random.Generator, config: BatchConfig) -> tuple[np.ndarray, np.ndarray]:
+def first_prompt(
+    mask: np.ndarray, rng: np.random.Generator, config: BatchConfig | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Two tokens, (2, 2) xy and (2,) kinds: a point and padding, or the two corners of a box."""
+    config = config or BatchConfig()
     if rng.random() < config.box_share:
         box = noisy_box(mask, rng, config.box_noise * rng.random())
         return np.array([[box.x0, box.y0], [box.x1, box.y1]]), np.array([2, 3])
@@ -113,7 +116,7 @@ def _empty_prompt(distance: np.ndarray, rng: np.random.Generator, box_share: flo
     return np.array([[x, y], [0, 0]], float), np.array([1, -1])
 
 
-def _other_object(levels: list[np.ndarray], level: np.ndarray, xy: np.ndarray) -> np.ndarray:
+def other_object(levels: list[np.ndarray], level: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """The object of another level under a click, (y, x) bool; empty when there is none."""
     x, y = np.clip(np.rint(xy).astype(int), 0, np.array(level.shape[::-1]) - 1)
     for other in levels:
@@ -212,9 +215,9 @@ class CropDataset(SeededDataset):
             elif objects:
                 level, label = objects[order[slot % len(order)]]
                 masks[slot] = level == label
-                xy[slot], kinds[slot] = _first_prompt(masks[slot], rng, config)
+                xy[slot], kinds[slot] = first_prompt(masks[slot], rng, config)
                 if kinds[slot, 0] == 1:
-                    others[slot] = _other_object(levels, level, xy[slot, 0])
+                    others[slot] = other_object(levels, level, xy[slot, 0])
         return masks, others, xy, kinds
 
 

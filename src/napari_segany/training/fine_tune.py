@@ -1,9 +1,9 @@
-"""Fine-tune ``tiny`` on a user's own masks, in about a minute on a laptop; it refuses to get worse.
+"""Fine-tune a model on a user's own masks, ``tiny`` in about a minute on a laptop; it refuses to get worse.
 
 As in the data engine of the paper (Kirillov et al. 2023, section 4), a model is retrained on the masks that it helped
 to make. A fifth of the masks is held out. The result is a mixture of old and new weights (Wortsman et al. 2022), whose
 share is chosen on the held-out masks, and which is accepted only if it is better there. Synthetic images are replayed
-during training, and others measure what was forgotten.
+during training, and others measure what was forgotten. Of a published SAM only the mask decoder is trained.
 """
 
 from __future__ import annotations
@@ -16,21 +16,39 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.metrics import iou
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.models.inference_config import read_inference_config
+from napari_segany.models.loading import architecture_of, load_model, load_weights, locate
+from napari_segany.models.sam.model import SIZES, Sam
+from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.augment import MIN_PIXELS
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import Sample, synthetic_samples
+from napari_segany.training.decoder_task import DecoderTask, EmbeddedDataset, EmbeddedSample
 from napari_segany.training.fine_tune_settings import FEWEST, steps_for
-from napari_segany.training.held_out import click_scores, click_trials, count_masks, gauge_trials, hold_out
-from napari_segany.training.loop import Loop, LoopConfig
+from napari_segany.training.held_out import (
+    ClickTrial,
+    click_scores,
+    click_trials,
+    count_masks,
+    gauge_trials,
+    hold_out,
+)
+from napari_segany.training.loop import Loop, LoopConfig, Task
 from napari_segany.training.sam_task import SamTask, TaskConfig
 from napari_segany.training.train_sam import begin, save_weights
+
+Module = TypeVar("Module", bound=nn.Module)
 
 REPORT = "fine_tuning"
 """Of the entry in the metadata of the weights: the report, as JSON."""
@@ -49,17 +67,17 @@ class FineTuneConfig:
     Parameters
     ----------
     parent : str
-        Name or path of the weights to begin with, of the architecture ``tiny``.
+        Name or path of the weights to begin with: ``tiny``, or a published SAM, whose mask decoder alone is trained.
     steps : int, optional
         Steps of training; by default more for more masks: 40 for 10, 100 for 50, 300 at most.
-    learning_rate : float
-        Of AdamW.
+    learning_rate, decoder_rate : float
+        Of AdamW, for ``tiny`` and for the mask decoder of a published SAM.
     own_share : float
         Share of crops of the user's images; the rest are synthetic.
     held_out : float
         Share of the masks that measure the result, and are not trained on.
     synthetic : int
-        Synthetic images that are replayed.
+        Synthetic images that are replayed; an eighth of them for a published SAM, whose encoder takes seconds for each.
     seed : int
         Of all that is drawn.
     name, note : str
@@ -69,6 +87,7 @@ class FineTuneConfig:
     parent: str = "tiny"
     steps: int | None = None
     learning_rate: float = 2e-4
+    decoder_rate: float = 5e-5
     own_share: float = 0.6
     held_out: float = 0.2
     synthetic: int = 60
@@ -143,7 +162,7 @@ class FineTuneProgress:
     Parameters
     ----------
     stage : str
-        "measure", "train", "choose" or "done".
+        "encode" (of a published SAM), "measure", "train", "choose" or "done".
     done, total : int
         Units of the whole work.
     seconds_left : float
@@ -186,7 +205,7 @@ def fine_tune(
     Raises
     ------
     InputError
-        There are too few masks, or the parent is of another architecture.
+        There are too few masks, or the parent is no segmenter.
     ModelError
         The parent cannot be loaded.
     """
@@ -195,9 +214,22 @@ def fine_tune(
     learned, held_out = hold_out(counted, config.held_out)
     masks = sum(map(count_masks, learned.values()))
     if masks < FEWEST or not held_out:
-        total = sum(map(count_masks, counted.values()))
-        raise InputError(f"there are {total} masks of {MIN_PIXELS} pixels or more; fine-tuning needs {FEWEST + 1}")
-    return _FineTuning(learned, held_out, out, config, work or out.with_name(out.name + ".work")).run()
+        raise InputError(_too_few(sum(map(count_masks, counted.values())), masks, held_out))
+    work = work or out.with_name(out.name + ".work")
+    if architecture_of(load_weights(config.parent)) in SIZES:
+        return _DecoderFineTuning(learned, held_out, out, config, work).run()
+    return _FineTuning(learned, held_out, out, config, work).run()
+
+
+def _too_few(total: int, learned: int, held_out: Mapping[str, Sample]) -> str:
+    """Why there is nothing to train on or to measure with."""
+    if total <= FEWEST:
+        return f"there are {total} masks of {MIN_PIXELS} pixels or more; fine-tuning needs {FEWEST + 1}"
+    held = sum(map(count_masks, held_out.values()))
+    return (
+        f"of {total} masks, {learned} are left to train on and {held} to be held out, as others are cut by the line "
+        f"between both parts; fine-tuning needs {FEWEST} and 1: label more objects, or another image"
+    )
 
 
 class _FineTuning:
@@ -218,26 +250,27 @@ class _FineTuning:
         self.held_out_masks = len({(trial.image, trial.label) for trial in self.trials})
         self.images = len({*learned, *held_out})
         self.steps = config.steps_for(self.masks)
+        self.rate, self.first = config.learning_rate, 0
         self.total = self.steps + 1 + len(ALPHAS)
         self.started = time.monotonic()
 
     def run(self) -> Iterator[FineTuneProgress]:
         """See :func:`fine_tune`."""
-        parent = TinySam()
-        begin(parent, self.config.parent)
-        yield self._at("measure", 0)
-        before, gauge_before = click_scores(parent, self.trials), click_scores(parent, self.gauge)
+        parent = self._parent()
+        yield from self._prepared()
+        yield self._at("measure", self.first)
+        before, gauge_before = self._scores(parent, self.trials), self._scores(parent, self.gauge)
         loop = self._loop(copy.deepcopy(parent))
         for loss in loop.steps(self._batches):
-            yield self._at("train", 1 + loop.step, loss)
+            yield self._at("train", self.first + 1 + loop.step, loss)
         best, best_value = (0.0, before, gauge_before), 0.0
         for number, alpha in enumerate(ALPHAS, start=1):
             model = mixture(parent, loop.average, alpha)
-            after, gauge = click_scores(model, self.trials), click_scores(model, self.gauge)
+            after, gauge = self._scores(model, self.trials), self._scores(model, self.gauge)
             value = float((after - before).mean()) - max(0.0, float((gauge_before - gauge).mean()) - FORGETTABLE)
             if value > best_value:
                 best, best_value = (alpha, after, gauge), value
-            yield self._at("choose", 1 + self.steps + number)
+            yield self._at("choose", self.first + 1 + self.steps + number)
         low, high = self._interval(best[1] - before)
         if low < 0:
             best = (0.0, before, gauge_before)
@@ -248,30 +281,51 @@ class _FineTuning:
         )  # fmt: skip
         if report.accepted:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            save_weights(mixture(parent, loop.average, best[0]), self.out, {REPORT: json.dumps(asdict(report))})
+            self._write(mixture(parent, loop.average, best[0]), {REPORT: json.dumps(asdict(report))})
         _remove_work(self.work)
         yield replace(self._at("done", self.total), report=report)
+
+    def _parent(self) -> nn.Module:
+        """What is trained, as it was before."""
+        parent = TinySam()
+        begin(parent, self.config.parent)
+        return parent
+
+    def _prepared(self) -> Iterator[FineTuneProgress]:
+        """What is done once before anything is measured: nothing."""
+        yield from ()
+
+    def _scores(self, model: nn.Module, trials: list[ClickTrial]) -> np.ndarray:
+        """IoU (n,) of the masks that are shown for clicks."""
+        return click_scores(cast("TinySam", model), trials)
+
+    def _write(self, model: nn.Module, metadata: dict[str, str]) -> None:
+        save_weights(model, self.out, metadata)
+
+    def _task(self, model: nn.Module) -> Task:
+        return SamTask(
+            cast("TinySam", model), TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0, frozen_norms=True)
+        )
 
     def _at(self, stage: str, done: int, loss: float = math.nan) -> FineTuneProgress:
         gone = time.monotonic() - self.started
         return FineTuneProgress(stage, done, self.total, gone / done * (self.total - done) if done else math.nan, loss)
 
-    def _loop(self, model: TinySam) -> Loop:
+    def _loop(self, model: nn.Module) -> Loop:
         steps, config = self.steps, self.config
         torch.manual_seed(config.seed)
-        task = SamTask(model, TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0, frozen_norms=True))
         settings = LoopConfig(
             steps=steps,
             warmup_steps=5,
             decay_steps=steps // 2,
-            learning_rate=config.learning_rate,
+            learning_rate=self.rate,
             weight_decay=0.05,
             average=0.95,
             save_every=SAVE_EVERY,
             workers=0,
         )
         identity = {"parent": config.parent, "seed": config.seed, "steps": steps, "data": digest_of(self.learned)}
-        loop = Loop(task, settings, self.work, torch.device("cpu"), identity)
+        loop = Loop(self._task(model), settings, self.work, torch.device("cpu"), identity)
         try:
             loop.resume()
         except InputError:
@@ -300,7 +354,58 @@ class _FineTuning:
         return float(low), float(high)
 
 
-def mixture(old: TinySam, new: torch.nn.Module, alpha: float) -> TinySam:
+class _DecoderFineTuning(_FineTuning):
+    """The same for the mask decoder of a published SAM, on embeddings that are made once."""
+
+    def _parent(self) -> nn.Module:
+        sam = load_model(self.config.parent).float().eval().requires_grad_(False)
+        return self._begin(sam)
+
+    def _begin(self, sam: Sam) -> nn.Module:
+        self.sam, self.rate = sam, self.config.decoder_rate
+        self._encoder = SamSegmenter(sam, "measured")
+        self._synthetic = synthetic_samples(max(self.config.synthetic // 8, 1), self.config.seed)
+        self._embedded: dict[str, list[EmbeddedSample]] = {"own": [], "synthetic": []}
+        # (trials of one image share its plane)
+        self._planes = {id(trial.plane): trial.plane for trial in (*self.trials, *self.gauge)}
+        self._embeddings: dict[int, ImageEmbedding] = {}
+        self.first = len(self.learned) + len(self._synthetic) + len(self._planes)
+        self.total += self.first
+        return copy.deepcopy(sam.mask_decoder).requires_grad_(True)
+
+    def _prepared(self) -> Iterator[FineTuneProgress]:
+        done = 0
+        for source, samples in (("own", list(self.learned.values())), ("synthetic", self._synthetic)):
+            for sample in samples:
+                yield self._at("encode", done)
+                features = self._encoder.embed(sample.image).features["image_embed"]
+                self._embedded[source].append(EmbeddedSample(sample, torch.from_numpy(features)[0].half()))
+                done += 1
+        for number, plane in self._planes.items():
+            yield self._at("encode", done)
+            self._embeddings[number] = self._encoder.embed(plane)
+            done += 1
+
+    def _scores(self, model: nn.Module, trials: list[ClickTrial]) -> np.ndarray:
+        segmenter = SamSegmenter(self.sam.with_decoder(copy.deepcopy(model)), "measured")
+        answers = [segmenter.segment(self._embeddings[id(one.plane)], [Prompt((one.point,))])[0][0] for one in trials]
+        return np.array([iou(mask.pixels, one.truth) for mask, one in zip(answers, trials, strict=True)])
+
+    def _task(self, model: nn.Module) -> Task:
+        return DecoderTask(self.sam.with_decoder(model), TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0))
+
+    def _batches(self, step: int) -> Iterator[dict[str, torch.Tensor]]:
+        shares = {"own": self.config.own_share, "synthetic": 1 - self.config.own_share}
+        return stream(EmbeddedDataset(self._embedded, shares, self.sam, 6, self.config.seed), step, workers=0)
+
+    def _write(self, model: nn.Module, metadata: dict[str, str]) -> None:
+        known = read_inference_config(locate(self.config.parent, None)[0])
+        save_weights(
+            self.sam.with_decoder(model), self.out, {**metadata, **({} if known is None else known.to_metadata())}
+        )
+
+
+def mixture(old: Module, new: nn.Module, alpha: float) -> Module:
     """A model with weights and statistics ``(1 - alpha) * old + alpha * new``."""
     mixed, target = copy.deepcopy(old), new.state_dict()
     with torch.no_grad():

@@ -49,12 +49,12 @@ class TaskConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
+class Scene:
     """The features of a batch, one row per prompt; at half resolution the truth, and what a click may mean instead."""
 
     image: Tensor
     position: Tensor
-    high_res: tuple[Tensor, Tensor]
+    high_res: tuple[Tensor, Tensor] | None
     shift_xy: Tensor
     target: Tensor
     other: Tensor
@@ -97,7 +97,117 @@ def rough_masks(target: Tensor, generator: torch.Generator) -> Tensor:
     return (soft * sharpness).clamp(-10, 10)
 
 
-class SamTask:
+class PromptTask:
+    """Rounds of simulated prompts and their losses, for any decoder.
+
+    Parameters
+    ----------
+    config : TaskConfig
+        How.
+    """
+
+    stride = 2
+    """Pixels of the input frame for each value of the logits."""
+
+    def __init__(self, config: TaskConfig) -> None:
+        self.config = config
+        self._losses_of = self._mask_losses
+
+    def _decode(self, scene: Scene, xy: Tensor, kinds: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logits (P, 4, h, w) and predicted IoU (P, 4) of prompts."""
+        raise NotImplementedError
+
+    def _prompted(
+        self, scene: Scene, batch: dict[str, Tensor], generator: torch.Generator, together: bool
+    ) -> dict[str, Tensor]:
+        config = self.config
+        device = generator.device
+        draw = torch.rand(2, generator=generator, device=device).tolist()
+        shares = torch.tensor(list(config.rounds.values()), device=device)
+        rounds = 1 if together else list(config.rounds)[int(torch.multinomial(shares, 1, generator=generator))]
+        xy, kinds = batch["xy"].flatten(0, 1), batch["kinds"].flatten(0, 1)
+        previous = None
+        if draw[0] < config.mask_share:
+            previous = rough_masks(scene.target, generator)
+            if draw[1] < 0.5:
+                xy, kinds = xy[:, :0], kinds[:, :0]
+        silent = int(torch.randint(1, max(rounds, 2), (1,), generator=generator, device=device))
+        losses: list[Tensor] = []
+        log: dict[str, Tensor] = {}
+        for number in range(rounds):
+            learns = number in (0, rounds - 1)
+            with torch.set_grad_enabled(learns):
+                logits, scores = self._decode(scene, xy, kinds, previous)
+            if learns:
+                lone = (kinds == 1).any(1) & (number == 0 and previous is None)
+                loss, watch = self._losses_of(logits.float(), scores.float(), scene, lone, together)
+                losses.append(loss)
+                log = {f"first_{k}": v for k, v in watch.items()} if number == 0 else {**log, "last_iou": watch["iou"]}
+            if number + 1 < rounds:
+                previous = self._shown(logits, scores, number == 0 and rounds > 1).detach()
+                # A round without a new click teaches the model to refine its own mask.
+                if rounds < 5 or number + 1 not in (silent, rounds - 1):
+                    xy, kinds = add_corrective_click((xy, kinds), previous[:, 0], scene.target, self.stride, generator)
+        return {"loss": torch.stack(losses).mean(), **log}
+
+    @staticmethod
+    def _shown(logits: Tensor, scores: Tensor, first: bool) -> Tensor:
+        """The mask (P, 1, h, w) that a user would be shown."""
+        choice = (
+            scores[:, 1:].argmax(1) + 1 if first else torch.zeros(len(scores), dtype=torch.long, device=scores.device)
+        )
+        return logits.take_along_dim(choice[:, None, None, None], 1).float()
+
+    def _mask_losses(
+        self, logits: Tensor, scores: Tensor, scene: Scene, lone: Tensor, together: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Best of the three masks for a `lone` point, the single mask for everything else; IoU for all in use."""
+        config, target = self.config, scene.target
+        truth = target[:, None].expand_as(logits)
+        shape = self._shape_losses(logits, truth)
+        real = iou(logits.detach(), truth)
+        best = self._nested(shape[:, 1:], logits[:, 1:], scene)
+        per_prompt = torch.where(lone, best + 0.3 * shape[:, 0], shape[:, 0])
+        used = torch.cat([torch.ones_like(lone)[:, None], lone[:, None].expand(-1, 3)], 1).float()
+        if together:
+            per_prompt, used = shape.mean(1), torch.ones_like(used)
+        # Where nothing should be found the mask matters less than the low score.
+        present = (target.flatten(1).sum(1) > 0).float()
+        per_prompt = per_prompt * (0.1 + 0.9 * present)
+        calibration = (((scores - real) ** 2) * used).sum(1) / used.sum(1)
+        loss = (per_prompt + config.iou_weight * calibration).mean()
+        return loss, {**self._watch(scores, real, lone, present), "score_error": calibration.mean().detach()}
+
+    def _shape_losses(self, logits: Tensor, truth: Tensor) -> Tensor:
+        config = self.config
+        return config.focal_weight * focal(logits, truth) + config.dice_weight * dice(logits, truth)
+
+    def _nested(self, shape: Tensor, logits: Tensor, scene: Scene) -> Tensor:
+        """Loss (P,) of the best of three masks; where a click may mean a part or its whole, of the best two.
+
+        The part is drawn by an earlier mask than the whole, so that the three are ordered by size.
+        """
+        nested = scene.other.flatten(1).amax(1) > 0
+        best = shape.min(1).values
+        if not bool(nested.any()):
+            return best
+        other = self._shape_losses(logits, scene.other[:, None].expand_as(logits))
+        inner = (scene.target.sum((1, 2)) < scene.other.sum((1, 2)))[:, None]
+        small, large = torch.where(inner, shape, other), torch.where(inner, other, shape)
+        pairs = torch.stack([small[:, i] + large[:, j] for i, j in ((0, 1), (0, 2), (1, 2))], 1)
+        return torch.where(nested, pairs.min(1).values / 2, best)
+
+    @staticmethod
+    def _watch(scores: Tensor, real: Tensor, lone: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Mean IoU of the masks that would be shown, and of the best that could have been."""
+        chosen = real[:, 1:].take_along_dim(scores[:, 1:].argmax(1, keepdim=True), 1)[:, 0]
+        count = present.sum().clamp_min(1)
+        shown = torch.where(lone, chosen, real[:, 0])
+        best = torch.where(lone, real[:, 1:].max(1).values, real[:, 0])
+        return {"iou": (shown * present).sum() / count, "oracle": (best * present).sum() / count}
+
+
+class SamTask(PromptTask):
     """Model and losses; the loop knows neither.
 
     Parameters
@@ -109,9 +219,8 @@ class SamTask:
     """
 
     def __init__(self, model: TinySam, config: TaskConfig) -> None:
+        super().__init__(config)
         self.model = model
-        self.config = config
-        self._losses_of = self._mask_losses
 
     def compile(self) -> None:
         """Let torch compile what is computed for each prompt."""
@@ -154,7 +263,7 @@ class SamTask:
         losses["loss"] = losses["loss"] + self.config.dense_weight * dense
         return losses
 
-    def _scene(self, features: dict[str, Tensor], batch: dict[str, Tensor]) -> _Scene:
+    def _scene(self, features: dict[str, Tensor], batch: dict[str, Tensor]) -> Scene:
         masks = batch["masks"]
         per_image = masks.shape[1]
         cells = features["image_embed"].shape[-2:]
@@ -170,7 +279,7 @@ class SamTask:
         def each(x: Tensor) -> Tensor:
             return x.repeat_interleave(per_image, dim=0)
 
-        return _Scene(
+        return Scene(
             image=each(features["image_embed"]),
             position=each(position),
             high_res=(each(features["high_res_0"]), each(features["high_res_1"])),
@@ -179,7 +288,7 @@ class SamTask:
             other=F.avg_pool2d(batch["others"].flatten(0, 1)[:, None].float(), 2)[:, 0],
         )
 
-    def _decode(self, scene: _Scene, xy: Tensor, kinds: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _decode(self, scene: Scene, xy: Tensor, kinds: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         encoder = self.model.prompt_encoder
         sparse = encoder.tokens(xy + scene.shift_xy, kinds)
         rows, columns = scene.image.shape[-2:]
@@ -188,92 +297,3 @@ class SamTask:
         else:
             dense = encoder.mask_downscaling(masks)
         return self.model.mask_decoder(scene.image, scene.position, sparse, dense, scene.high_res)
-
-    def _prompted(
-        self, scene: _Scene, batch: dict[str, Tensor], generator: torch.Generator, together: bool
-    ) -> dict[str, Tensor]:
-        config = self.config
-        device = generator.device
-        draw = torch.rand(2, generator=generator, device=device).tolist()
-        shares = torch.tensor(list(config.rounds.values()), device=device)
-        rounds = 1 if together else list(config.rounds)[int(torch.multinomial(shares, 1, generator=generator))]
-        xy, kinds = batch["xy"].flatten(0, 1), batch["kinds"].flatten(0, 1)
-        previous = None
-        if draw[0] < config.mask_share:
-            previous = rough_masks(scene.target, generator)
-            if draw[1] < 0.5:
-                xy, kinds = xy[:, :0], kinds[:, :0]
-        silent = int(torch.randint(1, max(rounds, 2), (1,), generator=generator, device=device))
-        losses: list[Tensor] = []
-        log: dict[str, Tensor] = {}
-        for number in range(rounds):
-            learns = number in (0, rounds - 1)
-            with torch.set_grad_enabled(learns):
-                logits, scores = self._decode(scene, xy, kinds, previous)
-            if learns:
-                lone = (kinds == 1).any(1) & (number == 0 and previous is None)
-                loss, watch = self._losses_of(logits.float(), scores.float(), scene, lone, together)
-                losses.append(loss)
-                log = {f"first_{k}": v for k, v in watch.items()} if number == 0 else {**log, "last_iou": watch["iou"]}
-            if number + 1 < rounds:
-                previous = self._shown(logits, scores, number == 0 and rounds > 1).detach()
-                # A round without a new click teaches the model to refine its own mask.
-                if rounds < 5 or number + 1 not in (silent, rounds - 1):
-                    xy, kinds = add_corrective_click((xy, kinds), previous[:, 0], scene.target, 2, generator)
-        return {"loss": torch.stack(losses).mean(), **log}
-
-    @staticmethod
-    def _shown(logits: Tensor, scores: Tensor, first: bool) -> Tensor:
-        """The mask (P, 1, h, w) that a user would be shown."""
-        choice = (
-            scores[:, 1:].argmax(1) + 1 if first else torch.zeros(len(scores), dtype=torch.long, device=scores.device)
-        )
-        return logits.take_along_dim(choice[:, None, None, None], 1).float()
-
-    def _mask_losses(
-        self, logits: Tensor, scores: Tensor, scene: _Scene, lone: Tensor, together: bool
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Best of the three masks for a `lone` point, the single mask for everything else; IoU for all in use."""
-        config, target = self.config, scene.target
-        truth = target[:, None].expand_as(logits)
-        shape = self._shape_losses(logits, truth)
-        real = iou(logits.detach(), truth)
-        best = self._nested(shape[:, 1:], logits[:, 1:], scene)
-        per_prompt = torch.where(lone, best + 0.3 * shape[:, 0], shape[:, 0])
-        used = torch.cat([torch.ones_like(lone)[:, None], lone[:, None].expand(-1, 3)], 1).float()
-        if together:
-            per_prompt, used = shape.mean(1), torch.ones_like(used)
-        # Where nothing should be found the mask matters less than the low score.
-        present = (target.flatten(1).sum(1) > 0).float()
-        per_prompt = per_prompt * (0.1 + 0.9 * present)
-        calibration = (((scores - real) ** 2) * used).sum(1) / used.sum(1)
-        loss = (per_prompt + config.iou_weight * calibration).mean()
-        return loss, {**self._watch(scores, real, lone, present), "score_error": calibration.mean().detach()}
-
-    def _shape_losses(self, logits: Tensor, truth: Tensor) -> Tensor:
-        config = self.config
-        return config.focal_weight * focal(logits, truth) + config.dice_weight * dice(logits, truth)
-
-    def _nested(self, shape: Tensor, logits: Tensor, scene: _Scene) -> Tensor:
-        """Loss (P,) of the best of three masks; where a click may mean a part or its whole, of the best two.
-
-        The part is drawn by an earlier mask than the whole, so that the three are ordered by size.
-        """
-        nested = scene.other.flatten(1).amax(1) > 0
-        best = shape.min(1).values
-        if not bool(nested.any()):
-            return best
-        other = self._shape_losses(logits, scene.other[:, None].expand_as(logits))
-        inner = (scene.target.sum((1, 2)) < scene.other.sum((1, 2)))[:, None]
-        small, large = torch.where(inner, shape, other), torch.where(inner, other, shape)
-        pairs = torch.stack([small[:, i] + large[:, j] for i, j in ((0, 1), (0, 2), (1, 2))], 1)
-        return torch.where(nested, pairs.min(1).values / 2, best)
-
-    @staticmethod
-    def _watch(scores: Tensor, real: Tensor, lone: Tensor, present: Tensor) -> dict[str, Tensor]:
-        """Mean IoU of the masks that would be shown, and of the best that could have been."""
-        chosen = real[:, 1:].take_along_dim(scores[:, 1:].argmax(1, keepdim=True), 1)[:, 0]
-        count = present.sum().clamp_min(1)
-        shown = torch.where(lone, chosen, real[:, 0])
-        best = torch.where(lone, real[:, 1:].max(1).values, real[:, 0])
-        return {"iou": (shown * present).sum() / count, "oracle": (best * present).sum() / count}

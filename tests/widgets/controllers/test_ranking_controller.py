@@ -71,3 +71,51 @@ def test_it_can_be_switched_off_and_begins_anew_with_another_image(wide: Opened)
     assert wide.widget.settings.get("rank") is False
     box.click()
     assert wide.widget.settings.get("rank") is True
+
+
+def shown_choice(opened: Opened, y: float, x: float) -> int:
+    """Which mask a click shows; the click is withdrawn again."""
+    opened.hand.click(y, x)
+    opened.wait_for_mask()
+    choice = opened.widget.session.choice
+    opened.hand.press("q")
+    opened.settle()
+    return choice
+
+
+@pytest.mark.parametrize("steps", ["undo", "undo twice", "undo, another click"])
+def test_an_object_that_is_undone_does_not_count(wide: Opened, steps: str) -> None:
+    commit(wide, 30, 25, 2)
+    wide.widget.binding.undo()
+    if steps == "undo twice":
+        wide.widget.binding.undo()
+    wide.settle()
+    wide.hand.press("q")
+    wide.settle()
+    if steps == "undo, another click":
+        assert shown_choice(wide, 30, 45) == 0
+    assert shown_choice(wide, 30, 60) == 0
+
+
+def test_an_object_that_is_redone_counts_again(wide: Opened) -> None:
+    commit(wide, 30, 25, 2)
+    wide.widget.binding.undo()
+    wide.settle()
+    wide.widget.binding.redo()
+    wide.settle()
+    assert shown_choice(wide, 30, 60) == 2
+
+
+def test_only_the_object_that_is_undone_is_forgotten(wide: Opened) -> None:
+    commit(wide, 30, 15, 2)
+    # (it is unlike the first one, so that both together leave the order as it is)
+    commit(wide, 30, 40, 1)
+    wide.widget.binding.undo()
+    wide.settle()
+    wide.hand.press("q")
+    wide.settle()
+    ranking = wide.widget.ranking
+    assert len(ranking._prior.objects) == 1
+    assert shown_choice(wide, 30, 60) == 2
+    commit(wide, 30, 40, 2)
+    assert len(ranking._prior.objects) == 2
