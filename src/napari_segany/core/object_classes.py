@@ -2,7 +2,7 @@
 
 An object is described by its mask (:func:`~.ranking.window_features`), by how its pixels look (:func:`appearance`),
 and by the vector of its crop, where the model makes such vectors. A linear model is learned from these: logistic
-regression with a penalty, for several weightings of the three kinds, which are mixed by how well each predicts the class
+regression with a penalty, for several weightings of the three kinds, mixed by how well each predicts the class
 of objects that were left out. The same objects set the temperature of the probabilities.
 """
 
