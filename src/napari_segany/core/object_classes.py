@@ -9,7 +9,7 @@ of objects that were left out. The same objects set the temperature of the proba
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -223,10 +223,7 @@ def learn_classes(
     InputError
         When there are not two classes, or another model described the others.
     """
-    classes = tuple(sorted(set(names)))
-    if len(classes) < 2:
-        has = f"all objects that have a class are {classes[0]!r}" if classes else "no object has a class yet"
-        raise InputError(f"{has}; give at least one object each to two classes or more")
+    classes = check_classes(names)
     rows = np.sort(np.concatenate([[k for k, n in enumerate(names) if n == name][-LATEST:] for name in classes]))
     kinds = np.array([classes.index(names[row]) for row in rows])
     usual = known if others is None else known.joined(others)
@@ -238,6 +235,21 @@ def learn_classes(
     weights = sum(s * scale[:, None] * w for s, scale, (w, _) in zip(shares, scales, fits, strict=True)) / temperature
     bias = sum(s * b for s, (_, b) in zip(shares, fits, strict=True)) / temperature
     return ObjectClassifier(classes, middle, spread, np.asarray(weights), np.asarray(bias))
+
+
+def check_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the different classes of objects, sorted.
+
+    Raises
+    ------
+    InputError
+        When there are not two.
+    """
+    classes = tuple(sorted(set(names)))
+    if len(classes) < 2:
+        known = f"the class of all known objects is {classes[0]!r}" if classes else "no object has a class yet"
+        raise InputError(f"{known}; give at least one object of each of two classes its class")
+    return classes
 
 
 def _usual(objects: ClassDescriptors) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,11 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
     return {"": NAMELESS} | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(known)}
 
 
+def paler(colour: str) -> str:
+    """A colour ``#rrggbb`` half way to white."""
+    return "#" + "".join(f"{(int(colour[k : k + 2], 16) + 255) // 2:02x}" for k in (1, 3, 5))
+
+
 class NameColours:
     """Colours a Labels layer by names, and gives it its own colours back.
 

@@ -104,23 +104,24 @@ def _label(value: Any) -> int | None:
 
 
 def known_columns(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
-    """Columns of what is known and comes first; confidence and class only where some object has one."""
+    """Columns of what is known and comes first; confidence only where some object has one."""
     columns = {
         "name": np.array([about.name for about in known], object),
         "score": np.array([about.score for about in known], float),
     }
-    if any(about.class_name for about in known):
-        columns[CLASS] = np.array([about.class_name for about in known], object)
     sure = np.array([about.confidence for about in known], float)
     return columns if np.isnan(sure).all() else {**columns, CONFIDENCE: sure}
 
 
-def suggested_columns(labels: Sequence[int], suggested: Mapping[int, tuple[str, float]]) -> dict[str, np.ndarray]:
-    """Columns of suggested classes and their probabilities; none where nothing is suggested."""
-    if not any(label in suggested for label in labels):
-        return {}
-    rows = [suggested.get(label, ("", math.nan)) for label in labels]
-    return {
+def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str, float]]) -> dict[str, np.ndarray]:
+    """Columns of classes, and of suggested ones with their probabilities; each only where some object has one."""
+    columns = {}
+    if any(about.class_name for about in known):
+        columns[CLASS] = np.array([about.class_name for about in known], object)
+    if not any(about.label in suggested for about in known):
+        return columns
+    rows = [suggested.get(about.label, ("", math.nan)) for about in known]
+    return columns | {
         SUGGESTED: np.array([name for name, _ in rows], object),
         PROBABILITY: np.array([round(probability, 2) for _, probability in rows], float),
     }

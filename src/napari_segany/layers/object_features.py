@@ -270,8 +270,8 @@ class ObjectFeatures:
         ours = {
             feature_columns.INDEX: labels,
             feature_columns.LABEL: labels,
+            **feature_columns.class_columns(known, self.suggested),
             **feature_columns.known_columns(known),
-            **feature_columns.suggested_columns(labels, self.suggested),
             **feature_columns.counted_columns(self.labels, total, rows, intensity=intensity),
             "how": np.array([about.source for about in known], object),
             "flags": feature_columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
@@ -310,6 +310,10 @@ class ObjectFeatures:
         centre, shown = np.array(camera.center, float), world[list(dims.displayed)]
         centre[-len(shown) :] = np.where(np.isnan(shown), centre[-len(shown) :], shown)
         camera.center = tuple(centre.tolist())
+
+    def middle(self, label: int) -> np.ndarray | None:
+        """(axes,) the middle of an object on its middle plane; None where its pixels are not counted."""
+        return self._counter.middle(label) if self._counter is not None and label in self.present else None
 
     def delete(self, labels: Iterable[int]) -> None:
         """Take objects away.

@@ -40,7 +40,7 @@ class UndoStack:
     travelled : Signal
         Emitted with a message when a step was undone or redone.
     classified : Signal
-        Emitted with the class of each object, by label, when a step that changed classes was undone or redone.
+        Emitted with labels, and the class of each before and after, when a step of classes was undone or redone.
     """
 
     travelled = Signal(str)
@@ -122,7 +122,7 @@ class UndoStack:
         kind = TITLES.get(step.kind, step.kind)
         changed = self._recorder.apply(step)
         if step.classes:
-            self.classified.emit({label: name for label, _, name in step.classes})
+            self.classified.emit(step.classes)
         self._refresh()
         if step.choice[0] != step.choice[1]:
             self._session.restore_choice(step.choice[1])
