@@ -70,6 +70,7 @@ class ClassesPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._classes = ClassList()
+        self._rows_selected = False
         self._current = QComboBox()
         self._current.setToolTip("The class that new objects get, and that “Set” gives to the selected rows")
         self._current.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -169,7 +170,7 @@ class ClassesPanel(QWidget):
         waiting, rows = set(suggested), set(selected)
         parts += [f"{NONE} {counts['']}"] if counts[""] and parts else []
         self._note.setText(", ".join(parts) or "Add classes, or switch the class keys on.")
-        self._selected = bool(rows & set(classes))
+        self._rows_selected = bool(rows & set(classes))
         self.buttons["all"].setText(f"Accept all ({len(waiting)})" if waiting else "Accept all")
         self.buttons["all"].setEnabled(bool(waiting))
         self.buttons["rows"].setEnabled(bool(waiting & rows))
@@ -180,7 +181,7 @@ class ClassesPanel(QWidget):
         self._keys.setChecked(on)
 
     def _allow(self) -> None:
-        self.buttons["set"].setEnabled(getattr(self, "_selected", False))
+        self.buttons["set"].setEnabled(self._rows_selected)
         for action in self._of_current:
             action.setEnabled(bool(self.current))
 
