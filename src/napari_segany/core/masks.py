@@ -52,9 +52,9 @@ def box_of(pixels: np.ndarray) -> Box | None:
 
 def windows_of(labels: np.ndarray) -> dict[int, tuple[tuple[slice, slice], np.ndarray]]:
     """The bounding box of each object of a label image (y, x) as rows and columns, and its mask within that."""
-    numbers, compact = np.unique(labels, return_inverse=True)
+    numbers, places = np.unique(labels, return_inverse=True)
     # find_objects searches for every number up to the highest, and skips 0
-    compact = compact.reshape(labels.shape).astype(np.int32) + 1
+    compact = places.reshape(labels.shape).astype(np.int32) + 1
     boxes = zip(numbers.tolist(), scipy.ndimage.find_objects(compact), strict=True)
     return {n: (box, compact[box] == place) for place, (n, box) in enumerate(boxes, start=1) if n > 0}
 
