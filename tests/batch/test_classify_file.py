@@ -12,6 +12,7 @@ import tifffile
 from napari_segany import cli
 from napari_segany.batch.classify_file import ClassifyJob, LabelledFiles, classify_file
 from napari_segany.core.errors import InputError
+from napari_segany.models import loading
 from tests.fakes import FakeSegmenter
 
 PLANES = 5
@@ -97,7 +98,10 @@ def test_inputs_are_not_replaced_and_shapes_must_fit(tmp_path: Path) -> None:
     assert known.read_text().startswith("label,class\n7,bright")
 
 
-def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: FakeSegmenter())
     files, known = write(tmp_path, "cells"), table(tmp_path / "known.csv", KNOWN)
     words = ["classify", files.labels, "--image", files.image, "--classes", known, "-o", tmp_path / "out.csv"]
     assert cli.main([*map(str, words)]) == 0
