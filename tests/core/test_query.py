@@ -17,7 +17,8 @@ from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Candidates, Query, query_for
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
-from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import Phrase, Vocabulary
 from tests.fakes import BrightSegmenter, FakeSegmenter, KnowingSegmenter
 
 ALL = Filters(score=0, stability=0)

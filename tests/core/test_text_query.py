@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.terms import TERMS, select_terms
 from napari_segany.core.text_query import (
     LONGEST,
-    TERMS,
     Phrase,
     UnknownWord,
     Vocabulary,
@@ -68,8 +68,8 @@ def test_an_empty_text_asks_for_nothing(text):
     "text",
     [
         "🦠",
-        "细胞",
-        "Zellkerne",
+        "蛋白质",
+        "Eiweiß",
         "nucleus' OR '1'='1",
         "{0.__class__}",
         "%s%n",
@@ -139,3 +139,26 @@ def test_what_is_named_many_times_is_looked_for_once():
     assert [one.name for one in TINY.phrases("; ".join(["nucleus", "nuclei"] * 20))] == ["nucleus"]
     assert len(TINY.phrases("nucleus; small nucleus; nuclei")) == 2
     assert len(open_phrases("; ".join(["a cell"] * 50))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("Zellkerne", "nucleus"), ("noyaux", "nucleus"), ("células", "cell"), ("细胞核", "nucleus"), ("酵母", "yeast")],
+)
+def test_names_in_other_languages(text: str, name: str) -> None:
+    assert TINY.phrases(text) == [Phrase(name)]
+
+
+def test_no_word_has_two_meanings() -> None:
+    words = [(word.lower(), term.name) for term in TERMS for word in set(term.words)]
+    assert len({word for word, _ in words}) == len(words)
+
+
+def test_terms_of_a_model_are_those_that_it_was_trained_with() -> None:
+    few = Vocabulary(select_terms(("cell", "nucleus")))
+    assert few.names == ("nucleus", "cell")
+    assert few.phrases("yeast") == [Phrase("cell")], "it is a kind of cell"
+    with pytest.raises(UnknownWord, match="'chloroplast' is not known"):
+        few.phrases("chloroplast")
+    with pytest.raises(InputError, match="no term is called ghost"):
+        select_terms(("cell", "ghost"))

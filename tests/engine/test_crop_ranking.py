@@ -20,8 +20,10 @@ from napari_segany.core.filters import Filters
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import Query, phrases_of, query_for
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
-from napari_segany.core.text_query import TERMS, Phrase, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import Phrase, Vocabulary
 from napari_segany.engine.crop_ranking import find, ranked, ranked_candidates
+from napari_segany.models.text.text_prompter import TextPath
 from tests.fakes import KnowingSegmenter
 
 VOCABULARY = Vocabulary(TERMS)
@@ -30,6 +32,11 @@ PLACES = (Point(20, 20), Point(20, 70), Point(60, 20), Point(60, 70), Point(40, 
 
 class FakeTexts:
     vocabulary = VOCABULARY
+    path = TextPath.TOKENS
+
+    def with_path(self, _: TextPath) -> FakeTexts:
+        return self
+
     phrases = staticmethod(VOCABULARY.phrases)
 
 

@@ -12,10 +12,12 @@ from napari_segany.models.loading import architecture_of, load_segmenter, load_w
 from napari_segany.models.registry import list_models
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.text.prompt_head import TextPromptHead
 from napari_segany.models.text.text_prompter import text_file
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.models.weights import load_state
+from napari_segany.training.train_text import save_head
 
 CLICK = Prompt((Point(8, 9),))
 
@@ -207,3 +209,28 @@ class TestTexts:
         safetensors.torch.save_file({**shipped, **head}, tmp_path / "a.safetensors")
         with pytest.raises(ModelError, match="no text prompts"):
             load_segmenter(tmp_path / "a.safetensors", "cpu")
+
+
+def test_a_text_head_of_a_file_goes_with_any_sam(plane, tmp_path):
+    torch.manual_seed(0)
+    model = build_sam("vit_t").eval()
+    torch.save(model.state_dict(), tmp_path / "mobile.pt")
+    head = TextPromptHead(256, model.prompt_encoder.embed_dim)
+    about = {"vector_dim": 256, "embed_dim": model.prompt_encoder.embed_dim, "tokens": 2, "path": "tokens"}
+    path = save_head(
+        torch.nn.ModuleDict({"head": head, "decoder": model.mask_decoder}), about, tmp_path / "head.safetensors"
+    )
+    segmenter = load_segmenter(tmp_path / "mobile.pt", "cpu", "float32", text=path)
+    assert segmenter.capabilities.texts
+    embedding = segmenter.embed(plane)
+    nucleus, cell = segmenter.segment(embedding, [Prompt(text="nuclei"), Prompt(text="cell")])
+    assert nucleus[0].pixels.shape == (32, 48)
+    assert not np.array_equal(nucleus[0].logits, cell[0].logits)
+    assert not load_segmenter(tmp_path / "mobile.pt", "cpu", "float32").capabilities.texts
+    for model_name, text, message in (
+        ("tiny", path, "holds no text prompts for this model"),
+        ("tiny", tmp_path / "gone.safetensors", "gone.safetensors"),
+        (f"mask2former:{tmp_path}", path, "takes no text head"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            load_segmenter(model_name, "cpu", text=text)

@@ -12,7 +12,8 @@ from skimage import io
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.core.text_query import TERMS, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import Vocabulary
 from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.loading import load_model
 from napari_segany.models.text.clip import Clip, build_towers, load_clip, short_tokenizer
@@ -20,7 +21,17 @@ from napari_segany.models.text.prompt_head import TextPromptHead
 from napari_segany.models.text.text_prompter import load_text_prompter
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam
 from napari_segany.training import scenes, text_views, towers, train_text
-from napari_segany.training.named_images import ATTRIBUTE_NAMES, BACKGROUND, NAMES, NamedImage, load_named, packed
+from napari_segany.training.corrective_clicks import add_corrective_click
+from napari_segany.training.named_images import (
+    ATTRIBUTE_NAMES,
+    BACKGROUND,
+    MODALITY_NAMES,
+    NAMES,
+    SOURCES,
+    NamedImage,
+    load_named,
+    packed,
+)
 from napari_segany.training.text_head import BOTH, CLICK, TEXT, HeadConfig, HeadTask, TextBank, TextSampler, make_bank
 
 SMALL = {
@@ -249,9 +260,9 @@ class TestHead:
                     x, y = ((xy + 0.5) / 2 - 0.5).round().long().tolist()
                     assert target[y, x]
 
-    @pytest.mark.parametrize("step", [0, 1])
-    def test_two_steps_lower_the_loss(self, sam, views, bank, step):
-        config = HeadConfig(whole=1, close=2, noise=0.0, found_steps=0)
+    @pytest.mark.parametrize(("step", "maps"), [(0, 1.0), (1, 0.0)])
+    def test_two_steps_lower_the_loss(self, sam, views, bank, step, maps):
+        config = HeadConfig(whole=1, close=2, noise=0.0, found_steps=0, maps=maps, rounds=1)
         task = task_of(sam, bank, config)
         batch = next(TextSampler(views, bank, config, 2.0).batches(0, step))
         before = copy.deepcopy(sam.state_dict())
@@ -264,6 +275,8 @@ class TestHead:
             result["loss"].backward()
             optimizer.step()
         assert losses[2] < losses[0]
+        assert ("map_iou" in result) == (maps == 1.0)
+        assert ("text_iou" in result) == (maps == 0.0)
         torch.testing.assert_close(sam.state_dict(), before, rtol=0, atol=0)
 
     def test_a_run_resumes_and_what_it_wrote_is_read(self, tmp_path, clip, monkeypatch):
@@ -294,6 +307,41 @@ class TestHead:
         monkeypatch.setattr(clip, "image_vectors", lambda *_, **__: pytest.fail("they were there"))
         again = make_bank(clip, views, views[0].parent / "vectors.npz")
         assert again.images.keys() == bank.images.keys()
+
+
+@pytest.mark.parametrize("points", [None, (torch.full((2, 1, 2), 9.0), torch.ones(2, 1, dtype=torch.long))])
+def test_a_corrective_click_lies_where_the_mask_is_wrong(points):
+    target = torch.zeros(2, 20, 20)
+    target[:, 5:15, 5:15] = 1
+    logits = torch.where(target > 0, 1.0, -1.0)
+    logits[0, 5:15, 5:9] = -1  # missing
+    logits[1, 0:4] = 1  # too much
+    xy, labels = add_corrective_click(points, logits, target, 2.0, torch.Generator().manual_seed(0))
+    assert labels[:, -1].tolist() == [1, 0]
+    columns, rows = ((xy[:, -1] - 0.5) / 2).unbind(1)
+    assert 5 <= columns[0] < 9
+    assert 5 <= rows[0] < 15
+    assert rows[1] < 4
+    assert len(xy[0]) == len(labels[0]) == (1 if points is None else 2)
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_sources_have_names_of_the_vocabulary(name):
+    source = SOURCES[name]
+    assert {source.name, *source.undecided, *source.named.values()} <= set(NAMES)
+    assert source.modality in {*MODALITY_NAMES, "by looks", ""}
+    assert source.name not in source.undecided
+
+
+def test_a_source_with_two_kinds_of_objects(tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / "cellpainting" / kind).mkdir(parents=True)
+        for name in ("jump_nuclei_ch5", "jump_cells_ch2"):
+            io.imsave(tmp_path / f"cellpainting/{kind}/{name}.png", np.eye(40, dtype=np.uint8), check_contrast=False)
+    cells, nuclei = load_named(tmp_path, ["cellpainting"], count=0, seed=0)["cellpainting"]
+    assert (cells.present, nuclei.present) == (("cell",), ("nucleus",))
+    assert cells.undecided == {"nucleus"}
+    assert nuclei.undecided == {"cell"}
 
 
 def test_configurations_that_cannot_be_used(tmp_path):

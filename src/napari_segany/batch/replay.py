@@ -139,7 +139,7 @@ class Replay:
     def _plane(self, view: View) -> tuple[Stack, int]:
         settings = self.state.channel_settings
         if view.axes not in self._stacks:
-            self._stacks[view.axes] = planes_of(self._image, view, rgb=self._header.rgb, look=settings)
+            self._stacks[view.axes] = planes_of(self._image, view, rgb=self._header.rgb, settings=settings)
         return self._stacks[view.axes], view.number(self._header.label_shape, settings.together)
 
     def _keep(self, step: Step) -> None:

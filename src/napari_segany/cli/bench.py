@@ -19,6 +19,7 @@ from napari_segany.cli.shared import (
     ModelOption,
     PerImageOption,
     ShownProgress,
+    TextHeadOption,
     files_of,
     loader,
     new_app,
@@ -188,10 +189,15 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     device: DeviceOption = "auto",
     only: Annotated[list[str] | None, typer.Option("--set", help="Measure this set only. Repeat.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="text, crops or otsu; all by default. Repeat.")] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(help="How texts enter the model: tokens, map, both, or none (tokens of zeros). Repeat."),
+    ] = None,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="SET:TEXT", help="Measure how attributes select instead, dsb2018:small nuclei. Repeat."),
     ] = None,
+    text_head: TextHeadOption = None,
 ) -> None:
     """Measure what a name alone finds, and whether what is absent is known to be.
 
@@ -199,14 +205,19 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     """
     from napari_segany.experiments.text_benchmark import METHODS, measured_attributes, measured_text
 
-    load = loader(model, device)
+    load = loader(model, device, text_head)
     if select:
         pairs = [(group, text) for group, _, text in (one.partition(":") for one in select)]
         _show(json, lambda: measured_attributes(data, load, pairs, limit), files_of(model))
         return
+    ways = [
+        way
+        for one in method or METHODS
+        for way in ([f"text:{p}" for p in path or ()] if one == "text" and path else [one])
+    ]
     _show(
         json,
-        lambda: measured_text(data, load, only or (), tuple(method or METHODS), limit, ShownProgress()),
+        lambda: measured_text(data, load, only or (), ways, limit, ShownProgress()),
         files_of(model),
     )
 
@@ -256,6 +267,22 @@ def bench_all(
         if json is not None:
             write_rows(json, [row for _, each in results for row in each])
     typer.echo(f"wrote {page}")
+
+
+@bench.command()
+def edges(
+    data: Annotated[Path, typer.Option(help="Folder with images/NAME.jpg and groundTruth/NAME.mat, as BSDS500.")],
+    model: ModelOption = "tiny",
+    method: Annotated[list[str] | None, typer.Option(help="sam, sobel or canny; all by default. Repeat.")] = None,
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure edges against human boundaries: ODS, OIS, AP and R50 as for BSDS500."""
+    from napari_segany.experiments.edge_benchmark import METHODS, rows_of_edges
+
+    load = loader(model, device)
+    _show(json, lambda: rows_of_edges(data, load, tuple(method or METHODS), limit, ShownProgress()), files_of(model))
 
 
 @bench.command()

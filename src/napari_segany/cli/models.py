@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,14 +22,22 @@ def list_models() -> None:
 
 
 @models.command("info")
-def model_info(name: Annotated[str, typer.Argument(help="Name of a model.")]) -> None:
-    """Print all information about one model, or about `tiny-text`, the text prompts in the package."""
+def model_info(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Name of a model, or a text head of `train text`.")],
+) -> None:
+    """Print the facts about a model, about `tiny-text` (the text prompts in the package), or about a text head."""
     from napari_segany.models.registry import EXPECTED_IOU, find
 
     if name == "tiny-text":
         from napari_segany.models.text.text_prompter import embedded_info
 
         typer.echo(table([(f"{key}:", value) for key, value in embedded_info().items()]))
+        return
+    if name.endswith(".safetensors") and Path(name).expanduser().is_file():
+        from napari_segany.models.text.text_prompter import head_info
+
+        facts = head_info(Path(name).expanduser())
+        typer.echo(table([(f"{key}:", value) for key, value in facts.items()]))
         return
     spec = find(name)
     rows = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_segany.cli.shared import DeviceOption, ModelOption, ShownProgress, files_of, loader
+from napari_segany.cli.shared import DeviceOption, ModelOption, ShownProgress, TextHeadOption, files_of, loader
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -226,6 +226,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     exemplars: ExemplarsOption = None,
     exemplars_image: ExemplarsImageOption = None,
     rejected: RejectedOption = None,
+    text_head: TextHeadOption = None,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
 
@@ -235,8 +236,10 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
     NAME_objects.csv. Existing results are not computed again, so a run that was stopped continues where it stopped.
     """
-    if clip and not text.strip():
-        raise InputError("--clip belongs to --text")
+    if (clip or text_head is not None) and not text.strip():
+        raise InputError("--clip and --text-head belong to --text")
+    if clip and text_head is not None:
+        raise InputError("either --clip or --text-head finds what a text names, not both")
     changes = {"score": score, "stability": stability, "smallest": smallest}
     used = {name: value for name, value in changes.items() if value is not None}
     given = _exemplar_files(image, exemplars, exemplars_image, rejected)
@@ -244,9 +247,9 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         if point or points or box or boxes or one_object or plane is not None or overwrite or propagate:
             what = "--everything" if all_objects else "--text" if text.strip() else "--exemplars"
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
-        inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected)))
+        inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, text_head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
-        _all_objects(image, labels, wanted, (grid, used), (dask, model, device))
+        _all_objects(image, labels, wanted, (grid, used), (dask, model, device), text_head)
         return
     if link or tracks or grid is not None or used:
         raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
@@ -279,13 +282,16 @@ def _all_objects(
     wanted: dict[str, Any],
     filters: tuple[int | None, dict[str, float]],
     where: tuple[str, str, str],
+    text_head: Path | None,
 ) -> None:
     """Segment without prompts; `where` is the address of a cluster, the model and the device."""
+    if where[0] and text_head is not None:
+        raise InputError("--text-head works on this machine alone; leave --dask out")
     if wanted["tracks"] and not wanted["link"]:
         raise InputError("--tracks are of what is linked: add --link")
     _, model, device = where
     with _cluster(*where) as cluster:
-        _everything(image, labels, wanted, filters, (loader(model, device), cluster))
+        _everything(image, labels, wanted, filters, (loader(model, device, text_head), cluster))
 
 
 def _prompted_objects(job: SegmentJob, propagate: bool, where: tuple[str, str, str]) -> None:

@@ -49,13 +49,19 @@ PerImageOption = Annotated[int | None, typer.Option(min=1, help="Take so many ob
 GroupOption = Annotated[bool, typer.Option("--by-group", help="Also by kind of picture and by size of object.")]
 
 
-def loader(model: str, device: str) -> Callable[[], Segmenter]:
+TextHeadOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A text head that `train text` wrote for this model, instead of its own."),
+]
+
+
+def loader(model: str, device: str, text: Path | None = None) -> Callable[[], Segmenter]:
     """What loads the model when it is needed: torch takes seconds to import."""
 
     def load() -> Segmenter:
         from napari_segany.models.loading import load_segmenter
 
-        return load_segmenter(model, device, progress=show_download)
+        return load_segmenter(model, device, progress=show_download, text=text)
 
     return load
 

@@ -99,7 +99,7 @@ class Stack:
         point with more than 30 rows and columns. Transparency is dropped.
     limits : (low, high) or sequence of (low, high), optional
         The values that become 0 and 255, for all channels or for each, instead of measuring them.
-    look : ChannelSettings
+    settings : ChannelSettings
         Which channels are used, and whether they are inverted; its limits apply where `limits` are not given.
 
     Raises
@@ -130,9 +130,9 @@ class Stack:
         channel_axis: int | None = None,
         rgb: bool | None = None,
         limits: Limits | Sequence[Limits] | None = None,
-        look: ChannelSettings = MEASURED,
+        settings: ChannelSettings = MEASURED,
     ) -> None:
-        _check_options(channel_axis, rgb, look)
+        _check_options(channel_axis, rgb, settings)
         lazy = _as_array(array)
         shape, dtype = tuple(int(length) for length in lazy.shape), np.dtype(lazy.dtype)
         if dtype.kind not in "buif":
@@ -147,10 +147,10 @@ class Stack:
         self._leading_axes, self._yx_axes = spatial[:-2], spatial[-2:]
         self.shape: tuple[int, ...] = tuple(shape[axis] for axis in self._leading_axes)
         self.plane_shape: tuple[int, int] = (shape[self._yx_axes[0]], shape[self._yx_axes[1]])
-        self._taken = _taken(shape, self._channel_axis, look.channels)
-        self._inverted = look.inverted
+        self._taken = _taken(shape, self._channel_axis, settings.channels)
+        self._inverted = settings.inverted
         self.channels: int = len(self._taken)
-        limits = look.limits if limits is None else limits
+        limits = settings.limits if limits is None else limits
         self._limits = None if limits is None else _given_limits(limits, self.channels)
 
     def __len__(self) -> int:
@@ -272,14 +272,14 @@ class Stack:
         return np.concatenate(parts)
 
 
-def _check_options(channel_axis: object, rgb: object, look: object) -> None:
+def _check_options(channel_axis: object, rgb: object, settings: object) -> None:
     """InputError, with the argument's name, for what is of another type."""
     if channel_axis is not None and (isinstance(channel_axis, bool) or not isinstance(channel_axis, (int, np.integer))):
         raise InputError(f"channel_axis is a whole number or None, got {channel_axis!r}")
     if rgb is not None and not isinstance(rgb, (bool, np.bool_)):
         raise InputError(f"rgb is True, False or None, got {rgb!r}")
-    if not isinstance(look, ChannelSettings):
-        raise InputError(f"look must be ChannelSettings, got {look!r}")
+    if not isinstance(settings, ChannelSettings):
+        raise InputError(f"settings must be ChannelSettings, got {settings!r}")
 
 
 def _as_array(array: LazyArray | ArrayLike) -> LazyArray:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.terms import Term
 
 LONGEST = 400
 """Characters of a text, at most."""
@@ -20,6 +21,8 @@ SHOWN = 40
 """Characters of a strange word that a message repeats."""
 NEAREST = 3
 """Known names that are offered for one that is not known."""
+LISTED = 8
+"""Names that a message lists, at most."""
 PHRASE_WORDS = 4
 """Words of the longest synonym."""
 
@@ -27,92 +30,6 @@ PHRASE_WORDS = 4
 class UnknownWord(InputError):
     """A text holds a word that the model was not taught."""
 
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A kind of object that a text can name.
-
-    Parameters
-    ----------
-    name, plural : str
-        Its name.
-    synonyms : tuple of str
-        Other names, singular or plural.
-    parents : tuple of str
-        Names of wider kinds that include it: a dog is an animal.
-    kind : str
-        "microscopy", "photograph", or "" for both.
-    """
-
-    name: str
-    plural: str
-    synonyms: tuple[str, ...] = ()
-    parents: tuple[str, ...] = ()
-    kind: str = "photograph"
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All that it is called."""
-        return (self.name, self.plural, *self.synonyms)
-
-
-_MICROSCOPY = "microscopy"
-
-TERMS = (
-    Term(
-        "nucleus",
-        "nuclei",
-        (
-            "cell nucleus",
-            "cell nuclei",
-            "nuclear",
-            "nucleuses",
-            "nuclei of cells",
-            "nucleus of a cell",
-            "dapi",
-            "hoechst",
-        ),
-        kind=_MICROSCOPY,
-    ),
-    Term(
-        "cell",
-        "cells",
-        ("cell body", "cell bodies", "whole cell", "whole cells", "cultured cell", "cultured cells", "cytoplasm"),
-        kind=_MICROSCOPY,
-    ),
-    Term(
-        "neurite",
-        "neurites",
-        (
-            "neuron",
-            "neurons",
-            "axon",
-            "axons",
-            "dendrite",
-            "dendrites",
-            "nerve fibre",
-            "nerve fiber",
-            "neuronal process",
-        ),
-        kind=_MICROSCOPY,
-    ),
-    Term("mitochondrion", "mitochondria", ("mitochondrial", "mitochondrial profile"), kind=_MICROSCOPY),
-    Term("person", "people", ("persons", "human", "humans", "man", "men", "woman", "women", "child", "children")),
-    Term("car", "cars", ("automobile", "automobiles"), ("vehicle",)),
-    Term(
-        "vehicle", "vehicles", ("truck", "trucks", "bus", "buses", "bicycle", "motorcycle", "train", "airplane", "boat")
-    ),
-    Term("dog", "dogs", ("puppy", "puppies"), ("animal",)),
-    Term("animal", "animals", ("cat", "cats", "bird", "birds", "horse", "horses", "cow", "sheep", "bear", "elephant")),
-    Term("food", "foods", ("fruit", "fruits", "pizza", "cake", "sandwich", "banana", "apple", "orange", "broccoli")),
-    Term("chair", "chairs", ("seat", "seats"), ("furniture",)),
-    Term("furniture", "pieces of furniture", ("couch", "sofa", "bed", "table", "tables", "dining table", "desk")),
-    Term("cup", "cups", ("mug", "mugs"), ("dish",)),
-    Term("bowl", "bowls", (), ("dish",)),
-    Term("dish", "dishes", ("plate", "plates", "glass", "bottle", "bottles", "fork", "knife", "spoon")),
-    Term("background", "backgrounds", ("nothing", "empty space", "empty"), kind=""),
-)
-"""Names that the embedded text model was trained on; docs/text.md lists the pictures."""
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "small": ("small", "tiny", "little", "smaller", "smallest"),
@@ -316,7 +233,7 @@ class Vocabulary:
                 words[kind].append(meant)
             linked = linked or word in _LINKS
         if not any(words.values()):
-            raise InputError(f"{part[:SHOWN]!r} names nothing; this model knows {', '.join(self.names)}")
+            raise InputError(f"{part[:SHOWN]!r} names nothing; this model knows {_listed(self.names)}")
         if not words["name"] and not negative:
             raise InputError(f"{part[:SHOWN]!r} names no object; add a name, such as {self.names[0]}")
         attributes, avoided, lacking = (tuple(dict.fromkeys(words[k])) for k in ("attribute", "avoided", "lacking"))
@@ -392,3 +309,9 @@ def _key(word: str) -> str:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['&-][^\W_]+)*", text) or ([text] if text and not text.isspace() else [])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many others there are."""
+    shown, more = ", ".join(names[:LISTED]), len(names) - LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

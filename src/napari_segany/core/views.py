@@ -106,8 +106,8 @@ def rows_and_columns_last(array: LazyArray, view: View, *, rgb: bool) -> Any:
     return transpose(order)
 
 
-def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings = MEASURED) -> Stack:
-    """Return the planes of an image parallel to a view; ``view.number(shape, look.together)`` is that of the view.
+def planes_of(array: LazyArray, view: View, *, rgb: bool, settings: ChannelSettings = MEASURED) -> Stack:
+    """Return the planes of an image parallel to a view; ``view.number(shape, settings.together)`` is that of the view.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings 
         Of the axes without colours.
     rgb : bool
         Whether the last axis holds colours.
-    look : ChannelSettings
+    settings : ChannelSettings
         Channels, limits and inversion.
 
     Raises
@@ -126,8 +126,8 @@ def planes_of(array: LazyArray, view: View, *, rgb: bool, look: ChannelSettings 
         As :func:`rows_and_columns_last`, and when the settings do not suit the image or the view.
     """
     turned = rows_and_columns_last(array, view, rgb=rgb)
-    if look.together is None:
-        return Stack(turned, rgb=rgb, look=look)
-    if rgb or look.together not in view.leading:
+    if settings.together is None:
+        return Stack(turned, rgb=rgb, settings=settings)
+    if rgb or settings.together not in view.leading:
         raise InputError("only an axis that is not displayed can be shown as colours; roll the axes back")
-    return Stack(turned, channel_axis=view.leading.index(look.together), look=look)
+    return Stack(turned, channel_axis=view.leading.index(settings.together), settings=settings)

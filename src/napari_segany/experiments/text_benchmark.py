@@ -30,15 +30,26 @@ from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targ
 from napari_segany.experiments.scores import Row
 from napari_segany.experiments.simulated_users import TOGETHER
 from napari_segany.io.images import read_image
+from napari_segany.models.text.text_prompter import TextPath
 
 METHODS = ("text", "crops", "otsu")
 """Ways to find what a name means: text prompts on seeds, automatic masks by their crops, Otsu's brighter or darker
 class by name. The first is what the program does by default."""
 
-WORDS = ("nucleus", "cell", "neurite", "person", "car", "dog", "chair", "food", "animal", "mitochondrion")
-"""Texts that are used on every set; the last is not in the vocabulary."""
-
-_PHOTO = ("person", "car", "dog", "chair", "food", "animal")
+MICROSCOPY = (
+    "nucleus",
+    "cell",
+    "neurite",
+    "mitochondrion",
+    "axon",
+    "bacterium",
+    "yeast",
+    "microglia",
+    "chloroplast",
+    "embryo",
+    "pore",
+    "flake",
+)
 _COCO = {
     "person": (0,),
     "car": (2,),
@@ -47,16 +58,28 @@ _COCO = {
     "food": tuple(range(46, 56)),
     "animal": tuple(range(14, 24)),
 }
-_NO_PHOTO = dict.fromkeys(_PHOTO, False)
-_NO_MICROSCOPY = {"nucleus": False, "cell": False, "neurite": False, "mitochondrion": False}
+WORDS = (*MICROSCOPY, *_COCO)
+"""Texts that are used on every set."""
+
+
+def _truth(present: Sequence[str], undecided: Sequence[str] = ()) -> Mapping[str, bool]:
+    """Whether each word is there, without those of which it is not known."""
+    return {word: word in present for word in WORDS if word not in undecided}
+
+
+_NEURONS = ("cell", "nucleus", "mitochondrion", "axon")
 
 TRUTH: Mapping[str, Mapping[str, bool]] = {
-    "dsb2018": {"nucleus": True, "neurite": False, "mitochondrion": False, **_NO_PHOTO},
-    "usiigaci": {"cell": True, "neurite": False, **_NO_PHOTO},
-    "wbc": {"nucleus": True, "cell": True, "neurite": False, "mitochondrion": False, **_NO_PHOTO},
-    "epfl6": {"neurite": True, "mitochondrion": True, **_NO_PHOTO},
-    "bsds500": _NO_MICROSCOPY,
-    "coco128": _NO_MICROSCOPY,
+    "dsb2018": _truth(["nucleus"], ["cell"]),
+    "usiigaci": _truth(["cell"], ["nucleus"]),
+    "wbc": _truth(["nucleus", "cell"]),
+    "epfl6": _truth(["neurite", "mitochondrion"], ["cell", "nucleus", "axon"]),
+    "isbi2012_em": _truth(["neurite"], _NEURONS),
+    "livecell_one": _truth(["cell"], ["nucleus"]),
+    "rbc_flow": _truth(["cell"]),
+    "calcium_neurons": _truth(["cell"], ["nucleus", "neurite"]),
+    "bsds500": _truth([], tuple(_COCO)),
+    "coco128": _truth([], tuple(_COCO)),
 }
 """Word by set: whether it is there. What is left out cannot be decided, such as "cell" where only nuclei are stained.
 On ``coco128`` the words of photographs are decided picture by picture by its own annotations."""
@@ -113,7 +136,14 @@ def text_cases(folder: Path, name: str = "") -> Iterator[TextQueryCase]:
     yield from reader(folder, TRUTH[name])
 
 
-_NAMED = {"dsb2018": "nucleus", "usiigaci": "cell"}
+_NAMED = {
+    "dsb2018": "nucleus",
+    "usiigaci": "cell",
+    "isbi2012_em": "neurite",
+    "livecell_one": "cell",
+    "rbc_flow": "cell",
+    "calcium_neurons": "cell",
+}
 """What all objects of a set are."""
 
 
@@ -185,8 +215,11 @@ def rows_of_text(
         Folder that holds the folders of the sets.
     load : callable
         Makes the segmenter.
-    sets, methods : sequence of str
-        Which of ``TRUTH`` and of ``METHODS``; all sets that are there by default.
+    sets : sequence of str
+        Which of ``TRUTH``; by default all that exist.
+    methods : sequence of str
+        Which of ``METHODS``. "text:tokens" and so on have the text enter the model by that
+        :class:`~napari_segany.models.text.text_prompter.TextPath`, "text" as the head was trained.
     limit : int, optional
         Take the first planes of each set only.
     progress : callable, optional
@@ -195,14 +228,14 @@ def rows_of_text(
     Returns
     -------
     list of dict
-        A row for each set, class and method: ``bench``, ``set``, ``model``, ``device``, ``commit``, ``class``,
-        ``method``; ``iou`` (of all that is named, mean over the planes where it is; for "text" of the answer to the
-        text alone, for the others of the union of what was found), ``ap50`` and ``msa`` (as in ``bench everything``),
-        ``auroc`` (presence on the set's planes against words that are known to be absent there;
+        A row for each set, class, method and path: ``bench``, ``set``, ``model``, ``device``, ``commit``, ``class``,
+        ``method``, ``path``; ``iou`` (of all that is named, mean over the planes where it is; for "text" of the
+        answer to the text alone, for the others of the union of what was found), ``ap50`` and ``msa`` (as in
+        ``bench everything``), ``auroc`` (presence on the set's planes against words that are known to be absent there;
         the rivals' presence is their best score), ``iou_with_click`` (mean over objects of a click in the middle with
         the text), ``iou_click`` (without it), ``click_low`` (lower end of the 95% bootstrap interval of the
         difference, paired, over planes), ``images`` and ``n``. The row of set and class "all" has the ``auroc`` over
-        all words and sets.
+        all words and sets. ``silent`` is the share of absent words for which nothing is found.
 
     Raises
     ------
@@ -224,12 +257,13 @@ def measured_text(
 ) -> Iterator[Row]:
     """Yield the rows of :func:`rows_of_text`, those of a set when it is done; parameters and errors are its own."""
     chosen = list(sets) or [name for name in TRUTH if (data / name).is_dir()]
-    unknown = sorted((set(chosen) - set(TRUTH)) | (set(methods) - set(METHODS)))
+    unknown = sorted(set(chosen) - set(TRUTH))
     if unknown or not chosen:
         wrong = ", ".join(unknown) or f"{data}, which holds no known set"
-        raise InputError(f"cannot measure {wrong}; sets: {', '.join(TRUTH)}; methods: {', '.join(METHODS)}")
+        raise InputError(f"cannot measure {wrong}; sets: {', '.join(TRUTH)}")
+    ways = _ways(methods)
     segmenter = load()
-    bench = _Bench(segmenter, tuple(methods))
+    bench = _Bench(segmenter, ways)
     common = {
         "bench": "text",
         "model": segmenter.name,
@@ -248,39 +282,67 @@ def measured_text(
     yield from ({**common, **row} for row in bench.rows_of_all())
 
 
-class _Bench:
-    """Runs texts on planes, and collects the results."""
+Way = tuple[str, str]
+"""A method, and the path of the text, empty for methods without one."""
 
-    def __init__(self, segmenter: Any, methods: tuple[str, ...]) -> None:
-        self.segmenter, self.methods = segmenter, methods
+
+def _ways(methods: Sequence[str]) -> tuple[Way, ...]:
+    """Split methods into what they are called and their paths, "text:tokens" into "text" and "tokens"."""
+    found = []
+    for one in methods:
+        name, _, path = one.partition(":")
+        if name not in METHODS or (path and (name != "text" or path not in list(TextPath))):
+            raise InputError(
+                f"cannot measure the method {one}; known: {', '.join(METHODS)}, "
+                f"and of text the paths {', '.join(TextPath)}"
+            )
+        found.append((name, path))
+    return tuple(found)
+
+
+class _Bench:
+    """Search planes for words, and collect the figures."""
+
+    def __init__(self, segmenter: Any, ways: Sequence[Way]) -> None:
+        self.segmenter = segmenter
         self.texts = segmenter.known_texts()
-        self.tallies: dict[tuple[str, str, str], _Tally] = {}
-        self.presence: dict[tuple[str, str, str], tuple[list[float], list[float]]] = {}
+        self.ways = [(method, path or str(self.texts.path) if method == "text" else "") for method, path in ways]
+        self.tallies: dict[tuple[str, str, Way], _Tally] = {}
+        self.presence: dict[tuple[str, str, Way], tuple[list[float], list[float]]] = {}
+        self.silent: dict[tuple[str, Way], list[bool]] = {}
 
     def take(self, group: str, one: TextQueryCase) -> None:
         """Measure a plane."""
         embedding = self.segmenter.embed(one.plane)
-        automatic = self._automatic(one.plane, embedding) if "crops" in self.methods else ([], None)
+        crops = any(method == "crops" for method, _ in self.ways)
+        automatic = self._automatic(one.plane, embedding) if crops else ([], None)
         for word, there in one.truth.items():
             known = self._phrases(word)
-            for method in self.methods:
-                labels, score = self._found(method, one.plane, embedding, automatic, known)
-                lists = self.presence.setdefault((group, word, method), ([], []))
+            for way in self.ways:
+                if way[1]:
+                    self.segmenter.texts = self.texts.with_path(TextPath(way[1]))
+                labels, score = self._found(way[0], one.plane, embedding, automatic, known)
+                lists = self.presence.setdefault((group, word, way), ([], []))
                 lists[0 if there else 1].append(score)
+                if not there:
+                    self.silent.setdefault((group, way), []).append(not labels.any())
                 truth = one.labels.get(word)
-                if truth is None or not there:
-                    continue
-                tally = self.tallies.setdefault((group, word, method), _Tally())
-                union = labels > 0
-                if method == "text":
-                    # All names together use the text alone, each single name its instances.
-                    union = self.segmenter.segment(embedding, [Prompt(text=known[0].name)])[0][0].pixels
-                tally.iou.append(iou(union, truth > 0))
-                tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
-                if method == "text":
-                    both, click = clicked_with(self.segmenter, embedding, truth, word)
-                    tally.both.append(both)
-                    tally.click.append(click)
+                if truth is not None and there and known:
+                    tally = self.tallies.setdefault((group, word, way), _Tally())
+                    union = labels > 0
+                    if way[0] == "text":
+                        union = self._by_text(tally, embedding, truth, known[0].name)
+                    tally.iou.append(iou(union, truth > 0))
+                    tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
+                self.segmenter.texts = self.texts
+
+    def _by_text(self, tally: _Tally, embedding: ImageEmbedding, truth: np.ndarray, name: str) -> np.ndarray:
+        """Return the mask of the text alone, and count single clicks with the text and without."""
+        both, click = clicked_with(self.segmenter, embedding, truth, name)
+        tally.both.append(both)
+        tally.click.append(click)
+        pixels: np.ndarray = self.segmenter.segment(embedding, [Prompt(text=name)])[0][0].pixels
+        return pixels
 
     def _phrases(self, word: str) -> list[Phrase]:
         try:
@@ -320,33 +382,42 @@ class _Bench:
         return query.select(query.candidates(self.segmenter, plane, embedding=embedding, final=True)).labels, presence
 
     def rows_of_set(self, name: str) -> Iterator[Row]:
-        """The figures of a set, a row for each class and method."""
-        for (group, word, method), tally in self.tallies.items():
+        """Yield the figures of a set, a row for each class, method and path."""
+        for (group, word, way), tally in self.tallies.items():
             if group != name:
                 continue
             scores = np.array(tally.scores)
-            absent = [s for (g, _, m), (_, no) in self.presence.items() if (g, m) == (group, method) for s in no]
+            absent = [s for (g, _, m), (_, no) in self.presence.items() if (g, m) == (group, way) for s in no]
             row: Row = {
                 "set": group,
                 "class": word,
-                "method": method,
+                "method": way[0],
+                "path": way[1],
                 "iou": float(np.mean(tally.iou)),
                 "ap50": float(scores[:, 0].mean()),
                 "msa": float(scores.mean()),
-                "auroc": auroc(np.array(self.presence[group, word, method][0]), np.array(absent)),
+                "auroc": auroc(np.array(self.presence[group, word, way][0]), np.array(absent)),
+                "silent": _share(self.silent.get((group, way), [])),
                 "images": len(tally.iou),
             }
             yield row | (_click_figures(tally) if tally.both else {})
 
     def rows_of_all(self) -> Iterator[Row]:
-        """How surely what is absent is known to be, over all sets, a row for each method."""
-        for method in self.methods:
+        """Yield the presence over all sets, a row for each method and path."""
+        for way in self.ways:
             both: tuple[list[float], list[float]] = ([], [])
             for (_, _, m), lists in self.presence.items():
-                if m == method:
+                if m == way:
                     both[0].extend(lists[0])
                     both[1].extend(lists[1])
-            yield {"set": "all", "class": "all", "method": method, "auroc": auroc(*(np.array(one) for one in both))}
+            silent = [one for (_, m), found in self.silent.items() if m == way for one in found]
+            area = auroc(*(np.array(one) for one in both))
+            row = {"set": "all", "class": "all", "method": way[0], "path": way[1]}
+            yield {**row, "auroc": area, "silent": _share(silent)}
+
+
+def _share(found: Sequence[bool]) -> float:
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _click_figures(tally: _Tally) -> Row:

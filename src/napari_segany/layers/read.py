@@ -61,9 +61,9 @@ def current_view(image: Image, dims: Dims) -> View:
     return view
 
 
-def stack_of(image: Image, view: View, look: ChannelSettings = MEASURED) -> Stack:
+def stack_of(image: Image, view: View, settings: ChannelSettings = MEASURED) -> Stack:
     """Planes of the image parallel to a view, see :func:`~napari_segany.core.views.planes_of`."""
-    return planes_of(image_array(image), view, rgb=image.rgb, look=look)
+    return planes_of(image_array(image), view, rgb=image.rgb, settings=settings)
 
 
 def to_image(layer: Layer, coordinates: np.ndarray, image: Image) -> np.ndarray:

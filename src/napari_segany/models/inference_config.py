@@ -143,6 +143,8 @@ class TextConfig:
         Weight of the overlap with the mask of a text in the choice among the masks of a click.
     certainty : float
         Power of the predicted IoU of that mask, by which the weight is multiplied.
+    union_agreement, union_certainty : float
+        The same for the mask of all that a text names, with the overlap around the click. Chosen on six sets of train/.
     scene_share : float
         Weight of the kind of image in the presence, next to what is visible.
     """
@@ -153,6 +155,8 @@ class TextConfig:
     foreground_relevance: float = 0.2
     agreement: float = 0.1
     certainty: float = 4.0
+    union_agreement: float = 0.8
+    union_certainty: float = 2.0
     scene_share: float = 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ def load_segmenter(
     device: str | torch.device | None = None,
     precision: str = "auto",
     progress: Progress | None = None,
+    text: str | Path | None = None,
 ) -> SamSegmenter | Mask2FormerSegmenter:
     """Make a segmenter that is ready to use.
 
@@ -52,29 +54,41 @@ def load_segmenter(
         What the image encoder computes in.
     progress : callable, optional
         Called during a download with the bytes done and the bytes in all.
+    text : str or Path, optional
+        A text head, as ``train text`` writes it, that was trained for this model; in place of the model's own.
 
     Raises
     ------
     InputError
         The device is not there, or the precision unknown.
     ModelError
-        The model is unknown, cannot be had, or its architecture is not supported.
+        The model is unknown, cannot be had, or its architecture is not supported; or the text head does not fit it.
     """
     place = pick_device(device)
     dtype = pick_dtype(precision, place)
     if is_mask2former(model):
+        _refuse_text(text, str(model))
         return load_mask2former(str(model), place)
     path, name, expected = locate(model, progress)
     if holds_queries(path):
+        _refuse_text(text, name)
         return load_queries(path, _tiny(name, place, dtype))
     state = weights_of(path)
     own_texts = any(key.startswith(HEAD) for key in state)
     # A file that ``train text`` wrote holds the head alone, which was trained next to `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
+    source = Path(text).expanduser() if text is not None else path if own_texts else None
+    if source is None and isinstance(sam, TinySam) and (name == "tiny" or _sees_as_tiny(sam)) and text_file().is_file():
+        source = text_file()
+    texts = None if source is None else load_text_prompter(copy.deepcopy(sam.mask_decoder), source, place)
     if not isinstance(sam, TinySam):
-        return SamSegmenter(sam, name, place, dtype, config=read_inference_config(path))
-    source = path if own_texts else text_file() if name == "tiny" or _sees_as_tiny(sam) else None
-    return ZoomSegmenter(sam, name, place, dtype, None if source is None else _texts_of(source, place), sam.inference)
+        return SamSegmenter(sam, name, place, dtype, texts, read_inference_config(path))
+    return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
+
+
+def _refuse_text(text: str | Path | None, name: str) -> None:
+    if text is not None:
+        raise ModelError(f"the model {name!r} takes no text head")
 
 
 def _tiny(name: str, place: torch.device, dtype: torch.dtype) -> ZoomSegmenter:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
-from napari_segany.core.masks import Mask
+from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.planes import Plane, Region
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
@@ -23,7 +23,7 @@ from napari_segany.models.geometry import Frame, image_tensor, plane_masks, prom
 from napari_segany.models.inference_config import InferenceConfig, TextConfig
 from napari_segany.models.sam.mask_decoder import ALL, CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.text.text_prompter import TextMatch, TextPrompter
+from napari_segany.models.text.text_prompter import TextMatch, TextPath, TextPrompter
 
 BATCH = 64
 """Prompts decoded together, at most."""
@@ -220,15 +220,23 @@ class SamSegmenter:
     ) -> tuple[Tensor, Tensor]:
         """Prompts that are alike -> logits (B, M, h, w) and predicted IoU (B, M)."""
         given = prompt_tensors(prompts, frame, self.model.mask_size).to(self.device)
-        text = self._tokens(prompts)
-        masks = given.masks
-        if text is not None and self.texts is not None and only_text(prompts[0]):
-            phrases = [self.texts.phrases(prompt.text)[0] for prompt in prompts]
-            image = features["image_embed"]
-            masks = self.texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
-        model = self._model(text)
         features = {**features, "image_pe": self._position}
-        return model.decode(features, given.points, given.boxes, masks, text, choice)
+        if self.texts is not None and prompts[0].text.strip() and only_text(prompts[0]):
+            return self._decode_texts(features, prompts, frame, choice)
+        text = self._tokens(prompts)
+        return self._model(text).decode(features, given.points, given.boxes, given.masks, text, choice)
+
+    def _decode_texts(
+        self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame, choice: Choice
+    ) -> tuple[Tensor, Tensor]:
+        """The same for texts alone, by the path that the head was trained for."""
+        texts, image = self.known_texts(), features["image_embed"]
+        text = None if texts.path is TextPath.MAP else self._tokens(prompts)
+        masks = None
+        if texts.path in (TextPath.MAP, TextPath.BOTH):
+            phrases = [texts.phrases(prompt.text)[0] for prompt in prompts]
+            masks = texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
+        return self.model.with_decoder(texts.decoder).decode(features, None, None, masks, text, choice)
 
     def _cells(self, frame: Frame, image_embed: Tensor) -> tuple[int, int]:
         """Rows and columns of an image embedding that are picture and not padding."""
@@ -324,14 +332,8 @@ def has_text(
         parts += [(number, True, replace(prompt, text=phrase.spoken)) for phrase in phrases]
         avoided = dict.fromkeys(name for phrase in phrases for name in phrase.avoided)
         parts += [(number, False, replace(prompt, text=name)) for name in avoided]
-    predictions = segmenter.segment_plain(embedding, [part for _, _, part in parts], candidates, -math.inf)
-    # A single click is predicted as without a text, and the text selects one of its candidate masks.
-    lone = {
-        k: click for k, (_, _, part) in enumerate(parts) if part.text and (click := replace(part, text="")).ambiguous
-    }
-    clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
-    for k, masks in zip(lone, clicks, strict=True):
-        predictions[k] = choose_mask(predictions[k][0], masks, segmenter.config.text)[: candidates or 1]
+    by_path = _by_own_decoder if texts.path is TextPath.MAP else _by_union
+    predictions = by_path(segmenter, embedding, [part for _, _, part in parts], candidates)
     joined: list[list[Mask]] = [[] for _ in prompts]
     for (number, meant, _), masks in zip(parts, predictions, strict=True):
         before = joined[number]
@@ -339,6 +341,67 @@ def has_text(
             [combine_masks(*pair, meant=meant) for pair in zip(before, masks, strict=True)] if before else masks
         )
     return [[mask for mask in masks if mask.score >= at_least] for masks in joined]
+
+
+def _by_own_decoder(
+    segmenter: SamSegmenter, embedding: ImageEmbedding, parts: Sequence[Prompt], candidates: int | None
+) -> list[list[Mask]]:
+    """Masks of prompts with a name each, by a decoder that knows texts with and without clicks."""
+    predictions = segmenter.segment_plain(embedding, parts, candidates, -math.inf)
+    # A single click is predicted as without a text, and the text selects one of its candidate masks.
+    lone = {k: click for k, part in enumerate(parts) if part.text and (click := replace(part, text="")).ambiguous}
+    clicks = segmenter.segment_plain(embedding, list(lone.values()), 3, -math.inf)
+    for k, masks in zip(lone, clicks, strict=True):
+        predictions[k] = choose_mask(predictions[k][0], masks, segmenter.config.text)[: candidates or 1]
+    return predictions
+
+
+def _by_union(
+    segmenter: SamSegmenter, embedding: ImageEmbedding, parts: Sequence[Prompt], candidates: int | None
+) -> list[list[Mask]]:
+    """Masks of prompts with a name each, where texts alone find all that they name.
+
+    Prompts with a position are predicted as without a text, and the mask of the text alone ranks them.
+    """
+    names = list(dict.fromkeys(part.text for part in parts if part.text))
+    texts = segmenter.segment_plain(embedding, [Prompt(text=name) for name in names], 1, -math.inf)
+    unions = {name: masks[0] for name, masks in zip(names, texts, strict=True)}
+    predictions: dict[int, list[Mask]] = {k: [unions[part.text]] for k, part in enumerate(parts) if only_text(part)}
+    placed = {k: replace(part, text="") for k, part in enumerate(parts) if k not in predictions}
+    lone = [k for k, part in placed.items() if parts[k].text and part.ambiguous]
+    for group, count in ((lone, 3), ([k for k in placed if k not in lone], candidates)):
+        found = segmenter.segment_plain(embedding, [placed[k] for k in group], count, -math.inf)
+        for k, masks in zip(group, found, strict=True):
+            union = unions.get(parts[k].text)
+            predictions[k] = masks if union is None else rank_by_union(union, masks, segmenter.config.text)
+            if k in lone:
+                predictions[k] = predictions[k][: candidates or 1]
+    return [predictions[k] for k in range(len(parts))]
+
+
+def rank_by_union(union: Mask, masks: Sequence[Mask], config: TextConfig) -> list[Mask]:
+    """Order the masks of a click by their score and their agreement with all that a text names, the best first.
+
+    The agreement is the IoU within the box around the masks, as the text names other objects as well. The score of
+    each mask is multiplied by the share of it that the text names.
+    """
+    box = box_of(np.logical_or.reduce([mask.pixels for mask in masks]))
+    if box is None:
+        return list(masks)
+    window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+    named = union.pixels[window]
+    weight = config.union_agreement * max(union.score, 0.0) ** config.union_certainty
+
+    def value(mask: Mask) -> float:
+        either = int(np.count_nonzero(mask.pixels[window] | named))
+        common = int(np.count_nonzero(mask.pixels[window] & named))
+        return mask.score + weight * (common / either if either else 0.0)
+
+    def share(mask: Mask) -> float:
+        pixels = mask.pixels[window]
+        return int(np.count_nonzero(pixels & named)) / max(int(np.count_nonzero(pixels)), 1)
+
+    return [replace(mask, score=mask.score * share(mask)) for mask in sorted(masks, key=value, reverse=True)]
 
 
 def choose_mask(text: Mask, masks: Sequence[Mask], config: TextConfig) -> list[Mask]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,10 @@ from napari_segany.core.attributes import measure_labels
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import Stack
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.core.text_query import ATTRIBUTES, TERMS
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import ATTRIBUTES
 from napari_segany.training.augment import MIN_PIXELS
-from napari_segany.training.data import Sample, read_folder
+from napari_segany.training.data import read_folder
 
 CROP = 80
 """Side in pixels of a stored crop."""
@@ -104,9 +105,71 @@ def _all_of(levels: Sequence[np.ndarray], names: Sequence[str]) -> tuple[dict[in
     )
 
 
-def _of_one_name(sample: Sample, name: str, modality: str, undecided: Sequence[str]) -> NamedImage:
-    names = _all_of(sample.levels, [name] * len(sample.levels))
-    return NamedImage(sample.image, sample.levels, names, frozenset(undecided), modality, sample.complete)
+@dataclass(frozen=True, slots=True)
+class SourceNames:
+    """What the labels of a training source are.
+
+    Parameters
+    ----------
+    name : str
+        Of all its objects.
+    modality : str
+        One of ``MODALITY_NAMES``, or empty where none fits; "by looks" when it differs between images, see
+        :func:`kind_of`.
+    undecided : tuple of str
+        Names of which it is unknown whether they apply to something that is not labelled.
+    complete : bool
+        Whether all objects are labelled.
+    named : dict of str to str
+        Other names, by the beginning of the image's name.
+    """
+
+    name: str
+    modality: str
+    undecided: tuple[str, ...] = ()
+    complete: bool = True
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, image: str) -> str:
+        """Return the name of the objects of an image."""
+        return next((name for start, name in self.named.items() if image.startswith(start)), self.name)
+
+
+_EM, _PHASE, _FLUORESCENCE = "electron microscopy", "phase contrast", "fluorescence"
+_PARTS = ("nucleus", "mitochondrion")
+SOURCES: Mapping[str, SourceNames] = {
+    "dsb2018": SourceNames("nucleus", "by looks", ("cell",)),
+    "usiigaci": SourceNames("cell", _PHASE, ("nucleus",)),
+    "flyem": SourceNames("neurite", _EM, ("cell", "axon", *_PARTS)),
+    "axon_sem": SourceNames("axon", _EM, ("cell", *_PARTS), complete=False),
+    "c2c12_phase": SourceNames("cell", _PHASE, ("nucleus",)),
+    "cellpainting": SourceNames("cell", _FLUORESCENCE, ("nucleus",), named={"jump_nuclei": "nucleus"}),
+    "chloroplast_em": SourceNames("chloroplast", _EM, ("cell", "grain", "pore", *_PARTS), complete=False),
+    "ecoli_colicoords": SourceNames("bacterium", "by looks", complete=False),
+    "epithelium": SourceNames("cell", _FLUORESCENCE, ("nucleus",)),
+    "flakes_2d": SourceNames("flake", "brightfield", ("grain",), complete=False),
+    "insect_embryos": SourceNames("embryo", "", ("cell", "animal")),
+    "maize_clsm": SourceNames("cell", _FLUORESCENCE, ("nucleus",)),
+    "microglia": SourceNames("microglia", _FLUORESCENCE, ("nucleus", "neurite"), complete=False),
+    "mushrooms": SourceNames("mushroom", "photograph", ("food", "background"), complete=False),
+    "pebbles_imagegrains": SourceNames("pebble", "photograph"),
+    "shale_pores_sem": SourceNames("pore", _EM, ("grain",), complete=False),
+    "steel_grains": SourceNames("grain", "brightfield"),
+    "yeast_baby": SourceNames("yeast", "brightfield", ("nucleus",), complete=False),
+}
+"""Training sources of the package whose objects have one name each, by folder."""
+
+
+def _named_source(folder: Path) -> list[NamedImage]:
+    source, found = SOURCES[folder.name], []
+    for name, sample in read_folder(folder).items():
+        own = source.name_of(name)
+        undecided = frozenset(source.undecided) - {own} | ({"cell"} if own == "nucleus" else set())
+        modality = kind_of(sample.image) if source.modality == "by looks" else source.modality
+        names = _all_of(sample.levels, [own] * len(sample.levels))
+        complete = source.complete and sample.complete
+        found.append(NamedImage(sample.image, sample.levels, names, undecided, modality, complete))
+    return found
 
 
 def _photographs(folder: Path) -> list[NamedImage]:
@@ -118,7 +181,8 @@ def _photographs(folder: Path) -> list[NamedImage]:
             {int(n): _COCO[classes[n - 1]] for n in np.unique(level) if n and classes[n - 1] in _COCO}
             for level in sample.levels
         )
-        found.append(NamedImage(sample.image, sample.levels, names, frozenset(), "photograph", complete=False))
+        unknown = frozenset(("pebble", "grain", "mushroom"))
+        found.append(NamedImage(sample.image, sample.levels, names, unknown, "photograph", complete=False))
     return found
 
 
@@ -131,7 +195,7 @@ _SYNTHETIC = {
     "smear": (("cell", "nucleus"), (), "stained tissue"),
     "membranes": (("cell", "nucleus"), (), "fluorescence"),
     "walled tissue": (("cell", "nucleus"), (), "fluorescence"),
-    "electron microscopy": (("neurite", "mitochondrion"), ("cell", "nucleus"), "electron microscopy"),
+    "electron microscopy": (("neurite", "mitochondrion"), ("cell", "nucleus", "axon"), "electron microscopy"),
 }
 """For each kind of synthetic picture: names of its levels, undecided names, and the modality."""
 
@@ -193,17 +257,8 @@ def load_named(root: Path, names: Sequence[str], *, count: int, seed: int) -> di
             raise InputError(f"training source {name!r} is not in {root}")
         if name == "synthetic":
             found[name] = synthetic(count, seed)
-        elif name == "dsb2018":
-            samples = read_folder(folder).values()
-            found[name] = [_of_one_name(one, "nucleus", kind_of(one.image), ("cell",)) for one in samples]
-        elif name == "usiigaci":
-            found[name] = [
-                _of_one_name(one, "cell", "phase contrast", ("nucleus",)) for one in read_folder(folder).values()
-            ]
-        elif name == "flyem":
-            samples = read_folder(folder).values()
-            undecided = ("cell", "nucleus", "mitochondrion")
-            found[name] = [_of_one_name(one, "neurite", "electron microscopy", undecided) for one in samples]
+        elif name in SOURCES:
+            found[name] = _named_source(folder)
         elif name == "coco128":
             found[name] = _photographs(folder)
         else:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam
+from napari_segany.training.corrective_clicks import add_corrective_click
 from napari_segany.training.losses import dense_loss, dice, focal, iou
 
 
@@ -218,7 +219,7 @@ class SamTask:
                 previous = self._shown(logits, scores, number == 0 and rounds > 1).detach()
                 # A round without a new click teaches the model to refine its own mask.
                 if rounds < 5 or number + 1 not in (silent, rounds - 1):
-                    xy, kinds = self._click(previous, scene.target, xy, kinds, generator)
+                    xy, kinds = add_corrective_click((xy, kinds), previous[:, 0], scene.target, 2, generator)
         return {"loss": torch.stack(losses).mean(), **log}
 
     @staticmethod
@@ -228,22 +229,6 @@ class SamTask:
             scores[:, 1:].argmax(1) + 1 if first else torch.zeros(len(scores), dtype=torch.long, device=scores.device)
         )
         return logits.take_along_dim(choice[:, None, None, None], 1).float()
-
-    @staticmethod
-    def _click(
-        previous: Tensor, target: Tensor, xy: Tensor, kinds: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Add one click somewhere in the error region (anywhere on the mask where there is none)."""
-        truth = target > 0.5
-        wrong = (previous[:, 0] > 0) ^ truth
-        # Of scattered single pixels and solid regions a user sees the regions.
-        solid = F.avg_pool2d(wrong[:, None].float(), 5, stride=1, padding=2)[:, 0] ** 2 * wrong
-        weights = (solid + 1e-6 * truth + 1e-9).flatten(1)
-        place = torch.multinomial(weights, 1, generator=generator)
-        positive = truth.flatten(1).gather(1, place)
-        rows, columns = place // target.shape[-1], place % target.shape[-1]
-        new = torch.stack([columns, rows], -1) * 2 + 0.5
-        return torch.cat([xy, new.to(xy)], 1), torch.cat([kinds, positive.to(kinds)], 1)
 
     def _mask_losses(
         self, logits: Tensor, scores: Tensor, scene: _Scene, lone: Tensor, together: bool

@@ -20,6 +20,7 @@ from napari_segany.models.sam.model import Sam
 from napari_segany.models.text.clip import VIEWS, Clip
 from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
 from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.training.corrective_clicks import add_corrective_click
 from napari_segany.training.losses import dice, focal, iou
 from napari_segany.training.named_images import BACKGROUND, PARENTS
 from napari_segany.training.text_views import CropView, load_view
@@ -58,6 +59,12 @@ class HeadConfig:
         Views per step: of whole pictures, and of windows around objects; steps take turns.
     said : int
         Prompts for each close view; one more for each of a whole picture.
+    maps : float
+        Share of the texts alone whose rough map enters the decoder with their tokens; the others have the tokens alone.
+    blank : float
+        Share of the texts alone whose tokens are zero, for which nothing is to be found.
+    rounds : int
+        Corrective clicks after a text and a click, each where the mask before it is wrong.
     """
 
     found_steps: int = 400
@@ -72,6 +79,9 @@ class HeadConfig:
     whole: int = 2
     close: int = 8
     said: int = 3
+    maps: float = 1.0
+    blank: float = 0.0
+    rounds: int = 0
 
 
 class TextBank:
@@ -150,7 +160,7 @@ def make_bank(clip: Clip, paths: Sequence[Path], path: Path) -> TextBank:
 
 def _texts(clip: Clip, name: str) -> np.ndarray:
     term = clip.vocabulary.terms.get(name) if clip.vocabulary is not None else None
-    words = term.words if term is not None else (name,)
+    words = term.english if term is not None else (name,)
     return np.stack([clip.name_vector(name), *clip.text_vectors(list(words))])
 
 
@@ -328,6 +338,7 @@ class HeadTask:
 
     def __init__(self, sam: Sam, model: nn.ModuleDict, config: HeadConfig, spread: Tensor) -> None:
         self.model, self.config, self.spread = model, config, spread
+        self.stride = sam.image_size / sam.mask_size[0]
         self._sam = sam.eval().requires_grad_(False).with_decoder(model["decoder"])
 
     def training_forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
@@ -346,16 +357,33 @@ class HeadTask:
             log |= {"where": where.detach(), "there": there.detach()}
             if step < self.config.found_steps:
                 return {"loss": torch.stack(losses).sum(), **log}
-        rows = torch.nonzero(batch["kind"] == TEXT)[:, 0]
-        rough = self._rough(head, features, batch, vectors, rows) if len(rows) else None
-        for kind, name in ((TEXT, "text"), (BOTH, "both"), (CLICK, "click")):
-            rows = torch.nonzero(batch["kind"] == kind)[:, 0]
-            if len(rows):
-                seen = {key: feature[batch["view"][rows]] for key, feature in features.items()}
-                loss, watched = self._masks(seen, batch, vectors, rows, rough if kind == TEXT else None)
-                losses.append(loss * len(rows) / len(batch["kind"]))
-                log[f"{name}_iou"] = watched
+        for name, rows, rough in self._groups(head, features, batch, vectors, generator):
+            seen = {key: feature[batch["view"][rows]] for key, feature in features.items()}
+            loss, watched = self._masks(seen, batch, vectors, rows, rough, generator)
+            losses.append(loss * len(rows) / len(batch["kind"]))
+            log[f"{name}_iou"] = watched
         return {"loss": torch.stack(losses).sum(), **log}
+
+    def _groups(
+        self,
+        head: TextPromptHead,
+        features: dict[str, Tensor],
+        batch: dict[str, Tensor],
+        vectors: Tensor,
+        generator: torch.Generator,
+    ) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+        """Prompts that are decoded together: what they are, their rows, and the rough masks of texts with a map."""
+        texts = torch.nonzero(batch["kind"] == TEXT)[:, 0]
+        mapped = (torch.rand(len(texts), generator=generator) < self.config.maps).to(texts.device)
+        if mapped.any():
+            yield "map", texts[mapped], self._rough(head, features, batch, vectors, texts[mapped])
+        for name, rows in (
+            ("text", texts[~mapped]),
+            ("both", torch.nonzero(batch["kind"] == BOTH)[:, 0]),
+            ("click", torch.nonzero(batch["kind"] == CLICK)[:, 0]),
+        ):
+            if len(rows):
+                yield name, rows, None
 
     def _vectors(self, head: TextPromptHead, vectors: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:
         centred = torch.where(image[:, None], head.centred(vectors, image=True), head.centred(vectors))
@@ -372,6 +400,7 @@ class HeadTask:
         vectors: Tensor,
         rows: Tensor,
         rough: Tensor | None,
+        generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """Loss of prompts of one kind, and the mean IoU of what would be shown where there is something."""
         kind = int(batch["kind"][rows[0]])
@@ -382,20 +411,23 @@ class HeadTask:
         decode: Callable[..., tuple[Tensor, Tensor]] = self._sam.decode
         if bool(batch["close"]) and isinstance(self._sam, TinySam):
             decode = self._sam.decode_windows
+        target = batch["target"][rows].float()
+        if text is not None and kind == TEXT and rough is None:
+            # without a text nothing is named: what the tokens do not tell must not be found
+            blank = (torch.rand(len(rows), 1, 1, generator=generator) < self.config.blank).to(text.device)
+            text, target = text.masked_fill(blank, 0), target.masked_fill(blank, 0)
         logits, scores = decode(seen, points, None, rough, text)
-        logits, scores, target = logits.float(), scores.float(), batch["target"][rows].float()
-        truth = target[:, None].expand_as(logits)
-        shape = 2 * focal(logits, truth) + dice(logits, truth)
-        real = iou(logits.detach(), truth)
-        lone = kind != TEXT
-        each = (
-            shape[:, 0] if kind == TEXT else shape[:, 1:].min(1).values + (0.3 if kind == CLICK else 1.0) * shape[:, 0]
-        )
-        present = (target.flatten(1).sum(1) > 0).float()
-        each = each * (0.15 + 0.85 * present)
-        calibration = ((scores - real) ** 2)[:, : 4 if lone else 1].mean(1)
-        shown = real[:, 0] if kind != CLICK else real[:, 1:].gather(1, scores[:, 1:].argmax(1, keepdim=True))[:, 0]
-        return (each + 2 * calibration).mean(), (shown * present).sum() / present.sum().clamp_min(1)
+        loss, watched = _mask_loss(logits.float(), scores.float(), target, kind)
+        if kind != BOTH or not self.config.rounds:
+            return loss, watched
+        losses = [loss]
+        for _ in range(self.config.rounds):
+            before = logits[:, :1].detach()
+            points = add_corrective_click(points, before[:, 0], target, self.stride, generator)
+            logits, scores = decode(seen, points, None, before, text)
+            # several prompts have one meaning: the first mask alone is learned
+            losses.append(_mask_loss(logits[:, :1].float(), scores[:, :1].float(), target, BOTH)[0])
+        return torch.stack(losses).mean(), watched
 
     def _rough(
         self,
@@ -429,6 +461,33 @@ class HeadTask:
             for values, found in ((each, where), (sure, there)):
                 found += [values[truth == state].mean() for state in (0, 1) if bool((truth == state).any())]
         return torch.stack(where).mean(), torch.stack(there).mean()
+
+
+def _mask_loss(logits: Tensor, scores: Tensor, target: Tensor, kind: int) -> tuple[Tensor, Tensor]:
+    """Loss of masks (B, M, h, w) and predicted IoU (B, M), and the mean IoU of the best where there is an object."""
+    truth = target[:, None].expand_as(logits)
+    shape = dice(logits, truth) + (_balanced(logits, truth) if kind == TEXT else 2 * focal(logits, truth))
+    real = iou(logits.detach(), truth)
+    lone = kind != TEXT and logits.shape[1] > 1
+    each = shape[:, 1:].min(1).values + (0.3 if kind == CLICK else 1.0) * shape[:, 0] if lone else shape[:, 0]
+    present = (target.flatten(1).sum(1) > 0).float()
+    if kind != TEXT:
+        each = each * (0.15 + 0.85 * present)
+    calibration = ((scores - real) ** 2)[:, : 4 if lone else 1].mean(1)
+    shown = real[:, 0] if kind != CLICK else real[:, 1:].gather(1, scores[:, 1:].argmax(1, keepdim=True))[:, 0]
+    return (each + 2 * calibration).mean(), (shown * present).sum() / present.sum().clamp_min(1)
+
+
+def _balanced(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy (B, M) in which object and background weigh the same.
+
+    A decoder that was trained with clicks begins with empty masks for texts, where focal and dice loss have hardly a
+    gradient.
+    """
+    each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    parts = (((each * part).flatten(2).sum(2) / (part.flatten(2).sum(2) + 1)) for part in (truth, 1 - truth))
+    found: Tensor = torch.stack(list(parts)).sum(0)
+    return found
 
 
 def _valid(batch: dict[str, Tensor], image: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, TERMS, prompt_sentences
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, prompt_sentences
 from napari_segany.models.text.clip import import_open_clip, object_vectors
 from napari_segany.training.named_images import (
     ATTRIBUTE_NAMES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,19 @@ from torch import Tensor
 from napari_segany.core.errors import InputError
 from napari_segany.models.loading import load_model
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.text.clip import EMBEDDED, build_towers, load_clip, short_tokenizer
+from napari_segany.models.text.clip import (
+    EMBEDDED,
+    VOCABULARY,
+    build_towers,
+    embedded_folder,
+    load_clip,
+    short_tokenizer,
+)
 from napari_segany.models.text.prompt_head import TextPromptHead
+from napari_segany.models.text.text_prompter import TextPath, text_file
 from napari_segany.models.weights import load_state
 from napari_segany.training.loop import Loop, LoopConfig
-from napari_segany.training.named_images import load_named
+from napari_segany.training.named_images import NAMES, load_named
 from napari_segany.training.scenes import learn_scenes
 from napari_segany.training.text_head import HeadConfig, HeadTask, TextBank, TextSampler, make_bank
 from napari_segany.training.text_views import make_views
@@ -43,6 +51,8 @@ class TowersTrainConfig:
         "towers".
     seed, synthetic : int
         Of all that is drawn; synthetic pictures.
+    start : str
+        Towers to begin with: "tiny-text", or a folder that an earlier run wrote; random ones when empty.
     loop, task : LoopConfig, TowersConfig
         How long, and what a step sees.
     """
@@ -51,6 +61,7 @@ class TowersTrainConfig:
     trains: str = "towers"
     seed: int = 0
     synthetic: int = 1000
+    start: str = ""
     loop: LoopConfig = field(default_factory=LoopConfig)
     task: TowersConfig = field(default_factory=TowersConfig)
 
@@ -70,7 +81,9 @@ class HeadTrainConfig:
     model, clip : str
         Any SAM that ``load_model`` finds, any CLIP that ``load_clip`` does.
     start : str
-        A file that an earlier run wrote, to begin with.
+        Head and decoder to begin with: "tiny-text", or a file that an earlier run wrote.
+    path : TextPath
+        How texts alone enter the model; see :class:`~napari_segany.models.text.text_prompter.TextPath`.
     views : str
         Where embeddings are kept; by default in the folder of the run.
     loop, task : LoopConfig, HeadConfig
@@ -84,6 +97,7 @@ class HeadTrainConfig:
     model: str = "tiny"
     clip: str = EMBEDDED
     start: str = ""
+    path: TextPath = TextPath.TOKENS
     views: str = ""
     loop: LoopConfig = field(default_factory=LoopConfig)
     task: HeadConfig = field(default_factory=HeadConfig)
@@ -137,21 +151,32 @@ def train_towers(config: TowersTrainConfig, data: Path, folder: Path, device: to
     seed, sources, wanted = config.seed, config.sources, config.task
     check_apart(folder, [data / name for name in sources])
     crops, shares = stored_crops(data, folder, sources, wanted, (config.synthetic, seed))
+    # a name is known when there is an object of it: a class that is only a parent is learned with its children
+    known = [name for name, there in zip(NAMES, crops.names.T, strict=True) if there.any()]
     torch.manual_seed(seed)
     task = TowersTask(build_towers(TINY))
-    loop = Loop(task, config.loop, folder, device, {"seed": seed, "sources": sources})
+    if config.start:
+        task.model.load_state_dict({k: v.float() for k, v in load_state(towers_file(config.start)).items()})
+    identity = {"seed": seed, "sources": sources, "start": config.start}
+    loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
     text = TINY["text_cfg"]
     tokenizer = short_tokenizer(text["vocab_size"], text["context_length"])  # type: ignore[index]
     loop.run(lambda step: batches(crops, shares, tokenizer, wanted, (seed, step)))
-    return save_towers(loop.average, folder / "clip")
+    return save_towers(loop.average, folder / "clip", known)
 
 
-def save_towers(model: torch.nn.Module, folder: Path) -> Path:
-    """Write a small CLIP the way open_clip reads it: half precision, and its configuration."""
+def towers_file(name: str) -> Path:
+    """Return the weights of a small CLIP: the embedded one, or one in a folder that a run wrote."""
+    return (embedded_folder() if name == EMBEDDED else Path(name).expanduser()) / WEIGHTS
+
+
+def save_towers(model: torch.nn.Module, folder: Path, names: Sequence[str]) -> Path:
+    """Write a small CLIP the way open_clip reads it: half precision, its configuration, and the names it knows."""
     folder.mkdir(parents=True, exist_ok=True)
     export(model, folder / WEIGHTS)
     seen = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
+    (folder / VOCABULARY).write_text(json.dumps({"names": list(names)}, indent=1) + "\n")
     (folder / CONFIG).write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": seen}, indent=1) + "\n")
     return folder
 
@@ -185,7 +210,8 @@ def train_head(config: HeadTrainConfig, data: Path, folder: Path, device: torch.
     parts = head_parts(sam, bank, wanted)
     check_apart(folder, [data / source for source in config.sources], config.start)
     if config.start:
-        parts.load_state_dict(fitting(load_state(config.start), parts), strict=False)
+        first = text_file() if config.start == EMBEDDED else Path(config.start)
+        parts.load_state_dict(fitting(load_state(first), parts), strict=False)
     task = HeadTask(sam, parts, wanted, torch.from_numpy(bank.spread))
     identity = {"seed": seed, "model": config.model, "clip": name, "start": config.start}
     loop = Loop(task, config.loop, folder, device, identity)
@@ -202,6 +228,8 @@ def train_head(config: HeadTrainConfig, data: Path, folder: Path, device: torch.
         "embed_dim": sam.prompt_encoder.embed_dim,
         "tokens": wanted.tokens,
         "clip": name,
+        "model": config.model,
+        "path": config.path,
     }
     return save_head(loop.average, about, folder / "weights.safetensors")
 

@@ -13,11 +13,12 @@ from napari_segany.core.automatic_masks import Candidate, generate_candidates
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.text_query import TERMS, Phrase, UnknownWord, Vocabulary
+from napari_segany.core.terms import TERMS
+from napari_segany.core.text_query import Phrase, UnknownWord, Vocabulary
 from napari_segany.models.inference_config import TextConfig
 from napari_segany.models.sam_segmenter import SamSegmenter, choose_mask, combine_masks
 from napari_segany.models.text.prompt_head import TextPromptHead
-from napari_segany.models.text.text_prompter import TextPrompter, embedded_info, load_text_prompter
+from napari_segany.models.text.text_prompter import TextPath, TextPrompter, embedded_info, head_info, load_text_prompter
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
 
@@ -91,6 +92,24 @@ def test_text_and_click_go_the_way_of_a_click(texted, embedding):
     assert len(refined[0]) == 1
 
 
+@pytest.mark.parametrize("path", list(TextPath))
+def test_each_path_finds_what_its_parts_tell(texted, embedding, path, monkeypatch):
+    monkeypatch.setattr(texted, "texts", texted.texts.with_path(path))
+    nucleus, cell = (masks[0] for masks in texted.segment(embedding, [Prompt(text=t) for t in ("nucleus", "cell")]))
+    assert nucleus.pixels.shape == (120, 200)
+    assert np.allclose(nucleus.logits, cell.logits, atol=1e-4) == (path is TextPath.NONE)
+    monkeypatch.setattr(texted, "texts", texted.texts.with_path(TextPath.NONE))
+    (without,) = texted.segment(embedding, [Prompt(text="nucleus")])[0]
+    assert np.allclose(nucleus.logits, without.logits, atol=1e-4) == (path is TextPath.NONE)
+
+
+def test_a_large_plane_is_searched_at_its_own_resolution(texted, plane, monkeypatch):
+    monkeypatch.setattr(texted, "texts", texted.texts.with_path(TextPath.TOKENS))
+    large = np.tile(plane, (10, 6, 1))
+    (masks,) = texted.segment(texted.embed(large), [Prompt(text="nucleus")])
+    assert masks[0].pixels.shape == large.shape[:2]
+
+
 def test_a_text_chooses_among_what_a_click_means():
     def disc(radius: int, score: float) -> Mask:
         y, x = np.mgrid[:40, :40]
@@ -128,7 +147,7 @@ def test_unknown_words_are_refused(texted, embedding):
         texted.segment(embedding, [Prompt(text="zebra")])
 
 
-@pytest.mark.parametrize("text", ["x" * 10_000, "🦠", "\x00!", "细胞", "'; DROP TABLE"])
+@pytest.mark.parametrize("text", ["x" * 10_000, "🦠", "\x00!", "蛋白质", "'; DROP TABLE"])
 def test_strange_texts_are_one_clear_line(texted, embedding, text):
     with pytest.raises(InputError) as caught:
         texted.segment(embedding, [Prompt(text=text)])
@@ -196,12 +215,17 @@ def test_head_and_decoder_of_a_file(tmp_path, small_sam, crops):
     state = {f"head.{k}": v for k, v in texts.head.state_dict().items()}
     state |= {f"decoder.{k}": v for k, v in texts.decoder.state_dict().items()}
     about = {"vector_dim": 32, "embed_dim": small_sam.prompt_encoder.embed_dim, "tokens": 2, "clip": "tiny-text"}
+    about["path"] = "both"
     path = tmp_path / "text.safetensors"
     save_file({k: v.contiguous() for k, v in state.items()}, path, metadata={"text": json.dumps(about)})
     loaded = load_text_prompter(copy.deepcopy(small_sam.mask_decoder), path, torch.device("cpu"))
     torch.testing.assert_close(loaded.decoder.state_dict(), texts.decoder.state_dict())
     torch.testing.assert_close(loaded.head.state_dict(), texts.head.state_dict())
     assert len(loaded.head.memory) == crops
+    assert loaded.path is TextPath.BOTH
+    facts = head_info(path)
+    assert (facts["clip"], facts["path"]) == ("tiny-text", "both")
+    assert facts["vocabulary"].startswith("closed: nucleus, cell")
     with pytest.raises(ModelError, match="holds no text prompts for this model"):
         load_text_prompter(TinySam().mask_decoder, path, torch.device("cpu"))
     save_file({"head.kind": torch.zeros(1)}, path)

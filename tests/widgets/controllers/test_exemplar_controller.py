@@ -90,3 +90,14 @@ def test_without_a_committed_object_one_line_says_what_to_do(discs: Opened) -> N
     discs.hand.press("x")
     discs.settle()
     assert "there is no found object under the cursor" in discs.text
+
+
+def test_other_slices_are_searched_by_the_same_exemplars(discs: Opened) -> None:
+    exemplars, segmenter = discs.widget.exemplars, Proposing()
+    assert exemplars.query_maker()(segmenter).exemplars is None
+    commit(discs, *BRIGHT[1])
+    search(discs)
+    assert len(exemplars.query_maker()(segmenter).exemplars.objects) == 1
+    discs.hand.press("q")
+    discs.settle()
+    assert exemplars.query_maker()(segmenter).exemplars is None

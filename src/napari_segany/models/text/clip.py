@@ -21,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_segany.core.errors import ModelError
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.planes import Plane, Region
-from napari_segany.core.text_query import TERMS, Phrase, Vocabulary, open_phrases, prompt_sentences
+from napari_segany.core.terms import select_terms
+from napari_segany.core.text_query import Phrase, Vocabulary, open_phrases, prompt_sentences
 
 EMBEDDED = "tiny-text"
 """The CLIP in the wheel."""
@@ -31,6 +32,8 @@ KEPT = 4096
 """Texts whose vectors are kept."""
 AT_ONCE = 64
 """Crops that are encoded together."""
+VOCABULARY = "vocabulary.json"
+"""Of a model's folder: the names that it was trained with."""
 VIEWS = ((1.5, False), (1.2, True))
 """Views of an object whose vectors are averaged: side over that of the object's box, and whether all else is black."""
 
@@ -132,7 +135,18 @@ def load_clip(name: str = EMBEDDED, device: str | torch.device = "cpu") -> Clip:
         if lacking:
             reason = 'it needs transformers; install it with: pip install "napari-segany[biomedclip]"'
         raise ModelError(f"the text model {name!r} cannot be had: {reason}") from error
-    return Clip(model, tokenizer, name, device, Vocabulary(TERMS) if name == EMBEDDED else None)
+    return Clip(model, tokenizer, name, device, None if folder is None else read_vocabulary(folder))
+
+
+def read_vocabulary(folder: Path) -> Vocabulary | None:
+    """Read which names a model was trained with; None, which is any, for a folder that does not list them."""
+    path = folder / VOCABULARY
+    if not path.is_file():
+        return None
+    try:
+        return Vocabulary(select_terms(tuple(json.loads(path.read_text(encoding="utf-8"))["names"])))
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+        raise ModelError(f"{path} lists no names of a vocabulary: {error}") from error
 
 
 def _source(name: str, folder: Path | None) -> tuple[str, str]:

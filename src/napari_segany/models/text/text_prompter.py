@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +16,24 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
-from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, TERMS, Phrase, Vocabulary
-from napari_segany.models.text.clip import EMBEDDED, Clip, embedded_folder, load_clip
+from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, Phrase, Vocabulary
+from napari_segany.models.text.clip import EMBEDDED, Clip, embedded_folder, load_clip, read_vocabulary
 from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
 from napari_segany.models.weights import load_state
+
+
+class TextPath(StrEnum):
+    """How a text alone enters a model."""
+
+    TOKENS = "tokens"
+    """As tokens of the sparse prompt path (Kirillov et al. 2023, section 7.5)."""
+    MAP = "map"
+    """As a map of relevance: a mask prompt, or the foreground of the dense heads where a model has them."""
+    BOTH = "both"
+    """As tokens, with the map as a mask prompt."""
+    NONE = "none"
+    """As tokens that are all zero: what the decoder finds without the text. For measurements."""
+
 
 HEAD, DECODER = "head.", "decoder."
 """What the names of weights in a file begin with."""
@@ -52,15 +68,27 @@ class TextPrompter:
         A mask decoder that was trained with the head; it takes the place of the model's own where there is text.
     device : torch.device
         Where the model computes.
+    path : TextPath
+        How texts alone enter the model.
     """
 
     def __init__(
-        self, clip: Callable[[], Clip], head: TextPromptHead, decoder: nn.Module, device: torch.device
+        self,
+        clip: Callable[[], Clip],
+        head: TextPromptHead,
+        decoder: nn.Module,
+        device: torch.device,
+        path: TextPath = TextPath.MAP,
     ) -> None:
         self._make = clip
+        self.path = path
         self.device = device
         self.head = head.to(device).eval().requires_grad_(False)
         self.decoder = decoder.to(device).eval().requires_grad_(False)
+
+    def with_path(self, path: TextPath) -> TextPrompter:
+        """Return the same prompts by another path."""
+        return TextPrompter(lambda: self.clip, self.head, self.decoder, self.device, path)
 
     @cached_property
     def clip(self) -> Clip:
@@ -83,7 +111,8 @@ class TextPrompter:
 
     def tokens(self, phrases: list[Phrase]) -> Tensor:
         """Prompt tokens (B, T, C)."""
-        return self.head(self.vectors(phrases))
+        tokens: Tensor = self.head(self.vectors(phrases))
+        return torch.zeros_like(tokens) if self.path is TextPath.NONE else tokens
 
     @torch.inference_mode()
     def rough(
@@ -125,9 +154,10 @@ def _valid(image_embed: Tensor, cells: tuple[int, int]) -> Tensor:
 
 
 def embedded_info() -> dict[str, str]:
-    """What there is to tell of the text prompts in the wheel, by heading: what they know and what they do not."""
-    known = [f"{term.name} ({', '.join(term.words[1:])})" for term in TERMS]
-    there = "there" if text_file().is_file() and embedded_folder().is_dir() else "not in this package"
+    """Return the facts about the text prompts in the wheel, by heading."""
+    vocabulary = read_vocabulary(embedded_folder()) if embedded_folder().is_dir() else None
+    terms = () if vocabulary is None else tuple(vocabulary.terms.values())
+    there = "there" if text_file().is_file() and terms else "not in this package"
     return {
         "model": EMBEDDED,
         "architecture": "a small CLIP of open_clip, and a head and a decoder for `tiny`",
@@ -135,12 +165,44 @@ def embedded_info() -> dict[str, str]:
         "size": "in the package",
         "licence": "BSD-3-Clause",
         "cite": "the text prompts of napari-segany, after Kirillov et al. 2023, arXiv:2304.02643",
-        "knows": "; ".join(known),
+        "knows": "; ".join(f"{term.name} ({', '.join(term.words[1:])})" for term in terms),
         "attributes": "; ".join(f"{name} ({', '.join(words)})" for name, words in ATTRIBUTES.items()),
         "pictures": ", ".join(MODALITIES),
-        "other words": "are answered by the nearest that are known",
+        "other words": "are refused, with the nearest known names",
         "files": f"{embedded_folder()}, {text_file().name} ({there})",
     }
+
+
+def head_info(path: Path) -> dict[str, str]:
+    """Return the facts about a text head that ``train text`` wrote, by heading.
+
+    Raises
+    ------
+    ModelError
+        The file is no text head.
+    """
+    about = _about(path)
+    name = str(about.get("clip", EMBEDDED))
+    folder = embedded_folder() if name == EMBEDDED else Path(name).expanduser()
+    vocabulary = read_vocabulary(folder) if folder.is_dir() else None
+    return {
+        "text head": str(path),
+        "model": str(about.get("model", "the one that it was trained with; not written down")),
+        "clip": name,
+        "path": str(about.get("path", TextPath.MAP)),
+        "vocabulary": "any word" if vocabulary is None else f"closed: {', '.join(vocabulary.names)}",
+    }
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What is written in a text head about itself."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["text"])
+        return {**about, "vector_dim": int(about["vector_dim"]), "embed_dim": int(about["embed_dim"])}
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(f"{path} holds no text prompts: {reason}") from error
 
 
 def text_file() -> Path:
@@ -167,19 +229,19 @@ def load_text_prompter(decoder: nn.Module, path: Path, device: torch.device) -> 
     """
     state = load_state(path)
     try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("text", "{}"))
-        head = TextPromptHead(int(about["vector_dim"]), int(about["embed_dim"]), int(about["tokens"]))
+        about = _about(path)
+        head = TextPromptHead(about["vector_dim"], about["embed_dim"], int(about["tokens"]))
         weights = _part(state, HEAD)
         if "memory" in weights:
             head.remember(weights["memory"])
+        text_path = TextPath(about.get("path", TextPath.MAP))
         head.load_state_dict(weights)
         decoder.load_state_dict(_part(state, DECODER))
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ModelError(f"{path} holds no text prompts for this model: {reason}") from error
     name = str(about.get("clip", EMBEDDED))
-    return TextPrompter(lambda: load_clip(name, device), head, decoder, device)
+    return TextPrompter(lambda: load_clip(name, device), head, decoder, device, text_path)
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ A picture that is coarse in the input frame is encoded in tiles at full resoluti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from scipy import ndimage
 from skimage.feature import peak_local_max
 from torch import Tensor
 
+from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.models.geometry import Frame
 from napari_segany.models.inference_config import ProposalConfig
-from napari_segany.models.tiny.tiny_sam import DENSE_CHANNELS, TinySam
+from napari_segany.models.tiny.tiny_sam import TinySam
 
 DENSE_STRIDE = 4
 TILE = 512
@@ -33,9 +34,39 @@ def dense_of_frame(model: TinySam, maps: dict[str, Tensor], frame: Frame) -> np.
 
 def dense_of_tiles(model: TinySam, plane: np.ndarray, device: torch.device) -> np.ndarray:
     """Dense heads of a plane (y, x, 3 or 1) at its own resolution, tile by tile: (5, y / 4, x / 4) float32."""
+    return maps_of_tiles(model, plane, device, model.dense_head, DENSE_STRIDE)
+
+
+def maps_of_tiles(
+    model: TinySam,
+    plane: np.ndarray,
+    device: torch.device,
+    compute: Callable[[dict[str, Tensor]], Tensor],
+    stride: int,
+) -> np.ndarray:
+    """Compute maps of a plane at its own resolution, tile by tile.
+
+    Parameters
+    ----------
+    model : TinySam
+        Whose encoder is used.
+    plane : ndarray
+        (y, x, 3 or 1) uint8.
+    device : torch.device
+        Where to compute.
+    compute : callable
+        Features of a tile -> (1, C, h, w) maps.
+    stride : int
+        Pixels of the plane per pixel of the maps.
+
+    Returns
+    -------
+    ndarray
+        (C, y / stride, x / stride) float32.
+    """
     height, width = plane.shape[:2]
     rows, columns = (max(-(-length // 32) * 32, TILE) for length in (height, width))
-    whole = np.zeros((len(DENSE_CHANNELS), rows // DENSE_STRIDE, columns // DENSE_STRIDE), np.float32)
+    whole: np.ndarray | None = None
     for y in _starts(rows):
         for x in _starts(columns):
             part = plane[y : y + TILE, x : x + TILE]
@@ -43,12 +74,16 @@ def dense_of_tiles(model: TinySam, plane: np.ndarray, device: torch.device) -> n
             tile[: part.shape[0], : part.shape[1]] = part
             image = torch.from_numpy(tile).permute(2, 0, 1)[None].float().to(device)
             features = {name: feature.float() for name, feature in model.encode_windows(image).items()}
-            dense = model.dense_head(features)[0].cpu().numpy()
-            # Near its inner edges the tile before has seen more.
-            top, left = (MARGIN // DENSE_STRIDE if start else 0 for start in (y, x))
-            target = whole[:, y // DENSE_STRIDE :, x // DENSE_STRIDE :]
-            target[:, top : TILE // DENSE_STRIDE, left : TILE // DENSE_STRIDE] = dense[:, top:, left:]
-    return whole[:, : -(-height // DENSE_STRIDE), : -(-width // DENSE_STRIDE)]
+            found = compute(features)[0].cpu().numpy()
+            if whole is None:
+                whole = np.zeros((len(found), rows // stride, columns // stride), np.float32)
+            # near its inner edges the previous tile has more context
+            top, left = (MARGIN // stride if start else 0 for start in (y, x))
+            target = whole[:, y // stride :, x // stride :]
+            target[:, top : TILE // stride, left : TILE // stride] = found[:, top:, left:]
+    if whole is None:
+        raise InputError("a plane without pixels has no maps")
+    return whole[:, : -(-height // stride), : -(-width // stride)]
 
 
 def _starts(length: int) -> Iterator[int]:

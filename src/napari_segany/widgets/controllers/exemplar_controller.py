@@ -141,6 +141,7 @@ class ExemplarController(QObject):
         if labels is None:
             return []
         known = [(label, where) for label, (where, _) in self._session.made_from.items() if where.axes == view.axes]
+        known = known[-LATEST:]
         planes = {where: where.read(labels.data) for _, where in known}
         found = [(where, _object(planes[where], label)) for label, where in known]
         if not any(one is not None for _, one in found):

@@ -1,0 +1,123 @@
+"""Edges of an image from the masks of a grid of clicks, without training (Kirillov et al. 2023, section 7.2, D.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import ndimage
+from skimage.feature import hessian_matrix
+from skimage.segmentation import find_boundaries
+
+from napari_segany.core.automatic_masks import grid_points, suppress_overlaps
+from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.planes import Region
+from napari_segany.core.prompts import Prompt
+from napari_segany.core.segmenter import Segmenter
+
+SIDE = 16
+"""Points along each side of the grid, three masks each: 768 masks."""
+BOX_OVERLAP = 0.7
+"""IoU of boxes above which only the mask with the highest predicted IoU stays."""
+TOGETHER = 32
+"""Prompts that are predicted together."""
+SMOOTHING = 1.0
+"""Standard deviation in pixels, of the map whose ridges give the direction of an edge."""
+
+
+def edge_map(segmenter: Segmenter, plane: np.ndarray, *, side: int = SIDE, thin: bool = True) -> np.ndarray:
+    """Compute how strong the edge at each pixel is.
+
+    The Sobel filter is applied to the unthresholded probabilities of each mask, and its values away from the outline
+    of the mask are dropped. The largest value of all masks is scaled to 0 to 1 and thinned by edge NMS.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model.
+    plane : ndarray
+        (y, x, 3) uint8.
+    side : int
+        Points along each side of the grid.
+    thin : bool
+        Whether edges are thinned to lines.
+
+    Returns
+    -------
+    ndarray
+        (y, x) float32 from 0 to 1.
+    """
+    strength = np.zeros(plane.shape[:2], np.float32)
+    for mask in _masks(segmenter, plane, side):
+        probability = _probability(mask)
+        window = _grown(mask.pixels)
+        gradient = np.hypot(*(ndimage.sobel(probability[window], axis) for axis in (0, 1)))
+        outline = find_boundaries(mask.pixels[window], mode="thick")
+        strength[window] = np.maximum(strength[window], np.where(outline, gradient, 0))
+    strength /= max(float(strength.max()), 1e-9)
+    return edge_nms(strength) if thin else strength
+
+
+def _masks(segmenter: Segmenter, plane: np.ndarray, side: int) -> Iterator[Mask]:
+    """The masks of the grid, without those that nearly coincide with a better one."""
+    embedding = segmenter.embed(plane)
+    prompts = [Prompt((point,)) for point in grid_points((plane.shape[0], plane.shape[1]), side)]
+    found: list[Mask] = []
+    for start in range(0, len(prompts), TOGETHER):
+        for masks in segmenter.segment(embedding, prompts[start : start + TOGETHER], candidates=3):
+            found += [mask for mask in masks if mask.pixels.any()]
+    windows = [_window(mask.pixels) for mask in found]
+    for number in suppress_overlaps(windows, [mask.score for mask in found], BOX_OVERLAP):
+        yield found[number]
+
+
+def _probability(mask: Mask) -> np.ndarray:
+    """The unthresholded probabilities of a mask, (y, x)."""
+    import torch
+
+    from napari_segany.models.geometry import Frame, plane_logits
+
+    height, width = mask.pixels.shape
+    low = torch.from_numpy(np.asarray(mask.logits, np.float32))[None]
+    found: np.ndarray = plane_logits(low, Frame((height, width), 4 * low.shape[-1]))[0].sigmoid().numpy()
+    return found
+
+
+def _window(pixels: np.ndarray) -> Region:
+    box = box_of(pixels)
+    if box is None:
+        raise ValueError("an empty mask has no window")
+    return slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+
+
+def _grown(pixels: np.ndarray) -> Region:
+    """The window of a mask with two pixels around it."""
+    rows, columns = (slice(max(span.start - 2, 0), span.stop + 2) for span in _window(pixels))
+    return rows, columns
+
+
+def edge_nms(strength: np.ndarray) -> np.ndarray:
+    """Keep the pixels that are not weaker than their neighbours across the edge.
+
+    Parameters
+    ----------
+    strength : ndarray
+        (y, x) float, 0 where there is no edge.
+
+    Returns
+    -------
+    ndarray
+        (y, x) float32, the same values on thin lines and 0 elsewhere.
+    """
+    yy, yx, xx = hessian_matrix(strength, SMOOTHING, order="rc", use_gaussian_derivatives=False)
+    # across a ridge the curvature is the largest, negative on the crest and positive at its foot
+    angle = 0.5 * np.arctan2(2 * yx, yy - xx)
+    across = np.stack([np.cos(angle), np.sin(angle)])
+    curvature = yy * across[0] ** 2 + 2 * yx * across[0] * across[1] + xx * across[1] ** 2
+    turned = np.stack([-across[1], across[0]])
+    other = yy + xx - curvature
+    across = np.where(np.abs(curvature) >= np.abs(other), across, turned)
+    grid = np.indices(strength.shape)
+    neighbours = [ndimage.map_coordinates(strength, grid + sign * across, order=1, mode="nearest") for sign in (1, -1)]
+    best = (strength >= neighbours[0]) & (strength >= neighbours[1])
+    return np.where(best, strength, 0).astype(np.float32)

@@ -1,0 +1,70 @@
+"""Edges are matched with boundaries one to one, by examples worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+from skimage import io
+
+from napari_segany.core.errors import InputError
+from napari_segany.experiments.edge_benchmark import edge_counts, rows_of_edges, summary
+
+
+def line(column: int, rows: slice = slice(None)) -> np.ndarray:
+    found = np.zeros((100, 100), bool)
+    found[rows, column] = True
+    return found
+
+
+def test_pixels_are_matched_one_to_one() -> None:
+    # the reach is .0075 x 141.4 = 1.06 pixels: a line next to the boundary matches, two columns away it does not
+    near = edge_counts(line(51).astype(float), [line(50)], 1)
+    assert (near.found[0], near.found_matched[0], near.true[0], near.true_matched[0]) == (100, 100, 100, 100)
+    far = edge_counts(line(52).astype(float), [line(50)], 1)
+    assert (far.found_matched[0], far.true_matched[0]) == (0, 0)
+    # half of the boundary found: precision 1, recall 1/2, F1 2/3
+    half = edge_counts(line(50, slice(0, 50)).astype(float), [line(50)], 1)
+    assert (half.precision[0], half.recall[0]) == (1, 0.5)
+    assert half.f1[0] == pytest.approx(2 / 3)
+
+
+def test_any_annotator_makes_an_edge_right_and_each_is_to_be_found() -> None:
+    # edges at 20 and 70; one annotator drew 20, another 20 and 50: precision 1/2, recall 2/3
+    edges = (line(20) | line(70)).astype(float)
+    found = edge_counts(edges, [line(20), line(20) | line(50)], 1)
+    assert found.precision[0] == pytest.approx(1 / 2)
+    assert found.recall[0] == pytest.approx(2 / 3)
+
+
+def test_the_best_threshold_of_the_set_and_of_each_image() -> None:
+    # image 1 has its edge at .3 and noise at .1, image 2 its edge at .8 and noise at .5
+    first = np.where(line(20), 0.35, np.where(line(80), 0.15, 0))
+    second = np.where(line(20), 0.85, np.where(line(80), 0.55, 0))
+    counts = [edge_counts(one, [line(20)], 9) for one in (first, second)]
+    found = summary(counts)
+    assert found["ois"] == pytest.approx(1)
+    # from .2 to .3 both edges and the noise of the second: 200 of 300 right, all found
+    assert found["ods"] == pytest.approx(2 * (2 / 3) / (2 / 3 + 1))
+    assert found["r50"] == pytest.approx(1)
+
+
+def test_a_folder_as_bsds_is_laid_out(tmp_path: Path) -> None:
+    for kind in ("images", "groundTruth"):
+        (tmp_path / kind).mkdir()
+    image = np.zeros((160, 160, 3), np.uint8)
+    image[:, 80:] = 200
+    io.imsave(tmp_path / "images/1.png", image, check_contrast=False)
+    boundary = np.zeros((160, 160), np.uint8)
+    boundary[:, 80] = 1
+    truth = np.empty((1, 1), object)
+    truth[0, 0] = {"Boundaries": boundary, "Segmentation": boundary}
+    savemat(tmp_path / "groundTruth/1.mat", {"groundTruth": truth})
+    (row,) = rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["sobel"])
+    assert row["ods"] > 0.95
+    with pytest.raises(InputError, match="unknown method magic"):
+        list(rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["magic"]))
+    with pytest.raises(InputError, match="holds no groundTruth"):
+        list(rows_of_edges(tmp_path / "images", lambda: pytest.fail("loaded")))
