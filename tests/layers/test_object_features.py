@@ -2,6 +2,7 @@ import gc
 import math
 import time
 import weakref
+from contextlib import contextmanager
 
 import dask.array as da
 import numpy as np
@@ -366,3 +367,39 @@ def test_two_thousand_objects_are_followed_in_much_less_than_a_second():
         taken.append(time.thread_time() - begin)
     assert len(desk.table) == 2028
     assert min(taken) < 0.5, taken
+
+
+def test_classes_and_suggestions_are_columns(desk: Desk) -> None:
+    steps = []
+
+    @contextmanager
+    def step(about):
+        steps.append(about)
+        yield
+
+    desk.objects._step = step
+    desk.objects.suggest({2: ("cell", 0.874), 5: ("debris", 0.5)})
+    assert desk.table["suggested"].tolist() == ["", "cell", "debris"]
+    assert desk.table["probability"].tolist()[1:] == [0.87, 0.5]
+    assert "class_name" not in desk.table
+    desk.objects.classify({1: "cell", 2: "cell"})
+    assert desk.table["class_name"].tolist() == ["cell", "cell", ""]
+    assert desk.table["suggested"].tolist() == ["", "", "debris"], "what has a class needs no suggestion"
+    assert [one.classes for one in steps] == [((1, "", "cell"), (2, "", "cell"))]
+    desk.objects.classify({1: "cell"})
+    assert len(steps) == 1, "nothing changed"
+    desk.objects.set_classes({1: "", 2: ""})
+    assert desk.table["suggested"].tolist() == ["", "cell", "debris"], "undone: it is a suggestion again"
+    with pytest.raises(InputError, match="no object 77"):
+        desk.objects.classify({77: "cell"})
+    desk.objects.suggest({})
+    assert not {"suggested", "class_name"} & set(desk.table)
+
+
+def test_classes_are_read_from_features_and_split_with_their_object(desk: Desk) -> None:
+    desk.objects.classify({2: "cell"})
+    again = ObjectFeatures(desk.viewer, desk.labels)
+    again.update()
+    assert again.classes == {1: "", 2: "cell", 5: ""}
+    _, new = again.split(2)
+    assert again.classes[new] == "cell"

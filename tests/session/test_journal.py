@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.views import View
 from napari_segany.session.events import ActionEvent, LayerEvent, ModelEvent, PromptEvent
@@ -240,3 +241,26 @@ def test_two_windows_do_not_write_into_one_file(path):
     first.close()
     assert len(read_journal(path).events) == len(EVENTS)
     Journal.reopen(path, read_journal(path).whole).close()
+
+
+def test_classes_are_undone_and_found_again(tmp_path):
+    step = Step("class", classes=((1, "", "cell"), (4, "debris", "cell")))
+    assert step
+    journal = Journal.create(tmp_path / "one.jsonl", HEADER)
+    for event in (ObjectInfo(4, "mine", "debris"), step):
+        journal.write(event)
+    journal.close()
+    found = recover(journal.path).state
+    assert {label: about.class_name for label, about in found.described.items()} == {1: "cell", 4: "cell"}
+    assert found.described[4].name == "mine"
+    assert found.unsaved
+    found.take(ActionEvent("undone"))
+    assert {label: about.class_name for label, about in found.described.items()} == {1: "", 4: "debris"}
+    found.take(ActionEvent("redone"))
+    assert found.described[1].class_name == "cell"
+
+
+def test_steps_of_older_versions_have_no_classes():
+    plain = encode(Step("keep", label=3))
+    assert "classes" not in plain
+    assert decode(plain).classes == ()

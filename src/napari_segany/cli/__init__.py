@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_segany.cli.bench import bench
+from napari_segany.cli.classifying import classify
 from napari_segany.cli.dataset import dataset
 from napari_segany.cli.models import models
 from napari_segany.cli.segmenting import segment
@@ -106,6 +107,7 @@ def demo(
 
 
 app.command()(segment)
+app.command()(classify)
 
 
 @app.command()

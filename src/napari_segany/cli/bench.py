@@ -310,6 +310,26 @@ def exemplars(  # noqa: PLR0913  each parameter is an option of the command line
 
 
 @bench.command()
+def classes(
+    data: Annotated[Path, typer.Option(help="Folder with images/, labels_class/ and class_labels.csv.")],
+    of_each: Annotated[list[int], typer.Option(min=1, help="Known objects of each class; repeat.")] = [3, 5, 10],  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the known objects.")] = 10,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure how often the class of an object is known from a few objects of each class.
+
+    `accuracy` is a mean over classes; next to it the features of the masks alone, and chance. Classes with less than
+    three objects left are not measured: `classes` says how many are.
+    """
+    from napari_segany.experiments.class_benchmark import ClassBenchConfig, rows_of_classes
+
+    load, shown = loader(model, device), ShownProgress()
+    _show(json, lambda: rows_of_classes(ClassBenchConfig(data, tuple(of_each), seeds), load, shown), files_of(model))
+
+
+@bench.command()
 def learn(
     data: DataOption,
     masks: Annotated[list[int], typer.Option(help="Masks to learn from; may be given several times.")] = [10, 25, 50],  # noqa: B006

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
 from napari_segany.core.prompts import Box
 
@@ -47,6 +48,15 @@ def box_of(pixels: np.ndarray) -> Box | None:
         return None
     columns = np.flatnonzero(pixels[rows[0] : rows[-1] + 1].any(axis=0))
     return Box(float(rows[0]), float(columns[0]), float(rows[-1]), float(columns[-1]))
+
+
+def windows_of(labels: np.ndarray) -> dict[int, tuple[tuple[slice, slice], np.ndarray]]:
+    """The bounding box of each object of a label image (y, x) as rows and columns, and its mask within that."""
+    numbers, places = np.unique(labels, return_inverse=True)
+    # find_objects searches for every number up to the highest, and skips 0
+    compact = places.reshape(labels.shape).astype(np.int32) + 1
+    boxes = zip(numbers.tolist(), scipy.ndimage.find_objects(compact), strict=True)
+    return {n: (box, compact[box] == place) for place, (n, box) in enumerate(boxes, start=1) if n > 0}
 
 
 def paintable(labels: np.ndarray, pixels: np.ndarray, *, overwrite: bool = False) -> tuple[np.ndarray, ...]:

@@ -43,3 +43,22 @@ class ObjectInfo:
     status: str = ""
     points: tuple[tuple[float, float], ...] = ()
     pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectClass:
+    """A class that objects may have.
+
+    Parameters
+    ----------
+    name : str
+        What objects of it are called.
+    key : int
+        The digit that gives it, 1 to 9; 0 for none.
+    colour : str
+        ``"#rrggbb"``.
+    """
+
+    name: str
+    key: int
+    colour: str

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
 from napari_segany.core.exemplars import ObjectDescriptors, describe
+from napari_segany.core.object_classes import ClassDescriptors, describe_for_classes
 from napari_segany.core.planes import LazyPlane, PlaneParts, Region, Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import Known, Planes, Step, propagate
@@ -23,6 +24,10 @@ Report = Callable[[float], None]
 
 class StackPlanes(Planes, PlaneParts, Protocol):
     """Planes, whole and in parts; :class:`~napari_segany.core.planes.Stack` has them."""
+
+
+DESCRIBED_AT_ONCE = 64
+"""Objects between two reports."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +140,25 @@ def describe_objects(context: JobContext, objects: Sequence[PlaneObject]) -> Gen
         here = describe(context.segmenter, plane, [one.window for one in own], [one.mask for one in own])
         found = found.joined(here)
     yield found
+
+
+def describe_for_classification(
+    context: JobContext, objects: Sequence[PlaneObject]
+) -> Generator[ClassDescriptors, None, None]:
+    """Describe objects, in their order; see :func:`~napari_segany.core.object_classes.describe_for_classes`."""
+    found = ClassDescriptors()
+    order: list[int] = []
+    for number in dict.fromkeys(one.number for one in objects):
+        rows = [row for row, one in enumerate(objects) if one.number == number]
+        plane = LazyPlane(context.planes, number)
+        for start in range(0, len(rows), DESCRIBED_AT_ONCE):
+            part = rows[start : start + DESCRIBED_AT_ONCE]
+            own = [objects[row] for row in part]
+            windows, masks = [one.window for one in own], [one.mask for one in own]
+            found = found.joined(describe_for_classes(context.segmenter, plane, windows, masks))
+            order += part
+            context.report(len(order) / len(objects))
+    yield found.chosen(np.argsort(order))
 
 
 def search_slices(

@@ -19,6 +19,11 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
     return {"": NAMELESS} | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(known)}
 
 
+def paler(colour: str) -> str:
+    """A colour ``#rrggbb`` half way to white."""
+    return "#" + "".join(f"{(int(colour[k : k + 2], 16) + 255) // 2:02x}" for k in (1, 3, 5))
+
+
 class NameColours:
     """Colours a Labels layer by names, and gives it its own colours back.
 
@@ -32,29 +37,32 @@ class NameColours:
         self.labels = labels
         self._own = labels.colormap
         self._shown: dict[int, str] = {}
+        self._colours: dict[str, str] = {}
 
-    def show(self, names: Mapping[int, str]) -> dict[str, str]:
+    def show(self, names: Mapping[int, str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
         """Show each label in the colour of its name.
 
         Parameters
         ----------
         names : mapping of int to str
             What each label is called; with less than two names the layer has its own colours.
+        chosen : mapping of str to str, optional
+            Colours of names; the others have ours.
 
         Returns
         -------
         dict of str to str
             The colour of each name; empty where the layer has its own.
         """
-        if len(set(names.values())) < 2:
+        if len(set(names.values())) < 2 and not any(name in (chosen or {}) for name in names.values()):
             self.clear()
             return {}
-        colours = colours_of(names.values())
-        if names != self._shown:
+        colours = colours_of(names.values()) | dict(chosen or {})
+        if (names, colours) != (self._shown, self._colours):
             if not self._shown:
                 # the user may have chosen other ones since
                 self._own = self.labels.colormap
-            self._shown = dict(names)
+            self._shown, self._colours = dict(names), colours
             table: dict[int | None, str | np.ndarray] = {None: NAMELESS, 0: np.zeros(4)}
             table |= {label: colours[name] for label, name in names.items()}
             self.labels.colormap = DirectLabelColormap(color_dict=table)

@@ -20,6 +20,7 @@ EDITED, AT_THE_EDGE = "edited", "at the edge"
 """Flags that follow from the pixels: other ones than when it was kept; touching the border of its plane."""
 _COLUMNS = ("name", "score", "how", "flags")
 CONFIDENCE, CLASS = "confidence", "class_name"
+SUGGESTED, PROBABILITY = "suggested", "probability"
 _COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
 
 
@@ -76,9 +77,13 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
     }
     written_here = set(_COLUMNS) <= set(rows)
     ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_COLUMNS}
-    ours |= {CONFIDENCE, CLASS} if written_here else set()
-    described = {label: a for label, a in known.items() if a.name or a.source or a.status or a.score is not None}
+    ours |= {CONFIDENCE, CLASS, SUGGESTED, PROBABILITY} if written_here else set()
+    described = {label: a for label, a in known.items() if _says_something(a)}
     return described, rows[[name for name in rows if name not in ours]]
+
+
+def _says_something(about: ObjectInfo) -> bool:
+    return bool(about.name or about.class_name or about.source or about.status) or about.score is not None
 
 
 def nameless_rows(features: Any) -> np.ndarray:
@@ -99,15 +104,27 @@ def _label(value: Any) -> int | None:
 
 
 def known_columns(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
-    """Columns of what is known and comes first; confidence and class only where some object has one."""
+    """Columns of what is known and comes first; confidence only where some object has one."""
     columns = {
         "name": np.array([about.name for about in known], object),
         "score": np.array([about.score for about in known], float),
     }
-    if any(about.class_name for about in known):
-        columns[CLASS] = np.array([about.class_name for about in known], object)
     sure = np.array([about.confidence for about in known], float)
     return columns if np.isnan(sure).all() else {**columns, CONFIDENCE: sure}
+
+
+def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str, float]]) -> dict[str, np.ndarray]:
+    """Columns of classes, and of suggested ones with their probabilities; each only where some object has one."""
+    columns = {}
+    if any(about.class_name for about in known):
+        columns[CLASS] = np.array([about.class_name for about in known], object)
+    if not any(about.label in suggested for about in known):
+        return columns
+    rows = [suggested.get(about.label, ("", math.nan)) for about in known]
+    return columns | {
+        SUGGESTED: np.array([name for name, _ in rows], object),
+        PROBABILITY: np.array([round(probability, 2) for _, probability in rows], float),
+    }
 
 
 def counted_columns(labels: Labels, total: LabelCounts, rows: np.ndarray, *, intensity: bool) -> dict[str, np.ndarray]:

@@ -69,6 +69,7 @@ class ObjectFeatures:
         self._step: Steps = step or (lambda _: nullcontext())
         self._counter: LabelCounter | None = None
         self._about: dict[int, ObjectInfo] = {}
+        self._suggested: dict[int, tuple[str, float]] = {}
         self._last: dict[int, int] = {}
         self._names: dict[int, str] = {}
         self._present: set[int] = set()
@@ -158,6 +159,45 @@ class ObjectFeatures:
         return self._about.get(label, ObjectInfo(label))
 
     @property
+    def classes(self) -> dict[int, str]:
+        """The class of each object that is there, by label; empty for none."""
+        return {label: self.about(label).class_name for label in self.present}
+
+    @property
+    def suggested(self) -> dict[int, tuple[str, float]]:
+        """Suggested classes of objects without one, with their probabilities, by label."""
+        classes = self.classes
+        return {label: one for label, one in self._suggested.items() if not classes.get(label, "-")}
+
+    def suggest(self, classes: Mapping[int, tuple[str, float]]) -> None:
+        """List these classes and their probabilities as suggested, and no others."""
+        self._suggested = dict(classes)
+        self._restate()
+        self.update()
+
+    def classify(self, classes: Mapping[int, str]) -> None:
+        """Give objects a class, or with an empty name none, in one step of undo.
+
+        Raises
+        ------
+        InputError
+            When there is no such object.
+        """
+        self._check(classes)
+        changes = [(label, self.about(label).class_name, name) for label, name in sorted(classes.items())]
+        changed = tuple(one for one in changes if one[1] != one[2])
+        if changed:
+            with self._step(Step("class", classes=changed)):
+                self.set_classes({label: name for label, _, name in changed})
+
+    def set_classes(self, classes: Mapping[int, str]) -> None:
+        """Set classes that a step already records."""
+        for label, name in classes.items():
+            self._about[label] = replace(self.about(label), class_name=name)
+        self._restate()
+        self.update()
+
+    @property
     def known(self) -> dict[int, ObjectInfo]:
         """What is known of objects, by label, also of some that are gone and may come back."""
         return dict(self._about)
@@ -230,6 +270,7 @@ class ObjectFeatures:
         ours = {
             feature_columns.INDEX: labels,
             feature_columns.LABEL: labels,
+            **feature_columns.class_columns(known, self.suggested),
             **feature_columns.known_columns(known),
             **feature_columns.counted_columns(self.labels, total, rows, intensity=intensity),
             "how": np.array([about.source for about in known], object),
@@ -270,6 +311,10 @@ class ObjectFeatures:
         centre[-len(shown) :] = np.where(np.isnan(shown), centre[-len(shown) :], shown)
         camera.center = tuple(centre.tolist())
 
+    def middle(self, label: int) -> np.ndarray | None:
+        """(axes,) the middle of an object on its middle plane; None where its pixels are not counted."""
+        return self._counter.middle(label) if self._counter is not None and label in self.present else None
+
     def delete(self, labels: Iterable[int]) -> None:
         """Take objects away.
 
@@ -309,7 +354,7 @@ class ObjectFeatures:
         name_of = np.zeros(count + 1, self.labels.data.dtype)
         name_of[order + 1] = names
         for new in names[1:]:
-            self.note(ObjectInfo(new, source=f"split from {label}"))
+            self.note(ObjectInfo(new, class_name=self.about(label).class_name, source=f"split from {label}"))
         self._paint(pixels, name_of[piece], "split")
         return names
 

@@ -39,9 +39,12 @@ class UndoStack:
     ----------
     travelled : Signal
         Emitted with a message when a step was undone or redone.
+    classified : Signal
+        Emitted with labels, and the class of each before and after, when a step of classes was undone or redone.
     """
 
     travelled = Signal(str)
+    classified = Signal(object)
 
     def __init__(
         self,
@@ -118,6 +121,8 @@ class UndoStack:
             return False
         kind = TITLES.get(step.kind, step.kind)
         changed = self._recorder.apply(step)
+        if step.classes:
+            self.classified.emit(step.classes)
         self._refresh()
         if step.choice[0] != step.choice[1]:
             self._session.restore_choice(step.choice[1])
@@ -125,6 +130,6 @@ class UndoStack:
             self._session.begin_at(step.label + (what == "redo"))
         self.travelled.emit(f"{'Undone' if what == 'undo' else 'Redone'}: {kind}.")
         hidden = [layer.name for layer in changed if layer not in self._viewer.layers]
-        if hidden or not (changed or step.choice[0] != step.choice[1]):
+        if hidden or not (changed or step.classes or step.choice[0] != step.choice[1]):
             self._report(f"{what}: {kind}, in a layer that is no longer there")
         return True

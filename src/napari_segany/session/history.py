@@ -212,6 +212,8 @@ class Step:
         For a kept mask: its label.
     overwrite : bool
         For a kept mask: whether it took pixels of other labels.
+    classes : tuple of (int, str, str)
+        Labels of objects, and the class of each before and after.
     """
 
     kind: str
@@ -220,9 +222,10 @@ class Step:
     choice: tuple[int, int] = (0, 0)
     label: int = 0
     overwrite: bool = False
+    classes: tuple[tuple[int, str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.patches or self.marks) or self.choice[0] != self.choice[1]
+        return bool(self.patches or self.marks or self.classes) or self.choice[0] != self.choice[1]
 
     def inverse(self) -> Step:
         """The step that takes this one back."""
@@ -231,6 +234,7 @@ class Step:
             patches=tuple((number, patch.inverse()) for number, patch in self.patches),
             marks=tuple((number, patch.inverse()) for number, patch in self.marks),
             choice=(self.choice[1], self.choice[0]),
+            classes=tuple((label, after, before) for label, before, after in self.classes),
         )
 
     def apply(self, labels: Mapping[int, np.ndarray], marks: MutableMapping[int, Marks]) -> None:

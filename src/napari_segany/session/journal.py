@@ -206,10 +206,16 @@ def _plain(value: Any) -> dict[str, Any]:
     return msgspec.to_builtins(value, enc_hook=lambda one: one.item() if isinstance(one, np.generic) else str(one))
 
 
+_LATER = frozenset({"classes"})
+"""Fields of steps that files of older versions lack; left out where they are empty."""
+
+
 def _made(record: type[T], plain: Mapping[str, Any]) -> T:
     """The inverse of :func:`_plain`; unknown fields are left out, and numbers may be strings, as 0.1.0 wrote some."""
     # defaults are for those who make events: all fields were written
-    lacking = [each.name for each in fields(record) if each.name not in plain] if is_dataclass(record) else []
+    lacking = (
+        [each.name for each in fields(record) if each.name not in {*plain, *_LATER}] if is_dataclass(record) else []
+    )
     if lacking:
         raise KeyError(*lacking)
     return msgspec.convert(plain, record, strict=False)
@@ -224,7 +230,8 @@ def encode(event: Event) -> dict[str, Any]:
         record = _PromptRecord.of(event)
     elif isinstance(event, ObjectInfo):
         record = _ObjectRecord(*(getattr(event, name) for name in _ObjectRecord.__struct_fields__))
-    return {"do": _KINDS[type(record)], **_plain(record)}
+    plain = {name: value for name, value in _plain(record).items() if value or name not in _LATER}
+    return {"do": _KINDS[type(record)], **plain}
 
 
 def decode(plain: Mapping[str, Any]) -> Event:

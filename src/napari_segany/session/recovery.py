@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,9 @@ class State:
 
     def _apply(self, step: Step) -> None:
         step.apply(self.labels, self.marks)
-        self.unsaved = self.unsaved or bool(step.patches)
+        self.unsaved = self.unsaved or bool(step.patches or step.classes)
+        for label, _, name in step.classes:
+            self.described[label] = replace(self.described.get(label, ObjectInfo(label)), class_name=name)
         if step.choice[0] != step.choice[1]:
             self.choice = step.choice[1]
 

@@ -22,6 +22,7 @@ from napari_segany.models.registry import find
 from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
+from napari_segany.widgets.controllers.class_controller import ClassController
 from napari_segany.widgets.controllers.commit_controller import CommitController
 from napari_segany.widgets.controllers.exemplar_controller import ExemplarController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
@@ -38,12 +39,14 @@ from napari_segany.widgets.controllers.region_controller import RegionController
 from napari_segany.widgets.controllers.resume_controller import ResumeController
 from napari_segany.widgets.controllers.search_controller import SearchController
 from napari_segany.widgets.controllers.settings_controller import SettingsController
+from napari_segany.widgets.controllers.suggestion_controller import SuggestionController
 from napari_segany.widgets.controllers.track_layers import TrackLayers
 from napari_segany.widgets.focus import focus_canvas, return_focus
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.paint_pause import PaintPause
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
 from napari_segany.widgets.panels.candidate_panel import CandidatePanel
+from napari_segany.widgets.panels.classes_panel import ClassesPanel
 from napari_segany.widgets.panels.contrast_panel import ContrastPanel
 from napari_segany.widgets.panels.export_panel import ExportPanel
 from napari_segany.widgets.panels.learn_panel import LearnPanel
@@ -95,6 +98,7 @@ class SeganyWidget(QWidget):
         self.candidate_box = CandidatePanel()
         self.everything_box = AutomaticMasksPanel()
         self.objects_box: ObjectsPanel = ObjectsPanel(self.viewer)
+        self.classes_box = ClassesPanel()
         self.export_box = ExportPanel(self.jobs)
         self.picture_box = ContrastPanel(self.jobs)
         self.stack_box = StackPanel()
@@ -118,6 +122,10 @@ class SeganyWidget(QWidget):
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
         self.learning = LearningController(self.learn_box, self.objects_box, self.jobs, find(MODEL))
+        self.classes = ClassController(self.viewer, self.classes_box, self.objects_box)
+        self.suggesting = SuggestionController(
+            self.classes_box, self.objects_box, self.classes.classify, self.jobs, self.answers
+        )
         self.ranking = RankingController(self.session, self.answers, self)
         panels = PendingPanels(self.prompt_box, self.everything_box, self.candidate_box, self.status_box)
         self.pending = PendingController(self.session, self.finder, panels, self)
@@ -131,7 +139,7 @@ class SeganyWidget(QWidget):
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
             *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
-            *(self.prompt_box, self.picture_box, self.large),
+            *(self.classes, self.suggesting, self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
             self.settings, self.prompt_box, self.export_box, self.everything_box, self.model_box, self.answering
@@ -151,7 +159,7 @@ class SeganyWidget(QWidget):
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
             Tab("Picture", "The picture as the model gets it", (self.picture_box,)),
             Tab("Learn", "Train a model on your objects", (self.learn_box,)),
-            Tab("Objects", "Table of your objects", (self.objects_box,), grows=True),
+            Tab("Objects", "Table of your objects", (self.objects_box, self.classes_box), grows=True),
             Tab("Export", "Write objects to files", (self.export_box,)),
         )
         self.tabs = Tabs(tabs, corner=keys)
@@ -257,6 +265,7 @@ class SeganyWidget(QWidget):
         self.keeper.disconnect()
         self.hover.close()
         self.learning.stop()
+        self.classes.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self.show_failure)
         self.jobs.end()
         self.resuming.lookups.close()

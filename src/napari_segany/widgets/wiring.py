@@ -24,11 +24,12 @@ def connect_parts(widget: SeganyWidget) -> None:
 def _connect_status(widget: SeganyWidget) -> None:
     """What is going on, is shown in the status line."""
     status = widget.status_box
-    for worker in (widget.answering, widget.finder, widget.follower, widget.images, widget.resuming):
+    workers = (widget.answering, widget.finder, widget.follower, widget.images, widget.resuming)
+    for worker in (*workers, widget.classes, widget.suggesting):
         worker.message.connect(status.say)
         worker.failed.connect(widget.show_failure)
     widget.large.failed.connect(widget.show_failure)
-    for work in (widget.finder, widget.follower, widget.export_box):
+    for work in (widget.finder, widget.follower, widget.export_box, widget.suggesting):
         work.progress.connect(status.set_share)
     for careful in (widget.committing, widget.regions):
         careful.warned.connect(status.warn)
@@ -85,6 +86,7 @@ def _connect_objects(widget: SeganyWidget) -> None:
     widget.follower.found.connect(committing.note_found)
     widget.follower.remarked.connect(objects.remark)
     widget.stack_box.tracked.connect(widget.show_tracks)
+    widget.classes.chosen.connect(committing.set_class)
     objects.described.connect(widget.session.record)
     objects.object_shown.connect(widget.focus_canvas)
     widget.export_box.written.connect(widget.resuming.exported)

@@ -35,6 +35,8 @@ class CommitController(QObject):
 
     Attributes
     ----------
+    class_name : str
+        The class that new objects get; empty for none.
     editing : Signal
         Emitted without arguments before an object is changed or deleted.
     layers_changed : Signal
@@ -60,12 +62,17 @@ class CommitController(QObject):
         self._prompts, self._objects = prompts, objects
         self._binding: Binding | None = None
         self._committed: Committed | None = None
+        self.class_name = ""
         session.committed.connect(self._remember)
         pending.due.connect(self.keep)
 
     def bind(self, binding: Binding | None) -> None:
         """Keep objects of another image."""
         self._binding = binding
+
+    def set_class(self, name: str) -> None:
+        """Give new objects this class from here on; an empty name: none."""
+        self.class_name = name
 
     def keep(self) -> None:
         """Keep what is pending: the mask as a new label, or all objects that were found."""
@@ -83,7 +90,7 @@ class CommitController(QObject):
         for label, candidate in kept.items():
             name = candidate.name
             how = "text" if candidate.prompt.text else "everything"
-            self._objects.note(ObjectInfo(label, name, name, candidate.score, source=how))
+            self._objects.note(ObjectInfo(label, name, self.class_name or name, candidate.score, source=how))
         if kept:
             self._pending.say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
 
@@ -94,8 +101,9 @@ class CommitController(QObject):
         self._prompts.expect_positive()
         self.layers_changed.emit()
         if (kept := self._last_committed()) is not None:
-            self._objects.note(ObjectInfo(kept.label, score=kept.mask.score, source=known_text(kept.prompt)))
-            self._pending.say_done(f"Object {kept.label} kept. Ctrl+Z undoes it.")
+            how, kind = known_text(kept.prompt), self.class_name
+            self._objects.note(ObjectInfo(kept.label, class_name=kind, score=kept.mask.score, source=how))
+            self._pending.say_done(f"Object {kept.label} kept{kind and f' as {kind}'}. Ctrl+Z undoes it.")
         elif opened is not None:
             self._pending.say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
 
@@ -108,7 +116,7 @@ class CommitController(QObject):
 
     def note_found(self, label: int, name: str) -> None:
         """An object was found on the slices that was not known before."""
-        self._objects.note(ObjectInfo(label, name, name, source="text" if name else "everything"))
+        self._objects.note(ObjectInfo(label, name, self.class_name or name, source="text" if name else "everything"))
 
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""

@@ -23,7 +23,7 @@ from napari_segany.layers.object_features import ObjectFeatures
 COMMAND = "napari.widgets.features_table"
 MEASURED_ROWS = 30
 """Columns are made as wide as these many rows need."""
-FILTERED = ("name", "how", "flags")
+FILTERED = ("name", "class_name", "suggested", "how", "flags")
 """Columns that the filter searches, next to the label."""
 
 
@@ -184,7 +184,7 @@ class FeaturesView:
         self.widget.layout().setContentsMargins(0, 0, 0, 0)
         self._table: QTableView = self.widget.table
         self._table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        self._table.setMinimumHeight(120)
+        self._table.setMinimumHeight(90)
         header = self._table.horizontalHeader()
         header.setResizeContentsPrecision(MEASURED_ROWS)
         # sorted by its proxy, two thousand rows take half a second, each time one is added

@@ -11,11 +11,21 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QInputDialog, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.objects import ObjectInfo
-from napari_segany.layers.colours import NameColours
+from napari_segany.layers.colours import NameColours, paler
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.widgets.controllers.pending_objects import count_of
@@ -46,10 +56,14 @@ class ObjectsPanel(QWidget):
         Emitted with a :class:`~napari_segany.core.objects.ObjectInfo` when a known fact about an object changes.
     object_shown : Signal
         Emitted without arguments when a row was clicked, and its object is shown.
+    listed : Signal
+        Emitted without arguments when the objects of the table, or what is known of them, may have changed, or
+        other rows are selected.
     """
 
     described = Signal(object)
     object_shown = Signal()
+    listed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -65,6 +79,9 @@ class ObjectsPanel(QWidget):
         self._filter.setClearButtonEnabled(True)
         self._by_name = QCheckBox("Colours by name")
         self._by_name.setToolTip("Show objects of the same name in one colour")
+        self._by_class = QCheckBox("Colours by class")
+        self._by_class.setToolTip("Show objects in the colours of their classes, paler where these are only suggested")
+        self._class_colours: dict[str, str] = {}
         self._colours: NameColours | None = None
         self._note = QLabel()
         self._note.setWordWrap(True)
@@ -82,7 +99,8 @@ class ObjectsPanel(QWidget):
         self._typed = QTimer(self, singleShot=True, interval=REST_MS)
         self._typed.timeout.connect(self._apply_filter)
         self._filter.textChanged.connect(lambda _: self._typed.start())
-        self._by_name.toggled.connect(self._colour)
+        self._by_name.toggled.connect(self._colour_by_name)
+        self._by_class.toggled.connect(self._colour_by_class)
         self._tell()
 
     def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
@@ -99,8 +117,26 @@ class ObjectsPanel(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.addWidget(self._filter)
         self._layout.addLayout(row)
-        self._layout.addWidget(self._by_name)
+        colours = QHBoxLayout()
+        for box in (self._by_name, self._by_class):
+            colours.addWidget(box)
+        self._layout.addLayout(colours)
         self._layout.addWidget(self._note)
+
+    @property
+    def chosen(self) -> list[int]:
+        """Labels of the objects whose rows are selected."""
+        return list(self._chosen)
+
+    def colour_by_class(self) -> None:
+        """Show objects in the colours of their classes from here on."""
+        self._by_class.setChecked(True)
+
+    def set_class_colours(self, colours: Mapping[str, str]) -> None:
+        """Set the colour of each class, by name."""
+        if colours != self._class_colours:
+            self._class_colours = dict(colours)
+            self._colour()
 
     @property
     def text(self) -> str:
@@ -238,6 +274,7 @@ class ObjectsPanel(QWidget):
             self.buttons[name].setEnabled(fits)
         if self._chosen != before and self._view is not None:
             self._view.scroll()
+        self.listed.emit()
 
     def _clicked(self) -> None:
         self.object_shown.emit()
@@ -257,13 +294,27 @@ class ObjectsPanel(QWidget):
         self._note.setText(f"{count}. {self.objects.problem}".strip())
 
     def _colour(self) -> None:
-        """Show the objects in the colours of their names, or in the layer's own."""
+        """Show the objects in the colours of their names or classes, or in the layer's own."""
         if self._colours is None or self.objects is None:
             return
-        if not self._by_name.isChecked():
+        if self._by_class.isChecked():
+            suggested = {label: f"{name}?" for label, (name, _) in self.objects.suggested.items()}
+            pale = {f"{name}?": paler(colour) for name, colour in self._class_colours.items()}
+            self._colours.show(self.objects.classes | suggested, self._class_colours | pale)
+        elif self._by_name.isChecked():
+            self._colours.show({label: self.objects.about(label).name for label in self.objects.present})
+        else:
             self._colours.clear()
-            return
-        self._colours.show({label: self.objects.about(label).name for label in self.objects.present})
+
+    def _colour_by_name(self, wanted: bool) -> None:
+        if wanted:
+            self._by_class.setChecked(False)
+        self._colour()
+
+    def _colour_by_class(self, wanted: bool) -> None:
+        if wanted:
+            self._by_name.setChecked(False)
+        self._colour()
 
     def go(self, by: int) -> None:
         """Go to the object that many rows further down the table; from its ends, to the other one."""
