@@ -215,7 +215,7 @@ class TestFolders:
         [
             (["--text", "cell", "--point", "1,1"], "--text takes no points"),
             (["--text", "cell", "-o", "x.tif"], "labels go to a folder"),
-            (["--clip", "tiny-text"], "--clip belongs to --text"),
+            (["--clip", "tiny-text"], "belong to --text"),
         ],
     )
     def test_what_does_not_go_together(self, folder, tmp_path, words, said, capsys):

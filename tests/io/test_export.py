@@ -139,7 +139,7 @@ PLANE, VOLUME = np.ones((3, 4), int), np.ones((2, 3, 4), int)
         (-PLANE, "a.zip", {}, "labels lie within 0"),
         (np.ones(3, int), "a.json", {}, "two or more axes"),
         (np.ones((0, 3), int), "a.json", {}, "two or more axes"),
-        (np.ones((1, 1, 1, 2, 2), int), "a.json", {}, r"on the axes \(t\)\(z\)yx, not qtzyx"),
+        (np.ones((1, 1, 1, 2, 2), int), "a.json", {}, r"on the axes \(t\)\(z\)yx only, not qtzyx"),
         (VOLUME, "a.csv", {"axes": "cyx"}, "not cyx"),
         (VOLUME, "a.csv", {"axes": "yx"}, "do not fit the axes"),
         (VOLUME, "a.json", {"format": "sa1b"}, "single planes"),

@@ -41,8 +41,8 @@ ACTIONS: Mapping[str, Action] = {
     ),
     "next_candidate": Action("J", "Show the next candidate mask", lambda widget: widget.committing.next_candidate()),
     "find_everything": Action("G", "Find all objects on this slice", lambda widget: widget.find_everything()),
-    "find_like": Action("Y", "Find objects like the committed ones", lambda widget: widget.find_like()),
-    "reject_found": Action("X", "Reject the found object under the cursor", lambda widget: widget.reject_found()),
+    "find_like": Action("Shift+F", "Find objects like the committed ones", lambda widget: widget.find_like()),
+    "reject_found": Action("Shift+X", "Reject the found object under the cursor", lambda widget: widget.reject_found()),
     "toggle_hint": Action(
         "H", "Switch the preview under the cursor on or off", lambda widget: widget.prompt_box.toggle_hover()
     ),

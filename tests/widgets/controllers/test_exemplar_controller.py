@@ -52,28 +52,28 @@ def commit(opened: Opened, y: int, x: int) -> None:
 
 
 def search(opened: Opened) -> None:
-    opened.hand.press("y")
+    opened.hand.press("shift+f")
     opened.hand.qtbot.waitUntil(lambda: opened.widget.finder.found is not None, timeout=20_000)
     opened.settle()
 
 
-def test_y_finds_what_is_like_the_committed_object_and_k_keeps_it(discs: Opened) -> None:
+def test_a_key_finds_what_is_like_the_committed_object_and_k_keeps_it(discs: Opened) -> None:
     commit(discs, *BRIGHT[1])
     search(discs)
     assert found(discs) == {BRIGHT[0], BRIGHT[2]}
     assert "2 objects found" in discs.text
-    assert "X rejects the one under the cursor" in discs.text
+    assert "Shift+X rejects the one under the cursor" in discs.text
     discs.hand.press("k")
     discs.settle()
     assert len(np.unique(discs.widget.binding.labels.data)) == 4
 
 
-def test_x_rejects_the_found_object_and_what_is_like_it(discs: Opened) -> None:
+def test_a_key_rejects_the_found_object_and_what_is_like_it(discs: Opened) -> None:
     commit(discs, *BRIGHT[1])
     search(discs)
     exemplars = discs.widget.finder.found.query.exemplars
     discs.hand.move(*BRIGHT[0])
-    discs.hand.press("x")
+    discs.hand.press("shift+x")
     discs.settle()
     assert found(discs) <= {BRIGHT[2]}
     rejected = discs.widget.finder.found.query.exemplars.rejected
@@ -83,11 +83,11 @@ def test_x_rejects_the_found_object_and_what_is_like_it(discs: Opened) -> None:
 
 
 def test_without_a_committed_object_one_line_says_what_to_do(discs: Opened) -> None:
-    discs.hand.press("y")
+    discs.hand.press("shift+f")
     discs.settle()
     assert discs.widget.finder.found is None
     assert "commit an object first" in discs.text
-    discs.hand.press("x")
+    discs.hand.press("shift+x")
     discs.settle()
     assert "there is no found object under the cursor" in discs.text
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from napari.layers import Tracks
 
+from napari_segany.core.confidence import Gates
+from napari_segany.core.segmenter import Capabilities
 from napari_segany.layers.reopening import reopen_under
 from tests.fakes import FakeSegmenter, SightedSegmenter
 from tests.widgets.conftest import Hand, Opened
@@ -21,9 +23,15 @@ def discs() -> np.ndarray:
     return np.where(first | second, 200, 20).astype(np.uint8)
 
 
+class Modest(FakeSegmenter):
+    """Its masks, which are discs around clicks, weigh little next to the slice before, as those of `tiny`."""
+
+    capabilities = Capabilities(gates=Gates(score_power=20))
+
+
 @pytest.fixture
 def stack(hand: Hand) -> Iterator[Opened]:
-    opened = Opened(hand, discs(), FakeSegmenter(radius=8))
+    opened = Opened(hand, discs(), Modest(radius=8))
     opened.viewer.dims.set_point(0, 4)
     opened.settle()
     yield opened

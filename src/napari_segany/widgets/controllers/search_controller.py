@@ -234,7 +234,7 @@ class SearchController(QObject):
         there = f" {there} labelled already." if self.labelled else ""
         if self.count:
             them = "it" if self.count == 1 else "them"
-            reject = "" if self.prompted else " X rejects the one under the cursor."
+            reject = "" if self.prompted else " Shift+X rejects the one under the cursor."
             return f"{count_of(self.count, 'object')} found.{there} K keeps {them}, Q drops {them}.{reject}"
         if there:
             return f"Nothing new was found.{there}"

@@ -57,9 +57,9 @@ class AutomaticMasksPanel(QWidget):
         self._suited: bool | None = None
         self._find = QPushButton("Find all objects  (G)")
         self._find.setToolTip("Find all objects on this slice; nothing is painted before you keep them")
-        self._like = QPushButton("Find objects like mine  (Y)")
+        self._like = QPushButton("Find objects like mine  (Shift+F)")
         self._like.setToolTip(
-            "Search this slice for objects like those that you committed; X rejects the found object under the cursor"
+            "Search this slice for objects like those that you committed; Shift+X rejects the one under the cursor"
         )
         self._words = QLineEdit()
         self._words.setPlaceholderText("Or name it: nuclei; bright cells")
