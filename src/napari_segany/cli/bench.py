@@ -286,6 +286,24 @@ def edges(
 
 
 @bench.command()
+def proposals(
+    data: DataOption,
+    model: ModelOption = "tiny",
+    method: Annotated[list[str] | None, typer.Option(help="grid or proposals; both by default. Repeat.")] = None,
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure object proposals: average recall at 10, 100 and 1000, and by size."""
+    from napari_segany.experiments.datasets import parts_of
+    from napari_segany.experiments.proposal_benchmark import METHODS, rows_of_proposals
+
+    load = loader(model, device)
+    parts = (rows_of_proposals(part, load, tuple(method or METHODS), limit, ShownProgress()) for part in parts_of(data))
+    _show(json, lambda: chain.from_iterable(parts), files_of(model))
+
+
+@bench.command()
 def exemplars(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
     count: Annotated[list[int], typer.Option(min=1, help="Exemplars; may be given several times.")] = [5],  # noqa: B006
