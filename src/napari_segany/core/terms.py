@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from napari_segany.core.errors import InputError
@@ -52,11 +53,15 @@ def _microscopy(
     return Term(name, plural, english, parents, "microscopy", others)
 
 
-def select_terms(names: tuple[str, ...]) -> tuple[Term, ...]:
+def select_terms(names: Sequence[str], synonyms: Mapping[str, Sequence[str]] | None = None) -> tuple[Term, ...]:
     """Return the terms with the given names, in the order of ``TERMS``.
 
-    The words of a kind that is not among them are synonyms of the wider kind that is: without "axon", an axon is a
-    neurite.
+    Parameters
+    ----------
+    names : sequence of str
+        Names of terms.
+    synonyms : mapping of str to sequence of str, optional
+        Further words for some of them.
 
     Raises
     ------
@@ -66,13 +71,9 @@ def select_terms(names: tuple[str, ...]) -> tuple[Term, ...]:
     unknown = sorted(set(names) - {term.name for term in TERMS})
     if unknown:
         raise InputError(f"no term is called {', '.join(unknown)}")
-    narrower = [term for term in TERMS if term.name not in names]
+    more = synonyms or {}
     return tuple(
-        replace(
-            term, synonyms=(*term.synonyms, *(w for one in narrower if term.name in one.parents for w in one.words))
-        )
-        for term in TERMS
-        if term.name in names
+        replace(term, synonyms=(*term.synonyms, *more.get(term.name, ()))) for term in TERMS if term.name in names
     )
 
 

@@ -144,8 +144,9 @@ def read_vocabulary(folder: Path) -> Vocabulary | None:
     if not path.is_file():
         return None
     try:
-        return Vocabulary(select_terms(tuple(json.loads(path.read_text(encoding="utf-8"))["names"])))
-    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return Vocabulary(select_terms(known["names"], known.get("synonyms")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
         raise ModelError(f"{path} lists no names of a vocabulary: {error}") from error
 
 
