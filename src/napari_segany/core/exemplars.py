@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import InputError
-from napari_segany.core.masks import box_of
+from napari_segany.core.masks import windows_of
 from napari_segany.core.planes import Plane, Region
 from napari_segany.core.ranking import FEATURES, RankingConfig, log_likelihood, variance_of, window_features
 from napari_segany.core.segmenter import Segmenter
@@ -211,13 +211,6 @@ def describe_labels(
     chosen : sequence of int, optional
         Labels of the exemplars; all by default.
     """
-    numbers = np.unique(labels[labels > 0]).tolist() if chosen is None else list(chosen)
-    windows, masks = [], []
-    for number in numbers:
-        mask = labels == number
-        box = box_of(mask)
-        if box is not None:
-            window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
-            windows.append(window)
-            masks.append(mask[window])
-    return describe(segmenter, plane, windows, masks)
+    objects = windows_of(labels)
+    found = [objects[number] for number in (objects if chosen is None else chosen) if number in objects]
+    return describe(segmenter, plane, [window for window, _ in found], [mask for _, mask in found])

@@ -50,6 +50,12 @@ def box_of(pixels: np.ndarray) -> Box | None:
     return Box(float(rows[0]), float(columns[0]), float(rows[-1]), float(columns[-1]))
 
 
+def window_of(mask: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the rows and columns of the box around a mask (y, x) bool; None for an empty one."""
+    box = box_of(mask)
+    return None if box is None else (slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1))
+
+
 def windows_of(labels: np.ndarray) -> dict[int, tuple[tuple[slice, slice], np.ndarray]]:
     """The bounding box of each object of a label image (y, x) as rows and columns, and its mask within that."""
     numbers, places = np.unique(labels, return_inverse=True)

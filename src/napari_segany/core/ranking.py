@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.masks import Mask, window_of
 from napari_segany.core.metrics import iou
 from napari_segany.core.planes import Plane, Region
 
@@ -211,11 +211,8 @@ def variance_of(known: np.ndarray, config: RankingConfig) -> np.ndarray:
 
 def mask_features(plane: Plane, pixels: np.ndarray) -> np.ndarray | None:
     """Features of a mask of the whole plane, (y, x) bool; None for an empty one, see :func:`window_features`."""
-    box = box_of(pixels)
-    if box is None:
-        return None
-    window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
-    return window_features(plane, window, pixels[window])
+    window = window_of(pixels)
+    return None if window is None else window_features(plane, window, pixels[window])
 
 
 def window_features(plane: Plane, window: Region, mask: np.ndarray) -> np.ndarray:

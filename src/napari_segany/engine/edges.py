@@ -10,7 +10,7 @@ from skimage.feature import hessian_matrix
 from skimage.segmentation import find_boundaries
 
 from napari_segany.core.automatic_masks import grid_points, suppress_overlaps
-from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.masks import Mask, window_of
 from napari_segany.core.planes import Region
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import Segmenter
@@ -84,10 +84,10 @@ def _probability(mask: Mask) -> np.ndarray:
 
 
 def _window(pixels: np.ndarray) -> Region:
-    box = box_of(pixels)
-    if box is None:
+    window = window_of(pixels)
+    if window is None:
         raise ValueError("an empty mask has no window")
-    return slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
+    return window
 
 
 def _grown(pixels: np.ndarray) -> Region:

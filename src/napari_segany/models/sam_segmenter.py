@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
-from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.masks import Mask, window_of
 from napari_segany.core.planes import Plane, Region
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
@@ -385,10 +385,9 @@ def rank_by_union(union: Mask, masks: Sequence[Mask], config: TextConfig) -> lis
     The agreement is the IoU within the box around the masks, as the text names other objects as well. The score of
     each mask is multiplied by the share of it that the text names.
     """
-    box = box_of(np.logical_or.reduce([mask.pixels for mask in masks]))
-    if box is None:
+    window = window_of(np.logical_or.reduce([mask.pixels for mask in masks])) if masks else None
+    if window is None:
         return list(masks)
-    window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
     named = union.pixels[window]
     weight = config.union_agreement * max(union.score, 0.0) ** config.union_certainty
 

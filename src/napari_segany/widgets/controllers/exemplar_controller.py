@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.exemplars import Exemplars, ObjectDescriptors
-from napari_segany.core.masks import box_of
+from napari_segany.core.masks import window_of
 from napari_segany.core.planes import Stack
 from napari_segany.core.query import Query, exemplar_query
 from napari_segany.core.segmenter import Segmenter
@@ -168,8 +168,5 @@ class ExemplarController(QObject):
 def _object(plane: np.ndarray, label: int) -> tuple[tuple[slice, slice], np.ndarray] | None:
     """The window and the mask of an object of a plane of labels; None where it has no pixel."""
     mask = plane == label
-    box = box_of(mask)
-    if box is None:
-        return None
-    window = slice(int(box.y0), int(box.y1) + 1), slice(int(box.x0), int(box.x1) + 1)
-    return window, mask[window]
+    window = window_of(mask)
+    return None if window is None else (window, mask[window])
