@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from PIL import Image
 import napari_segany
 from napari_segany import cli
 from napari_segany.io.labels import read_labels
-from napari_segany.models import loading
+from napari_segany.models import loading, registry
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training import train_sam as training
 from tests.fakes import FakeSegmenter
@@ -201,6 +202,15 @@ class TestModels:
         assert list(rows) == ["file:", "architecture:", "weights:", "hash:", "encoding:", "click:", "IoU:"]
         assert float(rows["IoU:"].split()[1]) > 0.9
         assert "no published model" in run("models", "check", weights, "--device", "cpu").out
+
+    def test_a_model_of_ones_own_is_checked_too(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(registry.OWN_MODELS, str(tmp_path))
+        shutil.copyfile(registry.find("tiny").path, tmp_path / "mine.safetensors")
+        answer = run("models", "check", "mine", "--device", "cpu")
+        assert (answer.status, answer.err) == (0, "")
+        assert "architecture:" in answer.out
 
     def test_check_of_what_cannot_be_used(self, run: Run, tmp_path: Path) -> None:
         refused(run("models", "check", "vitb"), "did you mean vit_b")

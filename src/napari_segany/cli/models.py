@@ -99,3 +99,44 @@ def check_model(
     typer.echo(table([(f"{key}:", value) for key, value in rows.items() if value]))
     if not found.as_expected:
         typer.echo(f"napari-segany: the IoU is lower than what is expected of {found.published}", err=True)
+
+
+@models.command("export")
+def export_model(
+    model: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Name of a model, or a checkpoint.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The zip file; it must not exist.")],
+    title: Annotated[str, typer.Option(help="What the package is called; by default as the model.")] = "",
+    description: Annotated[str, typer.Option(help="What it segments, in a sentence.")] = "",
+    author: Annotated[list[str] | None, typer.Option(help="Your name; several times for several authors.")] = None,
+    licence: Annotated[str, typer.Option(help="SPDX identifier of its licence, such as CC-BY-4.0.")] = "",
+) -> None:
+    """Write a model as a package of the BioImage Model Zoo (bioimage.io), checked by the zoo's library.
+
+    The package has the weights, an image, points and masks to test with, and all settings. Texts are left out. What the
+    zoo would like to know besides is printed.
+    """
+    from napari_segany import sample_data
+    from napari_segany.core.planes import Stack
+    from napari_segany.models.zoo_package import PackageFacts, export_package
+
+    (image, _, _), (truth, _, _) = sample_data.nuclei()
+    facts = PackageFacts(
+        title or f"{Path(model).stem} of napari-segany",
+        description or "Objects from points.",
+        tuple(author or ()),
+        licence,
+    )
+    for warning in export_package(model, out, facts, Stack(image).plane(0), truth):
+        typer.echo(f"the zoo's checks: {warning}")
+    typer.echo(f"wrote {out}")
+
+
+@models.command("import")
+def import_model(
+    package: Annotated[Path, typer.Argument(metavar="FILE", help="Zip file of bioimage.io, or a folder of one.")],
+    name: Annotated[str, typer.Option(help="What it is called here; by default as the file.")] = "",
+) -> None:
+    """Add the model in a package of the BioImage Model Zoo (bioimage.io) to your own models."""
+    from napari_segany.models.zoo_package import import_package
+
+    typer.echo(f"added {import_package(package, name or package.stem).name}; use it with --model or in the window")

@@ -209,13 +209,22 @@ def read_inference_config(path: str | Path, usual: InferenceConfig | None = None
         It cannot be read.
     """
     text = read_metadata(path).get(KEY)
-    if text is None:
-        return usual
+    return usual if text is None else parse_inference_config(text, path, usual)
+
+
+def parse_inference_config(text: str, source: str | Path, usual: InferenceConfig | None = None) -> InferenceConfig:
+    """The configuration in JSON; what it lacks is as in `usual`, or else as the defaults.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read; the message names the `source`.
+    """
     try:
         own = msgspec.json.decode(text, type=InferenceConfig)
         return own if usual is None else _completed(text, usual)
     except msgspec.DecodeError as error:
-        raise ModelError(f"{path} has settings of inference that cannot be read: {error}") from None
+        raise ModelError(f"{source} has settings of inference that cannot be read: {error}") from None
 
 
 def _completed(text: str, usual: InferenceConfig) -> InferenceConfig:

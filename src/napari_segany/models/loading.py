@@ -205,6 +205,19 @@ def _expanded(path: Path) -> Path:
         return path
 
 
+def new_model(architecture: str) -> Sam:
+    """A model of an architecture, with random weights.
+
+    Raises
+    ------
+    ModelError
+        There is no such architecture.
+    """
+    if architecture not in _builders():
+        raise ModelError(f"there is no architecture {architecture!r}; there are {', '.join(_builders())}")
+    return _builders()[architecture]()
+
+
 def _builders() -> dict[str, Callable[[], Sam]]:
     """What makes a model of each supported architecture."""
     return {"tiny": TinySam, **{size: partial(build_sam, size) for size in SIZES}}

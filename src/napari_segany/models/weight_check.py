@@ -113,7 +113,7 @@ def check_model(
     path, _, expected = locate(model, progress)
     architecture, count = _check_weights(path, expected)
     digest = pooch.file_hash(str(path), "xxh128")
-    published = spec.name if spec is not None else _named(path)
+    published = spec.name if spec is not None and not spec.own else _named(path)
     known = EXPECTED_IOU.get(published)
     try:
         segmenter = load_segmenter(model, device, progress=progress)
@@ -154,7 +154,7 @@ def clearest_object(truth: np.ndarray) -> np.ndarray:
 
 def _check_published(spec: ModelSpec) -> None:
     """Refuse a file that lies where the published one belongs; loading it would download it again."""
-    if not spec.embedded and spec.path.is_file() and not is_published(spec.path, spec):
+    if spec.hash and spec.path.is_file() and not is_published(spec.path, spec):
         raise ModelError(f"{spec.path} is not the published {spec.name!r}: its hash is not {spec.hash}")
 
 
