@@ -200,6 +200,6 @@ def _named(path: Path) -> str:
         if spec.embedded:
             if path.samefile(spec.path):
                 return spec.name
-        elif digests[spec.hash.split(":")[0]] == spec.hash.split(":")[1]:
+        elif spec.hash and digests[spec.hash.split(":")[0]] == spec.hash.split(":")[1]:
             return spec.name
     return ""
