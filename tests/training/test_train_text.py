@@ -226,6 +226,14 @@ class TestHead:
             # of nothing but background there is no crop
             assert batch["image"].any()
 
+    def test_shares_tell_how_often_a_source_comes(self, views, bank):
+        config = HeadConfig(whole=1, shares={"made": 0.0, "other": 1.0})
+        speaker = TextSampler(views, bank, config, 2.0)
+        other = views[0].with_name(views[0].name.replace("made", "other"))
+        speaker.paths["whole"] = [views[0], other]
+        with pytest.raises(FileNotFoundError, match="other"):
+            next(speaker.batches(0, 0))
+
     def test_prototypes_are_means_of_crops_of_the_name(self, views, bank):
         speaker = TextSampler(views, bank, HeadConfig(text_share=0.0, prototypes=1.0), 2.0)
         rng = np.random.default_rng(0)
@@ -353,6 +361,10 @@ def test_configurations_that_cannot_be_used(tmp_path):
         ('trains = "head"\n[sources]\nsynthetic = 1', r"sources.* in \[the file\]: Expected `array`"),
         ('trains = "head"\nseed = "1"\n[sources]\nsynthetic = [1, 2]', r"seed in \[the file\]: Expected `int`"),
         ('trains = "head"\nspeed = 1\n[sources]\nsynthetic = [1, 2]', r"unknown setting in \[the file\]: speed"),
+        (
+            'trains = "head"\n[sources]\nsynthetic = [1, 2]\n[task.shares]\nelsewhere = 2.0',
+            "shares of sources that it does not name: elsewhere",
+        ),
         ("][", "cannot read"),
     ):
         path.write_text(table)

@@ -7,7 +7,7 @@ bridges the gap between the two kinds of vectors can be switched: noise, centrin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,8 @@ class HeadConfig:
         Share of the texts alone whose tokens are zero, for which nothing is to be found.
     rounds : int
         Corrective clicks after a text and a click, each where the mask before it is wrong.
+    shares : dict of str to float
+        How often views of a source come, where that is not as often as of the others, which is 1.
     """
 
     found_steps: int = 400
@@ -82,6 +84,7 @@ class HeadConfig:
     maps: float = 1.0
     blank: float = 0.0
     rounds: int = 0
+    shares: dict[str, float] = field(default_factory=dict)
 
 
 class TextBank:
@@ -202,9 +205,10 @@ class TextSampler:
             first = step < self.config.found_steps
             kind = "close" if step % 2 and self.paths["close"] and not first else "whole"
             count = getattr(self.config, kind) * (2 if first else 1)
-            # Sources come equally often, however many views they have.
+            # Sources come by their shares, however many views they have.
             sources = sorted({path.stem.split("-")[0] for path in self.paths[kind]})
-            drawn = [str(rng.choice(sources)) for _ in range(count)]
+            shares = np.array([self.config.shares.get(source, 1.0) for source in sources])
+            drawn = [str(rng.choice(sources, p=shares / shares.sum())) for _ in range(count)]
             chosen = [rng.choice([p for p in self.paths[kind] if p.stem.split("-")[0] == s]) for s in drawn]  # type: ignore[arg-type]
             views = [load_view(path) for path in chosen]
             said = [
