@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_segany.cli.shared import DeviceOption, new_app, show_download, table
+
+if TYPE_CHECKING:
+    from napari_segany.models.registry import ModelSpec
 
 models = new_app(help="Which models there are, and whether one works.")
 
 
 @models.command("list")
 def list_models() -> None:
-    """List the models that are known by name."""
+    """List the models that are known by name, with the text heads that fit them."""
     from napari_segany.models.registry import list_models
 
-    rows = [(spec.name, spec.size, spec.domain, spec.licence) for spec in list_models()]
-    typer.echo(table([("model", "size", "made for", "licence"), *rows]))
+    rows = [(spec.name, spec.size, spec.domain, spec.licence, _heads_of(spec)) for spec in list_models()]
+    typer.echo(table([("model", "size", "made for", "licence", "text heads"), *rows]))
+
+
+def _heads_of(spec: ModelSpec) -> str:
+    """Which text heads a model can be used with; empty where there are none."""
+    from napari_segany.models.registry import own_models_folder
+
+    embedded = ["in the package"] if spec.embedded else []
+    if not (own_models_folder() / "text-heads").is_dir():
+        return ", ".join(embedded)
+    from napari_segany.models.text.own_heads import own_heads
+
+    return ", ".join([*embedded, *own_heads(spec.name)])
 
 
 @models.command("info")
@@ -133,10 +148,21 @@ def export_model(
 
 @models.command("import")
 def import_model(
-    package: Annotated[Path, typer.Argument(metavar="FILE", help="Zip file of bioimage.io, or a folder of one.")],
+    package: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Zip file of bioimage.io or a folder of one; or a text head.")
+    ],
     name: Annotated[str, typer.Option(help="What it is called here; by default as the file.")] = "",
 ) -> None:
-    """Add the model in a package of the BioImage Model Zoo (bioimage.io) to your own models."""
+    """Add the model in a package of the BioImage Model Zoo (bioimage.io), or a text head, to your own models.
+
+    A text head is a file that `train text` wrote. The model that it was trained for takes texts from then on, and
+    --text-head NAME chooses it.
+    """
+    if package.suffix == ".safetensors" and package.is_file():
+        from napari_segany.models.text.own_heads import add_head
+
+        typer.echo(f"added {add_head(package, name or package.stem).stem}; use it with --text-head")
+        return
     from napari_segany.models.zoo_package import import_package
 
     typer.echo(f"added {import_package(package, name or package.stem).name}; use it with --model or in the window")

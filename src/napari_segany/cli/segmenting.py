@@ -247,7 +247,8 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         if point or points or box or boxes or one_object or plane is not None or overwrite or propagate:
             what = "--everything" if all_objects else "--text" if text.strip() else "--exemplars"
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
-        inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, text_head)))
+        head = None if text_head is None else Path(text_head)
+        inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
         _all_objects(image, labels, wanted, (grid, used), (dask, model, device), text_head)
         return
@@ -282,7 +283,7 @@ def _all_objects(
     wanted: dict[str, Any],
     filters: tuple[int | None, dict[str, float]],
     where: tuple[str, str, str],
-    text_head: Path | None,
+    text_head: str | None,
 ) -> None:
     """Segment without prompts; `where` is the address of a cluster, the model and the device."""
     if where[0] and text_head is not None:

@@ -50,12 +50,12 @@ GroupOption = Annotated[bool, typer.Option("--by-group", help="Also by kind of p
 
 
 TextHeadOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A text head that `train text` wrote for this model, instead of its own."),
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="A text head that `train text` wrote for this model, instead of its own."),
 ]
 
 
-def loader(model: str, device: str, text: Path | None = None) -> Callable[[], Segmenter]:
+def loader(model: str, device: str, text: str | None = None) -> Callable[[], Segmenter]:
     """What loads the model when it is needed: torch takes seconds to import."""
 
     def load() -> Segmenter:

@@ -24,6 +24,7 @@ from napari_segany.models.mask2former.query_segmenter import holds_queries, load
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
+from napari_segany.models.text.own_heads import find_head, own_heads
 from napari_segany.models.text.text_prompter import DECODER, HEAD, TextPrompter, load_text_prompter, text_file
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
@@ -60,7 +61,8 @@ def load_segmenter(
     progress : callable, optional
         Called during a download with the bytes done and the bytes in all.
     text : str or Path, optional
-        A text head, as ``train text`` writes it, that was trained for this model; in place of the model's own.
+        A text head that was trained for this model, in place of the model's own: a file that ``train text`` wrote, or
+        the name of one that was added. A model without texts takes the first that was added for it.
 
     Raises
     ------
@@ -82,13 +84,18 @@ def load_segmenter(
     own_texts = any(key.startswith(HEAD) for key in state)
     # A file that ``train text`` wrote holds the head alone, which was trained next to `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
-    source = Path(text).expanduser() if text is not None else path if own_texts else None
-    if source is None and isinstance(sam, TinySam) and (name == "tiny" or _sees_as_tiny(sam)) and text_file().is_file():
-        source = text_file()
+    source = find_head(text) if text is not None else path if own_texts else _usual_head(sam, str(model))
     texts = None if source is None else load_text_prompter(copy.deepcopy(sam.mask_decoder), source, place)
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype, texts, read_inference_config(path))
     return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
+
+
+def _usual_head(sam: Sam, model: str) -> Path | None:
+    """The text head of a model that holds none: that of the package for ``tiny``, else the first that was added."""
+    if isinstance(sam, TinySam) and (model == "tiny" or _sees_as_tiny(sam)) and text_file().is_file():
+        return text_file()
+    return next(iter(own_heads(model).values()), None)
 
 
 def _refuse_text(text: str | Path | None, name: str) -> None:

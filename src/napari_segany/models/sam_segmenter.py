@@ -230,13 +230,18 @@ class SamSegmenter:
         self, features: dict[str, Tensor], prompts: Sequence[Prompt], frame: Frame, choice: Choice
     ) -> tuple[Tensor, Tensor]:
         """The same for texts alone, by the path that the head was trained for."""
-        texts, image = self.known_texts(), features["image_embed"]
+        texts = self.known_texts()
         text = None if texts.path is TextPath.MAP else self._tokens(prompts)
-        masks = None
-        if texts.path in (TextPath.MAP, TextPath.BOTH):
-            phrases = [texts.phrases(prompt.text)[0] for prompt in prompts]
-            masks = texts.rough(phrases, image, self._cells(frame, image), self.model.mask_size)
+        masks = self._text_masks(features["image_embed"], prompts, frame)
         return self.model.with_decoder(texts.decoder).decode(features, None, None, masks, text, choice)
+
+    def _text_masks(self, image_embed: Tensor, prompts: Sequence[Prompt], frame: Frame) -> Tensor | None:
+        """Mask prompts (B, 1, h, w) that go with texts alone; None by a path without them."""
+        texts = self.known_texts()
+        if texts.path not in (TextPath.MAP, TextPath.BOTH):
+            return None
+        phrases = [texts.phrases(prompt.text)[0] for prompt in prompts]
+        return texts.rough(phrases, image_embed, self._cells(frame, image_embed), self.model.mask_size)
 
     def _cells(self, frame: Frame, image_embed: Tensor) -> tuple[int, int]:
         """Rows and columns of an image embedding that are picture and not padding."""

@@ -22,7 +22,8 @@ from napari_segany.models.geometry import Frame
 from napari_segany.models.inference_config import read_metadata
 from napari_segany.models.mask2former.query_windows import QueryMask, query_masks
 from napari_segany.models.mask2former.tiny_queries import TinyQueries, TinyQueriesConfig, pyramid_channels
-from napari_segany.models.tiny.zoom import PLANE, ZoomSegmenter
+from napari_segany.models.tiny.text_unions import PLANE
+from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.models.weights import load_state
 
 FINDERS = ("seeds", "queries", "queries+sam")
