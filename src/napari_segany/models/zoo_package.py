@@ -175,7 +175,10 @@ def _library() -> ModuleType:
         raise InputError(
             'packages of bioimage.io need its library; install it with: pip install "napari-segany[bioimageio]"'
         ) from None
-    bioimageio.spec.logger.disable("bioimageio")
+    from loguru import logger
+
+    # its log repeats what the checks say
+    logger.disable("bioimageio")
     return bioimageio.spec
 
 
@@ -225,7 +228,7 @@ def _description(
     """The content of ``rdf.yaml``."""
     any_size, tested = {"min": 1, "step": 1}, {"tensor_id": "image"}
     object_axis = {"type": "index", "id": "object", "size": {"tensor_id": "points", "axis_id": "object"}}
-    batch = {"type": "batch", "size": 1}
+    batch: dict[str, Any] = {"type": "batch", "size": 1}
     sides = [{"type": "space", "id": side, "size": {"min": 32, "step": 1}} for side in "yx"]
     outputs = [{**side, "size": {**tested, "axis_id": side["id"]}} for side in sides]
     prompted = [
