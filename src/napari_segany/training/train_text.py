@@ -121,7 +121,7 @@ def _config_of(raw: dict[str, Any], path: Path) -> TowersTrainConfig | HeadTrain
     kind = str(raw.get("trains", ""))
     if kind not in kinds:
         raise InputError(f"{path} trains {kind!r}; known: {', '.join(kinds)}")
-    config = build(kinds[kind], raw)
+    config: TowersTrainConfig | HeadTrainConfig = build(kinds[kind], raw)
     if isinstance(config, HeadTrainConfig) and (unknown := sorted(config.task.shares.keys() - config.sources.keys())):
         raise InputError(f"{path} has shares of sources that it does not name: {', '.join(unknown)}")
     return config
