@@ -9,9 +9,9 @@ from skimage import io
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.synthetic import synthetic_image
-from napari_segany.experiments import text_benchmark
+from napari_segany.experiments import named_sets, text_benchmark
 from napari_segany.models.text.text_prompter import TextMatch
-from tests.engine.test_crop_ranking import FakeClip, NamingSegmenter
+from tests.engine.test_crop_ranking import FakeClip, FakeTexts, NamingSegmenter
 
 PRESENCE = {"nucleus": 0.9, "cell": 0.8, "person": 0.1}
 
@@ -80,7 +80,7 @@ def test_a_word_that_is_not_known_counts_as_absent(data, monkeypatch):
 
 def test_no_word_is_both_there_and_not():
     for words in text_benchmark.TRUTH.values():
-        assert set(words) <= set(text_benchmark.WORDS)
+        assert set(words) <= set(named_sets.WORDS)
     assert "cell" not in text_benchmark.TRUTH["dsb2018"]
     assert "nucleus" not in text_benchmark.TRUTH["usiigaci"]
 
@@ -151,3 +151,16 @@ def test_rows_come_when_their_set_is_done(data):
     assert next(rows)["set"] == "dsb2018"
     assert seen == [1]
     assert [row["set"] for row in rows] == ["usiigaci", "all"]
+
+
+def test_a_picture_stands_for_a_name_on_the_planes_after_the_one_that_it_is_from(data, monkeypatch):
+    segmenter = Measured(places_of(data))
+    used = []
+    monkeypatch.setattr(FakeTexts, "with_pictures", lambda self, crops: used.append(crops) or self, raising=False)
+    rows = text_benchmark.rows_of_text(data, lambda: segmenter, methods=("text:tokens", "picture:tokens"))
+    (text, picture) = (row for row in rows if row["set"] == "dsb2018")
+    assert (text["method"], picture["method"], picture["path"]) == ("text", "picture", "tokens")
+    assert picture["images"] == text["images"] - 1
+    assert np.isnan(picture["auroc"])
+    assert {tuple(crops) for crops in used} == {("nucleus",)}
+    assert len(used[0]["nucleus"]) == text_benchmark.EXAMPLES

@@ -188,7 +188,9 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     limit: LimitOption = None,
     device: DeviceOption = "auto",
     only: Annotated[list[str] | None, typer.Option("--set", help="Measure this set only. Repeat.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="text, crops or otsu; all by default. Repeat.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="text, picture, crops or otsu; all by default. Repeat.")
+    ] = None,
     path: Annotated[
         list[str] | None,
         typer.Option(help="How texts enter the model: tokens, map, both, or none (tokens of zeros). Repeat."),
@@ -203,7 +205,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
 
     Next to it automatic masks ranked by their crops, and Otsu's classes by name.
     """
-    from napari_segany.experiments.text_benchmark import METHODS, measured_attributes, measured_text
+    from napari_segany.experiments.text_benchmark import METHODS, PROMPTED, measured_attributes, measured_text
 
     load = loader(model, device, text_head)
     if select:
@@ -213,7 +215,7 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     ways = [
         way
         for one in method or METHODS
-        for way in ([f"text:{p}" for p in path or ()] if one == "text" and path else [one])
+        for way in ([f"{one}:{p}" for p in path] if one in PROMPTED and path else [one])
     ]
     _show(
         json,

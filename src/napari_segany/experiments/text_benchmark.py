@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from skimage import draw
 from skimage.color import rgb2gray
 from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
@@ -26,63 +24,21 @@ from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase, UnknownWord
 from napari_segany.engine.crop_ranking import ranked
 from napari_segany.experiments.benchmark import commit
-from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes, targets
+from napari_segany.experiments.datasets import MIN_PIXELS, targets
+from napari_segany.experiments.named_sets import TRUTH, TextQueryCase, text_cases
 from napari_segany.experiments.scores import Row
 from napari_segany.experiments.simulated_users import TOGETHER
-from napari_segany.io.images import read_image
 from napari_segany.models.text.text_prompter import TextPath
 
 METHODS = ("text", "crops", "otsu")
 """Ways to find what a name means: text prompts on seeds, automatic masks by their crops, Otsu's brighter or darker
 class by name. The first is what the program does by default."""
-
-MICROSCOPY = (
-    "nucleus",
-    "cell",
-    "neurite",
-    "mitochondrion",
-    "axon",
-    "bacterium",
-    "yeast",
-    "microglia",
-    "chloroplast",
-    "embryo",
-    "pore",
-    "flake",
-)
-_COCO = {
-    "person": (0,),
-    "car": (2,),
-    "dog": (16,),
-    "chair": (56,),
-    "food": tuple(range(46, 56)),
-    "animal": tuple(range(14, 24)),
-}
-WORDS = (*MICROSCOPY, *_COCO)
-"""Texts that are used on every set."""
-
-
-def _truth(present: Sequence[str], undecided: Sequence[str] = ()) -> Mapping[str, bool]:
-    """Whether each word is there, without those of which it is not known."""
-    return {word: word in present for word in WORDS if word not in undecided}
-
-
-_NEURONS = ("cell", "nucleus", "mitochondrion", "axon")
-
-TRUTH: Mapping[str, Mapping[str, bool]] = {
-    "dsb2018": _truth(["nucleus"], ["cell"]),
-    "usiigaci": _truth(["cell"], ["nucleus"]),
-    "wbc": _truth(["nucleus", "cell"]),
-    "epfl6": _truth(["neurite", "mitochondrion"], ["cell", "nucleus", "axon"]),
-    "isbi2012_em": _truth(["neurite"], _NEURONS),
-    "livecell_one": _truth(["cell"], ["nucleus"]),
-    "rbc_flow": _truth(["cell"]),
-    "calcium_neurons": _truth(["cell"], ["nucleus", "neurite"]),
-    "bsds500": _truth([], tuple(_COCO)),
-    "coco128": _truth([], tuple(_COCO)),
-}
-"""Word by set: whether it is there. What is left out cannot be decided, such as "cell" where only nuclei are stained.
-On ``coco128`` the words of photographs are decided picture by picture by its own annotations."""
+PROMPTED = ("text", "picture")
+"""Ways that enter the model. For "picture" the vector of a name is replaced by the mean of those of crops of objects,
+which are on the first plane that has some; this is not measured."""
+KNOWN = (*METHODS, "picture")
+EXAMPLES = 5
+"""Objects whose crops stand for a name."""
 
 Automatic = tuple[Sequence[Candidate], np.ndarray | None]
 
@@ -90,16 +46,6 @@ CLICKED = 24
 """Objects of a plane that are clicked on, drawn with a fixed seed."""
 DARK = 96
 """Median gray value from which on Otsu's darker class is taken for the objects: the picture is bright."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TextQueryCase:
-    """A plane, label images of what is known to be on it by name, and which names are known to be there or not."""
-
-    name: str
-    plane: np.ndarray
-    labels: Mapping[str, np.ndarray]
-    truth: Mapping[str, bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -110,93 +56,6 @@ class _Tally:
     scores: list[np.ndarray] = field(default_factory=list)
     both: list[np.ndarray] = field(default_factory=list)
     click: list[np.ndarray] = field(default_factory=list)
-
-
-def text_cases(folder: Path, name: str = "") -> Iterator[TextQueryCase]:
-    """Planes of a set by its name; see ``TRUTH``.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the set is.
-    name : str
-        What it is called; by default as the folder is.
-
-    Raises
-    ------
-    InputError
-        The folder is none of those that are known, or cannot be read.
-    """
-    name = name or folder.absolute().name
-    if name not in TRUTH:
-        raise InputError(f"nothing is known of what is on the pictures of {name}; known: {', '.join(TRUTH)}")
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
-    reader = _READERS.get(name) or partial(_one_name, what=_NAMED.get(name, ""))
-    yield from reader(folder, TRUTH[name])
-
-
-_NAMED = {
-    "dsb2018": "nucleus",
-    "usiigaci": "cell",
-    "isbi2012_em": "neurite",
-    "livecell_one": "cell",
-    "rbc_flow": "cell",
-    "calcium_neurons": "cell",
-}
-"""What all objects of a set are."""
-
-
-def _one_name(folder: Path, truth: Mapping[str, bool], *, what: str) -> Iterator[TextQueryCase]:
-    for one in labelled_planes(folder):
-        yield TextQueryCase(one.name, one.plane, {what: one.labels} if what else {}, truth)
-
-
-def _blood(folder: Path, truth: Mapping[str, bool]) -> Iterator[TextQueryCase]:
-    for path in sorted((folder / "labels_class").glob("*.png")):
-        marks = np.asarray(read_image(path).array[...])
-        marks = marks if marks.ndim == 2 else marks[..., 0]
-        plane = read_image(_image(folder, path.stem)).stack().plane(0)
-        # A white blood cell is in the middle; its nucleus may have several lobes.
-        yield TextQueryCase(
-            path.stem, plane, {"nucleus": (marks == marks.max()).astype(int), "cell": (marks > 0).astype(int)}, truth
-        )
-
-
-def _image(folder: Path, stem: str) -> Path:
-    found = sorted((folder / "images").glob(f"{stem}.*"))
-    if not found:
-        raise InputError(f"{folder} holds no image {stem}")
-    return found[0]
-
-
-def _photographs(folder: Path, truth: Mapping[str, bool]) -> Iterator[TextQueryCase]:
-    for path in sorted((folder / "labels").glob("*.txt")):
-        plane = read_image(_image(folder, path.stem)).stack().plane(0)
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-        labels = {}
-        for name, classes in _COCO.items():
-            mask = np.zeros(plane.shape[:2], int)
-            for number, row in enumerate((r for r in rows if int(r[0]) in classes), start=1):
-                xy = np.array(row[1:], float).reshape(-1, 2) * plane.shape[1::-1]
-                mask[draw.polygon(xy[:, 1], xy[:, 0], mask.shape)] = number
-            if mask.any():
-                labels[name] = mask
-        yield TextQueryCase(path.stem, plane, labels, {**truth, **{name: name in labels for name in _COCO}})
-
-
-def _unlabelled(folder: Path, truth: Mapping[str, bool]) -> Iterator[TextQueryCase]:
-    for path in sorted((folder / "images").iterdir()):
-        if path.suffix.lower() in (".jpg", ".png", ".tif"):
-            yield TextQueryCase(path.stem, read_image(path).stack().plane(0), {}, truth)
-
-
-_READERS: Mapping[str, Callable[[Path, Mapping[str, bool]], Iterator[TextQueryCase]]] = {
-    "wbc": _blood,
-    "coco128": _photographs,
-    "bsds500": _unlabelled,
-    "epfl6": _unlabelled,
-}
 
 
 def rows_of_text(
@@ -218,7 +77,7 @@ def rows_of_text(
     sets : sequence of str
         Which of ``TRUTH``; by default all that exist.
     methods : sequence of str
-        Which of ``METHODS``. "text:tokens" and so on have the text enter the model by that
+        Which of ``KNOWN``. "text:tokens", "picture:both" and so on have the text enter the model by that
         :class:`~napari_segany.models.text.text_prompter.TextPath`, "text" as the head was trained.
     limit : int, optional
         Take the first planes of each set only.
@@ -291,10 +150,10 @@ def _ways(methods: Sequence[str]) -> tuple[Way, ...]:
     found = []
     for one in methods:
         name, _, path = one.partition(":")
-        if name not in METHODS or (path and (name != "text" or path not in list(TextPath))):
+        if name not in KNOWN or (path and (name not in PROMPTED or path not in list(TextPath))):
             raise InputError(
-                f"cannot measure the method {one}; known: {', '.join(METHODS)}, "
-                f"and of text the paths {', '.join(TextPath)}"
+                f"cannot measure the method {one}; known: {', '.join(KNOWN)}, "
+                f"and of text and picture the paths {', '.join(TextPath)}"
             )
         found.append((name, path))
     return tuple(found)
@@ -306,7 +165,8 @@ class _Bench:
     def __init__(self, segmenter: Any, ways: Sequence[Way]) -> None:
         self.segmenter = segmenter
         self.texts = segmenter.known_texts()
-        self.ways = [(method, path or str(self.texts.path) if method == "text" else "") for method, path in ways]
+        self.ways = [(method, path or str(self.texts.path) if method in PROMPTED else "") for method, path in ways]
+        self.pictures: dict[tuple[str, str], np.ndarray] = {}
         self.tallies: dict[tuple[str, str, Way], _Tally] = {}
         self.presence: dict[tuple[str, str, Way], tuple[list[float], list[float]]] = {}
         self.silent: dict[tuple[str, Way], list[bool]] = {}
@@ -317,10 +177,14 @@ class _Bench:
         crops = any(method == "crops" for method, _ in self.ways)
         automatic = self._automatic(one.plane, embedding) if crops else ([], None)
         for word, there in one.truth.items():
-            known = self._phrases(word)
+            named = self._phrases(word)
+            example = self._learn(group, word, one) if there else False
             for way in self.ways:
+                if way[0] == "picture" and (example or (group, word) not in self.pictures):
+                    continue
                 if way[1]:
-                    self.segmenter.texts = self.texts.with_path(TextPath(way[1]))
+                    self.segmenter.texts = self._texts(group, word, way)
+                known = [Phrase(word)] if way[0] == "picture" else named
                 labels, score = self._found(way[0], one.plane, embedding, automatic, known)
                 lists = self.presence.setdefault((group, word, way), ([], []))
                 lists[0 if there else 1].append(score)
@@ -330,11 +194,26 @@ class _Bench:
                 if truth is not None and there and known:
                     tally = self.tallies.setdefault((group, word, way), _Tally())
                     union = labels > 0
-                    if way[0] == "text":
+                    if way[0] in PROMPTED:
                         union = self._by_text(tally, embedding, truth, known[0].name)
                     tally.iou.append(iou(union, truth > 0))
                     tally.scores.append(instance_scores(labels, truth, smallest=MIN_PIXELS))
                 self.segmenter.texts = self.texts
+
+    def _learn(self, group: str, word: str, one: TextQueryCase) -> bool:
+        """Take a plane as the example of a word, if it is the first with objects of that name; whether it was."""
+        objects = targets(one.labels[word])[:EXAMPLES] if word in one.labels else []
+        wanted = any(method == "picture" for method, _ in self.ways)
+        if not wanted or not objects or (group, word) in self.pictures:
+            return False
+        windows, masks = [each.window for each in objects], [each.mask for each in objects]
+        self.pictures[group, word] = self.texts.clip.crop_vectors(one.plane, windows, masks)
+        return True
+
+    def _texts(self, group: str, word: str, way: Way) -> Any:
+        """What a way searches with."""
+        texts = self.texts.with_path(TextPath(way[1]))
+        return texts if way[0] == "text" else texts.with_pictures({word: self.pictures[group, word]})
 
     def _by_text(self, tally: _Tally, embedding: ImageEmbedding, truth: np.ndarray, name: str) -> np.ndarray:
         """Return the mask of the text alone, and count single clicks with the text and without."""
@@ -396,7 +275,7 @@ class _Bench:
                 "iou": float(np.mean(tally.iou)),
                 "ap50": float(scores[:, 0].mean()),
                 "msa": float(scores.mean()),
-                "auroc": auroc(np.array(self.presence[group, word, way][0]), np.array(absent)),
+                "auroc": _area(self.presence[group, word, way][0], absent),
                 "silent": _share(self.silent.get((group, way), [])),
                 "images": len(tally.iou),
             }
@@ -411,9 +290,13 @@ class _Bench:
                     both[0].extend(lists[0])
                     both[1].extend(lists[1])
             silent = [one for (_, m), found in self.silent.items() if m == way for one in found]
-            area = auroc(*(np.array(one) for one in both))
             row = {"set": "all", "class": "all", "method": way[0], "path": way[1]}
-            yield {**row, "auroc": area, "silent": _share(silent)}
+            yield {**row, "auroc": _area(*both), "silent": _share(silent)}
+
+
+def _area(present: Sequence[float], absent: Sequence[float]) -> float:
+    """AUROC of the presence; NaN where no word is known to be absent."""
+    return auroc(np.array(present), np.array(absent)) if present and absent else float("nan")
 
 
 def _share(found: Sequence[bool]) -> float:

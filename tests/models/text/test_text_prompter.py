@@ -103,6 +103,25 @@ def test_each_path_finds_what_its_parts_tell(texted, embedding, path, monkeypatc
     assert np.allclose(nucleus.logits, without.logits, atol=1e-4) == (path is TextPath.NONE)
 
 
+def test_crops_of_objects_are_a_word(texted, embedding, monkeypatch):
+    """Also one that the vocabulary lacks; other names mean what they did."""
+    before = texted.segment(embedding, [Prompt(text="cell")])[0][0]
+    crops = np.random.default_rng(0).normal(size=(3, texted.texts.head.text_mean.shape[0])).astype(np.float32)
+    taught = texted.texts.with_pictures({"My  Spores": crops, "nucleus": crops}).with_path(TextPath.TOKENS)
+    assert [phrase.name for phrase in taught.phrases("my spores")] == ["my spores"]
+    spores, nucleus = taught.vectors([*taught.phrases("my spores"), *taught.phrases("nucleus")])
+    assert torch.allclose(spores, nucleus)
+    mean = torch.from_numpy(crops.mean(axis=0))
+    expected = texted.texts.head.centred(torch.nn.functional.normalize(mean[None], dim=-1), image=True)[0]
+    assert torch.allclose(spores, expected, atol=1e-6)
+    with pytest.raises(UnknownWord):
+        texted.texts.phrases("my spores")
+    monkeypatch.setattr(texted, "texts", taught.with_path(texted.texts.path))
+    after = texted.segment(embedding, [Prompt(text="cell")])[0][0]
+    np.testing.assert_array_equal(before.logits, after.logits)
+    assert texted.segment(embedding, [Prompt(text="my spores")])[0][0].pixels.shape == (120, 200)
+
+
 def test_a_large_plane_is_searched_at_its_own_resolution(texted, plane, monkeypatch):
     monkeypatch.setattr(texted, "texts", texted.texts.with_path(TextPath.TOKENS))
     large = np.tile(plane, (10, 6, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
-from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, Phrase, Vocabulary
+from napari_segany.core.text_query import ATTRIBUTES, MODALITIES, Phrase, Vocabulary, normalise_text
 from napari_segany.models.text.clip import EMBEDDED, Clip, embedded_folder, load_clip, read_vocabulary
 from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
 from napari_segany.models.weights import load_state
@@ -70,6 +70,8 @@ class TextPrompter:
         Where the model computes.
     path : TextPath
         How texts alone enter the model.
+    pictures : mapping of str to ndarray, optional
+        Names that stand for crops of objects, with the mean vector (d,) of these; see :meth:`with_pictures`.
     """
 
     def __init__(
@@ -79,16 +81,31 @@ class TextPrompter:
         decoder: nn.Module,
         device: torch.device,
         path: TextPath = TextPath.MAP,
+        pictures: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self._make = clip
         self.path = path
+        self.pictures = dict(pictures or {})
         self.device = device
         self.head = head.to(device).eval().requires_grad_(False)
         self.decoder = decoder.to(device).eval().requires_grad_(False)
 
     def with_path(self, path: TextPath) -> TextPrompter:
         """Return the same prompts by another path."""
-        return TextPrompter(lambda: self.clip, self.head, self.decoder, self.device, path)
+        return TextPrompter(lambda: self.clip, self.head, self.decoder, self.device, path, self.pictures)
+
+    def with_pictures(self, crops: Mapping[str, np.ndarray]) -> TextPrompter:
+        """Return the same prompts with names that stand for crops of objects, as the head was trained.
+
+        Parameters
+        ----------
+        crops : mapping of str to ndarray
+            Vectors (n, d) of crops by name, from :meth:`~napari_segany.models.text.clip.Clip.crop_vectors`. The name
+            may be any word; one of the vocabulary means the crops instead.
+        """
+        means = {normalise_text(name): vectors.mean(axis=0) for name, vectors in crops.items()}
+        pictures = {**self.pictures, **{name: mean / np.linalg.norm(mean) for name, mean in means.items()}}
+        return TextPrompter(lambda: self.clip, self.head, self.decoder, self.device, self.path, pictures)
 
     @cached_property
     def clip(self) -> Clip:
@@ -102,12 +119,20 @@ class TextPrompter:
 
     def phrases(self, text: str) -> list[Phrase]:
         """What a text asks for; see :meth:`~napari_segany.models.text.clip.Clip.phrases`."""
-        return self.clip.phrases(text)
+        name = normalise_text(text)
+        return [Phrase(name)] if name in self.pictures else self.clip.phrases(text)
 
     def vectors(self, phrases: list[Phrase]) -> Tensor:
         """Centred vectors of what is named, (B, d). Attributes select among objects and do not change it."""
-        found = [self.clip.name_vector(phrase.name, (), phrase.modality) for phrase in phrases]
-        return self.head.centred(torch.from_numpy(np.stack(found)).to(self.device))
+        return torch.cat([self._vector(phrase) for phrase in phrases])
+
+    def _vector(self, phrase: Phrase) -> Tensor:
+        picture = self.pictures.get(phrase.name)
+        found = self.clip.name_vector(phrase.name, (), phrase.modality) if picture is None else picture
+        centred: Tensor = self.head.centred(
+            torch.from_numpy(np.asarray(found, np.float32))[None].to(self.device), image=picture is not None
+        )
+        return centred
 
     def tokens(self, phrases: list[Phrase]) -> Tensor:
         """Prompt tokens (B, T, C)."""
