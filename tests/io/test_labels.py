@@ -114,7 +114,7 @@ def test_what_fails_half_way_leaves_no_trace(
         path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "_write_tiff", fail)
+    monkeypatch.setattr(files, "write_tiff", fail)
     monkeypatch.setattr(files.ome_zarr, "create_labels", fail)
     with pytest.raises(InputError, match="No space left"):
         write_labels(tmp_path / name, labels * 0, overwrite=True)

@@ -200,6 +200,15 @@ RejectedOption = Annotated[
 ]
 
 
+EdgesOption = Annotated[
+    bool,
+    typer.Option(
+        "--edges",
+        help="Write edges instead of labels, a TIFF from 0 to 1: membranes, walls, outlines of objects.",
+    ),
+]
+
+
 def segment(  # noqa: PLR0913  each parameter is an option of the command line
     image: ImageArgument,
     labels: LabelsOption,
@@ -227,6 +236,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     exemplars_image: ExemplarsImageOption = None,
     rejected: RejectedOption = None,
     text_head: TextHeadOption = None,
+    edges: EdgesOption = False,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
 
@@ -240,6 +250,12 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         raise InputError("--clip and --text-head belong to --text")
     if clip and text_head is not None:
         raise InputError("either --clip or --text-head finds what a text names, not both")
+    if edges:
+        others = (point, points, box, boxes, one_object, plane is not None, all_objects, propagate, link, tracks, dask)
+        if any(others) or text.strip() or exemplars is not None:
+            raise InputError("--edges takes the image alone: leave prompts and other ways to segment out")
+        _edges(image, labels, overwrite, model, device)
+        return
     changes = {"score": score, "stability": stability, "smallest": smallest}
     used = {name: value for name, value in changes.items() if value is not None}
     given = _exemplar_files(image, exemplars, exemplars_image, rejected)
@@ -259,6 +275,15 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     prompts, planes = _prompts_of(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
     _prompted_objects(job, propagate, (dask, model, device))
+
+
+def _edges(image: Path, out: Path, overwrite: bool, model: str, device: str) -> None:
+    from napari_segany.batch.edge_file import edges_of_file
+
+    written = edges_of_file(
+        image, out, loader(model, device), overwrite=overwrite, inputs=files_of(model), progress=ShownProgress("planes")
+    )
+    typer.echo(f"wrote {written}")
 
 
 def _exemplar_files(

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tifffile
 
 from napari_segany.core.arguments import as_path
 from napari_segany.core.errors import InputError
 from napari_segany.io import ome_zarr
 from napari_segany.io.images import read_image, reading
-from napari_segany.io.output_checks import MARK, check_apart, check_replaceable, named
-from napari_segany.io.spacing import CALIBRATION, Calibration
+from napari_segany.io.output_checks import check_apart, check_replaceable, named
+from napari_segany.io.spacing import Calibration
 from napari_segany.io.temporary_files import REPLACED, temporary_folder
+from napari_segany.io.tiff_writer import write_tiff
 
 TIFF, ZARR = (".tif", ".tiff"), (".zarr",)
 
@@ -180,7 +179,7 @@ def write_labels(
                 array[index] = labels[index]
     else:
         with replacing(path) as temporary:
-            _write_tiff(temporary, labels, axes, placed)
+            write_tiff(temporary, labels, axes, placed)
     return path
 
 
@@ -243,54 +242,6 @@ def compact(labels: np.ndarray) -> np.ndarray:
         raise InputError(f"labels lie within 0 and {2**32 - 1}, got {low} to {high}")
     # what is as small already is not copied: it may be a file larger than the memory
     return labels.astype(np.uint16 if high < 2**16 else np.uint32, copy=False)
-
-
-def _write_tiff(path: Path, labels: np.ndarray, axes: str, placed: Calibration) -> None:
-    """Write a TIFF with the distances of pixels in the way that most programs read.
-
-    That is ImageJ's, or OME's for types of labels that ImageJ does not have. Both drop axes of length 1, so labels that
-    have such axes store them in tifffile's metadata, and the distances along y and x in TIFF's own tags.
-    """
-    metric = placed.metric(axes)
-    steps = dict(zip(axes, map(abs, metric.scale), strict=True))
-    units = dict(zip(axes, metric.units, strict=True))
-    big = labels.nbytes > 2**31
-    options: dict[str, Any] = {"bigtiff": big, "metadata": {"axes": axes.upper()}}
-    named = path.suffixes[-2:-1] == [".ome"]
-    if placed.known and not named and labels.dtype == np.uint16 and not big and _keeps_axes(labels, axes):
-        options = {"imagej": True, "metadata": _imagej(axes, steps, units), "resolution": _resolution(steps)}
-    elif placed.known and (named or _keeps_axes(labels, axes)):
-        options |= {"ome": True, "metadata": _ome(axes, steps, units)}
-    elif placed.known:
-        steps_and_units = {axis: [steps[axis], units[axis]] for axis in axes}
-        options["metadata"] |= {CALIBRATION: steps_and_units}
-        if units["x"] and units["y"]:
-            options |= {"resolution": _resolution(steps, 1e4), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(path, labels, compression="zlib", photometric="minisblack", software=MARK, **options)
-
-
-def _keeps_axes(labels: np.ndarray, axes: str) -> bool:
-    return set(axes) <= set("tzyx") and min(labels.shape) > 1 and axes in ("yx", "zyx", "tyx", "tzyx")
-
-
-def _resolution(steps: Mapping[str, float], times: float = 1.0) -> tuple[float, float]:
-    return times / steps["x"], times / steps["y"]
-
-
-def _imagej(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dict[str, Any]:
-    about: dict[str, Any] = {"axes": axes.upper(), "unit": "um" if units["x"] and units["y"] else "pixel"}
-    about |= {"spacing": steps["z"]} if "z" in axes else {}
-    return about | ({"finterval": steps["t"]} if "t" in axes and (units["t"] or steps["t"] != 1) else {})
-
-
-def _ome(axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> dict[str, Any]:
-    about: dict[str, Any] = {"axes": axes.upper()}
-    for axis in axes:
-        name = {"t": "TimeIncrement", "z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX"}.get(axis)
-        if name is not None and (units[axis] or steps[axis] != 1):
-            about[name] = steps[axis]
-            about[f"{name}Unit"] = "s" if axis == "t" else "µm" if units[axis] else "pixel"
-    return about
 
 
 @contextlib.contextmanager
