@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.engine.edges import edge_map, edge_nms
+from napari_segany.models.geometry import SURELY_NOT
 from tests.fakes import FakeSegmenter
 
 
@@ -43,3 +46,17 @@ def test_nothing_gives_no_edge() -> None:
             return Mask(np.zeros(shape, bool), score, np.full((64, 64), -9, np.float32), 1.0)
 
     assert not edge_map(Empty(), np.zeros((40, 50, 3), np.uint8), side=2).any()
+
+
+class Cut(Halves):
+    """The same mask, where the right half was never looked at."""
+
+    def _mask(self, shape: tuple[int, int], prompt: Prompt, radius: float, score: float) -> Mask:
+        mask = super()._mask(shape, prompt, radius, score)
+        logits = np.full((64, 64), SURELY_NOT, np.float32)
+        logits[:, :32] = 6.0
+        return replace(mask, logits=logits)
+
+
+def test_the_end_of_what_the_model_looked_at_is_no_edge() -> None:
+    assert not edge_map(Cut(), np.zeros((64, 64, 3), np.uint8), side=2).any()

@@ -21,6 +21,8 @@ BOX_OVERLAP = 0.7
 """IoU of boxes above which only the mask with the highest predicted IoU stays."""
 TOGETHER = 32
 """Prompts that are predicted together."""
+CUT = 3
+"""Side in pixels of the neighbourhood of an outline in which a window ends that cuts the mask."""
 SMOOTHING = 1.0
 """Standard deviation in pixels, of the map whose ridges give the direction of an edge."""
 
@@ -49,10 +51,12 @@ def edge_map(segmenter: Segmenter, plane: np.ndarray, *, side: int = SIDE, thin:
     """
     strength = np.zeros(plane.shape[:2], np.float32)
     for mask in _masks(segmenter, plane, side):
-        probability = _probability(mask)
         window = _grown(mask.pixels)
-        gradient = np.hypot(*(ndimage.sobel(probability[window], axis) for axis in (0, 1)))
-        outline = find_boundaries(mask.pixels[window], mode="thick")
+        probability, beyond = (values[window] for values in _probability(mask))
+        gradient = np.hypot(*(ndimage.sobel(probability, axis) for axis in (0, 1)))
+        # a mask has no edge where the window in which it was predicted cuts it
+        cut = ndimage.maximum_filter(beyond, CUT)
+        outline = find_boundaries(mask.pixels[window], mode="thick") & ~cut
         strength[window] = np.maximum(strength[window], np.where(outline, gradient, 0))
     strength /= max(float(strength.max()), 1e-9)
     return edge_nms(strength) if thin else strength
@@ -71,16 +75,15 @@ def _masks(segmenter: Segmenter, plane: np.ndarray, side: int) -> Iterator[Mask]
         yield found[number]
 
 
-def _probability(mask: Mask) -> np.ndarray:
-    """The unthresholded probabilities of a mask, (y, x)."""
+def _probability(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """The unthresholded probabilities of a mask, (y, x), and where none were predicted, (y, x) bool."""
     import torch
 
-    from napari_segany.models.geometry import Frame, plane_logits
+    from napari_segany.models.geometry import SURELY_NOT, Frame, plane_logits
 
-    height, width = mask.pixels.shape
-    low = torch.from_numpy(np.asarray(mask.logits, np.float32))[None]
-    found: np.ndarray = plane_logits(low, Frame((height, width), 4 * low.shape[-1]))[0].sigmoid().numpy()
-    return found
+    low = torch.from_numpy(np.asarray(mask.logits, np.float32))
+    both = plane_logits(torch.stack([low, (low == SURELY_NOT).float()]), Frame(mask.pixels.shape, 4 * low.shape[-1]))
+    return both[0].sigmoid().numpy(), (both[1] > 0).numpy()
 
 
 def _window(pixels: np.ndarray) -> Region:
