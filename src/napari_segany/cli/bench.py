@@ -224,6 +224,45 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     )
 
 
+@bench.command("fairness")
+def bench_fairness(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="A table with a column image and one for each attribute, such as stain or laboratory; without it, the "
+            "kind of picture and the size of the object.",
+        ),
+    ] = None,
+    clicks: Annotated[list[int] | None, typer.Option(min=1, max=50, help="Number of clicks. Repeat; 1 and 3.")] = None,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+) -> None:
+    """Measure whether clicks work as well for each group of images or objects.
+
+    Groups whose 95 % intervals lie apart are named in `differs`, and in a warning.
+    """
+    from napari_segany.experiments.fairness import FairnessConfig, rows_of_fairness
+
+    config = FairnessConfig(data, groups, tuple(clicks or (1, 3)), limit, per_image)
+    rows: list[dict[str, Any]] = []
+
+    def measured() -> list[dict[str, Any]]:
+        rows.extend(rows_of_fairness(config, loader(model, device), ShownProgress()))
+        return rows
+
+    _show(json, measured, (*files_of(model), *filter(None, (groups,))))
+    worse = dict.fromkeys((row["attribute"], row["clicks"]) for row in rows if row["differs"])
+    for attribute, number in worse:
+        typer.echo(
+            f"napari-segany: groups of {attribute} differ after {number} clicks; see the column differs", err=True
+        )
+
+
 @bench.command("speed")
 def bench_speed(
     quick: Annotated[bool, typer.Option("--quick", help="Once or a few times each: under a minute.")] = False,

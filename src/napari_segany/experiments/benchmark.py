@@ -120,15 +120,21 @@ def rows_of(
 
 
 def _measure(config: BenchConfig, segmenter: Segmenter, one: LabelledPlane) -> _Measured | None:
-    objects = targets(one.labels)
-    if config.per_image is not None and len(objects) > config.per_image:
-        drawn = np.random.default_rng(0).choice(len(objects), config.per_image, replace=False)
-        objects = [objects[index] for index in sorted(drawn)]
+    objects = drawn_targets(one.labels, config.per_image)
     if not objects:
         return None
     classes = groups.size_class(np.array([np.count_nonzero(target.mask) for target in objects]))
     results = dict(_BENCHES[config.bench](config, segmenter, one, objects))
     return _Measured(groups.modality(one.plane), classes, results)
+
+
+def drawn_targets(labels: np.ndarray, most: int | None) -> list[Target]:
+    """Objects of a plane that count; of more than `most`, so many drawn with a fixed seed."""
+    objects = targets(labels)
+    if most is None or len(objects) <= most:
+        return objects
+    drawn = np.random.default_rng(0).choice(len(objects), most, replace=False)
+    return [objects[index] for index in sorted(drawn)]
 
 
 def _timed(measure: Callable[[], Scores]) -> Scores:
