@@ -69,8 +69,8 @@ def rows_of_fairness(
     -------
     list of dict
         ``bench``, ``set``, ``model``, ``attribute``, ``group``, ``clicks``, ``miou`` (mean over objects), ``low`` and
-        ``high`` (95 % bootstrap interval over images; NaN where there are fewer than two), ``differs`` (groups of the same attribute whose interval lies apart, as in the paper), ``n``
-        (objects), ``images`` and ``commit``.
+        ``high`` (95 % bootstrap interval over images; NaN where there are fewer than two), ``differs`` (groups of the
+        same attribute whose interval lies apart, as in the paper), ``n`` (objects), ``images`` and ``commit``.
 
     Raises
     ------
