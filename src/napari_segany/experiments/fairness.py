@@ -145,11 +145,11 @@ def _rows(measured: Sequence[_Measured], clicks: Sequence[int]) -> Iterator[Row]
             if attribute in one.groups:
                 parts.setdefault(one.groups[attribute], []).append(one.chosen)
         yield from _compared(attribute, parts, clicks)
-    sized = [one for one in measured if one.sizes is not None]
-    names = [name for name in SIZE_CLASSES if any((one.sizes == name).any() for one in sized)]
+    sized = [(one.sizes, one.chosen) for one in measured if one.sizes is not None]
     # (objects of one image are alike: the interval is over images here, too)
-    parts = {name: [one.chosen[one.sizes == name] for one in sized if (one.sizes == name).any()] for name in names}
-    yield from _compared("size", parts, clicks)
+    classes = {name: [chosen[sizes == name] for sizes, chosen in sized] for name in SIZE_CLASSES}
+    parts = {name: [one for one in images if len(one)] for name, images in classes.items()}
+    yield from _compared("size", {name: images for name, images in parts.items() if images}, clicks)
 
 
 def _compared(attribute: str, parts: Mapping[str, Sequence[np.ndarray]], clicks: Sequence[int]) -> Iterator[Row]:
