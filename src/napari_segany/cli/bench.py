@@ -224,6 +224,34 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     )
 
 
+@bench.command("points")
+def bench_points(  # noqa: PLR0913  each parameter is an option of the command line
+    data: Annotated[list[Path], typer.Option(help="Folder of a set, as of `bench clicks`. Repeat.")],
+    points: Annotated[
+        list[int] | None, typer.Option(min=1, max=50, help="Number of points. Repeat; 1, 2, 3, 5 and 9.")
+    ] = None,
+    start: Annotated[
+        list[str] | None, typer.Option(help="Where the first point lies: centre or random. Repeat; both.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Also random walker and watershed, from the same clicks.")] = True,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    per_image: PerImageOption = None,
+) -> None:
+    """Measure masks from one to nine points on several sets, next to interactive methods without learning.
+
+    As section 7.1 of the paper; further points lie in the middle of the largest error.
+    """
+    from napari_segany.experiments.single_point import POINTS, STARTS, PointsConfig, measured_points
+
+    config = PointsConfig(
+        tuple(data), tuple(sorted(points or POINTS)), tuple(start or STARTS), baselines, limit, per_image
+    )
+    _show(json, lambda: measured_points(config, loader(model, device), ShownProgress()), files_of(model))
+
+
 @bench.command("fairness")
 def bench_fairness(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
