@@ -224,6 +224,37 @@ def bench_text(  # noqa: PLR0913  each parameter is an option of the command lin
     )
 
 
+@bench.command("instances")
+def bench_instances(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    detections: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="COCO file of a detector's boxes, in place of the true ones.")
+    ] = None,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(min=0, max=1, help="How far the sides of true boxes are moved. Repeat; 0, 0.1 and 0.2."),
+    ] = None,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure the masks of boxes, next to the ellipses that fill them: AP as of COCO, and by size.
+
+    As section 7.4 of the paper.
+    """
+    from napari_segany.experiments.box_instances import NOISE, InstancesConfig, rows_of_instances
+
+    if detections is not None and noise:
+        raise InputError("--noise moves true boxes; leave it out with --detections")
+    config = InstancesConfig(data, detections, tuple(noise or NOISE), limit)
+    _show(
+        json,
+        lambda: rows_of_instances(config, loader(model, device), ShownProgress()),
+        (*files_of(model), *filter(None, (detections,))),
+    )
+
+
 @bench.command("points")
 def bench_points(  # noqa: PLR0913  each parameter is an option of the command line
     data: Annotated[list[Path], typer.Option(help="Folder of a set, as of `bench clicks`. Repeat.")],
