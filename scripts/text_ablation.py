@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from napari_segany.core.metrics import auroc
 from napari_segany.core.text_query import Phrase
-from napari_segany.experiments.text_benchmark import TRUTH, text_cases
+from napari_segany.experiments.named_sets import TRUTH, text_cases
 from napari_segany.models.geometry import Frame
 from napari_segany.models.inference_config import tiny_inference_config
 from napari_segany.models.loading import load_model
