@@ -158,7 +158,7 @@ class SeganyWidget(QWidget):
             Tab("All", "All objects of this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
             Tab("Picture", "The picture as the model gets it", (self.picture_box,)),
-            Tab("Learn", "Train a model on your objects", (self.learn_box,)),
+            Tab("Learn", "Train a model on your objects", (self.learn_box,), grows=True),
             Tab("Objects", "Table of your objects", (self.objects_box, self.classes_box), grows=True),
             Tab("Export", "Write objects to files", (self.export_box,)),
         )
@@ -167,9 +167,9 @@ class SeganyWidget(QWidget):
         versions.setWordWrap(True)
         versions.setVisible(bool(versions.text()))
         layout = QVBoxLayout(self)
-        for part in (self.resume_box, versions, self.layer_box, self.tabs):
+        for part in (self.resume_box, versions, self.layer_box):
             layout.addWidget(part)
-        layout.addStretch()
+        layout.addWidget(self.tabs, 1)
         layout.addWidget(self.status_box)
 
     @property

@@ -50,6 +50,7 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.learning.chosen.connect(widget.answering.load)
     widget.learning.failed.connect(widget.show_failure)
     widget.learn_box.shown.connect(widget.learning.count)
+    widget.learn_box.shown.connect(widget.learning.list_models)
     widget.answering.accepted.connect(widget.ranking.rank)
     widget.prompt_box.rank_changed.connect(widget.ranking.set_enabled)
     widget.prompt_box.hover_changed.connect(widget.hover.set_enabled)

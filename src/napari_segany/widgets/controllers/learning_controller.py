@@ -17,6 +17,9 @@ from napari_segany.core.planes import Stack
 from napari_segany.io.labels import write_labels
 from napari_segany.layers.binding import Binding
 from napari_segany.models.registry import ModelSpec, find, new_own_model
+from napari_segany.training.fine_tune_report import EXAMPLES, read_examples
+from napari_segany.training.generations import Generation, examples_of, generations, write_note
+from napari_segany.training.held_out_examples import HeldOutExample
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
@@ -58,10 +61,15 @@ class LearningController(QObject):
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made, self._before = current, current
         self._output: list[str] = []
+        self._tried: tuple[HeldOutExample, ...] = ()
+        self._listed: list[Generation] = []
+        self._pictured: Generation | None = None
         panel.started.connect(self.start)
         panel.stopped.connect(self.stop)
-        panel.used.connect(self._use)
-        panel.reverted.connect(self._go_back)
+        panel.models.used.connect(self._use)
+        panel.models.reverted.connect(self._revert)
+        panel.models.noted.connect(self._note)
+        panel.models.selected.connect(self._show_examples)
 
     def bind(self, binding: Binding | None) -> None:
         """Learn from the objects of another image."""
@@ -78,7 +86,40 @@ class LearningController(QObject):
 
     def use_model(self, name: str) -> None:
         """Set the name of the model in use, as in the registry."""
-        self._current = find(name)
+        if name != self._current.name:
+            self._before, self._current = self._current, find(name)
+        self._show_used()
+
+    def list_models(self, select: str = "") -> None:
+        """List the models of the user's own again, and select one of them."""
+        self._listed = generations()
+        self._panel.models.show_generations(self._listed, select)
+        self._show_used()
+
+    def _show_used(self) -> None:
+        self._panel.models.show_used(self._current.name, self._parent())
+
+    def _parent(self) -> str:
+        """What the model in use began with; that before it where it does not tell, empty for a published one."""
+        if not self._current.own:
+            return ""
+        reports = {one.name: one.report for one in self._listed}
+        report = reports.get(self._current.name)
+        if report is not None:
+            return report.parent
+        return "tiny" if self._before == self._current else self._before.name
+
+    def _show_examples(self, one: Generation | None) -> None:
+        if one != self._pictured:
+            self._pictured = one
+            self._panel.examples.show_examples(() if one is None else examples_of(one))
+
+    def _note(self, name: str, note: str) -> None:
+        try:
+            write_note(find(name), note)
+        except SeganyError as error:
+            self.failed.emit(error)
+        self.list_models()
 
     def start(self, name: str, complete: bool) -> None:
         """Write the labelled planes to a folder, and train on them."""
@@ -90,7 +131,7 @@ class LearningController(QObject):
             return
         self._folder = tempfile.TemporaryDirectory(prefix="segany-learn-", ignore_cleanup_errors=True)
         root = Path(self._folder.name)
-        self._made, self._before, self._output = made, self._current, []
+        self._made, self._output, self._tried = made, [], ()
         command = ["-m", "napari_segany", "train", "on", str(root / "images"), "--labels", str(root / "labels")]
         command += ["-o", str(made.path), "--name", name, "--json-progress"]
         command += ["--complete"] if complete else []
@@ -140,21 +181,29 @@ class LearningController(QObject):
         return made
 
     def _read(self) -> None:
-        if self._process is None:
-            return
-        for line in bytes(self._process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
-            try:
-                progress = json.loads(line)
-                self._panel.show_progress(
-                    progress["stage"], progress["done"], progress["total"], progress["seconds_left"]
-                )
-            except (ValueError, TypeError, KeyError):
-                self._output.append(line)
+        process = self._process
+        # (the last line may have arrived in part)
+        while process is not None and process.canReadLine():
+            self._take(bytes(process.readLine().data()).decode("utf-8", "replace").rstrip("\r\n"))
+
+    def _take(self, line: str) -> None:
+        """A line of the process: progress, held-out objects, or words for the user."""
+        try:
+            told = json.loads(line)
+            if "examples" in told:
+                self._tried = read_examples({EXAMPLES: json.dumps(told["examples"])})
+                return
+            self._panel.show_progress(told["stage"], told["done"], told["total"], told["seconds_left"])
+        except (ValueError, TypeError, KeyError):
+            self._output.append(line)
 
     def _end(self, code: int) -> None:
+        self._read()
         process, self._process = self._process, None
         if process is None:
             return
+        for line in bytes(process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
+            self._take(line)
         self._forget_folder()
         error = bytes(process.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
         process.deleteLater()
@@ -165,7 +214,12 @@ class LearningController(QObject):
             return
         written = any(line.startswith("wrote ") for line in self._output)
         lines = [line for line in self._output if not line.startswith("wrote ")]
-        self._panel.show_idle("\n".join(lines), usable=written)
+        self._panel.show_idle("\n".join(lines))
+        if written:
+            self.list_models(select=self._made.name)
+        else:
+            self._pictured = None
+            self._panel.show_tried(self._tried)
 
     def _not_started(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
@@ -192,13 +246,15 @@ class LearningController(QObject):
             self._folder.cleanup()
             self._folder = None
 
-    def _use(self) -> None:
-        self._panel.show_used(used=True)
-        self.chosen.emit(self._made)
+    def _use(self, name: str) -> None:
+        try:
+            self.chosen.emit(find(name))
+        except SeganyError as error:
+            self.failed.emit(error)
+            self.list_models()
 
-    def _go_back(self) -> None:
-        self._panel.show_used(used=False)
-        self.chosen.emit(self._before)
+    def _revert(self) -> None:
+        self._use(self._parent())
 
 
 def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
