@@ -24,6 +24,7 @@ from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.class_controller import ClassController
 from napari_segany.widgets.controllers.commit_controller import CommitController
+from napari_segany.widgets.controllers.effort_controller import EffortController
 from napari_segany.widgets.controllers.exemplar_controller import ExemplarController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
 from napari_segany.widgets.controllers.image_controller import WELCOME, ImageController
@@ -134,6 +135,7 @@ class SeganyWidget(QWidget):
             self.session, self.pending, self.finder, self.prompt_box, self.objects_box
         )
         self.resuming = ResumeController(self.keeper, self.jobs, self.resume_box, self.objects_box, self.layers)
+        self.effort = EffortController(self.learn_box.effort, self.resuming.lookups)
         self.images = ImageController(self.viewer, self.session, self.keeper, self.large, self.layers)
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (

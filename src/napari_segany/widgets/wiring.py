@@ -49,6 +49,7 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.answering.loaded.connect(widget.learning.use_model)
     widget.learning.chosen.connect(widget.answering.load)
     widget.learning.failed.connect(widget.show_failure)
+    widget.effort.failed.connect(widget.show_failure)
     widget.learn_box.shown.connect(widget.learning.count)
     widget.learn_box.shown.connect(widget.learning.list_models)
     widget.answering.accepted.connect(widget.ranking.rank)

@@ -85,12 +85,12 @@ class CommitController(QObject):
             self._keep_mask(self._binding)
 
     def _keep_found(self) -> None:
+        how = self._finder.how
         kept = self._finder.keep()
         self.layers_changed.emit()
         for label, candidate in kept.items():
-            name = candidate.name
-            how = "text" if candidate.prompt.text else "everything"
-            self._objects.note(ObjectInfo(label, name, self.class_name or name, candidate.score, source=how))
+            name, source = candidate.name, how or known_text(candidate.prompt)
+            self._objects.note(ObjectInfo(label, name, self.class_name or name, candidate.score, source=source))
         if kept:
             self._pending.say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
 

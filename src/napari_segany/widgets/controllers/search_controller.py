@@ -223,6 +223,16 @@ class SearchController(QObject):
         return self.found is not None and self.found.prompted
 
     @property
+    def how(self) -> str:
+        """By what the objects were found, as it is noted of them; empty where they were pointed at."""
+        if self.found is None or self.found.prompted:
+            return ""
+        query = self.found.query
+        if query is not None and query.exemplars is not None:
+            return "exemplars"
+        return "text" if self.text else "everything"
+
+    @property
     def here(self) -> bool:
         """Whether objects were found on the current plane."""
         return self.found is not None and self._binding is not None and self._binding.planes.shown == self.found.plane

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_segany.training.fine_tune_settings import FEWEST, expected_minutes
 from napari_segany.training.held_out_examples import HeldOutExample
+from napari_segany.widgets.panels.effort_panel import EffortPanel
 from napari_segany.widgets.panels.generations_panel import GenerationsPanel
 from napari_segany.widgets.panels.held_out_view import HeldOutView
 
@@ -38,6 +39,10 @@ class LearnPanel(QWidget):
         Emitted without arguments when the panel comes into sight.
     models : GenerationsPanel
         The models that were made so.
+    examples : HeldOutView
+        Held-out objects of the selected model.
+    effort : EffortPanel
+        What annotation cost with each model.
     """
 
     started = Signal(str, bool)
@@ -59,6 +64,7 @@ class LearnPanel(QWidget):
         self._result.setWordWrap(True)
         self.models = GenerationsPanel()
         self.examples = HeldOutView()
+        self.effort = EffortPanel()
         self._lay_out()
         self._start.clicked.connect(lambda: self.started.emit(self._name.text().strip(), self._complete.isChecked()))
         self._stop.clicked.connect(self.stopped)
@@ -75,7 +81,15 @@ class LearnPanel(QWidget):
             for part in row:
                 line.addWidget(part)
             layout.addLayout(line)
-        for part in (self._complete, self._bar, self._result, self.models, self.examples, self.models.facts):
+        for part in (
+            self._complete,
+            self._bar,
+            self._result,
+            self.models,
+            self.examples,
+            self.models.facts,
+            self.effort,
+        ):
             layout.addWidget(part)
         layout.addStretch()
         scrolled = QScrollArea()
