@@ -12,7 +12,7 @@ import pytest
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
-from napari_segany.session.effort import ORIGINS, Effort, measure_effort
+from napari_segany.session.effort import ORIGINS, ModelEffort, measure_effort
 from napari_segany.session.events import ActionEvent, Event, LayerEvent, ModelEvent, PromptEvent
 from napari_segany.session.fingerprint import fingerprint_of
 from napari_segany.session.history import Mark, MarksPatch, Patch, Step
@@ -76,10 +76,10 @@ def test_an_hour_of_work_comes_to_what_was_worked_out_by_hand() -> None:
     )
     first, second = measure_effort([session])
     name = IMAGE.sample or IMAGE.hash
-    assert first == Effort(
+    assert first == ModelEffort(
         "tiny", frozenset([name]), 20.0, 2, {"prompts": 1, "automatic masks": 2, "propagation": 2}, 3, 3
     )
-    assert second == Effort("mine", frozenset([name]), 102.0, 2, {"exemplars": 2, "painting": 1}, 3, 3)
+    assert second == ModelEffort("mine", frozenset([name]), 102.0, 2, {"exemplars": 2, "painting": 1}, 3, 3)
     assert first.seconds_each == pytest.approx(20 / 3)
     assert first.clicks_each == pytest.approx(2 / 3)
     assert first.masks_each_image == 5

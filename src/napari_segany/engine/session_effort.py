@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_segany.core.errors import InputError
 from napari_segany.engine.session_files import sessions_folder
-from napari_segany.session.effort import Effort, measure_effort
+from napari_segany.session.effort import ModelEffort, measure_effort
 from napari_segany.session.journal import JournalFile, read_journal
 
 
@@ -19,7 +19,7 @@ class EffortReport:
 
     Parameters
     ----------
-    efforts : tuple of Effort
+    efforts : tuple of ModelEffort
         By model, in the order in which models were first used.
     sessions : int
         Sessions that were read.
@@ -27,7 +27,7 @@ class EffortReport:
         A line for each file that could not be read, or not to its end.
     """
 
-    efforts: tuple[Effort, ...]
+    efforts: tuple[ModelEffort, ...]
     sessions: int
     problems: tuple[str, ...]
 
@@ -50,7 +50,7 @@ def report_effort(paths: Iterable[Path], check: Callable[[], object] = lambda: N
     problems: list[str] = []
     count = 0
 
-    def measured() -> Iterator[Effort]:
+    def measured() -> Iterator[ModelEffort]:
         nonlocal count
         for path in paths:
             check()
@@ -67,7 +67,7 @@ def report_effort(paths: Iterable[Path], check: Callable[[], object] = lambda: N
             count += 1
             yield from efforts
 
-    found: dict[str, Effort] = {}
+    found: dict[str, ModelEffort] = {}
     for one in measured():
         found[one.model] = found[one.model] + one if one.model in found else one
     return EffortReport(tuple(found.values()), count, tuple(problems))

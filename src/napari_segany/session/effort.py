@@ -35,7 +35,7 @@ Key = tuple[int, tuple[int, ...], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class ModelEffort:
     """The work with one model.
 
     Parameters
@@ -88,10 +88,10 @@ class Effort:
         """Share of the masks that came from one of ``ORIGINS``, 0 to 1; NaN where there is no mask."""
         return self.masks.get(origin, 0) / self.mask_count if self.mask_count else math.nan
 
-    def __add__(self, other: Effort) -> Effort:
+    def __add__(self, other: ModelEffort) -> ModelEffort:
         """Both together."""
         masks = Counter(self.masks) + Counter(other.masks)
-        return Effort(
+        return ModelEffort(
             self.model,
             self.images | other.images,
             self.seconds + other.seconds,
@@ -102,7 +102,7 @@ class Effort:
         )
 
 
-def measure_effort(journals: Iterable[JournalFile]) -> list[Effort]:
+def measure_effort(journals: Iterable[JournalFile]) -> list[ModelEffort]:
     """The work of sessions by model, in the order in which models were first used.
 
     Parameters
@@ -115,14 +115,14 @@ def measure_effort(journals: Iterable[JournalFile]) -> list[Effort]:
     ValueError, zlib.error
         A journal holds a change that does not fit its shape.
     """
-    found: dict[str, Effort] = {}
+    found: dict[str, ModelEffort] = {}
     for journal in journals:
         for one in _of_journal(journal):
             found[one.model] = found[one.model] + one if one.model in found else one
     return list(found.values())
 
 
-def _of_journal(journal: JournalFile) -> list[Effort]:
+def _of_journal(journal: JournalFile) -> list[ModelEffort]:
     walk = _Walk(journal.header.model.name)
     times = journal.times or (math.nan,) * len(journal.events)
     for event, time in zip(journal.events, times, strict=True):
@@ -206,7 +206,7 @@ class _Walk:
             made = self._made[key]
             self._made[key] = _Made(origin, made.model, made.timed)
 
-    def efforts(self, image: str) -> list[Effort]:
+    def efforts(self, image: str) -> list[ModelEffort]:
         """What the session comes to, by model."""
         there = [(key, made) for key, made in self._made.items() if self._pixels[key] > 0]
         # the first mask of each object
@@ -216,7 +216,7 @@ class _Walk:
         for model in models:
             masks = Counter(made.origin for _, made in there if made.model == model)
             objects = [made for made in first.values() if made.model == model]
-            work = Effort(
+            work = ModelEffort(
                 model,
                 frozenset([image] if masks else []),
                 self._seconds.get(model, 0.0),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import imagecodecs
 import numpy as np
-from skimage.transform import resize
 
 from napari_segany.core.masks import window_of
 from napari_segany.core.metrics import iou
@@ -64,6 +63,9 @@ def make_example(plane: np.ndarray, truth: np.ndarray, before: np.ndarray, after
     truth, before, after : ndarray
         (y, x) bool masks.
     """
+    # (the window shows examples, and need not wait for it)
+    from skimage.transform import resize
+
     rows, columns = _square(truth)
     masks = np.stack([mask[rows, columns] for mask in (truth, before, after)], axis=-1)
     shape = (*_fitted(masks.shape[:2]), 3)

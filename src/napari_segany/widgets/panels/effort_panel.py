@@ -18,10 +18,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_segany.engine.session_effort import EffortReport
-from napari_segany.session.effort import ORIGINS, Effort
+from napari_segany.session.effort import ORIGINS, ModelEffort
 from napari_segany.widgets.controllers.pending_objects import count_of
 
-Measure = tuple[str, Callable[[Effort], str]]
+Measure = tuple[str, Callable[[ModelEffort], str]]
 
 
 def _number(value: float) -> str:

@@ -12,7 +12,7 @@ from napari_segany.cli.shared import table
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_segany.session.effort import Effort
+    from napari_segany.session.effort import ModelEffort
 
 
 def effort(
@@ -38,7 +38,7 @@ def effort(
     typer.echo(table([columns, *(_row(one) for one in report.efforts)]) if report.efforts else "no work was recorded")
 
 
-def _row(one: Effort) -> tuple[str, ...]:
+def _row(one: ModelEffort) -> tuple[str, ...]:
     from napari_segany.session.effort import ORIGINS
 
     counts = (one.model, str(len(one.images)), str(one.objects))
