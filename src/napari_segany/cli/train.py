@@ -148,7 +148,7 @@ def _own_samples(sources: list[Path], labels: Path | None, image: Path | None, *
         elif source.is_dir():
             found = ((one.name, one.plane, one.labels) for one in labelled_planes(source))
         else:
-            found = session_planes(source, image)
+            found = session_planes(source, image, confirmed=not complete)
         for name, plane, own in found:
             # planes of a stack are called NAME/NUMBER
             stack, _, number = name.rpartition("/")

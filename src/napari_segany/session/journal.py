@@ -188,6 +188,7 @@ class _ObjectRecord(msgspec.Struct, rename={"source": "how", "status": "flags"})
     confidence: float | None
     pixels: int | None
     class_name: str
+    state: str = ""
 
     def event(self) -> ObjectInfo:
         return ObjectInfo(**msgspec.structs.asdict(self))
@@ -212,8 +213,8 @@ def _plain(value: Any) -> dict[str, Any]:
     return msgspec.to_builtins(value, enc_hook=lambda one: one.item() if isinstance(one, np.generic) else str(one))
 
 
-_LATER = frozenset({"classes"})
-"""Fields of steps that files of older versions lack; left out where they are empty."""
+_LATER = frozenset({"classes", "state"})
+"""Fields of steps and objects that files of older versions lack; left out where they are empty."""
 
 
 def _made(record: type[T], plain: Mapping[str, Any]) -> T:

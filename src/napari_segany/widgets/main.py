@@ -210,6 +210,14 @@ class SeganyWidget(QWidget):
         self.tabs.show_box(self.everything_box)
         self.exemplars.find()
 
+    def keep_confident(self) -> None:
+        """Keep the confident ones of what was found."""
+        self.act("keep_confident")
+
+    def next_uncertain(self) -> None:
+        """Show what was found one by one, the least certain first."""
+        self.act("next_uncertain")
+
     def reject_found(self) -> None:
         """Reject the found object under the cursor."""
         self.exemplars.reject(tuple(self.viewer.cursor.position))

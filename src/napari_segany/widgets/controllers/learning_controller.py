@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -82,7 +83,9 @@ class LearningController(QObject):
         """Count the committed objects."""
         if self._objects.objects is not None:
             self._objects.update_now()
-        self._panel.count(0 if self._objects.objects is None else len(self._objects.objects.present))
+        objects = self._objects.objects
+        unconfirmed = [] if objects is None else objects.unconfirmed
+        self._panel.count(0 if objects is None else len(objects.present) - len(unconfirmed), len(unconfirmed))
 
     def use_model(self, name: str) -> None:
         """Set the name of the model in use, as in the registry."""
@@ -129,6 +132,9 @@ class LearningController(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
+        objects = self._objects.objects
+        # who says that all is labelled stands for what was found, too
+        left_out = () if complete or objects is None else tuple(objects.unconfirmed)
         self._folder = tempfile.TemporaryDirectory(prefix="segany-learn-", ignore_cleanup_errors=True)
         root = Path(self._folder.name)
         self._made, self._output, self._tried = made, [], ()
@@ -137,7 +143,9 @@ class LearningController(QObject):
         command += ["--complete"] if complete else []
         self._panel.show_progress("reading", 0, 1, None)
         self._writing = self._jobs.run(
-            partial(write_labelled, stack, labels, root), done=lambda _: self._run(command), failed=self._refuse
+            partial(write_labelled, stack, labels, root, left_out),
+            done=lambda _: self._run(command),
+            failed=self._refuse,
         )
 
     def _labelled(self) -> tuple[Stack, np.ndarray]:
@@ -257,7 +265,7 @@ class LearningController(QObject):
         self._use(self._parent())
 
 
-def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
+def write_labelled(stack: Stack, labels: np.ndarray, folder: Path, left_out: Sequence[int] = ()) -> None:
     """Write the planes that have objects, and their labels, as two files; runs in the worker.
 
     Parameters
@@ -268,6 +276,8 @@ def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
         (..., y, x) integers, of the stack's shape.
     folder : Path
         Where ``images/`` and ``labels/`` are made.
+    left_out : sequence of int
+        Labels that are not written, such as those of objects that the user has not confirmed.
 
     Raises
     ------
@@ -276,6 +286,8 @@ def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
     """
     for part in ("images", "labels"):
         (folder / part).mkdir()
+    if left_out:
+        labels = np.where(np.isin(labels, left_out), 0, labels)
     numbers = [number for number in range(len(stack)) if labels[stack.index(number)].any()]
     if not numbers:
         raise InputError("there is no object to learn from; keep some first")

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_segany.training.fine_tune_settings import FEWEST, expected_minutes
 from napari_segany.training.held_out_examples import HeldOutExample
+from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.panels.effort_panel import EffortPanel
 from napari_segany.widgets.panels.generations_panel import GenerationsPanel
 from napari_segany.widgets.panels.held_out_view import HeldOutView
@@ -106,8 +107,16 @@ class LearnPanel(QWidget):
         super().showEvent(event)
         self.shown.emit()
 
-    def count(self, masks: int) -> None:
-        """Show how many committed objects there are to learn from."""
+    def count(self, masks: int, unconfirmed: int = 0) -> None:
+        """Show how many committed objects there are to learn from.
+
+        Parameters
+        ----------
+        masks : int
+            Objects that the user made, corrected or accepted.
+        unconfirmed : int
+            Others, such as automatic ones.
+        """
         self._enough = masks > FEWEST
         if self._enough:
             minutes = expected_minutes(masks)
@@ -115,6 +124,8 @@ class LearnPanel(QWidget):
             text += "Some of them only measure whether the model got better."
         else:
             text = f"{masks} of the {FEWEST + 1} objects that are needed; keep some more, or correct some by hand."
+        if unconfirmed:
+            text += f" {count_of(unconfirmed, 'automatic object')} left out until accepted in the tab Objects."
         self._masks.setText(text)
         self._start.setEnabled(self._enough and not self._stop.isEnabled())
 
