@@ -129,7 +129,7 @@ def test_a_defect_is_told_and_nothing_is_written_behind_a_gap(told: Told, error:
     assert numbers(told.writer.path) == [0]
 
 
-def _raise(error: Exception, event: object) -> None:
+def _raise(error: Exception, *_: object) -> None:
     raise error
 
 

@@ -403,3 +403,35 @@ def test_classes_are_read_from_features_and_split_with_their_object(desk: Desk) 
     assert again.classes == {1: "", 2: "cell", 5: ""}
     _, new = again.split(2)
     assert again.classes[new] == "cell"
+
+
+def test_states_are_a_column_and_come_back_with_the_layer(desk: Desk) -> None:
+    assert "state" not in desk.table
+    desk.objects.note(ObjectInfo(1, source="everything", score=0.9, state="automatic"))
+    desk.objects.update()
+    assert desk.table["state"].to_dict() == {1: "automatic", 2: "", 5: ""}
+    assert desk.objects.unconfirmed == [1]
+    told: list[ObjectInfo] = []
+    desk.objects.described.connect(told.append)
+    again = ObjectFeatures(desk.viewer, desk.labels)
+    again.update()
+    assert again.about(1).state == "automatic"
+    desk.objects.set_state([1, 2], "accepted")
+    assert desk.table["state"].to_dict() == {1: "accepted", 2: "accepted", 5: ""}
+    assert desk.objects.unconfirmed == []
+    assert [(one.label, one.state) for one in told] == [(1, "accepted"), (2, "accepted")]
+    with pytest.raises(InputError, match="no object 7"):
+        desk.objects.set_state([7], "accepted")
+
+
+@pytest.mark.parametrize("values", [["solid", "liquid"], [1, 2], [None, "automatic gear"]])
+def test_a_column_of_the_users_that_is_called_state_stays(values: list[object]) -> None:
+    data = np.zeros((20, 20), np.uint8)
+    data[2:6, 2:6], data[10:14, 10:12] = 1, 2
+    desk = Desk(data)
+    features = desk.labels.features.assign(state=values)
+    desk.labels.features = features
+    desk.objects.note(ObjectInfo(1, source="everything", state="automatic"))
+    desk.objects.update()
+    assert [a is b or a == b for a, b in zip(desk.table["state"], values, strict=True)] == [True, True]
+    assert desk.objects.about(1).state == "automatic"

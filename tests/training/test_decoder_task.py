@@ -18,7 +18,8 @@ from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.training import fine_tune as module
 from napari_segany.training.data import Sample
 from napari_segany.training.decoder_task import DecoderTask, EmbeddedDataset, EmbeddedSample
-from napari_segany.training.fine_tune import FineTuneConfig, fine_tune, read_report
+from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
+from napari_segany.training.fine_tune_report import read_report
 from napari_segany.training.sam_task import TaskConfig
 from tests.models.conftest import SMALL, randomised
 

@@ -23,7 +23,8 @@ from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training import fine_tune as module
 from napari_segany.training.batches import BatchConfig
 from napari_segany.training.data import Sample
-from napari_segany.training.fine_tune import FineTuneConfig, fine_tune, mixture, read_report
+from napari_segany.training.fine_tune import FineTuneConfig, fine_tune, mixture
+from napari_segany.training.fine_tune_report import read_examples, read_report
 from napari_segany.training.held_out import click_trials, count_masks, hold_out
 from napari_segany.training.train_sam import begin
 from napari_segany.widgets.controllers.learning_controller import write_labelled
@@ -136,6 +137,10 @@ def test_what_is_better_is_written_with_its_report(
     assert last.report.accepted
     assert (last.report.before, last.report.after, last.report.alpha) == pytest.approx((0.5, 0.8, 1.0))
     assert read_report(read_metadata(out)) == last.report
+    assert last.report.made.startswith("20")
+    assert last.report.parent_hash.startswith("sha256:")
+    assert last.examples
+    assert read_examples(read_metadata(out)) == last.examples
     segmenter = load_segmenter(out)
     assert segmenter.config == tiny_inference_config()
     assert "0.50 to 0.80" in last.report.sentence
@@ -155,6 +160,7 @@ def test_what_is_not_better_is_not_written(
     assert last.report is not None
     assert not last.report.accepted
     assert last.report.after == 0.5
+    assert len(last.examples) == 3, "what was tried can be seen"
     assert "not surely improved" in last.report.sentence
     assert not out.exists()
 

@@ -16,7 +16,7 @@ NamedPlane = tuple[str, np.ndarray, np.ndarray]
 """Name, plane (y, x, 3) uint8, and labels (y, x) integers."""
 
 
-def session_planes(session: Path, image: Path | None = None) -> Iterator[NamedPlane]:
+def session_planes(session: Path, image: Path | None = None, *, confirmed: bool = True) -> Iterator[NamedPlane]:
     """The planes of a session's image that have objects.
 
     Parameters
@@ -25,11 +25,13 @@ def session_planes(session: Path, image: Path | None = None) -> Iterator[NamedPl
         The journal.
     image : Path, optional
         The image, where it is not where it was opened from.
+    confirmed : bool
+        Leave out objects that the user did not make, correct or accept.
 
     Raises
     ------
     InputError
-        Session or image cannot be read, the image is another one, or no object was kept.
+        Session or image cannot be read, the image is another one, or no object was kept or none is confirmed.
     """
     found = recover(session)
     if found.labels is None:
@@ -37,7 +39,11 @@ def session_planes(session: Path, image: Path | None = None) -> Iterator[NamedPl
     path = image or Path(found.journal.header.path or "")
     if not path.is_file() and not path.is_dir():
         raise InputError(f"the image of the session {session} is not at {path}; name it with --image")
-    yield from _planes(path.stem, path, found.labels)
+    labels = found.labels
+    unconfirmed = [label for label, about in found.state.described.items() if not about.confirmed]
+    if confirmed and unconfirmed:
+        labels = np.where(np.isin(labels, unconfirmed), 0, labels)
+    yield from _planes(path.stem, path, labels)
 
 
 def paired_planes(images: Path, labels: Path) -> Iterator[NamedPlane]:

@@ -14,6 +14,7 @@ import typer
 from napari_segany.cli.bench import bench
 from napari_segany.cli.classifying import classify
 from napari_segany.cli.dataset import dataset
+from napari_segany.cli.measuring import effort
 from napari_segany.cli.models import models
 from napari_segany.cli.segmenting import segment
 from napari_segany.cli.shared import ModelOption, ShownProgress, new_app, show_download
@@ -108,6 +109,7 @@ def demo(
 
 app.command()(segment)
 app.command()(classify)
+app.command()(effort)
 
 
 @app.command()

@@ -11,17 +11,23 @@ from napari_segany.cli.shared import DeviceOption, new_app, show_download, table
 
 if TYPE_CHECKING:
     from napari_segany.models.registry import ModelSpec
+    from napari_segany.training.generations import Generation
 
 models = new_app(help="Which models there are, and whether one works.")
 
 
 @models.command("list")
 def list_models() -> None:
-    """List the models that are known by name, with the text heads that fit them."""
+    """List the models that are known by name, the text heads that fit them, and what those learned that you trained."""
     from napari_segany.models.registry import list_models
+    from napari_segany.training.generations import generations
 
     rows = [(spec.name, spec.size, spec.domain, spec.licence, _heads_of(spec)) for spec in list_models()]
     typer.echo(table([("model", "size", "made for", "licence", "text heads"), *rows]))
+    own = [_generation_row(one) for one in generations()]
+    if own:
+        columns = ("your model", "made", "parent", "masks", "one click", "share", "synthetic", "note")
+        typer.echo(f"\n{table([columns, *own])}")
 
 
 def _heads_of(spec: ModelSpec) -> str:
@@ -36,12 +42,22 @@ def _heads_of(spec: ModelSpec) -> str:
     return ", ".join([*embedded, *own_heads(spec.name)])
 
 
+def _generation_row(one: Generation) -> tuple[str, ...]:
+    """What is known of a model of the user's own, in the columns of `models list`."""
+    day, told = f"{one.made.astimezone():%Y-%m-%d %H:%M}", one.report
+    if told is None:
+        return (one.name, day, *[""] * 6)
+    synthetic = f"{told.gauge_before:.2f} → {told.gauge_after:.2f}"
+    return (one.name, day, told.parent, str(told.masks), one.scores, f"{told.alpha:g}", synthetic, told.note)
+
+
 @models.command("info")
 def model_info(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Name of a model, or a text head of `train text`.")],
 ) -> None:
     """Print the facts about a model, about `tiny-text` (the text prompts in the package), or about a text head."""
     from napari_segany.models.registry import EXPECTED_IOU, find
+    from napari_segany.training.generations import generations
 
     if name == "tiny-text":
         from napari_segany.models.text.text_prompter import embedded_info
@@ -67,6 +83,9 @@ def model_info(
         "expected": expected(EXPECTED_IOU.get(spec.name)),
         "file": f"{spec.path} ({'there' if spec.path.is_file() else 'not there yet'})",
     }
+    own = next((one for one in generations() if spec.own and one.name == spec.name), None)
+    if own is not None:
+        rows |= {"learned": own.description, "note": own.report.note if own.report is not None else ""}
     typer.echo(table([(f"{key}:", value) for key, value in rows.items() if value]))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,13 +104,15 @@ def train_on(  # noqa: PLR0913  each parameter is an option of the command line
     from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
 
     shown = ShownStages(as_json=json_progress)
-    report = None
+    report, examples = None, ()
     for progress in fine_tune(samples, path, FineTuneConfig(parent=model, name=name or path.stem, note=note)):
         shown(progress.stage, progress.done, progress.total, progress.seconds_left)
-        report = progress.report
+        report, examples = progress.report, progress.examples
     if report is not None:
+        if json_progress:
+            typer.echo(json.dumps({"examples": [asdict(one) for one in examples]}))
         typer.echo(report.sentence)
-        typer.echo(f"On synthetic images of other kinds: {report.gauge_before:.2f} to {report.gauge_after:.2f}.")
+        typer.echo(report.gauge_sentence)
         typer.echo(f"wrote {path}" if report.accepted else "nothing was written")
 
 
@@ -144,7 +148,7 @@ def _own_samples(sources: list[Path], labels: Path | None, image: Path | None, *
         elif source.is_dir():
             found = ((one.name, one.plane, one.labels) for one in labelled_planes(source))
         else:
-            found = session_planes(source, image)
+            found = session_planes(source, image, confirmed=not complete)
         for name, plane, own in found:
             # planes of a stack are called NAME/NUMBER
             stack, _, number = name.rpartition("/")

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+AUTOMATIC, PROPOSED, UNCERTAIN, ACCEPTED, REJECTED = STATES = (
+    "automatic",
+    "proposed",
+    "uncertain",
+    "accepted",
+    "rejected",
+)
+"""States of an object: committed by itself as its score was high, proposed, to be checked, checked and right or wrong.
+
+An object that the user made or corrected has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -31,6 +42,8 @@ class ObjectInfo:
         Where it was clicked, in data pixels; the centre of the first pixel is (0, 0).
     pixels : int, optional
         How many pixels it had when this was noted.
+    state : str
+        One of ``STATES``; empty for an object that the user made or corrected.
     """
 
     label: int
@@ -43,6 +56,12 @@ class ObjectInfo:
     status: str = ""
     points: tuple[tuple[float, float], ...] = ()
     pixels: int | None = None
+    state: str = ""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the user stands for it: made, corrected or accepted it."""
+        return self.state in ("", ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)

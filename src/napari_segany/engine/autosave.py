@@ -284,7 +284,9 @@ class Autosave:
             self._bases = []
             self.begun.emit()
         answered = isinstance(event, ActionEvent) and event.what == "accepted"
-        self._writer.put(event, self._model() if answered else "")
+        # what was found or propagated has no result that was accepted before
+        painted = isinstance(event, Step) and event.kind in ("keep all", "follow")
+        self._writer.put(event, self._model() if answered or painted else "")
 
     def _told(self, problem: str) -> None:
         """Runs in the thread that writes."""

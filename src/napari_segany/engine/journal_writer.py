@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,10 @@ class JournalWriter:
         self._model = source.model
         self.path: Path | None = None if self._journal is None else self._journal.path
         self._report = report
-        self._waiting: list[Event] = []
+        self._waiting: list[tuple[Event, float]] = []
         self._failing = self._broken = self._ended = False
         self._fingerprint: BackgroundHash | None = None
-        self._queue: queue.SimpleQueue[tuple[Event, str] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Event, str, float] | None] = queue.SimpleQueue()
         self._put, self._taken = 0, 0
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="napari-segany journal", daemon=True)
@@ -73,9 +74,13 @@ class JournalWriter:
             What happened.
         model : str
             Name of the model whose prediction it is about, if there is one; a change of models is written, too.
+
+        Notes
+        -----
+        The time of this call is written with the event.
         """
         self._put += 1
-        self._queue.put((event, model))
+        self._queue.put((event, model, time.time()))
 
     def flush(self, seconds: float) -> bool:
         """Wait until all events so far are on the disk, or the disk refused them; False when that takes longer.
@@ -109,7 +114,7 @@ class JournalWriter:
             self._fingerprint.cancel()
         atexit.unregister(self.end)
 
-    def _try(self, event: Event, model: str) -> None:
+    def _try(self, event: Event, model: str, when: float) -> None:
         """Write an event; report the reason where that is not possible."""
         try:
             if self._header is None and self._start is not None:
@@ -118,7 +123,7 @@ class JournalWriter:
             self._break(f"a part of the image cannot be read ({error})")
             return
         try:
-            self._take(event, model)
+            self._take(event, model, when)
         except OSError as error:
             if not self._failing:
                 self._failing = True
@@ -137,14 +142,14 @@ class JournalWriter:
         if not self._header.image.hash:
             self._fingerprint = BackgroundHash(start.image)
 
-    def _take(self, event: Event, model: str) -> None:
+    def _take(self, event: Event, model: str, when: float) -> None:
         if self._fingerprint is not None and self._fingerprint.done:
-            self._waiting += [FingerprintEvent(self._fingerprint.hash)] if self._fingerprint.hash else []
+            self._waiting += [(FingerprintEvent(self._fingerprint.hash), when)] if self._fingerprint.hash else []
             self._fingerprint = None
         if model and model != self._model:
             self._model = model
-            self._waiting.append(model_of(model))
-        self._waiting.append(event)
+            self._waiting.append((model_of(model), when))
+        self._waiting.append((event, when))
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -153,7 +158,7 @@ class JournalWriter:
             self._journal = Journal.create(new_path(self._header), self._header)
             self.path = self._journal.path
         while self._waiting and self._journal is not None:
-            self._journal.write(self._waiting[0])
+            self._journal.write(*self._waiting[0])
             del self._waiting[0]
         if self._failing:
             self._failing = False

@@ -21,7 +21,8 @@ from napari_segany.experiments.scores import Row
 from napari_segany.experiments.simulated_users import click_prompts
 from napari_segany.models.loading import load_segmenter
 from napari_segany.training.data import Sample
-from napari_segany.training.fine_tune import FineTuneConfig, FineTuneReport, fine_tune
+from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
+from napari_segany.training.fine_tune_report import FineTuneReport
 
 ROUNDS = 8
 """Clicks on an object, at most."""

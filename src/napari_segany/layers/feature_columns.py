@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.objects import STATES, ObjectInfo
 from napari_segany.core.prompts import Prompt
 from napari_segany.layers.label_counts import LabelCounts
 
@@ -19,7 +19,7 @@ INDEX, LABEL = "index", "label"
 EDITED, AT_THE_EDGE = "edited", "at the edge"
 """Flags that follow from the pixels: other ones than when it was kept; touching the border of its plane."""
 _COLUMNS = ("name", "score", "how", "flags")
-CONFIDENCE, CLASS = "confidence", "class_name"
+CONFIDENCE, CLASS, STATE = "confidence", "class_name", "state"
 SUGGESTED, PROBABILITY = "suggested", "probability"
 _COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
 
@@ -68,22 +68,36 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
     named = ~nameless_rows(features)
     index = features[INDEX][named] if INDEX in features else range(len(features))
     rows = features[named].set_axis([_label(label) for label in index], axis=0)
-    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in (*_COLUMNS, CONFIDENCE, CLASS)}
+    written_here = set(_COLUMNS) <= set(rows)
+    # (a column of another program may be called so)
+    states = written_here and STATE in rows and set(rows[STATE].dropna()) <= {"", *STATES}
+    noted = (*_COLUMNS, CONFIDENCE, CLASS, *([STATE] if states else []))
+    words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in noted}
+    words.setdefault(STATE, [""] * len(rows))
     known = {
         int(label): ObjectInfo(
-            int(label), _text(name), _text(kind), _known(score), None, _known(sure), _text(how), _noted(_text(flags))
+            int(label),
+            _text(name),
+            _text(kind),
+            _known(score),
+            None,
+            _known(sure),
+            _text(how),
+            _noted(_text(flags)),
+            state=_text(state),
         )
-        for label, name, score, how, flags, sure, kind in zip(rows.index, *words.values(), strict=True)
+        for label, name, score, how, flags, sure, kind, state in zip(rows.index, *words.values(), strict=True)
     }
-    written_here = set(_COLUMNS) <= set(rows)
     ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_COLUMNS}
     ours |= {CONFIDENCE, CLASS, SUGGESTED, PROBABILITY} if written_here else set()
+    ours |= {STATE} if states else set()
     described = {label: a for label, a in known.items() if _says_something(a)}
     return described, rows[[name for name in rows if name not in ours]]
 
 
 def _says_something(about: ObjectInfo) -> bool:
-    return bool(about.name or about.class_name or about.source or about.status) or about.score is not None
+    words = (about.name, about.class_name, about.source, about.status, about.state)
+    return any(words) or about.score is not None
 
 
 def nameless_rows(features: Any) -> np.ndarray:
@@ -111,6 +125,12 @@ def known_columns(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
     }
     sure = np.array([about.confidence for about in known], float)
     return columns if np.isnan(sure).all() else {**columns, CONFIDENCE: sure}
+
+
+def state_column(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
+    """The column of states, where some object has one."""
+    states = [about.state for about in known]
+    return {STATE: np.array(states, object)} if any(states) else {}
 
 
 def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str, float]]) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from napari_segany.core.planes import ChannelSettings, Stack
 from napari_segany.core.prompts import Point
 from napari_segany.core.views import View
 from napari_segany.layers import read
+from napari_segany.layers.compat import camera_of
 
 
 class ImagePlanes:
@@ -101,6 +102,21 @@ class ImagePlanes:
     def forget(self) -> None:
         """The image has other values, or is read otherwise: stacks of before are void."""
         self._stacks.clear()
+
+    def bring_into_sight(self, view: View, window: tuple[slice, slice]) -> None:
+        """Centre the window of an object of the plane that is shown, unless it can be seen whole."""
+        low, high = np.array([side.start for side in window]), np.array([side.stop - 1 for side in window])
+        shown = np.asarray(self._image.corner_pixels)[:, list(view.axes)]
+        if not self._image.multiscale and (shown[0] <= low).all() and (high <= shown[1]).all():
+            return
+        place = np.asarray(view.position, float)
+        place[list(view.axes)] = (low + high) / 2
+        world = np.asarray(self._image.data_to_world(place), float)
+        dims, camera = self._viewer.dims, camera_of(self._viewer)
+        extra = dims.ndim - self._image.ndim
+        centre = np.array(camera.center, float)
+        centre[-2:] = [world[axis - extra] if axis >= extra else 0.0 for axis in dims.displayed[-2:]]
+        camera.center = tuple(centre.tolist())
 
     def go_to(self, view: View) -> None:
         """Show a plane."""

@@ -197,6 +197,26 @@ class ObjectFeatures:
         self._restate()
         self.update()
 
+    def set_state(self, labels: Iterable[int], state: str) -> None:
+        """Note one of ``STATES`` of some objects, or with an empty text that they are the user's.
+
+        Raises
+        ------
+        InputError
+            When one is not there.
+        """
+        for label in self._check(labels):
+            if self.about(label).state != state:
+                self._about[label] = replace(self.about(label), state=state)
+                self.described.emit(self._about[label])
+        self._restate()
+        self.update()
+
+    @property
+    def unconfirmed(self) -> list[int]:
+        """Labels of the objects for which the user does not stand yet."""
+        return [label for label in self.present if not self.about(label).confirmed]
+
     @property
     def known(self) -> dict[int, ObjectInfo]:
         """What is known of objects, by label, also of some that are gone and may come back."""
@@ -271,6 +291,7 @@ class ObjectFeatures:
             feature_columns.INDEX: labels,
             feature_columns.LABEL: labels,
             **feature_columns.class_columns(known, self.suggested),
+            **(feature_columns.state_column(known) if feature_columns.STATE not in self._theirs else {}),
             **feature_columns.known_columns(known),
             **feature_columns.counted_columns(self.labels, total, rows, intensity=intensity),
             "how": np.array([about.source for about in known], object),

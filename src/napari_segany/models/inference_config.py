@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,8 @@ SESSION_HASH = "session_hash"
 """Of the entry of the hash that recorded sessions know the weights by."""
 KEY = "inference_config"
 """Of the entry in the metadata of a safetensors file."""
+_METADATA = "__metadata__"
+"""What the format calls metadata in its header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,33 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError):
         return {}
+
+
+def write_metadata(path: Path, changes: Mapping[str, str]) -> None:
+    """Change entries in the metadata of a safetensors file; the bytes of the weights stay.
+
+    The new file takes the place of the old one once it is on the disk whole.
+
+    Raises
+    ------
+    OSError
+        It cannot be read or written; the old file is as it was then.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with path.open("rb") as old, partial.open("wb") as new:
+            header = json.loads(old.read(int.from_bytes(old.read(8), "little")))
+            header[_METADATA] = {**header.get(_METADATA, {}), **changes}
+            text = json.dumps(header, separators=(",", ":")).encode()
+            # (weights begin at a multiple of 8 bytes, as safetensors writes them)
+            text += b" " * (-len(text) % 8)
+            new.write(len(text).to_bytes(8, "little") + text)
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def weights_hash(path: Path) -> str:

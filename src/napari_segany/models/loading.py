@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pooch
 import torch
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from napari_segany.models.mask2former.mask2former_segmenter import (
     load_mask2former,
 )
 from napari_segany.models.mask2former.query_segmenter import holds_queries, load_queries
-from napari_segany.models.registry import find, list_models
+from napari_segany.models.registry import file_digest, find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text.own_heads import find_head, own_heads
@@ -198,10 +197,10 @@ def locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str
         if not is_file(path):
             raise ModelError(f"there is no checkpoint {path}")
         # Embeddings are kept under this name: two files that share theirs must not share embeddings.
-        return path, f"{path.stem}-{pooch.file_hash(str(path), 'xxh128')[:8]}", None
+        return path, f"{path.stem}-{file_digest(path)}", None
     spec = find(str(model))
     if spec.own:
-        return spec.path, f"{spec.name}-{pooch.file_hash(str(spec.path), 'xxh128')[:8]}", None
+        return spec.path, f"{spec.name}-{file_digest(spec.path)}", None
     return fetch(spec, progress), spec.name, spec.architecture
 
 

@@ -29,6 +29,9 @@ EXPECTED_IOU: Mapping[str, float] = {"vit_b": 0.5, "vit_t": 0.5, "vit_b_lm": 0.5
 
 Set low, from what the models are made for: no one has run it on the published files yet."""
 
+RECORDED = "recorded_as"
+"""Of the entry in the metadata of weights: the digest of the file before its metadata were changed."""
+
 _MEGABYTES = {"vit_t": 41, "vit_b": 375, "vit_l": 1249, "vit_h": 2564}
 """What the weights of an architecture take in single precision, which is how they are published."""
 
@@ -177,8 +180,19 @@ def _recorded_own_model(name: str, known: Mapping[str, ModelSpec]) -> ModelSpec 
     """A model of the user's by the name that sessions record, which ends in a hash of its file."""
     stem, _, digest = name.rpartition("-")
     spec = known.get(stem)
-    same = spec is not None and spec.own and digest == pooch.file_hash(str(spec.path), "xxh128")[:8]
+    same = spec is not None and spec.own and digest == file_digest(spec.path)
     return spec if same else None
+
+
+def file_digest(path: Path) -> str:
+    """Eight digits that tell weights of one name apart, by which sessions and embeddings know them.
+
+    Those of the file, or the ones that its metadata keep from before they were changed.
+    """
+    from napari_segany.models.inference_config import read_metadata
+
+    known = read_metadata(path).get(RECORDED) if path.suffix == ".safetensors" else None
+    return str(known) if known is not None else str(pooch.file_hash(str(path), "xxh128")[:8])
 
 
 def own_models() -> tuple[ModelSpec, ...]:

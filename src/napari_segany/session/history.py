@@ -102,9 +102,19 @@ class Patch:
             window.stop > length for window, length in zip(self.window, array.shape, strict=True)
         ):
             raise ValueError(f"a change of shape {self.shape} at {self.start} reaches beyond an array of {array.shape}")
-        old, new = (self._values(side) for side in (self.before, self.after))
+        old, new = self.values()
         changed = old != new
         array[self.window][changed] = new[changed]
+
+    def values(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values in the window before and after the change, each of `shape`.
+
+        Raises
+        ------
+        ValueError
+            When the content does not match the shape.
+        """
+        return self._values(self.before), self._values(self.after)
 
     def _values(self, side: bytes) -> np.ndarray:
         size = math.prod(self.shape) * np.dtype(self.dtype).itemsize

@@ -40,6 +40,8 @@ from napari_segany.session.history import FAST, Indices, Step, inflate
 
 FORMAT = 1
 _MARK = b',"crc":"'
+_TIME = "at"
+"""Key of the time of an event, in its record."""
 T = TypeVar("T")
 
 
@@ -108,6 +110,8 @@ class JournalFile:
         Bytes of the file when it was read.
     ends : tuple of int
         Bytes up to the end of the header and of each event.
+    times : tuple of float
+        When each event happened, in seconds since 1970; NaN where the file does not tell, as of 0.2.0 and before.
     """
 
     header: Header
@@ -116,6 +120,7 @@ class JournalFile:
     warning: str = ""
     size: int = 0
     ends: tuple[int, ...] = field(default=(), repr=False)
+    times: tuple[float, ...] = field(default=(), repr=False)
 
     @property
     def image(self) -> ImageFingerprint:
@@ -127,7 +132,8 @@ class JournalFile:
 
     def until(self, events: int, warning: str) -> JournalFile:
         """The same up to a number of events."""
-        return replace(self, events=self.events[:events], whole=self.ends[events], warning=warning)
+        times = self.times[:events]
+        return replace(self, events=self.events[:events], whole=self.ends[events], warning=warning, times=times)
 
 
 class _PackedArray(msgspec.Struct):
@@ -182,6 +188,7 @@ class _ObjectRecord(msgspec.Struct, rename={"source": "how", "status": "flags"})
     confidence: float | None
     pixels: int | None
     class_name: str
+    state: str = ""
 
     def event(self) -> ObjectInfo:
         return ObjectInfo(**msgspec.structs.asdict(self))
@@ -206,8 +213,8 @@ def _plain(value: Any) -> dict[str, Any]:
     return msgspec.to_builtins(value, enc_hook=lambda one: one.item() if isinstance(one, np.generic) else str(one))
 
 
-_LATER = frozenset({"classes"})
-"""Fields of steps that files of older versions lack; left out where they are empty."""
+_LATER = frozenset({"classes", "state"})
+"""Fields of steps and objects that files of older versions lack; left out where they are empty."""
 
 
 def _made(record: type[T], plain: Mapping[str, Any]) -> T:
@@ -331,9 +338,17 @@ class Journal:
             raise
         return cls(path, file, whole)
 
-    def write(self, event: Event) -> None:
-        """Append an event; raises OSError when the disk does not take it, and the file is as before."""
-        self._append(encode(event))
+    def write(self, event: Event, time: float | None = None) -> None:
+        """Append an event; raises OSError when the disk does not take it, and the file is as before.
+
+        Parameters
+        ----------
+        event : Event
+            What happened.
+        time : float, optional
+            When, in seconds since 1970.
+        """
+        self._append(encode(event) | ({} if time is None else {_TIME: round(time, 3)}))
 
     def _append(self, plain: Mapping[str, Any]) -> None:
         line = _line(plain)
@@ -417,18 +432,28 @@ def read_journal(path: str | Path, *, partial: bool = False) -> JournalFile:
     lines = data[:whole].splitlines(keepends=True)
     if not lines:
         raise InputError(f"{path} is no session: it has not one whole line")
-    header, events, ends = _decoded(path, 1, lines[0], _header), [], [len(lines[0])]
+    header, ends = _decoded(path, 1, lines[0], _header), [len(lines[0])]
+    events: list[Event] = []
+    times: list[float] = []
     warning = f"the last record of {path} was not written to its end and is left out" if whole < len(data) else ""
     for number, line in enumerate(lines[1:], start=2):
         try:
-            events.append(_decoded(path, number, line, decode))
+            event, time = _decoded(path, number, line, lambda plain: (decode(plain), _time(plain)))
         except InputError as error:
             if not partial:
                 raise
             warning = f"{error}; {len(lines) - number + 1} records from there on are left out"
             break
+        events.append(event)
+        times.append(time)
         ends.append(ends[-1] + len(line))
-    return JournalFile(header, tuple(events), ends[-1], warning, len(data), tuple(ends))
+    return JournalFile(header, tuple(events), ends[-1], warning, len(data), tuple(ends), tuple(times))
+
+
+def _time(plain: Mapping[str, Any]) -> float:
+    """When a record's event happened; NaN where it does not tell."""
+    time = plain.get(_TIME)
+    return float(time) if isinstance(time, int | float) else math.nan
 
 
 def _header(plain: Mapping[str, Any]) -> Header:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding
-from napari_segany.models.inference_config import read_inference_config
+from napari_segany.models.inference_config import read_inference_config, weights_hash
 from napari_segany.models.loading import architecture_of, load_model, load_weights, locate
 from napari_segany.models.sam.model import SIZES, Sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -35,23 +35,24 @@ from napari_segany.training.augment import MIN_PIXELS
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import Sample, synthetic_samples
 from napari_segany.training.decoder_task import DecoderTask, EmbeddedDataset, EmbeddedSample
+from napari_segany.training.fine_tune_report import FineTuneReport, report_metadata
 from napari_segany.training.fine_tune_settings import FEWEST, steps_for
 from napari_segany.training.held_out import (
     ClickTrial,
+    click_masks,
     click_scores,
     click_trials,
     count_masks,
     gauge_trials,
     hold_out,
 )
+from napari_segany.training.held_out_examples import HeldOutExample, choose_examples, make_example
 from napari_segany.training.loop import Loop, LoopConfig, Task
 from napari_segany.training.sam_task import SamTask, TaskConfig
 from napari_segany.training.train_sam import begin, save_weights
 
 Module = TypeVar("Module", bound=nn.Module)
 
-REPORT = "fine_tuning"
-"""Of the entry in the metadata of the weights: the report, as JSON."""
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
 """Shares of the new weights that are tried; 0 is the parent."""
 SAVE_EVERY = 20
@@ -101,61 +102,6 @@ class FineTuneConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class FineTuneReport:
-    """What came of fine-tuning. IoU is the mean over held-out objects and clicks, 0 to 1.
-
-    Parameters
-    ----------
-    parent, name, note : str
-        From the configuration.
-    masks, held_out_masks, images : int
-        Masks that were trained on, masks that were held out, and images of both.
-    before, after : float
-        IoU of one click with held-out masks, with the parent and with the result.
-    low, high : float
-        95 % bootstrap interval over held-out objects of the mean gain of the best mixture, paired; both 0 where none of
-        them was better than the parent.
-    alpha : float
-        Share of the new weights in the result; 0 when the parent is kept.
-    gauge_before, gauge_after : float
-        IoU of one click on synthetic images, which are of other kinds.
-    steps : int
-        Of training.
-    seconds : float
-        In all.
-    """
-
-    parent: str
-    name: str
-    note: str
-    masks: int
-    held_out_masks: int
-    images: int
-    before: float
-    after: float
-    low: float
-    high: float
-    alpha: float
-    gauge_before: float
-    gauge_after: float
-    steps: int
-    seconds: float
-
-    @property
-    def accepted(self) -> bool:
-        """Whether there is a new model."""
-        return self.alpha > 0
-
-    @property
-    def sentence(self) -> str:
-        """The report in a line."""
-        held, gain = f"{self.held_out_masks} held-out masks", f"gain {self.low:+.2f} to {self.high:+.2f}"
-        if self.accepted:
-            return f"One click improved from {self.before:.2f} to {self.after:.2f} on {held} ({gain})."
-        return f"The model was not surely improved on {held} ({gain}); the parent {self.parent!r} is kept."
-
-
-@dataclass(frozen=True, slots=True)
 class FineTuneProgress:
     """Where fine-tuning is.
 
@@ -171,6 +117,9 @@ class FineTuneProgress:
         Of the last step; NaN outside training.
     report : FineTuneReport, optional
         At the stage "done".
+    examples : tuple of HeldOutExample
+        At the stage "done": held-out objects with the masks of the parent and of the best mixture, from the worst gain
+        to the best; also where the parent is kept.
     """
 
     stage: str
@@ -179,6 +128,7 @@ class FineTuneProgress:
     seconds_left: float = math.nan
     loss: float = math.nan
     report: FineTuneReport | None = None
+    examples: tuple[HeldOutExample, ...] = ()
 
 
 def fine_tune(
@@ -232,6 +182,16 @@ def _too_few(total: int, learned: int, held_out: Mapping[str, Sample]) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tried:
+    """A mixture: the share of new weights, IoU of each click on held-out and on synthetic images, and its value."""
+
+    alpha: float
+    after: np.ndarray
+    gauge: np.ndarray
+    value: float
+
+
 class _FineTuning:
     """One run: measures the parent, trains, chooses the mixture, writes."""
 
@@ -263,27 +223,41 @@ class _FineTuning:
         loop = self._loop(copy.deepcopy(parent))
         for loss in loop.steps(self._batches):
             yield self._at("train", self.first + 1 + loop.step, loss)
-        best, best_value = (0.0, before, gauge_before), 0.0
-        for number, alpha in enumerate(ALPHAS, start=1):
-            model = mixture(parent, loop.average, alpha)
-            after, gauge = self._scores(model, self.trials), self._scores(model, self.gauge)
-            value = float((after - before).mean()) - max(0.0, float((gauge_before - gauge).mean()) - FORGETTABLE)
-            if value > best_value:
-                best, best_value = (alpha, after, gauge), value
-            yield self._at("choose", self.first + 1 + self.steps + number)
-        low, high = self._interval(best[1] - before)
-        if low < 0:
-            best = (0.0, before, gauge_before)
+        tried: list[_Tried] = []
+        for alpha in ALPHAS:
+            tried.append(self._try(mixture(parent, loop.average, alpha), alpha, before, gauge_before))
+            yield self._at("choose", self.first + 1 + self.steps + len(tried))
+        best = max(tried, key=lambda one: one.value)
+        low, high = self._interval(best.after - before) if best.value > 0 else (0.0, 0.0)
+        kept = best if best.value > 0 and low >= 0 else _Tried(0.0, before, gauge_before, 0.0)
         report = FineTuneReport(
             self.config.parent, self.config.name, self.config.note, self.masks, self.held_out_masks, self.images,
-            float(before.mean()), float(best[1].mean()), low, high, best[0], float(gauge_before.mean()),
-            float(best[2].mean()), self.steps, time.monotonic() - self.started,
+            float(before.mean()), float(kept.after.mean()), low, high, kept.alpha, float(gauge_before.mean()),
+            float(kept.gauge.mean()), self.steps, time.monotonic() - self.started,
+            datetime.now(UTC).isoformat(timespec="seconds"), _hash_of(self.config.parent),
         )  # fmt: skip
+        model = mixture(parent, loop.average, best.alpha)
+        examples = self._examples(parent, model, best.after - before)
         if report.accepted:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            self._write(mixture(parent, loop.average, best[0]), {REPORT: json.dumps(asdict(report))})
+            self._write(model, report_metadata(report, examples))
         _remove_work(self.work)
-        yield replace(self._at("done", self.total), report=report)
+        yield replace(self._at("done", self.total), report=report, examples=examples)
+
+    def _try(self, model: nn.Module, alpha: float, before: np.ndarray, gauge_before: np.ndarray) -> _Tried:
+        """Measure a mixture; its value is the gain, less what it forgets beyond what may be forgotten."""
+        after, gauge = self._scores(model, self.trials), self._scores(model, self.gauge)
+        forgotten = max(0.0, float((gauge_before - gauge).mean()) - FORGETTABLE)
+        return _Tried(alpha, after, gauge, float((after - before).mean()) - forgotten)
+
+    def _examples(self, parent: nn.Module, model: nn.Module, gains: np.ndarray) -> tuple[HeldOutExample, ...]:
+        """The click in the middle of some held-out objects, which is the first one of each, with two models."""
+        first = {(trial.image, trial.label): k for k, trial in reversed(list(enumerate(self.trials)))}
+        middle = sorted(first.values())
+        chosen = [middle[k] for k in choose_examples([float(gains[k]) for k in middle])]
+        trials = [self.trials[k] for k in chosen]
+        pairs = zip(trials, self._masks(parent, trials), self._masks(model, trials), strict=True)
+        return tuple(make_example(trial.plane, trial.truth, before, after) for trial, before, after in pairs)
 
     def _parent(self) -> nn.Module:
         """What is trained, as it was before."""
@@ -298,6 +272,10 @@ class _FineTuning:
     def _scores(self, model: nn.Module, trials: list[ClickTrial]) -> np.ndarray:
         """IoU (n,) of the masks that are shown for clicks."""
         return click_scores(cast("TinySam", model), trials)
+
+    def _masks(self, model: nn.Module, trials: list[ClickTrial]) -> list[np.ndarray]:
+        """The masks (y, x) bool that are shown for clicks."""
+        return click_masks(cast("TinySam", model), trials)
 
     def _write(self, model: nn.Module, metadata: dict[str, str]) -> None:
         save_weights(model, self.out, metadata)
@@ -387,9 +365,13 @@ class _DecoderFineTuning(_FineTuning):
             done += 1
 
     def _scores(self, model: nn.Module, trials: list[ClickTrial]) -> np.ndarray:
+        masks = self._masks(model, trials)
+        return np.array([iou(mask, one.truth) for mask, one in zip(masks, trials, strict=True)])
+
+    def _masks(self, model: nn.Module, trials: list[ClickTrial]) -> list[np.ndarray]:
         segmenter = SamSegmenter(self.sam.with_decoder(copy.deepcopy(model)), "measured")
-        answers = [segmenter.segment(self._embeddings[id(one.plane)], [Prompt((one.point,))])[0][0] for one in trials]
-        return np.array([iou(mask.pixels, one.truth) for mask, one in zip(answers, trials, strict=True)])
+        prompts = [(self._embeddings[id(one.plane)], [Prompt((one.point,))]) for one in trials]
+        return [segmenter.segment(*one)[0][0].pixels for one in prompts]
 
     def _task(self, model: nn.Module) -> Task:
         return DecoderTask(self.sam.with_decoder(model), TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0))
@@ -415,6 +397,12 @@ def mixture(old: Module, new: nn.Module, alpha: float) -> Module:
     return mixed
 
 
+def _hash_of(parent: str) -> str:
+    """Hash of the weights of a parent; empty where it is no safetensors file."""
+    path = locate(parent, None)[0]
+    return weights_hash(path) if path.suffix == ".safetensors" else ""
+
+
 def digest_of(samples: Mapping[str, Sample]) -> str:
     """SHA-256 of the images and labels of samples."""
     digest = hashlib.sha256()
@@ -423,12 +411,6 @@ def digest_of(samples: Mapping[str, Sample]) -> str:
         for array in (samples[name].image, *samples[name].levels):
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def read_report(metadata: Mapping[str, Any]) -> FineTuneReport | None:
-    """The report in the metadata of weights; None where they were not fine-tuned."""
-    text = metadata.get(REPORT)
-    return None if text is None else FineTuneReport(**json.loads(text))
 
 
 def _remove_work(work: Path) -> None:

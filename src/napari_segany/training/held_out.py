@@ -144,11 +144,16 @@ def gauge_trials() -> list[ClickTrial]:
 
 def click_scores(model: TinySam, trials: list[ClickTrial]) -> np.ndarray:
     """IoU (n,) of the mask that is shown for each click."""
+    return np.array([iou(mask, trial.truth) for mask, trial in zip(click_masks(model, trials), trials, strict=True)])
+
+
+def click_masks(model: TinySam, trials: list[ClickTrial]) -> list[np.ndarray]:
+    """The mask (y, x) bool that is shown for each click."""
     segmenter = ZoomSegmenter(copy.deepcopy(model), "measured", config=model.inference or tiny_inference_config())
-    scores = np.zeros(len(trials))
+    shown: dict[int, np.ndarray] = {}
     for image in dict.fromkeys(trial.image for trial in trials):
         here = [k for k, trial in enumerate(trials) if trial.image == image]
         embedding = segmenter.embed(trials[here[0]].plane)
         answers = segmenter.segment(embedding, [Prompt((trials[k].point,)) for k in here])
-        scores[here] = [iou(masks[0].pixels, trials[k].truth) for k, masks in zip(here, answers, strict=True)]
-    return scores
+        shown |= {k: masks[0].pixels for k, masks in zip(here, answers, strict=True)}
+    return [shown[k] for k in range(len(trials))]

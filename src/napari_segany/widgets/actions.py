@@ -42,6 +42,14 @@ ACTIONS: Mapping[str, Action] = {
     "next_candidate": Action("J", "Show the next candidate mask", lambda widget: widget.committing.next_candidate()),
     "find_everything": Action("G", "Find all objects on this slice", lambda widget: widget.find_everything()),
     "find_like": Action("Shift+F", "Find objects like the committed ones", lambda widget: widget.find_like()),
+    "keep_confident": Action(
+        "Shift+K",
+        "Keep the confident ones of what was found, marked automatic",
+        lambda widget: widget.committing.keep_confident(),
+    ),
+    "next_uncertain": Action(
+        "Shift+J", "Show what was found one by one, the least certain first", lambda widget: widget.finder.step()
+    ),
     "reject_found": Action("Shift+X", "Reject the found object under the cursor", lambda widget: widget.reject_found()),
     "toggle_hint": Action(
         "H", "Switch the preview under the cursor on or off", lambda widget: widget.prompt_box.toggle_hover()

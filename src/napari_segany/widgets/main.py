@@ -24,6 +24,7 @@ from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.class_controller import ClassController
 from napari_segany.widgets.controllers.commit_controller import CommitController
+from napari_segany.widgets.controllers.effort_controller import EffortController
 from napari_segany.widgets.controllers.exemplar_controller import ExemplarController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
 from napari_segany.widgets.controllers.image_controller import WELCOME, ImageController
@@ -134,6 +135,7 @@ class SeganyWidget(QWidget):
             self.session, self.pending, self.finder, self.prompt_box, self.objects_box
         )
         self.resuming = ResumeController(self.keeper, self.jobs, self.resume_box, self.objects_box, self.layers)
+        self.effort = EffortController(self.learn_box.effort, self.resuming.lookups)
         self.images = ImageController(self.viewer, self.session, self.keeper, self.large, self.layers)
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (
@@ -158,7 +160,7 @@ class SeganyWidget(QWidget):
             Tab("All", "All objects of this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
             Tab("Picture", "The picture as the model gets it", (self.picture_box,)),
-            Tab("Learn", "Train a model on your objects", (self.learn_box,)),
+            Tab("Learn", "Train a model on your objects", (self.learn_box,), grows=True),
             Tab("Objects", "Table of your objects", (self.objects_box, self.classes_box), grows=True),
             Tab("Export", "Write objects to files", (self.export_box,)),
         )
@@ -167,9 +169,9 @@ class SeganyWidget(QWidget):
         versions.setWordWrap(True)
         versions.setVisible(bool(versions.text()))
         layout = QVBoxLayout(self)
-        for part in (self.resume_box, versions, self.layer_box, self.tabs):
+        for part in (self.resume_box, versions, self.layer_box):
             layout.addWidget(part)
-        layout.addStretch()
+        layout.addWidget(self.tabs, 1)
         layout.addWidget(self.status_box)
 
     @property
@@ -207,6 +209,14 @@ class SeganyWidget(QWidget):
         """Search the current plane for objects like the committed ones."""
         self.tabs.show_box(self.everything_box)
         self.exemplars.find()
+
+    def keep_confident(self) -> None:
+        """Keep the confident ones of what was found."""
+        self.act("keep_confident")
+
+    def next_uncertain(self) -> None:
+        """Show what was found one by one, the least certain first."""
+        self.act("next_uncertain")
 
     def reject_found(self) -> None:
         """Reject the found object under the cursor."""

@@ -48,6 +48,11 @@ SETTINGS: Mapping[str, Setting] = {
     "rank": Setting(
         True, "Prefer masks like earlier objects", "Of the masks of a click, show the one most like your other objects."
     ),
+    "confident": Setting(
+        False,
+        "Keep confident objects when found",
+        "Whether found objects of high score are kept at once, marked automatic in the table.",
+    ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
     "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }

@@ -49,7 +49,9 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.answering.loaded.connect(widget.learning.use_model)
     widget.learning.chosen.connect(widget.answering.load)
     widget.learning.failed.connect(widget.show_failure)
+    widget.effort.failed.connect(widget.show_failure)
     widget.learn_box.shown.connect(widget.learning.count)
+    widget.learn_box.shown.connect(widget.learning.list_models)
     widget.answering.accepted.connect(widget.ranking.rank)
     widget.prompt_box.rank_changed.connect(widget.ranking.set_enabled)
     widget.prompt_box.hover_changed.connect(widget.hover.set_enabled)
@@ -77,6 +79,8 @@ def _connect_objects(widget: SeganyWidget) -> None:
     committing, objects = widget.committing, widget.objects_box
     for box in (widget.prompt_box, widget.everything_box):
         box.kept.connect(widget.keep)
+    widget.everything_box.confident_wanted.connect(widget.keep_confident)
+    widget.everything_box.step_wanted.connect(widget.next_uncertain)
     widget.prompt_box.discarded.connect(widget.discard)
     widget.exemplars.message.connect(widget.status_box.say)
     widget.exemplars.failed.connect(widget.show_failure)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point
 from napari_segany.io.labels import read_labels
 from napari_segany.models import registry
+from napari_segany.models.inference_config import write_metadata
+from napari_segany.training.fine_tune_report import FineTuneReport, report_metadata
+from napari_segany.training.generations import generations
+from napari_segany.training.held_out_examples import HeldOutExample, make_example
 from napari_segany.widgets.controllers import learning_controller
 from napari_segany.widgets.controllers.learning_controller import write_labelled
+from napari_segany.widgets.panels.held_out_view import HeldOutView
 from tests.fakes import KnowingSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -72,11 +81,11 @@ def test_a_model_is_learned_used_and_left_again(kept: Opened, tmp_path: Path, mo
     ended(kept)
     assert "0.50 to 0.90" in box._result.text()
     assert len(np.unique(read_labels(next((seen / "labels").iterdir())))) == 10
-    box._use.click()
+    box.models._use.click()
     kept.settle()
     assert kept.widget.answers.name.startswith("my-model-")
     assert kept.widget.model_box.currentText() == "my-model"
-    box._revert.click()
+    box.models._revert.click()
     kept.settle()
     assert kept.widget.answers.name == "tiny"
 
@@ -88,7 +97,72 @@ def test_a_model_that_did_not_get_better_is_not_offered(
     kept.widget.learn_box._start.click()
     ended(kept)
     assert "not improved" in kept.widget.learn_box._result.text()
-    assert not kept.widget.learn_box._use.isEnabled()
+    assert not kept.widget.learn_box.models._use.isEnabled()
+
+
+def example(before: float, after: float) -> HeldOutExample:
+    truth = np.zeros((40, 40), bool)
+    truth[5:30, 5:30] = True
+    made = make_example(np.zeros((40, 40, 3), np.uint8), truth, truth, truth)
+    return replace(made, before=before, after=after)
+
+
+def pictures(view: HeldOutView) -> list[str]:
+    return [part.text() for part in view.findChildren(QLabel) if part.isVisibleTo(view) and part.text()[:2] == "0."]
+
+
+def test_held_out_objects_of_a_model_that_was_not_kept_are_shown(
+    kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    told.write_text(json.dumps({"examples": [asdict(example(0.5, 0.25)), asdict(example(0.4, 0.75))]}) + "\n")
+    train_with(f"cat {told}; echo 'The model was not improved.'; echo 'nothing was written'", tmp_path, monkeypatch)
+    box = kept.widget.learn_box
+    box._start.click()
+    ended(kept)
+    assert pictures(box.examples) == ["0.50", "0.25", "0.40", "0.75"]
+    assert "not improved" in box._result.text()
+    assert "examples" not in box._result.text()
+
+
+def own_model(folder: Path, name: str, day: int) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    shutil.copy(registry.find("tiny").path, path)
+    numbers = (40, 9, 3, 0.55, 0.89, 0.2, 0.4, 0.75, 0.8, 0.79, 60, 75.0)
+    report = FineTuneReport("tiny", name, "", *numbers, made=f"2026-11-{day:02}T10:00:00+00:00")
+    write_metadata(path, report_metadata(report, [example(0.1 * day, 0.9)]))
+
+
+def test_generations_are_listed_seen_used_noted_and_left_for_their_parent(kept: Opened, tmp_path: Path) -> None:
+    own_model(tmp_path / "models", "first", 1)
+    own_model(tmp_path / "models", "second", 2)
+    box, models = kept.widget.learn_box, kept.widget.learn_box.models
+    kept.widget.learning.list_models()
+    assert [models._table.item(row, 0).text() for row in range(2)] == ["second", "first"]
+    assert pictures(box.examples) == ["0.20", "0.90"]
+    kept.hand.qtbot.mouseClick(
+        models._table.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=models._table.visualItemRect(models._table.item(1, 0)).center(),
+    )
+    kept.settle()
+    assert models.name == "first"
+    assert pictures(box.examples) == ["0.10", "0.90"]
+    assert "1 Nov 2026" in models.facts.text()
+    models._use.click()
+    kept.settle()
+    assert kept.widget.model_box.currentText() == "first"
+    assert models._use.text() == "In use"
+    models._note.setText("round cells")
+    models._note.editingFinished.emit()
+    assert {one.name: one.report.note for one in generations() if one.report} == {"first": "round cells", "second": ""}
+    assert models.name == "first", "the same stays selected"
+    assert models._revert.text() == "Revert to tiny"
+    models._revert.click()
+    kept.settle()
+    assert kept.widget.answers.name == "tiny"
+    assert not models._revert.isEnabled()
 
 
 def test_what_goes_wrong_is_one_line(kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ def write_coco(image: LabelledImage, path: Path) -> None:
     """Write instances as COCO: one image for each plane, compressed run lengths, a category for each class.
 
     An object that lies on several planes has an annotation on each, with the same "label". What COCO has no word for
-    stands next to its own entries: "label", "name", "score", "stability_score", "points" ([x, y]), "how".
+    stands next to its own entries: "label", "name", "score", "stability_score", "points" ([x, y]), "how",
+    "state".
     https://cocodataset.org/#format-data
     """
     pieces = list(image.pieces())
@@ -56,6 +57,7 @@ def _known(known: ObjectInfo) -> dict[str, Any]:
         "stability_score": finite(known.stability),
         "points": xy_places(known) or None,
         "how": known.source or None,
+        "state": known.state or None,
     }
     return {name: value for name, value in entries.items() if value is not None}
 

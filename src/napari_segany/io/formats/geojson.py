@@ -58,6 +58,7 @@ def _properties(known: ObjectInfo) -> dict[str, Any]:
     }
     if known.class_name:
         properties["classification"] = {"name": known.class_name}
-    if known.source:
-        properties["metadata"] = {"how": known.source}
+    metadata = {"how": known.source, "state": known.state}
+    if any(metadata.values()):
+        properties["metadata"] = {name: value for name, value in metadata.items() if value}
     return properties

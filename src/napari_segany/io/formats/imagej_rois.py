@@ -73,7 +73,7 @@ def _path(polygons: list[Polygon]) -> np.ndarray:
 def _properties(known: ObjectInfo) -> str:
     """What is known of an object, a line for each."""
     numbers = {"score": known.score, "stability": known.stability}
-    texts = {"name": known.name, "class": known.class_name, "how": known.source}
+    texts = {"name": known.name, "class": known.class_name, "how": known.source, "state": known.state}
     entries = {"label": str(known.label)}
     entries |= {key: f"{value:.6g}" for key, value in numbers.items() if value is not None and math.isfinite(value)}
     entries |= {key: _plain(text) for key, text in texts.items() if text}

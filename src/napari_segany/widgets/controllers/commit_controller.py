@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.automatic_masks import Candidate
+from napari_segany.core.errors import InputError
+from napari_segany.core.objects import AUTOMATIC, ObjectInfo
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.feature_columns import known_text
 from napari_segany.layers.reopening import close_reopened, reopen_label, reopen_under
@@ -65,6 +69,7 @@ class CommitController(QObject):
         self.class_name = ""
         session.committed.connect(self._remember)
         pending.due.connect(self.keep)
+        finder.arrived.connect(self._keep_at_once)
 
     def bind(self, binding: Binding | None) -> None:
         """Keep objects of another image."""
@@ -84,15 +89,35 @@ class CommitController(QObject):
         elif self._binding is not None:
             self._keep_mask(self._binding)
 
-    def _keep_found(self) -> None:
-        kept = self._finder.keep()
+    def keep_confident(self) -> None:
+        """Keep the confident ones of the objects that were found, and mark them as automatic.
+
+        Raises
+        ------
+        InputError
+            There is none.
+        """
+        if self._finder.found is None or self._finder.prompted:
+            raise InputError("find objects first (G or Shift+F); then the confident ones can be kept")
+        if not self._finder.confident:
+            raise InputError("none of the found objects is above the slider Confident from")
+        self._keep_found(self._finder.confident, AUTOMATIC)
+
+    def _keep_at_once(self) -> None:
+        if self._finder.at_once and self._finder.confident:
+            self.keep_confident()
+
+    def _keep_found(self, only: Sequence[Candidate] | None = None, state: str = "") -> None:
+        how = self._finder.how
+        kept = self._finder.keep(only)
         self.layers_changed.emit()
         for label, candidate in kept.items():
-            name = candidate.name
-            how = "text" if candidate.prompt.text else "everything"
-            self._objects.note(ObjectInfo(label, name, self.class_name or name, candidate.score, source=how))
+            name, source = candidate.name, how or known_text(candidate.prompt)
+            kind = self.class_name or name
+            self._objects.note(ObjectInfo(label, name, kind, candidate.score, source=source, state=state))
         if kept:
-            self._pending.say_done(f"{count_of(len(kept), 'object')} kept. Ctrl+Z undoes it.")
+            marked = f" and marked {state}" if state else ""
+            self._pending.say_done(f"{count_of(len(kept), 'object')} kept{marked}. Ctrl+Z undoes it.")
 
     def _keep_mask(self, binding: Binding) -> None:
         opened, self._committed = binding.keeping.opened, None
@@ -105,6 +130,7 @@ class CommitController(QObject):
             self._objects.note(ObjectInfo(kept.label, class_name=kind, score=kept.mask.score, source=how))
             self._pending.say_done(f"Object {kept.label} kept{kind and f' as {kind}'}. Ctrl+Z undoes it.")
         elif opened is not None:
+            self._objects.set_state([opened.label], "")
             self._pending.say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
 
     def _last_committed(self) -> Committed | None:
@@ -122,7 +148,7 @@ class CommitController(QObject):
         """Forget the clicks and shapes on this plane, or what was found there."""
         self._pending.forget_done()
         if self._pending.offer.subject is PendingKind.FOUND and not self._finder.prompted:
-            self._finder.forget()
+            self._finder.drop()
         elif self._binding is not None:
             self._binding.clear_prompts()
             self._session.discard()

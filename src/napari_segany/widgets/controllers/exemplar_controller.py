@@ -90,7 +90,7 @@ class ExemplarController(QObject):
         self._finder.search(view, make, f"objects like {count}")
 
     def reject(self, position: Sequence[float]) -> None:
-        """Remove the found object at a place in the world, and what is like it.
+        """Remove the found object that is shown alone, else that at a place in the world, and what is like it.
 
         Raises
         ------
@@ -98,13 +98,18 @@ class ExemplarController(QObject):
             When there is no found object.
         """
         found, place = self._finder.found, None if self._binding is None else self._binding.planes.place(position)
-        candidate = self._finder.remove(*place) if place is not None else None
+        single = self._finder.current is not None
+        candidate = self._finder.remove_current()
+        if candidate is None and place is not None:
+            candidate = self._finder.remove(*place)
         if candidate is None or found is None or self._binding is None:
             raise InputError("there is no found object under the cursor to reject")
         stack, number = self._binding.planes.stack(found.plane)
         wrong = PlaneObject(number, candidate.window, candidate.mask)
         self._rejected.append((found.plane, wrong))
-        self.message.emit("Object rejected.")
+        if not single:
+            # (where they are shown one by one, the status line is about the next)
+            self.message.emit("Object rejected.")
         if found.query is not None and found.query.exemplars is not None:
             self._jobs.run(
                 lambda: self._described(stack, [wrong]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from napari_segany.core.planes import Stack
 from napari_segany.io.labels import write_labels
 from napari_segany.layers.binding import Binding
 from napari_segany.models.registry import ModelSpec, find, new_own_model
+from napari_segany.training.fine_tune_report import EXAMPLES, read_examples
+from napari_segany.training.generations import Generation, examples_of, generations, write_note
+from napari_segany.training.held_out_examples import HeldOutExample
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
@@ -58,10 +62,15 @@ class LearningController(QObject):
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made, self._before = current, current
         self._output: list[str] = []
+        self._tried: tuple[HeldOutExample, ...] = ()
+        self._listed: list[Generation] = []
+        self._pictured: Generation | None = None
         panel.started.connect(self.start)
         panel.stopped.connect(self.stop)
-        panel.used.connect(self._use)
-        panel.reverted.connect(self._go_back)
+        panel.models.used.connect(self._use)
+        panel.models.reverted.connect(self._revert)
+        panel.models.noted.connect(self._note)
+        panel.models.selected.connect(self._show_examples)
 
     def bind(self, binding: Binding | None) -> None:
         """Learn from the objects of another image."""
@@ -74,11 +83,46 @@ class LearningController(QObject):
         """Count the committed objects."""
         if self._objects.objects is not None:
             self._objects.update_now()
-        self._panel.count(0 if self._objects.objects is None else len(self._objects.objects.present))
+        objects = self._objects.objects
+        unconfirmed = [] if objects is None else objects.unconfirmed
+        self._panel.count(0 if objects is None else len(objects.present) - len(unconfirmed), len(unconfirmed))
 
     def use_model(self, name: str) -> None:
         """Set the name of the model in use, as in the registry."""
-        self._current = find(name)
+        if name != self._current.name:
+            self._before, self._current = self._current, find(name)
+        self._show_used()
+
+    def list_models(self, select: str = "") -> None:
+        """List the models of the user's own again, and select one of them."""
+        self._listed = generations()
+        self._panel.models.show_generations(self._listed, select)
+        self._show_used()
+
+    def _show_used(self) -> None:
+        self._panel.models.show_used(self._current.name, self._parent())
+
+    def _parent(self) -> str:
+        """What the model in use began with; that before it where it does not tell, empty for a published one."""
+        if not self._current.own:
+            return ""
+        reports = {one.name: one.report for one in self._listed}
+        report = reports.get(self._current.name)
+        if report is not None:
+            return report.parent
+        return "tiny" if self._before == self._current else self._before.name
+
+    def _show_examples(self, one: Generation | None) -> None:
+        if one != self._pictured:
+            self._pictured = one
+            self._panel.examples.show_examples(() if one is None else examples_of(one))
+
+    def _note(self, name: str, note: str) -> None:
+        try:
+            write_note(find(name), note)
+        except SeganyError as error:
+            self.failed.emit(error)
+        self.list_models()
 
     def start(self, name: str, complete: bool) -> None:
         """Write the labelled planes to a folder, and train on them."""
@@ -88,15 +132,20 @@ class LearningController(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
+        objects = self._objects.objects
+        # who says that all is labelled stands for what was found, too
+        left_out = () if complete or objects is None else tuple(objects.unconfirmed)
         self._folder = tempfile.TemporaryDirectory(prefix="segany-learn-", ignore_cleanup_errors=True)
         root = Path(self._folder.name)
-        self._made, self._before, self._output = made, self._current, []
+        self._made, self._output, self._tried = made, [], ()
         command = ["-m", "napari_segany", "train", "on", str(root / "images"), "--labels", str(root / "labels")]
         command += ["-o", str(made.path), "--name", name, "--json-progress"]
         command += ["--complete"] if complete else []
         self._panel.show_progress("reading", 0, 1, None)
         self._writing = self._jobs.run(
-            partial(write_labelled, stack, labels, root), done=lambda _: self._run(command), failed=self._refuse
+            partial(write_labelled, stack, labels, root, left_out),
+            done=lambda _: self._run(command),
+            failed=self._refuse,
         )
 
     def _labelled(self) -> tuple[Stack, np.ndarray]:
@@ -140,21 +189,29 @@ class LearningController(QObject):
         return made
 
     def _read(self) -> None:
-        if self._process is None:
-            return
-        for line in bytes(self._process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
-            try:
-                progress = json.loads(line)
-                self._panel.show_progress(
-                    progress["stage"], progress["done"], progress["total"], progress["seconds_left"]
-                )
-            except (ValueError, TypeError, KeyError):
-                self._output.append(line)
+        process = self._process
+        # (the last line may have arrived in part)
+        while process is not None and process.canReadLine():
+            self._take(bytes(process.readLine().data()).decode("utf-8", "replace").rstrip("\r\n"))
+
+    def _take(self, line: str) -> None:
+        """A line of the process: progress, held-out objects, or words for the user."""
+        try:
+            told = json.loads(line)
+            if "examples" in told:
+                self._tried = read_examples({EXAMPLES: json.dumps(told["examples"])})
+                return
+            self._panel.show_progress(told["stage"], told["done"], told["total"], told["seconds_left"])
+        except (ValueError, TypeError, KeyError):
+            self._output.append(line)
 
     def _end(self, code: int) -> None:
+        self._read()
         process, self._process = self._process, None
         if process is None:
             return
+        for line in bytes(process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
+            self._take(line)
         self._forget_folder()
         error = bytes(process.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
         process.deleteLater()
@@ -165,7 +222,12 @@ class LearningController(QObject):
             return
         written = any(line.startswith("wrote ") for line in self._output)
         lines = [line for line in self._output if not line.startswith("wrote ")]
-        self._panel.show_idle("\n".join(lines), usable=written)
+        self._panel.show_idle("\n".join(lines))
+        if written:
+            self.list_models(select=self._made.name)
+        else:
+            self._pictured = None
+            self._panel.show_tried(self._tried)
 
     def _not_started(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
@@ -192,16 +254,18 @@ class LearningController(QObject):
             self._folder.cleanup()
             self._folder = None
 
-    def _use(self) -> None:
-        self._panel.show_used(used=True)
-        self.chosen.emit(self._made)
+    def _use(self, name: str) -> None:
+        try:
+            self.chosen.emit(find(name))
+        except SeganyError as error:
+            self.failed.emit(error)
+            self.list_models()
 
-    def _go_back(self) -> None:
-        self._panel.show_used(used=False)
-        self.chosen.emit(self._before)
+    def _revert(self) -> None:
+        self._use(self._parent())
 
 
-def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
+def write_labelled(stack: Stack, labels: np.ndarray, folder: Path, left_out: Sequence[int] = ()) -> None:
     """Write the planes that have objects, and their labels, as two files; runs in the worker.
 
     Parameters
@@ -212,6 +276,8 @@ def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
         (..., y, x) integers, of the stack's shape.
     folder : Path
         Where ``images/`` and ``labels/`` are made.
+    left_out : sequence of int
+        Labels that are not written, such as those of objects that the user has not confirmed.
 
     Raises
     ------
@@ -220,6 +286,8 @@ def write_labelled(stack: Stack, labels: np.ndarray, folder: Path) -> None:
     """
     for part in ("images", "labels"):
         (folder / part).mkdir()
+    if left_out:
+        labels = np.where(np.isin(labels, left_out), 0, labels)
     numbers = [number for number in range(len(stack)) if labels[stack.index(number)].any()]
     if not numbers:
         raise InputError("there is no object to learn from; keep some first")

@@ -52,6 +52,8 @@ class SettingsController(QObject):
         self._prompts.rank_changed.connect(partial(keep, "rank"))
         self._prompts.overwrite_changed.connect(partial(keep, "overwrite"))
         self._exports.chosen.connect(partial(keep, "export"))
+        self._automatic_masks.choose(at_once=get("confident"))
+        self._automatic_masks.at_once_changed.connect(partial(keep, "confident"))
         self._automatic_masks.remember(get("terms").splitlines())
         self._automatic_masks.named.connect(self._remember_terms)
         spec = next((spec for spec in list_models() if spec.name == get("model")), None)

@@ -27,6 +27,9 @@ from napari_segany.widgets.controllers.pending_objects import count_of
 
 REMEMBERED = 20
 """How many texts are offered again."""
+CONFIDENT = 0.8
+"""Score from which on masks are confident, until the slider is moved; chosen for `tiny` on images of dsb2018, usiigaci
+and rbc_flow: a higher one keeps few masks, a lower one many that are wrong."""
 LARGEST = 6.0
 """Sizes are chosen by their power of ten: a nucleus and an embryo are not on one straight scale."""
 
@@ -42,6 +45,12 @@ class AutomaticMasksPanel(QWidget):
         Emitted without arguments when a slider was moved.
     named : Signal
         Emitted with a text that names what is to be found.
+    like_wanted : Signal
+        Emitted without arguments when objects like the committed ones are to be found.
+    confident_wanted, step_wanted : Signal
+        Emitted without arguments when the confident ones are to be kept, or the next one is to be shown alone.
+    at_once_changed : Signal
+        Emitted with whether confident objects are kept when a search ends.
     """
 
     wanted = Signal()
@@ -50,6 +59,9 @@ class AutomaticMasksPanel(QWidget):
     filtered = Signal()
     named = Signal(str)
     like_wanted = Signal()
+    confident_wanted = Signal()
+    step_wanted = Signal()
+    at_once_changed = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +93,17 @@ class AutomaticMasksPanel(QWidget):
         self._size.setEdgeLabelMode(QLabeledRangeSlider.EdgeLabelMode.NoLabel)
         self._size.setHandleLabelPosition(QLabeledRangeSlider.LabelPosition.NoLabel)
         self._whole = QCheckBox("Exclude objects cut by the border")
+        self._confident = self._slider("Masks with at least this score are confident")
+        self._confident.setValue(CONFIDENT)
+        self._at_once = QCheckBox("Keep confident objects when found")
+        self._at_once.setToolTip("They are marked automatic in the table; the others are offered, and can be undone")
+        self._keep_confident = QPushButton("Keep confident  (Shift+K)")
+        self._keep_confident.setToolTip("Keep those above the slider, marked automatic; the others stay offered")
+        self._step = QPushButton("One by one  (Shift+J)")
+        self._step.setToolTip("Show the next of the found objects alone, the least certain first; K keeps it")
         self._text = QLabel("")
+        # (a long line would widen the panel, and move the picture)
+        self._text.setWordWrap(True)
         self._legend = QLabel("")
         self._legend.hide()
         self._keep = QPushButton("Keep all  (K)")
@@ -95,6 +117,10 @@ class AutomaticMasksPanel(QWidget):
         for slider in (self._score, self._stability, self._overlap, self._size):
             slider.valueChanged.connect(self.filtered)
         self._whole.toggled.connect(self.filtered)
+        self._confident.valueChanged.connect(self.filtered)
+        self._at_once.toggled.connect(self.at_once_changed)
+        self._keep_confident.clicked.connect(self.confident_wanted)
+        self._step.clicked.connect(self.step_wanted)
         self.show_count(None, 0)
 
     @staticmethod
@@ -114,6 +140,7 @@ class AutomaticMasksPanel(QWidget):
         form.addRow("Overlap", self._overlap)
         form.addRow("Size", self._size)
         form.addRow(self._whole)
+        form.addRow("Confident from", self._confident)
         ends = QHBoxLayout()
         ends.addWidget(self._keep)
         ends.addWidget(self._drop)
@@ -123,9 +150,14 @@ class AutomaticMasksPanel(QWidget):
         layout.addWidget(self._like)
         layout.addWidget(self._words)
         layout.addWidget(self._filters)
+        layout.addWidget(self._at_once)
         layout.addWidget(self._text)
         layout.addWidget(self._legend)
         layout.addLayout(ends)
+        more = QHBoxLayout()
+        more.addWidget(self._keep_confident)
+        more.addWidget(self._step)
+        layout.addLayout(more)
 
     def suit(self, filters: Filters, overlap: float = 0.5, *, named: bool = False) -> None:
         """Set the sliders to what suits a model for all objects, or for those that a text names; emits no signal."""
@@ -179,6 +211,25 @@ class AutomaticMasksPanel(QWidget):
         return partial(query_for, text=text, changes=changes, overlap=self.overlap)
 
     @property
+    def confident(self) -> float:
+        """The score from which on masks are confident."""
+        return float(self._confident.value())
+
+    @property
+    def at_once(self) -> bool:
+        """Whether confident objects are kept when a search ends."""
+        return self._at_once.isChecked()
+
+    def choose(self, *, at_once: bool) -> None:
+        """Choose whether confident objects are kept when a search ends."""
+        self._at_once.setChecked(at_once)
+
+    def show_single(self, single: bool) -> None:
+        """Show whether K keeps one object or all."""
+        self._keep.setText("Keep this  (K)" if single else "Keep all  (K)")
+        self._drop.setText("Show all  (Q)" if single else "Discard  (Q)")
+
+    @property
     def overlap(self) -> float:
         """Share of a mask that may lie on better ones."""
         return float(self._overlap.value())
@@ -201,8 +252,11 @@ class AutomaticMasksPanel(QWidget):
         self._filters.setEnabled(shown is not None)
         self._keep.setEnabled(bool(shown))
         self._drop.setEnabled(shown is not None)
+        self._keep_confident.setEnabled(bool(shown))
+        self._step.setEnabled(bool(shown))
         if shown is None:
             self.show_legend({}, {})
+            self.show_single(single=False)
         there = f"; {count_of(labelled, 'object')} labelled already" if labelled else ""
         text = f"{count_of(shown or 0, 'object')}, of {count_of(found, 'candidate')}{there}"
         self._text.setText("" if shown is None else text)

@@ -1,16 +1,34 @@
-"""Fine-tuning on committed objects: their number, progress, and the result."""
+"""Fine-tuning on committed objects: their number, progress, the result, and the models that were made so."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
+from collections.abc import Sequence
+
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_segany.training.fine_tune_settings import FEWEST, expected_minutes
+from napari_segany.training.held_out_examples import HeldOutExample
+from napari_segany.widgets.controllers.pending_objects import count_of
+from napari_segany.widgets.panels.effort_panel import EffortPanel
+from napari_segany.widgets.panels.generations_panel import GenerationsPanel
+from napari_segany.widgets.panels.held_out_view import HeldOutView
 
 
 class LearnPanel(QWidget):
-    """Starts fine-tuning, and offers its result.
+    """Starts fine-tuning, shows its result, and offers the models that were made so.
 
     Attributes
     ----------
@@ -20,15 +38,17 @@ class LearnPanel(QWidget):
         Emitted without arguments when the work is to end.
     shown : Signal
         Emitted without arguments when the panel comes into sight.
-    used, reverted : Signal
-        Emitted without arguments when the new model, or the one before, is to be used.
+    models : GenerationsPanel
+        The models that were made so.
+    examples : HeldOutView
+        Held-out objects of the selected model.
+    effort : EffortPanel
+        What annotation cost with each model.
     """
 
     started = Signal(str, bool)
     stopped = Signal()
     shown = Signal()
-    used = Signal()
-    reverted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,39 +63,60 @@ class LearnPanel(QWidget):
         self._bar = QProgressBar()
         self._result = QLabel()
         self._result.setWordWrap(True)
-        self._use = QPushButton("Use")
-        self._use.setToolTip("Use the new model; it is listed with the others")
-        self._revert = QPushButton("Revert")
-        self._revert.setToolTip("Use the earlier model again; the new one stays listed")
+        self.models = GenerationsPanel()
+        self.examples = HeldOutView()
+        self.effort = EffortPanel()
         self._lay_out()
         self._start.clicked.connect(lambda: self.started.emit(self._name.text().strip(), self._complete.isChecked()))
         self._stop.clicked.connect(self.stopped)
-        self._use.clicked.connect(self.used)
-        self._revert.clicked.connect(self.reverted)
         self.count(0)
         self.show_idle("")
 
     def _lay_out(self) -> None:
-        layout = QVBoxLayout(self)
+        page = QWidget()
+        layout = QVBoxLayout(page)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._masks)
-        for row in ((QLabel("Name"), self._name), (self._start, self._stop), (self._use, self._revert)):
+        for row in ((QLabel("Name"), self._name), (self._start, self._stop)):
             line = QHBoxLayout()
             for part in row:
                 line.addWidget(part)
             layout.addLayout(line)
-            if row[0] is self._start:
-                layout.addWidget(self._complete)
-                layout.addWidget(self._bar)
-                layout.addWidget(self._result)
+        for part in (
+            self._complete,
+            self._bar,
+            self._result,
+            self.models,
+            self.examples,
+            self.models.facts,
+            self.effort,
+        ):
+            layout.addWidget(part)
+        layout.addStretch()
+        scrolled = QScrollArea()
+        scrolled.setWidget(page)
+        scrolled.setWidgetResizable(True)
+        scrolled.setFrameShape(QFrame.Shape.NoFrame)
+        scrolled.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scrolled)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Request the number of objects."""
         super().showEvent(event)
         self.shown.emit()
 
-    def count(self, masks: int) -> None:
-        """Show how many committed objects there are to learn from."""
+    def count(self, masks: int, unconfirmed: int = 0) -> None:
+        """Show how many committed objects there are to learn from.
+
+        Parameters
+        ----------
+        masks : int
+            Objects that the user made, corrected or accepted.
+        unconfirmed : int
+            Others, such as automatic ones.
+        """
         self._enough = masks > FEWEST
         if self._enough:
             minutes = expected_minutes(masks)
@@ -83,6 +124,8 @@ class LearnPanel(QWidget):
             text += "Some of them only measure whether the model got better."
         else:
             text = f"{masks} of the {FEWEST + 1} objects that are needed; keep some more, or correct some by hand."
+        if unconfirmed:
+            text += f" {count_of(unconfirmed, 'automatic object')} left out until accepted in the tab Objects."
         self._masks.setText(text)
         self._start.setEnabled(self._enough and not self._stop.isEnabled())
 
@@ -96,17 +139,14 @@ class LearnPanel(QWidget):
         left = "" if seconds_left is None else f", {seconds_left:.0f} s left"
         self._bar.setFormat(f"{stage} {done} of {total}{left}")
 
-    def show_idle(self, result: str, *, usable: bool = False) -> None:
-        """Show the result, and whether there is a new model."""
+    def show_idle(self, result: str) -> None:
+        """Show the result; no work runs any more."""
         self._stop.setEnabled(False)
         self._start.setEnabled(self._enough)
         self._bar.setVisible(False)
         self._result.setText(result)
         self._result.setVisible(bool(result))
-        self._use.setEnabled(usable)
-        self._revert.setEnabled(False)
 
-    def show_used(self, *, used: bool) -> None:
-        """Show whether the new model is in use."""
-        self._use.setEnabled(not used)
-        self._revert.setEnabled(used)
+    def show_tried(self, examples: Sequence[HeldOutExample]) -> None:
+        """Show held-out objects of a model that was not kept."""
+        self.examples.show_examples(examples, "with the model in use and with the one that was not kept")

@@ -23,7 +23,7 @@ from napari_segany.layers.object_features import ObjectFeatures
 COMMAND = "napari.widgets.features_table"
 MEASURED_ROWS = 30
 """Columns are made as wide as these many rows need."""
-FILTERED = ("name", "class_name", "suggested", "how", "flags")
+FILTERED = ("name", "class_name", "suggested", "state", "how", "flags")
 """Columns that the filter searches, next to the label."""
 
 

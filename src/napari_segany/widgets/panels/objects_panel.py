@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.objects import ACCEPTED, ObjectInfo
 from napari_segany.layers.colours import NameColours, paler
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.object_features import ObjectFeatures
@@ -75,7 +75,7 @@ class ObjectsPanel(QWidget):
         self._chosen: list[int] = []
         self._view: FeaturesView | None = None
         self._filter = QLineEdit()
-        self._filter.setPlaceholderText("Filter: label, name, flag, or how it was made")
+        self._filter.setPlaceholderText("Filter: label, name, state, flag, or how it was made")
         self._filter.setClearButtonEnabled(True)
         self._by_name = QCheckBox("Colours by name")
         self._by_name.setToolTip("Show objects of the same name in one colour")
@@ -89,6 +89,7 @@ class ObjectsPanel(QWidget):
             "Delete": self._button("Delete", f"Delete the selected objects. {UNDO}", self._delete),
             "Merge": self._button("Merge", f"Merge the selected objects into one. {UNDO}", self._merge),
             "Split": self._button("Split", f"Give each separate piece a new label. {UNDO}", self._split),
+            "Accept": self._button("Accept", "Mark the selected objects as checked and right", self._accept),
             "Rename": self._button("Rename", "Name the selected object; its pixels stay as they are.", self._rename),
         }
         self._lay_out()
@@ -112,7 +113,7 @@ class ObjectsPanel(QWidget):
     def _lay_out(self) -> None:
         row = QGridLayout()
         for place, button in enumerate(self.buttons.values()):
-            row.addWidget(button, place // 2, place % 2)
+            row.addWidget(button, place // 3, place % 3)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.addWidget(self._filter)
@@ -209,6 +210,13 @@ class ObjectsPanel(QWidget):
         if self.objects is not None:
             self.objects.remark(label, status, confidence)
 
+    def set_state(self, labels: list[int], state: str) -> None:
+        """Note a state of objects, see :meth:`ObjectFeatures.set_state`."""
+        if self.objects is not None:
+            changed = [label for label in labels if self.objects.about(label).state != state]
+            if changed:
+                self._try(partial(self.objects.set_state, changed, state))
+
     def update_now(self) -> None:
         """Count changed objects now, so that the layer's features are current."""
         if self.objects is not None:
@@ -272,6 +280,7 @@ class ObjectsPanel(QWidget):
         count = len(self._chosen)
         for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
             self.buttons[name].setEnabled(fits)
+        self.buttons["Accept"].setEnabled(any(not self._confirmed(label) for label in self._chosen))
         if self._chosen != before and self._view is not None:
             self._view.scroll()
         self.listed.emit()
@@ -337,6 +346,12 @@ class ObjectsPanel(QWidget):
 
     def _delete(self) -> None:
         self.delete(self._chosen)
+
+    def _confirmed(self, label: int) -> bool:
+        return self.objects is None or self.objects.about(label).confirmed
+
+    def _accept(self) -> None:
+        self.set_state([label for label in self._chosen if not self._confirmed(label)], ACCEPTED)
 
     def _merge(self) -> None:
         if self.objects is not None and self._rows is not None:

@@ -1,0 +1,187 @@
+"""Confident found objects are committed and marked, the others are stepped through, in a real window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_segany.core.filters import Filters
+from napari_segany.core.masks import Mask
+from napari_segany.core.objects import ACCEPTED, AUTOMATIC
+from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
+from tests.fakes import KnowingSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+SCORES = {(12, 20): 0.95, (12, 60): 0.62, (30, 40): 0.9, (48, 20): 0.7, (48, 60): 0.65}
+"""Middles of discs, and how sure the model is of each."""
+MIDDLES = list(SCORES)
+
+
+class Graded(KnowingSegmenter):
+    """Is surer of some discs than of others."""
+
+    capabilities = Capabilities(proposals=True, filters=Filters(score=0.6, stability=0))
+
+    def segment(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        *,
+        candidates: int | None = None,
+        at_least: float = -math.inf,
+    ) -> list[list[Mask]]:
+        found = super().segment(embedding, prompts, candidates=candidates)
+        graded = [
+            [replace(mask, score=self._score(prompt) - 0.3 * place) for place, mask in enumerate(masks)]
+            for prompt, masks in zip(prompts, found, strict=True)
+        ]
+        return [[mask for mask in masks if mask.score >= at_least] for masks in graded]
+
+    @staticmethod
+    def _score(prompt: Prompt) -> float:
+        point = prompt.points[0]
+        return SCORES.get((round(point.y), round(point.x)), 0.5)
+
+
+@pytest.fixture
+def discs(hand: Hand) -> Iterator[Opened]:
+    segmenter = Graded([Point(float(y), float(x)) for y, x in SCORES], radius=5)
+    opened = Opened(hand, np.zeros((60, 80), np.uint8), segmenter)
+    yield opened
+    opened.close()
+
+
+def search(opened: Opened) -> None:
+    opened.hand.press("g")
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.finder.found is not None, timeout=20_000)
+    opened.settle()
+
+
+def shown(opened: Opened) -> set[tuple[int, int]]:
+    """The discs that the preview shows."""
+    preview = opened.widget.binding.preview.layer
+    return {place for place in MIDDLES if preview.get_value(opened.viewer.layers[0].data_to_world(place), world=True)}
+
+
+def kept(opened: Opened) -> dict[tuple[int, int], str]:
+    """The discs that have a label, and the state of each."""
+    labels, objects = opened.widget.binding.labels, opened.widget.objects_box.objects
+    if labels is None:
+        return {}
+    return {place: objects.about(int(labels.data[place])).state for place in MIDDLES if labels.data[place]}
+
+
+def test_confident_ones_are_kept_and_marked_and_the_others_stay_offered(discs: Opened) -> None:
+    search(discs)
+    assert "Shift+K keeps the 2 confident" in discs.text
+    discs.hand.press("shift+k")
+    discs.settle()
+    assert kept(discs) == {MIDDLES[0]: AUTOMATIC, MIDDLES[2]: AUTOMATIC}
+    assert "2 objects kept and marked automatic" in discs.text
+    assert shown(discs) == {MIDDLES[1], MIDDLES[3], MIDDLES[4]}
+    discs.widget.objects_box.update_now()
+    assert discs.widget.binding.labels.features["state"].tolist() == [AUTOMATIC] * 2
+    discs.hand.press("k")
+    discs.settle()
+    assert sorted(kept(discs).values()) == ["", "", "", AUTOMATIC, AUTOMATIC]
+
+
+def test_one_step_takes_them_back(discs: Opened) -> None:
+    search(discs)
+    discs.hand.press("shift+k")
+    discs.settle()
+    discs.hand.press("ctrl+z")
+    discs.settle()
+    assert kept(discs) == {}
+    assert shown(discs) == set(MIDDLES)
+
+
+def test_they_are_kept_at_once_where_that_was_chosen(discs: Opened) -> None:
+    discs.widget.everything_box._at_once.setChecked(True)
+    search(discs)
+    assert kept(discs) == {MIDDLES[0]: AUTOMATIC, MIDDLES[2]: AUTOMATIC}
+    assert discs.widget.settings.get("confident") is True
+
+
+def test_the_slider_says_what_is_confident(discs: Opened) -> None:
+    search(discs)
+    discs.widget.everything_box._confident.setValue(0.69)
+    discs.hand.press("shift+k")
+    discs.settle()
+    assert set(kept(discs)) == {MIDDLES[0], MIDDLES[2], MIDDLES[3]}
+    discs.hand.press("shift+k")
+    assert "none of the found objects is above" in discs.text
+
+
+def test_the_others_are_stepped_through_the_least_certain_first(discs: Opened) -> None:
+    search(discs)
+    seen = []
+    for _ in range(6):
+        discs.hand.press("shift+j")
+        discs.settle()
+        seen += shown(discs)
+    order = sorted(MIDDLES, key=lambda place: SCORES[place])
+    assert seen == [*order, order[0]]
+    assert "Candidate 1 of 5" in discs.text
+    assert "score 0.62" in discs.text
+    discs.hand.press("q")
+    discs.settle()
+    assert shown(discs) == set(MIDDLES), "all are shown again"
+    discs.hand.press("q")
+    discs.settle()
+    assert discs.widget.finder.found is None
+
+
+def test_k_keeps_the_one_that_is_shown_and_goes_on(discs: Opened) -> None:
+    search(discs)
+    discs.hand.press("shift+j")
+    discs.hand.press("k")
+    discs.settle()
+    assert kept(discs) == {MIDDLES[1]: ""}
+    assert shown(discs) == {MIDDLES[4]}
+    discs.hand.press("shift+x")
+    discs.settle()
+    assert shown(discs) == {MIDDLES[3]}, "the one that is shown is rejected, wherever the cursor is"
+    for _ in range(3):
+        discs.hand.press("k")
+        discs.settle()
+    assert set(kept(discs)) == set(MIDDLES) - {MIDDLES[4]}
+    assert discs.widget.finder.current is None
+
+
+@pytest.mark.parametrize("key", ["shift+j", "shift+k"])
+def test_without_a_search_it_is_one_line(discs: Opened, key: str) -> None:
+    discs.hand.press(key)
+    assert "find objects first" in discs.text
+
+
+def test_what_is_changed_or_accepted_is_confirmed_and_only_that_is_learned_from(discs: Opened) -> None:
+    search(discs)
+    discs.widget.everything_box._confident.setValue(0.6)
+    discs.hand.press("shift+k")
+    discs.settle()
+    discs.widget.tabs.show_box(discs.widget.learn_box)
+    discs.settle()
+    assert "5 automatic objects left out" in discs.widget.learn_box._masks.text()
+    discs.hand.move(*MIDDLES[0])
+    discs.hand.press("u")
+    discs.wait_for_mask()
+    discs.hand.press("k")
+    discs.settle()
+    assert kept(discs)[MIDDLES[0]] == ""
+    box = discs.widget.objects_box
+    discs.widget.tabs.show_box(box)
+    discs.settle()
+    label = int(discs.widget.binding.labels.data[MIDDLES[1]])
+    box._rows.choose([label])
+    box.buttons["Accept"].click()
+    assert kept(discs)[MIDDLES[1]] == ACCEPTED
+    assert not box.buttons["Accept"].isEnabled()
+    assert len(box.objects.unconfirmed) == 3
+    discs.widget.learning.count()
+    assert "3 automatic objects left out" in discs.widget.learn_box._masks.text()
