@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.models.adapters.hub_loading import folder_of, is_hub_folder, load_hub_folder
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.mask2former.mask2former_segmenter import (
-    Mask2FormerSegmenter,
     is_mask2former,
     load_mask2former,
 )
@@ -45,14 +46,15 @@ def load_segmenter(
     precision: str = "auto",
     progress: Progress | None = None,
     text: str | Path | None = None,
-) -> SamSegmenter | Mask2FormerSegmenter:
+) -> Segmenter:
     """Make a segmenter that is ready to use.
 
     Parameters
     ----------
     model : str or Path
         Name of a model in the registry, whose weights are downloaded when needed; or path of a checkpoint, whose
-        architecture is recognised from its weights; or ``mask2former:FOLDER``, a published Mask2Former.
+        architecture is recognised from its weights; or ``mask2former:FOLDER``, a published Mask2Former; or a folder
+        that ``transformers`` wrote, or ``hf:OWNER/NAME`` of the Hugging Face hub.
     device : str or torch.device, optional
         "cpu", "cuda", "mps"; None takes the fastest that is there.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -74,6 +76,9 @@ def load_segmenter(
     if is_mask2former(model):
         _refuse_text(text, str(model))
         return load_mask2former(str(model), place)
+    if _is_folder(model):
+        _refuse_text(text, str(model))
+        return load_hub_folder(folder_of(model, progress), place, dtype)
     path, name, expected = locate(model, progress)
     if holds_queries(path):
         _refuse_text(text, name)
@@ -89,6 +94,12 @@ def load_segmenter(
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype, texts, read_inference_config(path))
     return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
+
+
+def _is_folder(model: str | Path) -> bool:
+    """Whether a model is a folder of `transformers`; a name of the registry is never one that is called like it."""
+    named = isinstance(model, str) and any(spec.name == model for spec in list_models())
+    return not named and is_hub_folder(model)
 
 
 def _refuse_text(text: str | Path | None, name: str) -> None:
