@@ -17,8 +17,10 @@ def list_models() -> None:
     """List the models that are known by name."""
     from napari_segany.models.registry import list_models
 
-    rows = [(spec.name, spec.size, spec.domain, spec.licence) for spec in list_models()]
-    typer.echo(table([("model", "size", "made for", "licence"), *rows]))
+    rows = [
+        (spec.name, spec.size, "yes" if spec.installed else "", spec.domain, spec.licence) for spec in list_models()
+    ]
+    typer.echo(table([("model", "size", "here", "made for", "licence"), *rows]))
 
 
 @models.command("info")
@@ -47,10 +49,10 @@ def model_info(
         "size": spec.size,
         "licence": spec.licence,
         "cite": spec.citation,
-        "published": spec.url or "with this package",
-        "hash": spec.hash or "",
+        "published": spec.url or ("" if spec.own else "with this package"),
+        "hash": spec.hash or ("not verified: the publisher states none" if spec.hub else ""),
         "expected": expected(EXPECTED_IOU.get(spec.name)),
-        "file": f"{spec.path} ({'there' if spec.path.is_file() else 'not there yet'})",
+        "folder" if spec.folder else "file": f"{spec.path} ({'there' if spec.installed else 'not there yet'})",
     }
     typer.echo(table([(f"{key}:", value) for key, value in rows.items() if value]))
 

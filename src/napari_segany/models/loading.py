@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.models.adapters.hub_loading import folder_of, is_hub_folder, load_hub_folder
+from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder, load_hub_folder
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.mask2former.mask2former_segmenter import (
@@ -22,7 +23,7 @@ from napari_segany.models.mask2former.mask2former_segmenter import (
     load_mask2former,
 )
 from napari_segany.models.mask2former.query_segmenter import holds_queries, load_queries
-from napari_segany.models.registry import find, list_models
+from napari_segany.models.registry import ModelSpec, find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text.text_prompter import DECODER, HEAD, TextPrompter, load_text_prompter, text_file
@@ -76,9 +77,11 @@ def load_segmenter(
     if is_mask2former(model):
         _refuse_text(text, str(model))
         return load_mask2former(str(model), place)
-    if _is_folder(model):
+    spec = _folder_spec(model)
+    if spec is not None or _is_folder(model):
         _refuse_text(text, str(model))
-        return load_hub_folder(folder_of(model, progress), place, dtype)
+        folder = folder_of(model, progress) if spec is None else fetch_folder(spec, progress)
+        return load_hub_folder(folder, place, dtype, "" if spec is None else spec.name)
     path, name, expected = locate(model, progress)
     if holds_queries(path):
         _refuse_text(text, name)
@@ -94,6 +97,17 @@ def load_segmenter(
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype, texts, read_inference_config(path))
     return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
+
+
+def _folder_spec(model: str | Path) -> ModelSpec | None:
+    """The entry of the registry that a name means, where that is a folder."""
+    if not isinstance(model, str):
+        return None
+    folders = {one.name: one for one in list_models() if one.folder}
+    stem, _, digest = model.rpartition("-")
+    # sessions record a name with the hash of its weights
+    recorded = stem in folders and re.fullmatch("[0-9a-f]{8}", digest) is not None and not is_hub_folder(model)
+    return find(model) if recorded else folders.get(model)
 
 
 def _is_folder(model: str | Path) -> bool:

@@ -18,6 +18,7 @@ import xxhash
 from safetensors import SafetensorError, safe_open
 
 from napari_segany.core.errors import ModelError
+from napari_segany.models.weights import load_state
 
 PREFIX = "hf:"
 """In front of a folder, or of a repository of the hub, where a model is named."""
@@ -74,17 +75,26 @@ class HubFolder:
         return str(self.config.get("model_type", ""))
 
     @property
-    def name(self) -> str:
-        """Name of the folder with a hash of the weights: embeddings are kept under it."""
-        # a snapshot of the hub's own cache is called like a commit: its repository says more
+    def stem(self) -> str:
+        """Name of the folder, or of the repository that it is from."""
+        # a snapshot in the hub's own cache is called like a commit
         parts = [part for part in self.path.resolve().parts if part.startswith("models--")]
-        stem = parts[-1].split("--")[-1] if parts else self.path.resolve().name
+        return parts[-1].split("--")[-1] if parts else self.path.resolve().name
+
+    @property
+    def digest(self) -> str:
+        """The first eight digits of a hash of configuration and weights: embeddings are kept under it."""
         digest = xxhash.xxh128(json.dumps(self.config, sort_keys=True).encode())
         for file in self.weights:
             with file.open("rb") as opened:
                 while block := opened.read(1 << 22):
                     digest.update(block)
-        return f"{stem}-{digest.hexdigest()[:8]}"
+        return str(digest.hexdigest()[:8])
+
+    @property
+    def count(self) -> int:
+        """How many tensors the weights have."""
+        return sum(len(_shapes(file)) for file in self.weights)
 
     def settings(self, name: str) -> dict[str, Any]:
         """The content of another JSON file in the folder; empty where there is none."""
@@ -98,15 +108,7 @@ class HubFolder:
         ModelError
             They need more than is free.
         """
-        needed, free = (
-            4 * sum(_numbers(file) for file in self.weights) + WORKING_BYTES,
-            psutil.virtual_memory().available,
-        )
-        if needed > free:
-            raise ModelError(
-                f"{self.path.name} needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: "
-                "close other programs, or choose a smaller model"
-            )
+        check_room(self.stem, 4 * sum(_numbers(file) for file in self.weights))
 
     def load(self, kind: str) -> torch.nn.Module:
         """Load a class of `transformers` from the folder, on the CPU, in single precision.
@@ -180,6 +182,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+def check_room(name: str, bytes_of_weights: int) -> None:
+    """Refuse weights of so many bytes in single precision that do not fit into the free memory.
+
+    Raises
+    ------
+    ModelError
+        They need more than is free.
+    """
+    needed, free = bytes_of_weights + WORKING_BYTES, psutil.virtual_memory().available
+    if needed > free:
+        raise ModelError(
+            f"{name} needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: "
+            "close other programs, or choose a smaller model"
+        )
+
+
 def holds_config(path: Path) -> bool:
     """Whether a folder is one of `transformers`; a name that the system does not take is none."""
     try:
@@ -190,11 +208,16 @@ def holds_config(path: Path) -> bool:
 
 def _numbers(file: Path) -> int:
     """How many numbers a file of weights holds."""
+    return sum(math.prod(shape) for shape in _shapes(file))
+
+
+def _shapes(file: Path) -> list[tuple[int, ...]]:
+    """Shapes of the weights in a file, without reading them where that is possible."""
     if file.suffix != ".safetensors":
-        return file.stat().st_size // 4
+        return [tuple(value.shape) for value in load_state(file).values()]
     try:
         with safe_open(file, "np") as opened:
-            return sum(math.prod(opened.get_slice(key).get_shape()) for key in opened.keys())  # noqa: SIM118
+            return [tuple(opened.get_slice(key).get_shape()) for key in opened.keys()]  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} is not a complete safetensors file") from error
 

@@ -8,9 +8,10 @@ import torch
 
 from napari_segany.core.errors import ModelError
 from napari_segany.models.adapters.hub_download import download
-from napari_segany.models.adapters.hub_folder import PREFIX, REPOSITORY, holds_config, read_folder
+from napari_segany.models.adapters.hub_folder import PREFIX, REPOSITORY, check_room, holds_config, read_folder
 from napari_segany.models.adapters.sam_families import FAMILIES
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
+from napari_segany.models.registry import ModelSpec
 from napari_segany.models.weights import Progress
 
 
@@ -48,6 +49,21 @@ def folder_of(model: str | Path, progress: Progress | None = None) -> Path:
     raise ModelError(f"there is no folder {folder}")
 
 
+def fetch_folder(spec: ModelSpec, progress: Progress | None = None) -> Path:
+    """The folder of an entry of the registry; one of the hub is downloaded when it is not there.
+
+    Raises
+    ------
+    ModelError
+        It does not fit into memory, or cannot be had.
+    """
+    if spec.installed or not spec.hub:
+        return spec.path
+    # said before a gigabyte is downloaded in vain
+    check_room(spec.name, spec.bytes or 0)
+    return download(spec.hub, spec.path, progress)
+
+
 def load_hub_folder(
     folder: Path, device: torch.device, dtype: torch.dtype = torch.float32, name: str = ""
 ) -> TransformersSegmenter:
@@ -62,7 +78,7 @@ def load_hub_folder(
     dtype : torch.dtype
         What the image encoder computes in.
     name : str
-        Of the segmenter; by default that of the folder with a hash of the weights.
+        Of the segmenter, in front of a hash of the weights; by default that of the folder.
 
     Raises
     ------
@@ -75,4 +91,6 @@ def load_hub_folder(
         kinds = ", ".join(sorted({one.title for one in FAMILIES.values()}))
         raise ModelError(f"{folder} holds a model of the kind {found.kind!r}; supported are {kinds}")
     found.check_memory()
-    return TransformersSegmenter(found.load(family.image_class), family, name or found.name, device, dtype, found)
+    return TransformersSegmenter(
+        found.load(family.image_class), family, f"{name or found.stem}-{found.digest}", device, dtype, found
+    )
