@@ -49,10 +49,12 @@ def model_info(
         "size": spec.size,
         "licence": spec.licence,
         "cite": spec.citation,
-        "published": spec.url or ("" if spec.own else "with this package"),
+        "published": spec.url or spec.package or ("" if spec.own else "with this package"),
         "hash": spec.hash or ("not verified: the publisher states none" if spec.hub else ""),
         "expected": expected(EXPECTED_IOU.get(spec.name)),
-        "folder" if spec.folder else "file": f"{spec.path} ({'there' if spec.installed else 'not there yet'})",
+        "folder" if spec.folder else "file": ""
+        if spec.package
+        else f"{spec.path} ({'there' if spec.installed else 'not there yet'})",
     }
     typer.echo(table([(f"{key}:", value) for key, value in rows.items() if value]))
 

@@ -17,6 +17,7 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder, load_hub_folder
 from napari_segany.models.device import pick_device, pick_dtype
+from napari_segany.models.entry_points import load_registered
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.mask2former.mask2former_segmenter import (
     is_mask2former,
@@ -55,7 +56,8 @@ def load_segmenter(
     model : str or Path
         Name of a model in the registry, whose weights are downloaded when needed; or path of a checkpoint, whose
         architecture is recognised from its weights; or ``mask2former:FOLDER``, a published Mask2Former; or a folder
-        that ``transformers`` wrote, or ``hf:OWNER/NAME`` of the Hugging Face hub.
+        that ``transformers`` wrote, or ``hf:OWNER/NAME`` of the Hugging Face hub. Other packages add names, see
+        :mod:`napari_segany.models.entry_points`.
     device : str or torch.device, optional
         "cpu", "cuda", "mps"; None takes the fastest that is there.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -77,7 +79,10 @@ def load_segmenter(
     if is_mask2former(model):
         _refuse_text(text, str(model))
         return load_mask2former(str(model), place)
-    spec = _folder_spec(model)
+    spec = _other_spec(model)
+    if spec is not None and spec.package:
+        _refuse_text(text, str(model))
+        return load_registered(spec.name, str(place))
     if spec is not None or _is_folder(model):
         _refuse_text(text, str(model))
         folder = folder_of(model, progress) if spec is None else fetch_folder(spec, progress)
@@ -99,15 +104,15 @@ def load_segmenter(
     return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
 
 
-def _folder_spec(model: str | Path) -> ModelSpec | None:
-    """The entry of the registry that a name means, where that is a folder."""
+def _other_spec(model: str | Path) -> ModelSpec | None:
+    """The entry of the registry that a name means, where that is a folder or in another package."""
     if not isinstance(model, str):
         return None
-    folders = {one.name: one for one in list_models() if one.folder}
+    others = {one.name: one for one in list_models() if one.folder or one.package}
     stem, _, digest = model.rpartition("-")
     # sessions record a name with the hash of its weights
-    recorded = stem in folders and re.fullmatch("[0-9a-f]{8}", digest) is not None and not is_hub_folder(model)
-    return find(model) if recorded else folders.get(model)
+    recorded = stem in others and re.fullmatch("[0-9a-f]{8}", digest) is not None and not is_hub_folder(model)
+    return find(model) if recorded else others.get(model)
 
 
 def _is_folder(model: str | Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -14,6 +14,7 @@ import platformdirs
 import pooch
 
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.models.entry_points import licence_of, package_of, registered
 
 SAM = "Kirillov et al. 2023, Segment Anything, ICCV, arXiv:2304.02643"
 MOBILE_SAM = "Zhang et al. 2023, Faster Segment Anything, arXiv:2306.14289"
@@ -75,6 +76,8 @@ class ModelSpec:
         Repository of the Hugging Face hub that the folder comes from.
     gated : bool
         Whether the publisher wants a licence to be accepted before the download.
+    package : str
+        Name and version of the installed package that it is from; see :mod:`~napari_segany.models.entry_points`.
     """
 
     name: str
@@ -90,12 +93,13 @@ class ModelSpec:
     folder: bool = False
     hub: str = ""
     gated: bool = False
+    package: str = ""
 
     @property
     def installed(self) -> bool:
         """Whether the weights are on this computer."""
         if not self.folder:
-            return self.path.is_file()
+            return bool(self.package) or self.path.is_file()
         return (self.path / "config.json").is_file() and any(self.path.glob("*.safetensors"))
 
     @property
@@ -103,6 +107,8 @@ class ModelSpec:
         """How large the file is, in words."""
         if self.embedded:
             return "in the package"
+        if self.package:
+            return f"in {self.package}"
         if self.own:
             return "on this computer"
         if self.folder:
@@ -233,6 +239,8 @@ def _recorded_own_model(name: str, known: Mapping[str, ModelSpec]) -> ModelSpec 
     """A model of the user's, or a folder, by the name that sessions record, which ends in a hash of its file."""
     stem, _, digest = name.rpartition("-")
     spec = known.get(stem)
+    if spec is not None and spec.package:
+        return spec
     if spec is not None and spec.folder:
         from napari_segany.models.adapters.hub_folder import read_folder
 
@@ -279,8 +287,18 @@ def own_folder(name: str) -> ModelSpec:
 
 
 def list_models() -> tuple[ModelSpec, ...]:
-    """Every known model: the shipped one, those of the user, and the published ones."""
-    return (_MODELS[0], *own_models(), *_MODELS[1:])
+    """Every known model: the shipped one, those of the user and of other packages, and the published ones."""
+    own = own_models()
+    return (_MODELS[0], *own, *_of_packages({spec.name for spec in (*_MODELS, *own)}), *_MODELS[1:])
+
+
+def _of_packages(known: set[str]) -> Iterator[ModelSpec]:
+    """The segmenters that other packages name, but for those called like a model that is known already."""
+    for name, entry in registered().items():
+        if name not in known:
+            package = package_of(entry)
+            domain, cite = f"see {package}", f"as {package} says"
+            yield ModelSpec(name, "", domain, "", "", None, licence_of(entry), cite, package=package)
 
 
 def find(name: str) -> ModelSpec:

@@ -115,6 +115,8 @@ def check_model(
     spec = next((one for one in list_models() if one.name == model), None)
     if (spec is not None and spec.folder) or is_hub_folder(model):
         return _check_folder(model, spec, plane, truth, device, progress)
+    if spec is not None and spec.package:
+        raise ModelError(f"{spec.name!r} is a model of {spec.package}, which has no weights that could be checked here")
     if spec is not None:
         _check_published(spec)
     path, _, expected = locate(model, progress)
