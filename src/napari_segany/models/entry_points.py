@@ -27,8 +27,10 @@ def package_of(entry: EntryPoint) -> str:
 
 def licence_of(entry: EntryPoint) -> str:
     """The licence of the package, as its metadata state it."""
-    data = None if entry.dist is None else entry.dist.metadata
-    stated = None if data is None else data.get("License-Expression") or data.get("License")
+    if entry.dist is None:
+        return "see its package"
+    data = entry.dist.metadata
+    stated = next((data[key] for key in ("License-Expression", "License") if key in data), None)
     return str(stated).splitlines()[0] if stated else "see its package"
 
 

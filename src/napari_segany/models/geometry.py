@@ -202,6 +202,14 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
     return covered[0].clamp(SURE, 1 - SURE).logit()
 
 
+def mask_in_frame(mask: np.ndarray, frame: Frame) -> Tensor:
+    """A mask (y, x) bool of the plane in a stretched frame: (1, side, side) float32 of 0 and 1."""
+    covered = torch.tensor(np.ascontiguousarray(mask), dtype=torch.float32)[None, None]
+    if mask.shape != frame.resized:
+        covered = F.interpolate(covered, frame.resized, mode="bilinear", antialias=True, align_corners=False)
+    return (covered[0] >= 0.5).float()
+
+
 def given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:
     """Logits that are passed back to the model, (1, k h, k w) float32; those of a magnified crop are finer."""
     finer = max(mask.shape[0] // mask_size[0], 1)

@@ -10,7 +10,8 @@ import torch
 
 transformers = pytest.importorskip("transformers", minversion="5", reason="needs transformers 5")
 
-WIDTH = 32
+# (the library fixes 64 channels of a memory, and splits pointers of more)
+WIDTH = 128
 DECODER = {
     "hidden_size": WIDTH,
     "mlp_dim": 48,
@@ -36,7 +37,7 @@ MEMORY = {
     "memory_attention_feed_forward_hidden_size": 48,
     "memory_attention_rope_feat_sizes": [8, 8],
     "memory_encoder_hidden_size": WIDTH,
-    "memory_encoder_output_channels": 16,
+    "memory_encoder_output_channels": 64,
     "mask_downsampler_embed_dim": WIDTH,
     "memory_fuser_embed_dim": WIDTH,
     "memory_fuser_intermediate_dim": 48,
@@ -45,8 +46,8 @@ MEMORY = {
 EDGETAM_MEMORY = {
     "memory_attention_mlp_hidden_size": 48,
     "memory_attention_rope_k_sizes": [4, 4],
-    "perceiver_resampler_hidden_size": 16,
-    "perceiver_resampler_attention_head_dim": 16,
+    "perceiver_resampler_hidden_size": 64,
+    "perceiver_resampler_attention_head_dim": 64,
     "perceiver_resampler_mlp_intermediate_size": 24,
     "perceiver_resampler_num_latents": 16,
     "perceiver_resampler_num_latents_2d": 16,
@@ -157,6 +158,9 @@ def small_model(kind: str, seed: int = 3) -> Any:
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.08 * torch.randn_like(value))
+        if hasattr(model.mask_decoder, "pred_obj_score_head"):
+            # objects are there: what is not is an empty mask, whatever else is computed
+            model.mask_decoder.pred_obj_score_head.proj_out.bias.add_(3)
     return model
 
 

@@ -22,6 +22,8 @@ class SamFamily:
         Its name, as users know it.
     image_class : str
         Class of `transformers` that takes points, boxes and masks on a picture.
+    video_class : str
+        Class that follows objects by a memory, where the family has one.
     stretched : bool
         See :class:`~napari_segany.models.geometry.Frame`.
     mean, deviation : tuple of float
@@ -32,15 +34,16 @@ class SamFamily:
 
     title: str
     image_class: str
+    video_class: str = ""
     stretched: bool = True
     mean: tuple[float, ...] = IMAGENET[0]
     deviation: tuple[float, ...] = IMAGENET[1]
     filters: Filters = field(default_factory=lambda: Filters(score=0.8))
 
 
-_SAM2 = SamFamily("SAM 2", "Sam2Model")
-_EDGETAM = SamFamily("EdgeTAM", "EdgeTamModel")
-_SAM3 = SamFamily("SAM 3", "Sam3TrackerModel", mean=HALF[0], deviation=HALF[1])
+_SAM2 = SamFamily("SAM 2", "Sam2Model", "Sam2VideoModel")
+_EDGETAM = SamFamily("EdgeTAM", "EdgeTamModel", "EdgeTamVideoModel")
+_SAM3 = SamFamily("SAM 3", "Sam3TrackerModel", "Sam3TrackerVideoModel", mean=HALF[0], deviation=HALF[1])
 
 FAMILIES: Mapping[str, SamFamily] = {
     "sam": SamFamily("SAM", "SamModel", stretched=False, filters=Filters()),
@@ -54,3 +57,5 @@ FAMILIES: Mapping[str, SamFamily] = {
     "sam3_video": _SAM3,
 }
 """By the ``model_type`` in ``config.json``."""
+MEMORY = "_video"
+"""End of the ``model_type`` of folders whose weights include a memory."""

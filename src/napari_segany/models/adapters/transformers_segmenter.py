@@ -18,7 +18,8 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
 from napari_segany.models.adapters.hub_folder import HubFolder
-from napari_segany.models.adapters.sam_families import SamFamily
+from napari_segany.models.adapters.sam_families import MEMORY, SamFamily
+from napari_segany.models.adapters.tracker_memory import TrackerMemory, TrackerModel
 from napari_segany.models.geometry import Frame, plane_masks, prompt_tensors, resized_tensor
 from napari_segany.models.sam_segmenter import NUMBERS, is_similar, masks_of, wanted_masks
 
@@ -85,12 +86,31 @@ class TransformersSegmenter:
         self.mask_size: tuple[int, int] = (4 * int(grid[0]), 4 * int(grid[1]))
         self._mean, self._deviation = _normalisation(family, folder)
         self._last: tuple[np.ndarray, dict[str, Tensor]] | None = None
+        self._tracker: TrackerModel | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """Capabilities in addition to points, boxes and masks."""
-        precision = str(self.dtype).removeprefix("torch.")
-        return Capabilities(filters=self.family.filters, device=str(self.device), precision=precision)
+        return Capabilities(
+            filters=self.family.filters,
+            device=str(self.device),
+            precision=str(self.dtype).removeprefix("torch."),
+            memory=self.folder is not None and self.folder.kind.endswith(MEMORY) and bool(self.family.video_class),
+        )
+
+    def remember(self, length: int) -> TrackerMemory:
+        """An empty memory of one object; see :class:`~napari_segany.core.object_memory.RemembersObjects`.
+
+        Raises
+        ------
+        ModelError
+            The weights include no memory, or it cannot be loaded.
+        """
+        if self._tracker is None:
+            if self.folder is None or not self.capabilities.memory:
+                raise ModelError(f"the model {self.name!r} has no memory")
+            self._tracker = TrackerModel.of(self.folder.load(self.family.video_class), self.model, self.device)
+        return TrackerMemory(self._tracker, length)
 
     def frame(self, shape: tuple[int, int]) -> Frame:
         """How a plane lies in the model's input."""
