@@ -154,8 +154,12 @@ class TransformersSegmenter:
         return {MAP.format(number): each for number, each in enumerate(maps)}
 
     def _no_memory(self) -> Tensor:
-        sign: Tensor = self.model.no_memory_embedding
-        return sign.reshape(1, -1, 1, 1)
+        sign: Tensor = self.model.no_memory_embedding.reshape(1, -1, 1, 1)
+        vision = self.model.config.vision_config
+        levels, used = getattr(vision, "scale_factors", None), vision.backbone_feature_sizes
+        # transformers 5.24 adds it to the last map of all, which SAM 3 has one more of and drops: a click is predicted
+        # without it there, and so it is here
+        return sign if levels is None or len(levels) == len(used) else torch.zeros_like(sign)
 
     def segment(
         self,
