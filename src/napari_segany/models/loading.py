@@ -16,6 +16,7 @@ from torch import Tensor
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder, load_hub_folder
+from napari_segany.models.adapters.meta_sam2 import is_meta_sam2, load_meta_sam2
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.entry_points import load_registered
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
@@ -92,6 +93,9 @@ def load_segmenter(
         _refuse_text(text, name)
         return load_queries(path, _tiny(name, place, dtype))
     state = weights_of(path)
+    if is_meta_sam2(state):
+        _refuse_text(text, name)
+        return load_meta_sam2(state, path, name, place, dtype)
     own_texts = any(key.startswith(HEAD) for key in state)
     # A file that ``train text`` wrote holds the head alone, which was trained next to `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)

@@ -21,6 +21,7 @@ from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.simulate import centre_point
 from napari_segany.models.adapters.hub_folder import read_folder
 from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder
+from napari_segany.models.adapters.meta_sam2 import is_meta_sam2
 from napari_segany.models.adapters.sam_families import FAMILIES
 from napari_segany.models.loading import (
     architecture_of,
@@ -197,6 +198,8 @@ def _check_weights(path: Path, expected: str | None) -> tuple[str, int]:
     sam = without_texts(state)
     if not sam:
         return "text prompts of tiny", len(state)
+    if is_meta_sam2(sam):
+        return FAMILIES["sam2"].title, len(sam)
     architecture = architecture_of(sam) or _nearest(sam)
     if architecture is None:
         raise ModelError(f"{path} holds an unknown architecture; its first weights are {_first(sam)}")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from napari_segany.core.errors import ModelError
 from napari_segany.models.adapters.hub_download import download
-from napari_segany.models.adapters.hub_folder import PREFIX, REPOSITORY, check_room, holds_config, read_folder
-from napari_segany.models.adapters.sam_families import FAMILIES
+from napari_segany.models.adapters.hub_folder import (
+    PREFIX,
+    REPOSITORY,
+    HubFolder,
+    check_room,
+    holds_config,
+    read_folder,
+)
+from napari_segany.models.adapters.sam_families import FAMILIES, MEMORY, SamFamily
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
 from napari_segany.models.registry import ModelSpec
 from napari_segany.models.weights import Progress
@@ -91,6 +100,28 @@ def load_hub_folder(
         kinds = ", ".join(sorted({one.title for one in FAMILIES.values()}))
         raise ModelError(f"{folder} holds a model of the kind {found.kind!r}; supported are {kinds}")
     found.check_memory()
-    return TransformersSegmenter(
-        found.load(family.image_class), family, f"{name or found.stem}-{found.digest}", device, dtype, found
-    )
+    memory = partial(found.load, family.video_class) if found.kind.endswith(MEMORY) else None
+    family, full_name = with_colours(family, found), f"{name or found.stem}-{found.digest}"
+    return TransformersSegmenter(found.load(family.image_class), family, full_name, device, dtype, memory)
+
+
+def with_colours(family: SamFamily, folder: HubFolder) -> SamFamily:
+    """The family with the mean and deviation of a picture that the folder states, where it states them.
+
+    Raises
+    ------
+    ModelError
+        They are not those of three colours.
+    """
+    settings = folder.settings("preprocessor_config.json")
+    settings = settings or folder.settings("processor_config.json").get("image_processor", {})
+    try:
+        mean, deviation = (
+            tuple(float(x) for x in settings.get(key) or usual)
+            for key, usual in (("image_mean", family.mean), ("image_std", family.deviation))
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"the settings of the picture in {folder.path} cannot be read: {error}") from error
+    if len(mean) != 3 or len(deviation) != 3 or not min(deviation) > 0:
+        raise ModelError(f"the settings of the picture in {folder.path} are not of three colours")
+    return replace(family, mean=mean, deviation=deviation)

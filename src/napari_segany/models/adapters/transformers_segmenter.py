@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,7 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
-from napari_segany.models.adapters.hub_folder import HubFolder
-from napari_segany.models.adapters.sam_families import MEMORY, SamFamily
+from napari_segany.models.adapters.sam_families import SamFamily
 from napari_segany.models.adapters.tracker_memory import TrackerMemory, TrackerModel
 from napari_segany.models.geometry import Frame, plane_masks, prompt_tensors, resized_tensor
 from napari_segany.models.sam_segmenter import NUMBERS, is_similar, masks_of, wanted_masks
@@ -61,8 +60,8 @@ class TransformersSegmenter:
         Where to compute.
     dtype : torch.dtype
         What the image encoder computes in; prompts are decoded in float32.
-    folder : HubFolder, optional
-        Where it was loaded from: its settings of the picture, and the rest of a model with memory.
+    load_memory : callable, optional
+        Loads the class of the family that follows objects by a memory; called when it is first needed.
     """
 
     def __init__(
@@ -72,9 +71,10 @@ class TransformersSegmenter:
         name: str,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-        folder: HubFolder | None = None,
+        load_memory: Callable[[], nn.Module] | None = None,
     ) -> None:
-        self.name, self.family, self.dtype, self.folder = name, family, dtype, folder
+        self.name, self.family, self.dtype = name, family, dtype
+        self._load_memory = load_memory
         self.device = torch.device(device)
         # (typed loosely: their attributes are no part of nn.Module)
         loose: Any = model.to(self.device).eval().requires_grad_(False)
@@ -84,7 +84,6 @@ class TransformersSegmenter:
         self.image_size = int(encoder.input_image_size)
         grid = encoder.image_embedding_size
         self.mask_size: tuple[int, int] = (4 * int(grid[0]), 4 * int(grid[1]))
-        self._mean, self._deviation = _normalisation(family, folder)
         self._last: tuple[np.ndarray, dict[str, Tensor]] | None = None
         self._tracker: TrackerModel | None = None
 
@@ -95,7 +94,7 @@ class TransformersSegmenter:
             filters=self.family.filters,
             device=str(self.device),
             precision=str(self.dtype).removeprefix("torch."),
-            memory=self.folder is not None and self.folder.kind.endswith(MEMORY) and bool(self.family.video_class),
+            memory=self._load_memory is not None,
         )
 
     def remember(self, length: int) -> TrackerMemory:
@@ -107,9 +106,9 @@ class TransformersSegmenter:
             The weights include no memory, or it cannot be loaded.
         """
         if self._tracker is None:
-            if self.folder is None or not self.capabilities.memory:
+            if self._load_memory is None:
                 raise ModelError(f"the model {self.name!r} has no memory")
-            self._tracker = TrackerModel.of(self.folder.load(self.family.video_class), self.model, self.device)
+            self._tracker = TrackerModel.of(self._load_memory(), self.model, self.device)
         return TrackerMemory(self._tracker, length)
 
     def frame(self, shape: tuple[int, int]) -> Frame:
@@ -119,8 +118,9 @@ class TransformersSegmenter:
     def pixels(self, plane: np.ndarray) -> Tensor:
         """(1, 3, side, side) float32: a plane (y, x, 3) uint8 as the model wants it."""
         frame = self.frame((plane.shape[0], plane.shape[1]))
+        colours = self.family.mean, self.family.deviation
         resized = resized_tensor(plane, frame).to(self.device)
-        mean, deviation = (255 * resized.new_tensor(each)[:, None, None] for each in (self._mean, self._deviation))
+        mean, deviation = (255 * resized.new_tensor(each)[:, None, None] for each in colours)
         rows, columns = frame.resized
         return F.pad((resized - mean) / deviation, (0, frame.side - columns, 0, frame.side - rows))
 
@@ -251,23 +251,6 @@ class TransformersSegmenter:
         frame = Frame(shape, self.mask_size[0], stretched=True) if self.family.stretched else self.frame(shape)
         pixels, stability = plane_masks(logits[order], frame)
         return masks_of(pixels, iou[order], logits[order], stability)
-
-
-def _normalisation(family: SamFamily, folder: HubFolder | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of a picture, of the folder where it has them."""
-    settings = {} if folder is None else folder.settings("preprocessor_config.json")
-    if folder is not None and not settings:
-        settings = folder.settings("processor_config.json").get("image_processor", {})
-    try:
-        mean, deviation = (
-            tuple(float(x) for x in settings.get(key) or usual)
-            for key, usual in (("image_mean", family.mean), ("image_std", family.deviation))
-        )
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"the settings of the picture in {folder and folder.path} cannot be read: {error}") from error
-    if len(mean) != 3 or len(deviation) != 3 or min(deviation) <= 0:
-        raise ModelError(f"the settings of the picture in {folder and folder.path} are not of three colours")
-    return mean, deviation
 
 
 def _kept(value: Tensor, dtype: torch.dtype) -> np.ndarray:
