@@ -186,7 +186,7 @@ class TestSegment:
 class TestModels:
     def test_list(self, run: Run) -> None:
         lines = run("models", "list").out.splitlines()
-        assert lines[0].split() == ["model", "size", "made", "for", "licence"]
+        assert lines[0].split() == ["model", "size", "here", "made", "for", "licence", "text", "heads"]
         assert [line.split()[0] for line in lines[1:3]] == ["tiny", "vit_b"]
         assert len({line.index(word) for line, word in zip(lines[1:3], ("microscopy", "natural"), strict=True)}) == 1
 

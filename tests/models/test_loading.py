@@ -83,7 +83,7 @@ def test_weights_of_another_size_than_promised_are_refused(monkeypatch, tmp_path
 
 
 def test_all_models_of_the_registry_can_be_built():
-    assert {spec.architecture for spec in list_models()} == set(loading._builders())
+    assert {spec.architecture for spec in list_models() if not spec.folder} == set(loading._builders())
 
 
 def test_mobile_sam_as_it_is_published(plane, tmp_path):

@@ -22,8 +22,11 @@ def list_models() -> None:
     from napari_segany.models.registry import list_models
     from napari_segany.training.generations import generations
 
-    rows = [(spec.name, spec.size, spec.domain, spec.licence, _heads_of(spec)) for spec in list_models()]
-    typer.echo(table([("model", "size", "made for", "licence", "text heads"), *rows]))
+    rows = [
+        (spec.name, spec.size, "yes" if spec.installed else "", spec.domain, spec.licence, _heads_of(spec))
+        for spec in list_models()
+    ]
+    typer.echo(table([("model", "size", "here", "made for", "licence", "text heads"), *rows]))
     own = [_generation_row(one) for one in generations()]
     if own:
         columns = ("your model", "made", "parent", "masks", "one click", "share", "synthetic", "note")
@@ -78,10 +81,12 @@ def model_info(
         "size": spec.size,
         "licence": spec.licence,
         "cite": spec.citation,
-        "published": spec.url or "with this package",
-        "hash": spec.hash or "",
+        "published": spec.url or spec.package or ("" if spec.own else "with this package"),
+        "hash": spec.hash or ("not verified: the publisher states none" if spec.hub else ""),
         "expected": expected(EXPECTED_IOU.get(spec.name)),
-        "file": f"{spec.path} ({'there' if spec.path.is_file() else 'not there yet'})",
+        "folder" if spec.folder else "file": ""
+        if spec.package
+        else f"{spec.path} ({'there' if spec.installed else 'not there yet'})",
     }
     own = next((one for one in generations() if spec.own and one.name == spec.name), None)
     if own is not None:

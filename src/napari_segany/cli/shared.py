@@ -27,7 +27,11 @@ def new_app(**options: Any) -> typer.Typer:
 
 
 ModelOption = Annotated[
-    str, typer.Option(help="Name of a model (see `models list`), path of a checkpoint, or mask2former:FOLDER.")
+    str,
+    typer.Option(
+        help="Name of a model (see `models list`), path of a checkpoint or of a folder of transformers, "
+        "hf:OWNER/NAME of the hub, or mask2former:FOLDER."
+    ),
 ]
 
 DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or mps.")]
@@ -71,10 +75,8 @@ def files_of(*names: str) -> tuple[Path, ...]:
     found = []
     for name in filter(None, names):
         with contextlib.suppress(OSError, ValueError, RuntimeError):
-            path = Path(name.removeprefix("mask2former:")).expanduser()
-            published = ("config.json",) if name.startswith("mask2former:") else ()
-            # (a folder that happens to be called like a model is none of them)
-            if path.is_file() or any((path / file).is_file() for file in ("open_clip_config.json", *published)):
+            path = Path(name.removeprefix("mask2former:").removeprefix("hf:")).expanduser()
+            if path.is_file() or any((path / file).is_file() for file in ("open_clip_config.json", "config.json")):
                 found.append(path)
     return tuple(found)
 

@@ -12,7 +12,7 @@ import scipy
 
 from napari_segany.core.automatic_masks import union
 from napari_segany.core.confidence import FADING, LOST, MERGE, PIECE, Gates, MaskChange, SliceConfidence, judge_mask
-from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.masks import Mask, box_of, window_of
 from napari_segany.core.metrics import iou
 from napari_segany.core.optical_flow import Projection, signed_distance
 from napari_segany.core.planes import Region
@@ -114,17 +114,28 @@ def fuse_masks(seen: Projection, answer: Mask | None, past: ObjectTrack, power: 
     The model's mask weighs as its predicted IoU to a `power`, see :class:`~napari_segany.core.confidence.Gates`.
     """
     whole = np.zeros(past.pixels.shape, bool) if answer is None else answer.pixels
-    found, window = box_of(whole), seen.window
-    if found is not None:
-        rows, columns = slice(int(found.y0), int(found.y1) + 1), slice(int(found.x0), int(found.x1) + 1)
-        window = union(window, (rows, columns))
-    own, expected = whole[window], _put(seen.level > 0, seen.window, window)
-    score = 0.0 if answer is None or found is None else min(max(answer.score, 0.0), 1.0)
+    window, own, expected = _compared(whole, seen)
+    score = 0.0 if answer is None or not own.any() else min(max(answer.score, 0.0), 1.0)
     trust = score**power
     pixels = np.zeros(whole.shape, bool)
     pixels[window] = _reached(trust * _soft(own) + (1 - trust) * _soft(expected) > 0, expected)
     mask = Mask(pixels, 0.0, np.zeros((0, 0), np.float32)) if answer is None else replace(answer, pixels=pixels)
     return FusedMask(window, replace(mask, score=score), own, expected, seen.match, past)
+
+
+def unfused_mask(seen: Projection, answer: Mask, past: ObjectTrack) -> FusedMask:
+    """An object as the model alone says it is, next to where it was expected."""
+    window, own, expected = _compared(answer.pixels, seen)
+    score = min(max(answer.score, 0.0), 1.0) if own.any() else 0.0
+    return FusedMask(window, replace(answer, score=score), own, expected, seen.match, past)
+
+
+def _compared(whole: np.ndarray, seen: Projection) -> tuple[Region, np.ndarray, np.ndarray]:
+    """The window around a mask (y, x) bool and where it was expected, and both in it."""
+    found, window = window_of(whole), seen.window
+    if found is not None:
+        window = union(window, found) if seen.level.size else found
+    return window, whole[window], _put(seen.level > 0, seen.window, window)
 
 
 def resolve_overlaps(found: Mapping[int, FusedMask], taken: np.ndarray, gates: Gates) -> dict[int, JudgedMask]:

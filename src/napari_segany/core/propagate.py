@@ -2,13 +2,15 @@
 
 From a slice to the next, optical flow warps each mask (:mod:`napari_segany.core.optical_flow`), the model is prompted
 there with a box and a point, and its mask and the expected one are combined: the model's mask counts as much as the
-model is confident. Known slices stay as they are.
+model is confident. Known slices stay as they are. A model with a memory of its own predicts the masks from that
+(:mod:`napari_segany.core.object_memory`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from napari_segany.core.confidence import FILLED, LOST, Gates, SliceConfidence
 from napari_segany.core.errors import InputError
 from napari_segany.core.mask_fusion import (
-    JudgedMask,
+    FusedMask,
     ObjectTrack,
     agreement,
     fuse_masks,
@@ -25,16 +27,17 @@ from napari_segany.core.mask_fusion import (
 )
 from napari_segany.core.masks import Mask
 from napari_segany.core.metrics import iou
+from napari_segany.core.object_memory import RememberedMasks, as_remembering
+from napari_segany.core.object_tracks import Known as Known
+from napari_segany.core.object_tracks import Track, tracks_of
 from napari_segany.core.optical_flow import Projection, estimate_drift, interpolate_masks, project_mask, to_gray
 from napari_segany.core.planes import Region
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 
-Known = Mapping[int, Mapping[int, np.ndarray]]
-"""For each plane, and each label on it, its mask (y, x) bool; an empty one means that the object is not there."""
 Step = tuple[int, dict[int, Mask], dict[int, SliceConfidence]]
 """A plane, and for each label its mask and what is to be thought of it; a lost object has a verdict and no mask."""
-
-
+Answers = Callable[[int, Callable[[], ImageEmbedding], Sequence[tuple[Track, Projection]]], dict[int, FusedMask]]
+"""From a place, what encodes it, and where objects are expected, to their masks, which may still overlap."""
 GONE = SliceConfidence(0.0, (LOST,))
 
 
@@ -52,34 +55,6 @@ class Planes(Protocol):
         """(y, x, 3) uint8."""
 
 
-@dataclass(slots=True, eq=False)
-class _Track:
-    """An object on its way: what was last seen of it, and where it is going.
-
-    ``pixels`` and ``seen`` are its mask and the gray slice at place ``at``; ``start`` is the place that was given,
-    ``stop`` the first one not to be reached, ``far`` what is known of it from the other end, place by place.
-    """
-
-    label: int
-    start: int
-    stop: int
-    pixels: np.ndarray
-    target: np.ndarray | None = None
-    far: dict[int, tuple[Region, np.ndarray]] = field(default_factory=dict)
-    at: int = 0
-    unrest: float = 0.0
-    seen: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-
-    def steps(self, place: int) -> int:
-        """Slices from the nearest place on which the object was given."""
-        ends = [self.start] if self.target is None else [self.start, self.stop]
-        return min(abs(place - end) for end in ends)
-
-    def arrives(self, place: int) -> bool:
-        """Whether the place is where the object was given again."""
-        return self.stop == place and self.target is not None
-
-
 def propagate(
     segmenter: Segmenter,
     stack: Planes,
@@ -93,7 +68,7 @@ def propagate(
     Parameters
     ----------
     segmenter : Segmenter
-        The model, called once for each slice.
+        The model, called once for each slice; one with the capability ``memory`` once for each object and slice.
     stack : Planes
         Source of the planes; at most a few are in memory.
     known : mapping of int to mapping of int to ndarray
@@ -150,22 +125,6 @@ def _check(known: Known, order: Sequence[int], stack: Planes) -> None:
         raise InputError("there is nothing to follow: no mask has a pixel")
 
 
-def _tracks(given: Known, length: int) -> list[_Track]:
-    """Where each object goes from each slice on which it was given, the first label first."""
-    tracks = []
-    for label in sorted({label for masks in given.values() for label in masks}):
-        ends = sorted(place for place, masks in given.items() if label in masks)
-        for place, following in zip([-1, *ends], [*ends, length], strict=True):
-            first = given[place][label] if place >= 0 else None
-            last = given[following][label] if following < length else None
-            if first is not None and first.any():
-                target = last if last is not None and last.any() else None
-                tracks.append(_Track(label, place, following, first, target))
-            elif last is not None and last.any():
-                tracks.append(_Track(label, following, place, last))
-    return [one for one in tracks if abs(one.stop - one.start) > 1]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Walk:
     """Through the places of an order of planes, with what is needed on the way."""
@@ -179,14 +138,18 @@ class _Walk:
 
     def both_ways(self) -> Iterator[Step]:
         """All of it, upward first."""
-        tracks = _tracks(self.given, len(self.order))
+        tracks = tracks_of(self.given, len(self.order))
+        model = as_remembering(self.segmenter)
+        answers = (
+            self._prompted if model is None else RememberedMasks(model, self.given, self._embedded, len(self.order))
+        )
         for way in (1, -1):
-            yield from self.sweep([one for one in tracks if (one.stop - one.start) * way > 0], way)
+            yield from self.sweep([one for one in tracks if one.backward == (way < 0)], way, answers)
 
-    def sweep(self, tracks: Sequence[_Track], way: int) -> Iterator[Step]:
+    def sweep(self, tracks: Sequence[Track], way: int, answers: Answers) -> Iterator[Step]:
         """One direction: all tracks, each from where it starts."""
         waiting = sorted(tracks, key=lambda one: way * one.start)
-        active: list[_Track] = []
+        active: list[Track] = []
         place, last = 0, np.zeros((0, 0), np.float32)
         while waiting or active:
             if not active:
@@ -200,13 +163,13 @@ class _Walk:
             yield from self._filled([(one, _as_given(one.target)) for one in active if one.arrives(place)], place)
             active = [one for one in active if one.stop != place]
             if active:
-                last = yield from self._slice(place, active)
+                last = yield from self._slice(place, active, answers)
             active = [one for one in active if one.target is not None or abs(place - one.at) <= self.gates.gap]
 
     def _gray(self, place: int) -> np.ndarray:
         return to_gray(self.stack.plane(self.order[place]))
 
-    def _from_afar(self, track: _Track) -> dict[int, tuple[Region, np.ndarray]]:
+    def _from_afar(self, track: Track) -> dict[int, tuple[Region, np.ndarray]]:
         """Where the motion alone puts an object, from the far end of its way to the near one."""
         found: dict[int, tuple[Region, np.ndarray]] = {}
         if track.target is None:
@@ -223,13 +186,13 @@ class _Walk:
             pixels[seen.window] = inside
         return found
 
-    def _slice(self, place: int, tracks: Sequence[_Track]) -> Generator[Step, None, np.ndarray]:
+    def _slice(self, place: int, tracks: Sequence[Track], answers: Answers) -> Generator[Step, None, np.ndarray]:
         """Search for all objects of a slice; returns the slice, gray."""
         number = self.order[place]
         plane = self.stack.plane(number)
         now = to_gray(plane)
-        expected = self._expected(place, now, tracks)
-        found = self._found(place, plane, expected)
+        drawn = answers(place, partial(self._embedded, place, plane), self._expected(place, now, tracks))
+        found = resolve_overlaps(drawn, self._taken(place), self.gates)
         masks = {label: one.mask for label, one in found.items() if LOST not in one.verdict.flags}
         yield from self._filled([(one, masks[one.label]) for one in tracks if one.label in masks], place)
         yield number, masks, {one.label: found[one.label].verdict if one.label in found else GONE for one in tracks}
@@ -239,8 +202,8 @@ class _Walk:
                 one.unrest = found[one.label].unrest
         return now
 
-    def _expected(self, place: int, now: np.ndarray, tracks: Sequence[_Track]) -> list[tuple[_Track, Projection]]:
-        """Where each object should be, those left out that should be nowhere."""
+    def _expected(self, place: int, now: np.ndarray, tracks: Sequence[Track]) -> list[tuple[Track, Projection]]:
+        """Where each object should be."""
         drifts: dict[int, tuple[int, int]] = {}
         expected = []
         for one in tracks:
@@ -248,25 +211,29 @@ class _Walk:
                 drifts[one.at] = estimate_drift(one.seen, now)
             seen = project_mask(one.seen, now, one.pixels, drifts[one.at])
             seen = agreement(seen, one.far.get(place), (place - one.start) / (one.stop - one.start))
-            if (seen.level > 0).any():
-                expected.append((one, seen))
+            expected.append((one, seen))
         return expected
 
-    def _found(
-        self, place: int, plane: np.ndarray, expected: Sequence[tuple[_Track, Projection]]
-    ) -> dict[int, JudgedMask]:
-        """Return the model's masks of all objects, combined with the expected ones; no two share a pixel."""
+    def _embedded(self, place: int, plane: np.ndarray | None = None) -> ImageEmbedding:
+        number = self.order[place]
+        if self.embed is not None:
+            return self.embed(number)
+        return self.segmenter.embed(self.stack.plane(number) if plane is None else plane)
+
+    def _prompted(
+        self, place: int, embed: Callable[[], ImageEmbedding], expected: Sequence[tuple[Track, Projection]]
+    ) -> dict[int, FusedMask]:
+        """The model's masks of all objects, combined with the expected ones."""
+        expected = [(one, seen) for one, seen in expected if (seen.level > 0).any()]
         if not expected:
             return {}
-        number = self.order[place]
-        embedding = self.segmenter.embed(plane) if self.embed is None else self.embed(number)
-        answers = self.segmenter.segment(embedding, [prompt_from_mask(seen) for _, seen in expected], candidates=1)
+        answers = self.segmenter.segment(embed(), [prompt_from_mask(seen) for _, seen in expected], candidates=1)
         found = {}
         for (one, seen), masks in zip(expected, answers, strict=True):
             answer = masks[0] if masks else None
             past = ObjectTrack(one.pixels, one.unrest, one.target is not None, one.steps(place))
             found[one.label] = fuse_masks(seen, answer, past, self.gates.score_power)
-        return resolve_overlaps(found, self._taken(place), self.gates)
+        return found
 
     def _taken(self, place: int) -> np.ndarray:
         """Pixels that were given to an object."""
@@ -275,7 +242,7 @@ class _Walk:
             taken |= pixels
         return taken
 
-    def _filled(self, back: Sequence[tuple[_Track, Mask]], place: int) -> Iterator[Step]:
+    def _filled(self, back: Sequence[tuple[Track, Mask]], place: int) -> Iterator[Step]:
         """Slices on which objects were missed that are back now, with the masks that they have at a place."""
         for missed in sorted({at for one, _ in back for at in _range(one.at, place)}, key=lambda at: abs(at - place)):
             free, masks, verdicts = ~self._taken(missed), {}, {}

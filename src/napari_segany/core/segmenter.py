@@ -73,6 +73,9 @@ class Capabilities:
     describes : bool
         Whether it makes vectors of objects by which they are compared, see
         :class:`~napari_segany.core.exemplars.DescribesObjects`.
+    memory : bool
+        Whether it follows objects through a stack by a memory of its own, see
+        :class:`~napari_segany.core.object_memory.RemembersObjects`.
     filters : Filters
         Which of its automatic masks pass.
     text_score : float
@@ -97,6 +100,7 @@ class Capabilities:
     precision: str = "float32"
     draws: bool = False
     describes: bool = False
+    memory: bool = False
 
 
 class Segmenter(Protocol):

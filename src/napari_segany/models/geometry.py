@@ -3,7 +3,7 @@
 This, with :mod:`~napari_segany.models.windows`, is the only place in the project that turns (y, x) into (x, y). A plane
 is resized so that its longest side fills the frame, and padded to the right and below; masks come the same way back.
 Pillow does the resizing, because the published models were trained and measured with it: the numbers are the same to
-the bit.
+the bit. Later models (SAM 2, SAM 3) stretch both sides over the frame, each by its own factor.
 """
 
 from __future__ import annotations
@@ -41,21 +41,26 @@ class Frame:
         (y, x) of the plane in pixels.
     side : int
         Side of the frame in pixels.
+    stretched : bool
+        Both sides fill the frame, each with its own scale, and nothing is padded.
     """
 
     plane: tuple[int, int]
     side: int
+    stretched: bool = False
 
     @property
     def resized(self) -> tuple[int, int]:
-        """(y, x) of the plane once its longest side fills the frame, rounded half up, at least 1."""
+        """(y, x) of the plane once its longest side fills the frame, rounded half up, at least 1; or both sides do."""
+        if self.stretched:
+            return self.side, self.side
         scale = self.side * 1.0 / max(self.plane)
         height, width = (max(1, int(length * scale + 0.5)) for length in self.plane)
         return height, width
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Frame pixels per plane pixel along y and x; rounding makes the two differ a little."""
+        """Frame pixels per plane pixel along y and x; rounding makes the two differ a little, stretching a lot."""
         (height, width), (y, x) = self.resized, self.plane
         return height / y, width / x
 
@@ -104,6 +109,22 @@ def image_tensor(plane: np.ndarray, frame: Frame) -> Tensor:
     height, width = frame.resized
     resized = Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float()
+
+
+def resized_tensor(plane: np.ndarray, frame: Frame) -> Tensor:
+    """Resize a plane to its place in the frame, as the image processors of ``transformers`` do.
+
+    Returns
+    -------
+    Tensor
+        (1, 3, h, w) float32, whole numbers from 0 to 255: bilinear with antialiasing; not padded.
+    """
+    pixels = torch.from_numpy(np.array(plane)).permute(2, 0, 1)[None].contiguous()
+    # torch has this operation for bytes only where the processor has such instructions, as torchvision knows too
+    if not any(kind in torch.backends.cpu.get_cpu_capability() for kind in ("AVX2", "AVX512")):
+        pixels = pixels.float()
+    resized = F.interpolate(pixels, frame.resized, mode="bilinear", antialias=True, align_corners=False)
+    return resized.float().round().clamp(0, 255)
 
 
 def _xy(places: Sequence[Sequence[tuple[float, float]]], frame: Frame) -> Tensor:
@@ -179,6 +200,14 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
     covered = F.pad(covered, (0, frame.side - width, 0, frame.side - height))
     covered = F.interpolate(covered, mask_size, mode="area")
     return covered[0].clamp(SURE, 1 - SURE).logit()
+
+
+def mask_in_frame(mask: np.ndarray, frame: Frame) -> Tensor:
+    """A mask (y, x) bool of the plane in a stretched frame: (1, side, side) float32 of 0 and 1."""
+    covered = torch.tensor(np.ascontiguousarray(mask), dtype=torch.float32)[None, None]
+    if mask.shape != frame.resized:
+        covered = F.interpolate(covered, frame.resized, mode="bilinear", antialias=True, align_corners=False)
+    return (covered[0] >= 0.5).float()
 
 
 def given_logits(mask: np.ndarray, mask_size: tuple[int, int]) -> Tensor:

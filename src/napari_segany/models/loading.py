@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,15 +13,18 @@ import torch
 from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.core.segmenter import Segmenter
+from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder, load_hub_folder
+from napari_segany.models.adapters.meta_sam2 import is_meta_sam2, load_meta_sam2
 from napari_segany.models.device import pick_device, pick_dtype
+from napari_segany.models.entry_points import load_registered
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.mask2former.mask2former_segmenter import (
-    Mask2FormerSegmenter,
     is_mask2former,
     load_mask2former,
 )
 from napari_segany.models.mask2former.query_segmenter import holds_queries, load_queries
-from napari_segany.models.registry import file_digest, find, list_models
+from napari_segany.models.registry import ModelSpec, file_digest, find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text.own_heads import find_head, own_heads
@@ -45,14 +49,16 @@ def load_segmenter(
     precision: str = "auto",
     progress: Progress | None = None,
     text: str | Path | None = None,
-) -> SamSegmenter | Mask2FormerSegmenter:
+) -> Segmenter:
     """Make a segmenter that is ready to use.
 
     Parameters
     ----------
     model : str or Path
         Name of a model in the registry, whose weights are downloaded when needed; or path of a checkpoint, whose
-        architecture is recognised from its weights; or ``mask2former:FOLDER``, a published Mask2Former.
+        architecture is recognised from its weights; or ``mask2former:FOLDER``, a published Mask2Former; or a folder
+        that ``transformers`` wrote, or ``hf:OWNER/NAME`` of the Hugging Face hub. Other packages add names, see
+        :mod:`napari_segany.models.entry_points`.
     device : str or torch.device, optional
         "cpu", "cuda", "mps"; None takes the fastest that is there.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -75,11 +81,22 @@ def load_segmenter(
     if is_mask2former(model):
         _refuse_text(text, str(model))
         return load_mask2former(str(model), place)
+    spec = _other_spec(model)
+    if spec is not None and spec.package:
+        _refuse_text(text, str(model))
+        return load_registered(spec.name, str(place))
+    if spec is not None or _is_folder(model):
+        _refuse_text(text, str(model))
+        folder = folder_of(model, progress) if spec is None else fetch_folder(spec, progress)
+        return load_hub_folder(folder, place, dtype, "" if spec is None else spec.name)
     path, name, expected = locate(model, progress)
     if holds_queries(path):
         _refuse_text(text, name)
         return load_queries(path, _tiny(name, place, dtype))
     state = weights_of(path)
+    if is_meta_sam2(state):
+        _refuse_text(text, name)
+        return load_meta_sam2(state, path, name, place, dtype)
     own_texts = any(key.startswith(HEAD) for key in state)
     # A file that ``train text`` wrote holds the head alone, which was trained next to `tiny` and goes with it.
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
@@ -95,6 +112,23 @@ def _usual_head(sam: Sam, model: str) -> Path | None:
     if isinstance(sam, TinySam) and (model == "tiny" or _sees_as_tiny(sam)) and text_file().is_file():
         return text_file()
     return next(iter(own_heads(model).values()), None)
+
+
+def _other_spec(model: str | Path) -> ModelSpec | None:
+    """The entry of the registry that a name means, where that is a folder or in another package."""
+    if not isinstance(model, str):
+        return None
+    others = {one.name: one for one in list_models() if one.folder or one.package}
+    stem, _, digest = model.rpartition("-")
+    # sessions record a name with the hash of its weights
+    recorded = stem in others and re.fullmatch("[0-9a-f]{8}", digest) is not None and not is_hub_folder(model)
+    return find(model) if recorded else others.get(model)
+
+
+def _is_folder(model: str | Path) -> bool:
+    """Whether a model is a folder of `transformers`; a name of the registry is never one that is called like it."""
+    named = isinstance(model, str) and any(spec.name == model for spec in list_models())
+    return not named and is_hub_folder(model)
 
 
 def _refuse_text(text: str | Path | None, name: str) -> None:

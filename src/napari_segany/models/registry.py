@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -14,12 +14,17 @@ import platformdirs
 import pooch
 
 from napari_segany.core.errors import InputError, ModelError
+from napari_segany.models.entry_points import licence_of, package_of, registered
 
 SAM = "Kirillov et al. 2023, Segment Anything, ICCV, arXiv:2304.02643"
 MOBILE_SAM = "Zhang et al. 2023, Faster Segment Anything, arXiv:2306.14289"
 MICRO_SAM = "Archit et al. 2025, Segment Anything for Microscopy, Nature Methods 22, 579-591"
 PATHO_SAM = "Griebel et al. 2025, Segment Anything for Histopathology, arXiv:2502.00408"
 MEDICO_SAM = "Archit et al. 2025, MedicoSAM, arXiv:2501.11734"
+SAM2 = "Ravi et al. 2024, SAM 2: Segment Anything in Images and Videos, arXiv:2408.00714"
+EDGETAM = "Zhou et al. 2025, EdgeTAM: On-Device Track Anything Model, arXiv:2501.07256"
+SAM_HQ = "Ke et al. 2023, Segment Anything in High Quality, NeurIPS, arXiv:2306.01567"
+SAM3 = "Carion et al. 2025, SAM 3: Segment Anything with Concepts, arXiv:2511.16719"
 
 OWN_MODELS = "SEGANY_MODELS"
 """Environment variable that names another folder for the models that the user trained."""
@@ -38,6 +43,7 @@ _MEGABYTES = {"vit_t": 41, "vit_b": 375, "vit_l": 1249, "vit_h": 2564}
 _FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"
 _BIOIMAGE = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
 _OWNCLOUD = "https://owncloud.gwdg.de/index.php/s"
+_HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,14 @@ class ModelSpec:
     name : str
         Name of the model, as the user writes it.
     architecture : str
-        "tiny", "vit_b", "vit_l", "vit_h" or "vit_t".
+        "tiny", "vit_b", "vit_l", "vit_h" or "vit_t"; of a folder the family: "sam2", "edgetam", "sam_hq" or "sam3".
     domain : str
         What it was trained on, in a few words.
     url : str
         Where the weights are published; empty for the embedded model.
     hash : str
-        "algorithm:digest" of the file as pooch understands it; empty for the embedded model.
+        "algorithm:digest" of the file as pooch understands it; empty for the embedded model, and where the publisher
+        states none: what was downloaded is not verified then.
     bytes : int, optional
         Size of the file where it is known.
     licence : str
@@ -65,7 +72,15 @@ class ModelSpec:
     embedded : bool
         True when the weights ship with this package.
     own : bool
-        True when the user trained them, see :func:`own_models`.
+        True when the user trained them, or put them into the folder of own models, see :func:`own_models`.
+    folder : bool
+        True when it is a folder of `transformers` and not a file.
+    hub : str
+        Repository of the Hugging Face hub that the folder comes from.
+    gated : bool
+        Whether the publisher wants a licence to be accepted before the download.
+    package : str
+        Name and version of the installed package that it is from; see :mod:`~napari_segany.models.entry_points`.
     """
 
     name: str
@@ -78,14 +93,29 @@ class ModelSpec:
     citation: str
     embedded: bool = False
     own: bool = False
+    folder: bool = False
+    hub: str = ""
+    gated: bool = False
+    package: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether the weights are on this computer."""
+        if not self.folder:
+            return bool(self.package) or self.path.is_file()
+        return (self.path / "config.json").is_file() and any(self.path.glob("*.safetensors"))
 
     @property
     def size(self) -> str:
         """How large the file is, in words."""
         if self.embedded:
             return "in the package"
+        if self.package:
+            return f"in {self.package}"
         if self.own:
             return "on this computer"
+        if self.folder:
+            return f"about {(self.bytes or 0) / 1e6:.0f} MB"
         return f"{self.bytes / 1e6:.0f} MB" if self.bytes else f"about {_MEGABYTES[self.architecture]} MB"
 
     @property
@@ -98,7 +128,9 @@ class ModelSpec:
 
     @property
     def file(self) -> str:
-        """Name of the file in the folder of weights."""
+        """Name of the file, or folder, in the folder of weights."""
+        if self.folder:
+            return self.name
         return f"{self.name}.safetensors" if self.embedded or self.own else f"{self.name}.pt"
 
 
@@ -119,8 +151,25 @@ def _owncloud(name: str, domain: str, share: str, digest: str, citation: str) ->
     return ModelSpec(name, name[:5], domain, url, f"xxh128:{digest}", None, "see the model's card", citation)
 
 
+def _hub(name: str, repository: str, domain: str, parameters: float, citation: str) -> ModelSpec:
+    """A folder of the hub with so many million weights; the file is as large as they are in single precision."""
+    return ModelSpec(
+        name,
+        name.split(".")[0].split("_vit")[0],
+        domain,
+        f"{_HUB}/{repository}",
+        "",
+        round(4e6 * parameters),
+        "Apache-2.0",
+        citation,
+        folder=True,
+        hub=repository,
+    )
+
+
 _LM, _EM = "light microscopy: cells and nuclei", "electron microscopy: mitochondria and nuclei"
 _HE, _MED = "histopathology", "medical imaging"
+_VIDEO = "natural images and movies"
 
 _MODELS = (
     ModelSpec(
@@ -162,6 +211,19 @@ _MODELS = (
     _owncloud("vit_l_histopathology", _HE, "IZgnn1cpBq2PHod", "b591833c89754271023e901281dee3f2", PATHO_SAM),
     _owncloud("vit_h_histopathology", _HE, "L7AcvVz7DoWJ2RZ", "bd1856dafc156a43fb3aa705f1a6e92e", PATHO_SAM),
     _owncloud("vit_b_medical_imaging", _MED, "f5Ol4FrjPQWfjUF", "40169f1e3c03a4b67bff58249c176d92", MEDICO_SAM),
+    # millions of weights: of SAM 2.1 and SAM 3 as their authors state them, of the others counted in random ones of
+    # their configurations (scripts/adapter_speed.py)
+    _hub("sam2.1_tiny", "facebook/sam2.1-hiera-tiny", f"{_VIDEO}; the fastest SAM 2.1", 38.9, SAM2),
+    _hub("sam2.1_small", "facebook/sam2.1-hiera-small", f"{_VIDEO}; a little larger than tiny", 46.0, SAM2),
+    _hub("sam2.1_base_plus", "facebook/sam2.1-hiera-base-plus", f"{_VIDEO}; better with a GPU", 80.8, SAM2),
+    _hub("sam2.1_large", "facebook/sam2.1-hiera-large", f"{_VIDEO}; the largest SAM 2.1, for a GPU", 224.4, SAM2),
+    _hub("edgetam", "yonigozlan/EdgeTAM-hf", f"{_VIDEO}; small, for processors without a GPU", 13.9, EDGETAM),
+    _hub("sam_hq_vit_b", "syscv-community/sam-hq-vit-base", "natural images; fine outlines", 95.0, SAM_HQ),
+    replace(
+        _hub("sam3", "facebook/sam3", f"{_VIDEO}; texts and examples; for a GPU", 848.0, SAM3),
+        licence="SAM License, Meta's own terms; gated: accepted at the hub before the download",
+        gated=True,
+    ),
 )
 
 
@@ -177,9 +239,15 @@ def own_models_folder() -> Path:
 
 
 def _recorded_own_model(name: str, known: Mapping[str, ModelSpec]) -> ModelSpec | None:
-    """A model of the user's by the name that sessions record, which ends in a hash of its file."""
+    """A model of the user's, or a folder, by the name that sessions record, which ends in a hash of its file."""
     stem, _, digest = name.rpartition("-")
     spec = known.get(stem)
+    if spec is not None and spec.package:
+        return spec
+    if spec is not None and spec.folder:
+        from napari_segany.models.adapters.hub_folder import read_folder
+
+        return spec if spec.installed and digest == read_folder(spec.path).digest else None
     same = spec is not None and spec.own and digest == file_digest(spec.path)
     return spec if same else None
 
@@ -196,10 +264,15 @@ def file_digest(path: Path) -> str:
 
 
 def own_models() -> tuple[ModelSpec, ...]:
-    """The models that the user trained, by name; those called like a published one are left out."""
+    """The models that the user trained, by name, and the folders of `transformers` next to them.
+
+    Those called like a published one are left out.
+    """
     folder, known = own_models_folder(), {spec.name for spec in _MODELS}
     names = sorted(path.stem for path in folder.glob("*.safetensors")) if folder.is_dir() else []
-    return tuple(own_model(name) for name in names if name not in known)
+    folders = sorted(path.parent.name for path in folder.glob("*/config.json")) if folder.is_dir() else []
+    trained = [own_model(name) for name in names if name not in known]
+    return (*trained, *(own_folder(name) for name in folders if name not in known and name not in names))
 
 
 def new_own_model(name: str) -> ModelSpec:
@@ -222,9 +295,24 @@ def own_model(name: str) -> ModelSpec:
     return ModelSpec(name, "tiny", "your own masks", "", "", None, "yours", "as tiny", own=True)
 
 
+def own_folder(name: str) -> ModelSpec:
+    """The entry of a folder of `transformers` that the user put into the folder of own models."""
+    return ModelSpec(name, "", "see its card", "", "", None, "see its card", "see its card", own=True, folder=True)
+
+
 def list_models() -> tuple[ModelSpec, ...]:
-    """Every known model: the shipped one, those of the user, and the published ones."""
-    return (_MODELS[0], *own_models(), *_MODELS[1:])
+    """Every known model: the shipped one, those of the user and of other packages, and the published ones."""
+    own = own_models()
+    return (_MODELS[0], *own, *_of_packages({spec.name for spec in (*_MODELS, *own)}), *_MODELS[1:])
+
+
+def _of_packages(known: set[str]) -> Iterator[ModelSpec]:
+    """The segmenters that other packages name, but for those called like a model that is known already."""
+    for name, entry in registered().items():
+        if name not in known:
+            package = package_of(entry)
+            domain, cite = f"see {package}", f"as {package} says"
+            yield ModelSpec(name, "", domain, "", "", None, licence_of(entry), cite, package=package)
 
 
 def find(name: str) -> ModelSpec:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,12 @@ from torch import Tensor
 from napari_segany.core.errors import ModelError
 from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Prompt
+from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.simulate import centre_point
+from napari_segany.models.adapters.hub_folder import read_folder
+from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder
+from napari_segany.models.adapters.meta_sam2 import is_meta_sam2
+from napari_segany.models.adapters.sam_families import FAMILIES
 from napari_segany.models.loading import (
     architecture_of,
     load_segmenter,
@@ -108,6 +114,10 @@ def check_model(
         weights do not fit (the first of them are named), or it cannot compute.
     """
     spec = next((one for one in list_models() if one.name == model), None)
+    if (spec is not None and spec.folder) or is_hub_folder(model):
+        return _check_folder(model, spec, plane, truth, device, progress)
+    if spec is not None and spec.package:
+        raise ModelError(f"{spec.name!r} is a model of {spec.package}, which has no weights that could be checked here")
     if spec is not None:
         _check_published(spec)
     path, _, expected = locate(model, progress)
@@ -115,8 +125,33 @@ def check_model(
     digest = pooch.file_hash(str(path), "xxh128")
     published = spec.name if spec is not None and not spec.own else _named(path)
     known = EXPECTED_IOU.get(published)
+    measured = _measured(partial(load_segmenter, model, device, progress=progress), path, plane, truth)
+    return WeightReport(path, architecture, count, digest, published, *measured, known)
+
+
+def _check_folder(
+    model: str | Path,
+    spec: ModelSpec | None,
+    plane: np.ndarray,
+    truth: np.ndarray,
+    device: str | None,
+    progress: Progress | None,
+) -> WeightReport:
+    """The same for a folder of `transformers`, whose weights its own library checks."""
+    path = folder_of(model, progress) if spec is None else fetch_folder(spec, progress)
+    folder = read_folder(path)
+    measured = _measured(partial(load_segmenter, model, device, progress=progress), path, plane, truth)
+    family = FAMILIES[folder.kind].title
+    digest = pooch.file_hash(str(folder.weights[0]), "xxh128")
+    return WeightReport(path, family, folder.count, digest, "", *measured, None)
+
+
+def _measured(
+    load: Callable[[], Segmenter], path: Path, plane: np.ndarray, truth: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Seconds to encode the sample and to answer a click, and the IoU of the first and of the best mask."""
     try:
-        segmenter = load_segmenter(model, device, progress=progress)
+        segmenter = load()
         begin = time.perf_counter()
         embedding = segmenter.embed(plane)
         encoded = time.perf_counter()
@@ -127,8 +162,7 @@ def check_model(
     except (RuntimeError, MemoryError) as error:  # torch's own, above all of memory that does not suffice
         raise ModelError(f"{path} cannot compute: {str(error)[:200]}") from error
     overlaps = [iou(mask.pixels, target) for mask in masks]
-    seconds = encoded - begin, answered - begin_mask
-    return WeightReport(path, architecture, count, digest, published, *seconds, overlaps[0], max(overlaps), known)
+    return encoded - begin, answered - begin_mask, overlaps[0], max(overlaps)
 
 
 def clearest_object(truth: np.ndarray) -> np.ndarray:
@@ -164,6 +198,8 @@ def _check_weights(path: Path, expected: str | None) -> tuple[str, int]:
     sam = without_texts(state)
     if not sam:
         return "text prompts of tiny", len(state)
+    if is_meta_sam2(sam):
+        return FAMILIES["sam2"].title, len(sam)
     architecture = architecture_of(sam) or _nearest(sam)
     if architecture is None:
         raise ModelError(f"{path} holds an unknown architecture; its first weights are {_first(sam)}")

@@ -57,7 +57,7 @@ class SettingsController(QObject):
         self._automatic_masks.remember(get("terms").splitlines())
         self._automatic_masks.named.connect(self._remember_terms)
         spec = next((spec for spec in list_models() if spec.name == get("model")), None)
-        if spec is not None and spec.name != MODEL and spec.path.is_file():
+        if spec is not None and spec.name != MODEL and spec.installed:
             self._models.use(spec.name)
             self._answering.load(spec)
 

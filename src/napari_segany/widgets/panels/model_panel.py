@@ -51,7 +51,7 @@ class ModelPanel(QComboBox):
         spec = find(self.currentText())
         if spec.name == self.used:
             return
-        if spec.path.is_file() or self._agreed(spec):
+        if spec.installed or self._agreed(spec):
             self.chosen.emit(spec)
         else:
             self.revert()

@@ -1,0 +1,249 @@
+"""Folders that ``save_pretrained`` of `transformers` writes, on this computer or on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import xxhash
+from safetensors import SafetensorError, safe_open
+
+from napari_segany.core.errors import ModelError
+from napari_segany.models.weights import load_state
+
+PREFIX = "hf:"
+"""In front of a folder, or of a repository of the hub, where a model is named."""
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+CONFIG = "config.json"
+WANTED = (CONFIG, "*.safetensors", "*.safetensors.index.json", "preprocessor_config.json", "processor_config.json",
+          "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json")  # fmt: skip
+"""Files of a repository that are downloaded: not the same weights in other formats."""
+WORKING_BYTES = 2**30
+"""Memory that encoding a picture takes next to the weights; measured with SAM 2.1 (docs/other-models.md)."""
+INSTALL = "pip install 'napari-segany[transformers]'"
+_LEAST_VERSION = 5
+
+
+def load_library() -> Any:
+    """Import `transformers`, which takes seconds.
+
+    Raises
+    ------
+    ModelError
+        It is not installed, or too old.
+    """
+    try:
+        library = import_module("transformers")
+    except ImportError as error:
+        raise ModelError(f"this model needs the package transformers, which is not installed: {INSTALL}") from error
+    version = str(getattr(library, "__version__", "0"))
+    if int(version.split(".")[0]) < _LEAST_VERSION:
+        raise ModelError(f"this model needs transformers {_LEAST_VERSION} or later, and there is {version}: {INSTALL}")
+    return library
+
+
+@dataclass(frozen=True, slots=True)
+class HubFolder:
+    """A folder with a configuration and weights.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder.
+    config : dict
+        Content of ``config.json``.
+    weights : tuple of Path
+        Files of the weights.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+
+    @property
+    def kind(self) -> str:
+        """The ``model_type``."""
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def stem(self) -> str:
+        """Name of the folder, or of the repository that it is from."""
+        # a snapshot in the hub's own cache is called like a commit
+        parts = [part for part in self.path.resolve().parts if part.startswith("models--")]
+        return parts[-1].split("--")[-1] if parts else self.path.resolve().name
+
+    @property
+    def digest(self) -> str:
+        """The first eight digits of a hash of configuration and weights: embeddings are kept under it."""
+        digest = xxhash.xxh128(json.dumps(self.config, sort_keys=True).encode())
+        for file in self.weights:
+            with file.open("rb") as opened:
+                while block := opened.read(1 << 22):
+                    digest.update(block)
+        return str(digest.hexdigest()[:8])
+
+    @property
+    def count(self) -> int:
+        """How many tensors the weights have."""
+        return sum(len(_shapes(file)) for file in self.weights)
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """The content of another JSON file in the folder; empty where there is none."""
+        return read_json(self.path / name) if (self.path / name).is_file() else {}
+
+    def check_memory(self) -> None:
+        """Refuse weights that do not fit into the free memory.
+
+        Raises
+        ------
+        ModelError
+            They need more than is free.
+        """
+        check_room(self.stem, 4 * sum(_numbers(file) for file in self.weights))
+
+    def load(self, kind: str) -> torch.nn.Module:
+        """Load a class of `transformers` from the folder, on the CPU, in single precision.
+
+        Raises
+        ------
+        ModelError
+            The library is not there, the configuration is not understood, or weights are missing or do not fit.
+        """
+        library = load_library()
+        found = getattr(library, kind, None)
+        if found is None:
+            raise ModelError(f"transformers {library.__version__} has no {kind}: {INSTALL} --upgrade")
+        try:
+            with _silent(library):
+                model, report = found.from_pretrained(
+                    self.path, local_files_only=True, output_loading_info=True, dtype=torch.float32
+                )
+        # what a configuration or weights of another kind were seen to raise there
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+            KeyError,
+            AttributeError,
+            ImportError,
+            SafetensorError,
+        ) as error:
+            raise ModelError(f"{self.path}: no {kind} can be loaded: {_line(error)}") from error
+        missing = sorted(report.get("missing_keys", ())) + sorted(str(one) for one in report.get("mismatched_keys", ()))
+        if missing:
+            raise ModelError(f"{self.path} lacks {len(missing)} weights of {kind}, first {missing[0]!r}")
+        _check_finite(model, self.path)
+        return model.eval().requires_grad_(False)
+
+
+def read_folder(path: Path) -> HubFolder:
+    """Read the configuration of a folder, and find its weights.
+
+    Raises
+    ------
+    ModelError
+        There is no folder, or it lacks either of them.
+    """
+    if not path.is_dir():
+        raise ModelError(f"there is no folder {path}")
+    config = read_json(path / CONFIG)
+    weights = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
+    if not weights:
+        raise ModelError(f"{path} holds no weights (model.safetensors)")
+    return HubFolder(path, config, tuple(weights))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of settings.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path.parent} holds no {path.name} that can be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds no settings")
+    return found
+
+
+def check_room(name: str, bytes_of_weights: int) -> None:
+    """Refuse weights of so many bytes in single precision that do not fit into the free memory.
+
+    Raises
+    ------
+    ModelError
+        They need more than is free.
+    """
+    needed, free = bytes_of_weights + WORKING_BYTES, psutil.virtual_memory().available
+    if needed > free:
+        raise ModelError(
+            f"{name} needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: "
+            "close other programs, or choose a smaller model"
+        )
+
+
+def holds_config(path: Path) -> bool:
+    """Whether a folder is one of `transformers`; a name that the system does not take is none."""
+    try:
+        return (path / CONFIG).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _numbers(file: Path) -> int:
+    """How many numbers a file of weights holds."""
+    return sum(math.prod(shape) for shape in _shapes(file))
+
+
+def _shapes(file: Path) -> list[tuple[int, ...]]:
+    """Shapes of the weights in a file, without reading them where that is possible."""
+    if file.suffix != ".safetensors":
+        return [tuple(value.shape) for value in load_state(file).values()]
+    try:
+        with safe_open(file, "np") as opened:
+            return [tuple(opened.get_slice(key).get_shape()) for key in opened.keys()]  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} is not a complete safetensors file") from error
+
+
+def _check_finite(model: torch.nn.Module, path: Path) -> None:
+    for name, value in model.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            raise ModelError(f"{path} holds weights that are no numbers (NaN or infinite), first {name!r}")
+
+
+@contextmanager
+def _silent(library: Any) -> Iterator[None]:
+    """Keep the library's progress bars and warnings from the terminal while it loads."""
+    logging = library.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error; the library's are pages."""
+    text = str(error).strip() or type(error).__name__
+    return " ".join(text.splitlines()[0].split())[:200]
