@@ -23,7 +23,7 @@ def effort(
 ) -> None:
     """Print what annotation cost in the window, by model: seconds and clicks for each object, and the origins of masks.
 
-    A time of more than 60 seconds between two events is no work. Sessions of version 0.2.0 and before have no times.
+    A time of more than 60 seconds between two events is no work. Files of older sessions have no times.
     """
     from napari_segany.engine.session_effort import report_effort, session_paths
     from napari_segany.session.effort import ORIGINS

@@ -15,6 +15,7 @@ from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
     from napari_segany.training.data import Sample
+    from napari_segany.training.held_out_examples import HeldOutExample
 
 train = new_app(help="Train a model.")
 
@@ -104,7 +105,8 @@ def train_on(  # noqa: PLR0913  each parameter is an option of the command line
     from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
 
     shown = ShownStages(as_json=json_progress)
-    report, examples = None, ()
+    report = None
+    examples: tuple[HeldOutExample, ...] = ()
     for progress in fine_tune(samples, path, FineTuneConfig(parent=model, name=name or path.stem, note=note)):
         shown(progress.stage, progress.done, progress.total, progress.seconds_left)
         report, examples = progress.report, progress.examples

@@ -70,7 +70,7 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
     rows = features[named].set_axis([_label(label) for label in index], axis=0)
     written_here = set(_COLUMNS) <= set(rows)
     # (a column of another program may be called so)
-    states = written_here and STATE in rows and set(rows[STATE].dropna()) <= {"", *STATES}
+    states = written_here and STATE in rows and set(rows[STATE].dropna().map(str)) <= {"", *STATES}
     noted = (*_COLUMNS, CONFIDENCE, CLASS, *([STATE] if states else []))
     words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in noted}
     words.setdefault(STATE, [""] * len(rows))

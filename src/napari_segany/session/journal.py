@@ -111,7 +111,7 @@ class JournalFile:
     ends : tuple of int
         Bytes up to the end of the header and of each event.
     times : tuple of float
-        When each event happened, in seconds since 1970; NaN where the file does not tell, as of 0.2.0 and before.
+        When each event happened, in seconds since 1970; NaN where the file does not tell, as in older ones.
     """
 
     header: Header

@@ -41,7 +41,7 @@ class FineTuneReport:
     seconds : float
         In all.
     made : str
-        Day and time of the end, ISO 8601 in UTC; empty in files of 0.2.0 and before.
+        Day and time of the end, ISO 8601 in UTC; empty in older files.
     parent_hash : str
         Hash of the weights of the parent, "algorithm:digest"; empty where it is not known.
     """

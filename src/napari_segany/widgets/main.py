@@ -112,7 +112,7 @@ class SeganyWidget(QWidget):
         self.autosaving = AutosaveSignals(self.keeper, self)
         self.layers = LayerController(self.viewer, self.model_box, self.prompt_box, self.objects_box, self.export_box)
         self.layer_box = self.layers.box
-        self.finder = SearchController(self.everything_box, self.jobs, self.answers)
+        self.finder: SearchController = SearchController(self.everything_box, self.jobs, self.answers)
         self.exemplars: ExemplarController = ExemplarController(
             self.session, self.finder, self.everything_box, self.jobs, self.answers
         )
@@ -209,14 +209,6 @@ class SeganyWidget(QWidget):
         """Search the current plane for objects like the committed ones."""
         self.tabs.show_box(self.everything_box)
         self.exemplars.find()
-
-    def keep_confident(self) -> None:
-        """Keep the confident ones of what was found."""
-        self.act("keep_confident")
-
-    def next_uncertain(self) -> None:
-        """Show what was found one by one, the least certain first."""
-        self.act("next_uncertain")
 
     def reject_found(self) -> None:
         """Reject the found object under the cursor."""

@@ -79,8 +79,7 @@ def _connect_objects(widget: SeganyWidget) -> None:
     committing, objects = widget.committing, widget.objects_box
     for box in (widget.prompt_box, widget.everything_box):
         box.kept.connect(widget.keep)
-    widget.everything_box.confident_wanted.connect(widget.keep_confident)
-    widget.everything_box.step_wanted.connect(widget.next_uncertain)
+    widget.everything_box.acted.connect(widget.act)
     widget.prompt_box.discarded.connect(widget.discard)
     widget.exemplars.message.connect(widget.status_box.say)
     widget.exemplars.failed.connect(widget.show_failure)

@@ -47,8 +47,8 @@ class AutomaticMasksPanel(QWidget):
         Emitted with a text that names what is to be found.
     like_wanted : Signal
         Emitted without arguments when objects like the committed ones are to be found.
-    confident_wanted, step_wanted : Signal
-        Emitted without arguments when the confident ones are to be kept, or the next one is to be shown alone.
+    acted : Signal
+        Emitted with the name of an action: the confident ones are to be kept, or the next one is to be shown alone.
     at_once_changed : Signal
         Emitted with whether confident objects are kept when a search ends.
     """
@@ -59,8 +59,7 @@ class AutomaticMasksPanel(QWidget):
     filtered = Signal()
     named = Signal(str)
     like_wanted = Signal()
-    confident_wanted = Signal()
-    step_wanted = Signal()
+    acted = Signal(str)
     at_once_changed = Signal(bool)
 
     def __init__(self) -> None:
@@ -119,8 +118,8 @@ class AutomaticMasksPanel(QWidget):
         self._whole.toggled.connect(self.filtered)
         self._confident.valueChanged.connect(self.filtered)
         self._at_once.toggled.connect(self.at_once_changed)
-        self._keep_confident.clicked.connect(self.confident_wanted)
-        self._step.clicked.connect(self.step_wanted)
+        self._keep_confident.clicked.connect(lambda: self.acted.emit("keep_confident"))
+        self._step.clicked.connect(lambda: self.acted.emit("next_uncertain"))
         self.show_count(None, 0)
 
     @staticmethod

@@ -146,6 +146,8 @@ class GenerationsPanel(QWidget):
         for row, one in enumerate(self._generations):
             for column in range(len(COLUMNS)):
                 item = self._table.item(row, column)
+                if item is None:
+                    continue
                 font = item.font()
                 font.setBold(one.name == self._used)
                 item.setFont(font)

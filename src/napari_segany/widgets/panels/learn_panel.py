@@ -82,16 +82,9 @@ class LearnPanel(QWidget):
             for part in row:
                 line.addWidget(part)
             layout.addLayout(line)
-        for part in (
-            self._complete,
-            self._bar,
-            self._result,
-            self.models,
-            self.examples,
-            self.models.facts,
-            self.effort,
-        ):
-            layout.addWidget(part)
+        of_models = (self.models, self.examples, self.models.facts)
+        for box in (self._complete, self._bar, self._result, *of_models, self.effort):
+            layout.addWidget(box)
         layout.addStretch()
         scrolled = QScrollArea()
         scrolled.setWidget(page)
