@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import scipy
 import torch
 from skimage.feature import peak_local_max
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask, window_of
+from napari_segany.core.metrics import iou
 from napari_segany.core.planes import Plane, Region
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
@@ -388,41 +388,22 @@ def _by_union(
 def rank_by_union(union: Mask, masks: Sequence[Mask], config: TextConfig) -> list[Mask]:
     """Order the masks of a click by their score and their agreement with all that a text names, the best first.
 
-    The agreement is the IoU within the box around the masks, as the text names other objects as well. It counts less
-    where what is named goes on beyond all masks: among objects that touch, it does not tell where one of them ends.
+    The agreement is the IoU with the part of it that any of the masks covers, as the text names other objects as well.
     The score of each mask is multiplied by the share of it that the text names.
     """
     drawn = np.logical_or.reduce([mask.pixels for mask in masks]) if masks else np.zeros((1, 1), bool)
     window = window_of(drawn)
     if window is None:
         return list(masks)
-    named = union.pixels[window]
-    ended = _share_within(union.pixels, drawn, window)
-    weight = config.union_agreement * max(union.score, 0.0) ** config.union_certainty * ended
-
-    def value(mask: Mask) -> float:
-        either = int(np.count_nonzero(mask.pixels[window] | named))
-        common = int(np.count_nonzero(mask.pixels[window] & named))
-        return mask.score + weight * (common / either if either else 0.0)
+    named = union.pixels[window] & drawn[window]
+    weight = config.union_agreement * max(union.score, 0.0) ** config.union_certainty
 
     def share(mask: Mask) -> float:
         pixels = mask.pixels[window]
         return int(np.count_nonzero(pixels & named)) / max(int(np.count_nonzero(pixels)), 1)
 
-    return [replace(mask, score=mask.score * share(mask)) for mask in sorted(masks, key=value, reverse=True)]
-
-
-def _share_within(named: np.ndarray, drawn: np.ndarray, window: Region) -> float:
-    """The share of the parts of a mask (y, x) that meet another, `drawn` in a window, which lies in that other.
-
-    Looked at as far as the window's own size around it.
-    """
-    rows, columns = (slice(max(2 * one.start - one.stop, 0), 2 * one.stop - one.start) for one in window)
-    parts, _ = scipy.ndimage.label(named[rows, columns])
-    met = parts[drawn[rows, columns]]
-    sizes = np.bincount(parts.ravel())
-    whole = int(sizes[np.unique(met[met > 0])].sum())
-    return int(np.count_nonzero(met)) / whole if whole else 1.0
+    order = sorted(masks, key=lambda mask: -(mask.score + weight * iou(mask.pixels[window], named)))
+    return [replace(mask, score=mask.score * share(mask)) for mask in order]
 
 
 def choose_mask(text: Mask, masks: Sequence[Mask], config: TextConfig) -> list[Mask]:
