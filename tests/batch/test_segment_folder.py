@@ -118,12 +118,25 @@ def test_the_command_line(
     assert heard.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("layers", "points"), [(0, 16), (1, 16 + 4 * 4)])
+def test_crops_are_prompted_with_half_the_points(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: int, points: int
+) -> None:
+    segmenter = FakeSegmenter()
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_, **__: segmenter)
+    words = ["--everything", "--grid", "4", "--crop-layers", str(layers)]
+    assert cli.main(["segment", str(folder / "a.png"), "-o", str(tmp_path / "out"), *words]) == 0
+    assert sum(map(len, segmenter.asked)) == points
+    assert json.loads((tmp_path / "out" / "everything.json").read_text())["grid"]["crop_layers"] == layers
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--everything", "--point", "1,1"], "--everything takes no points"),
         (["--everything", "-o", "x.tif"], "labels go to a folder"),
         (["--grid", "3"], "belong to --everything"),
+        (["--crop-layers", "1"], "belong to --everything"),
     ],
 )
 def test_what_does_not_go_together(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_segany.batch.dask_cluster import DaskCluster
     from napari_segany.batch.exemplar_files import ExemplarFiles
     from napari_segany.batch.segment_file import Place, SegmentJob, SegmentReport
+    from napari_segany.core.automatic_masks import Grid
     from napari_segany.core.prompts import Box, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
 
@@ -31,12 +32,31 @@ MOST_POINTS = 1024
 """Of --grid, along each side: there are not more objects to be found on a plane."""
 
 
+THINNING = 2
+"""Of the points of the next layer of crops, as in the paper."""
+
+
+MOST_LAYERS = 4
+"""Of --crop-layers: 16 x 16 crops of a plane."""
+
+
 GridOption = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=MOST_POINTS,
         help="--everything: prompt N x N points. By default the model proposes objects, or 32 x 32 points are used.",
+    ),
+]
+
+
+CropLayersOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MOST_LAYERS,
+        help="--everything: also prompt 2 x 2 crops of each plane, with 2 also 4 x 4 and so on, for small objects; "
+        "a crop has half the points along each side that the layer before it has.",
     ),
 ]
 
@@ -223,6 +243,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     overwrite: OverwriteOption = False,
     all_objects: EverythingOption = False,
     grid: GridOption = None,
+    crop_layers: CropLayersOption = 0,
     score: ScoreOption = None,
     stability: StabilityOption = None,
     smallest: SmallestOption = None,
@@ -266,10 +287,12 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         head = None if text_head is None else Path(text_head)
         inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
-        _all_objects(image, labels, wanted, (grid, used), (dask, model, device), text_head)
+        _all_objects(image, labels, wanted, (_grid(grid, crop_layers), used), (dask, model, device), text_head)
         return
-    if link or tracks or grid is not None or used:
-        raise InputError("--grid, --score, --stability, --smallest, --link and --tracks belong to --everything")
+    if link or tracks or grid is not None or crop_layers or used:
+        raise InputError(
+            "--grid, --crop-layers, --score, --stability, --smallest, --link and --tracks belong to --everything"
+        )
     from napari_segany.batch.segment_file import SegmentJob
 
     prompts, planes = _prompts_of(point or (), box or (), plane, one_object)
@@ -302,11 +325,20 @@ def _exemplar_files(
     return ExemplarFiles(exemplars_image or image, exemplars, rejected)
 
 
+def _grid(side: int | None, layers: int) -> Grid | None:
+    """Where to prompt; None where the model proposes objects itself."""
+    from napari_segany.core.automatic_masks import Grid
+
+    if side is None and not layers:
+        return None
+    return Grid(side or Grid().side, layers, THINNING if layers else 1)
+
+
 def _all_objects(
     image: Path,
     labels: Path,
     wanted: dict[str, Any],
-    filters: tuple[int | None, dict[str, float]],
+    filters: tuple[Grid | None, dict[str, float]],
     where: tuple[str, str, str],
     text_head: str | None,
 ) -> None:
@@ -387,18 +419,17 @@ def _everything(
     image: Path,
     out: Path,
     options: dict[str, Any],
-    wanted: tuple[int | None, dict[str, float]],
+    wanted: tuple[Grid | None, dict[str, float]],
     who: tuple[Callable[[], Segmenter], DaskCluster | None],
 ) -> None:
     from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
-    from napari_segany.core.automatic_masks import Grid
     from napari_segany.io.labels import TIFF, ZARR
 
     if out.suffix.lower() in (*TIFF, *ZARR):
         mode = "--text" if options["text"] else "--exemplars" if options["exemplars"] else "--everything"
         raise InputError(f"with {mode}, labels go to a folder, not to {out}")
     grid, changes = wanted
-    job = FolderJob(image, out, None if grid is None else Grid(grid), changes, **options)
+    job = FolderJob(image, out, grid, changes, **options)
     reports = []
     for report in segment_folder_files(job, *who):
         reports.append(report)
