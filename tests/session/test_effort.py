@@ -103,6 +103,22 @@ def test_a_journal_without_times_gives_clicks_and_no_seconds() -> None:
     assert math.isnan(one.seconds_each)
 
 
+def test_a_click_belongs_to_the_model_that_answered_it() -> None:
+    canvas = Canvas()
+    session = journal(
+        (0.0, click()),
+        (2.0, canvas.step("keep", [1])),
+        (5.0, click()),
+        (6.0, ModelEvent("mine", "y")),
+        (6.0, ActionEvent("accepted", 2)),
+        (9.0, canvas.step("keep", [2])),
+        (11.0, ActionEvent("closed")),
+    )
+    first, second = measure_effort([session])
+    assert (first.model, first.seconds, first.clicks, first.objects) == ("tiny", 2.0, 1, 1)
+    assert (second.model, second.seconds, second.clicks, second.objects) == ("mine", 9.0, 1, 1)
+
+
 def test_what_is_undone_and_done_again_counts_once() -> None:
     canvas = Canvas()
     events = [click(), canvas.step("keep", [1])]

@@ -80,13 +80,18 @@ class PreviewLayer:
         if self.preview is not None and points:
             self.preview.expect(request.plane, self._planes.shape(request.plane), (points[-1].y, points[-1].x))
 
-    def show_labels(self, view: View, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, str]:
-        """Show labels (rows, columns) of a plane; where they have several names, by colours, which are returned."""
+    def show_labels(
+        self, view: View, labels: np.ndarray, names: Mapping[int, str], chosen: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Show labels (rows, columns) of a plane; where they have several names, by colours, which are returned.
+
+        Colours of names may be chosen.
+        """
         self.ensure()
         if self.preview is None:
             return {}
         self.preview.show(view, labels)
-        return self.preview.colours.show(names)
+        return self.preview.colours.show(names, chosen)
 
     def show_hint(self, view: View, pixels: np.ndarray) -> None:
         """Show lightly what a click would give: (rows, columns) bool of a plane."""

@@ -1,7 +1,8 @@
 """What annotation cost: seconds and clicks by model, and where masks came from, read from journals.
 
 The time between two events of a journal is work, unless it is longer than `PAUSE`: then the user did something else,
-and none of it counts. It belongs to the model that is in use at the later event.
+and none of it counts. Time and clicks belong to the model that is in use when labels change next: a journal names
+another model with its first result, after the click that it was made from.
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ class _Walk:
         self._made: dict[Key, _Made] = {}
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._clicks: Counter[str] = Counter()
+        self._open_seconds, self._open_clicks = 0.0, 0
         self._layers: set[int] = set()
 
     def take(self, event: Event, time: float) -> None:
@@ -157,7 +159,7 @@ class _Walk:
             self._model = event.name
         gone = time - self._last
         if 0 < gone <= PAUSE:
-            self._seconds[self._model] += gone
+            self._open_seconds += gone
         self._last = time
         if isinstance(event, LayerEvent):
             self._begin(event)
@@ -179,11 +181,19 @@ class _Walk:
 
     def _step(self, step: Step, *, timed: bool) -> None:
         placed = any(len(stretch.after) > len(stretch.before) for _, stretch in step.marks)
-        self._clicks[self._model] += (step.kind == "prompt" and placed) or step.kind in STROKES
+        self._open_clicks += (step.kind == "prompt" and placed) or step.kind in STROKES
+        if step.patches:
+            self._settle()
         made = _Made(_OF_STEP.get(step.kind, PAINTING), self._model, timed)
         for number, patch in step.patches:
             for key in self._count(number, patch):
                 self._made[key] = made
+
+    def _settle(self) -> None:
+        """What was done since labels changed last belongs to the model in use."""
+        self._seconds[self._model] += self._open_seconds
+        self._clicks[self._model] += self._open_clicks
+        self._open_seconds, self._open_clicks = 0.0, 0
 
     def _count(self, number: int, patch: Patch) -> list[Key]:
         """Count pixels; gives the masks that were not there before."""
@@ -208,6 +218,7 @@ class _Walk:
 
     def efforts(self, image: str) -> list[ModelEffort]:
         """What the session comes to, by model."""
+        self._settle()
         there = [(key, made) for key, made in self._made.items() if self._pixels[key] > 0]
         # the first mask of each object
         first = {(number, label): made for (number, _, label), made in reversed(there)}

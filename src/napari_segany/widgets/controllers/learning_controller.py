@@ -221,7 +221,7 @@ class LearningController(QObject):
             self.failed.emit(InputError(f"learning did not work: {reason}"))
             return
         written = any(line.startswith("wrote ") for line in self._output)
-        lines = [line for line in self._output if not line.startswith("wrote ")]
+        lines = [line for line in self._output if not line.startswith(("wrote ", "nothing was written"))]
         self._panel.show_idle("\n".join(lines))
         if written:
             self.list_models(select=self._made.name)

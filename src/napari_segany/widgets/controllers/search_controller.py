@@ -24,6 +24,8 @@ from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
 
+SINGLE = "#ffff00"
+"""Colour of an object that is shown alone."""
 Key = tuple[View, tuple[Point, ...], Box | None, bytes]
 """What identifies a prompt: its values and its place."""
 
@@ -231,7 +233,10 @@ class SearchController(QObject):
         if self._binding.planes.shown == self.found.plane:
             first = self._binding.output.room_for(len(numbers), self._binding.session.label)
             names = {first + k: selection.names[number - 1] for k, number in enumerate(numbers)}
-            colours = self._binding.mask_preview.show_labels(self.found.plane, numbered(fresh, first), names)
+            # one that is shown alone must be told from committed objects next to it
+            chosen = {} if self.current is None else dict.fromkeys(names.values(), SINGLE)
+            colours = self._binding.mask_preview.show_labels(self.found.plane, numbered(fresh, first), names, chosen)
+            colours = {} if chosen else colours
             self._box.show_legend(colours, Counter(names.values()))
         self.shown.emit()
 
