@@ -34,8 +34,8 @@ TRACKER = {
     r"^tracker_neck\.": "vision_encoder.neck.",
     r"^tracker_model\.": "",
 }
-"""Names of the tracker's weights in a folder that holds the detector of SAM 3, too; transformers 5.24 by itself does not
-find them there."""
+"""Names of the tracker's weights in a folder that holds the detector of SAM 3, too; transformers 5.24 by itself does
+not find them there."""
 INSTALL = "pip install 'napari-segany[transformers]'"
 _LEAST_VERSION = 5
 
