@@ -202,6 +202,14 @@ def mask_logits(mask: np.ndarray, frame: Frame, mask_size: tuple[int, int]) -> T
     return covered[0].clamp(SURE, 1 - SURE).logit()
 
 
+def relative_boxes(boxes: Sequence[Box], plane: tuple[int, int]) -> Tensor:
+    """Boxes as shares of the plane: (1, N, 4) float32 centre x, centre y, width, height."""
+    height, width = plane
+    corners = torch.tensor([[box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height] for box in boxes])
+    first, last = corners[:, :2], corners[:, 2:]
+    return torch.cat([(first + last) / 2, last - first], 1)[None].float()
+
+
 def mask_in_frame(mask: np.ndarray, frame: Frame) -> Tensor:
     """A mask (y, x) bool of the plane in a stretched frame: (1, side, side) float32 of 0 and 1."""
     covered = torch.tensor(np.ascontiguousarray(mask), dtype=torch.float32)[None, None]

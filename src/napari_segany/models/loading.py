@@ -24,6 +24,8 @@ from napari_segany.models.mask2former.mask2former_segmenter import (
     load_mask2former,
 )
 from napari_segany.models.mask2former.query_segmenter import holds_queries, load_queries
+from napari_segany.models.micro_sam.decoder_segmenter import DecoderSegmenter
+from napari_segany.models.micro_sam.unetr_decoder import load_decoder
 from napari_segany.models.registry import ModelSpec, file_digest, find, list_models
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -31,7 +33,14 @@ from napari_segany.models.text.own_heads import find_head, own_heads
 from napari_segany.models.text.text_prompter import DECODER, HEAD, TextPrompter, load_text_prompter, text_file
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
-from napari_segany.models.weights import Progress, check_usable, fetch, is_file, load_state
+from napari_segany.models.weights import (
+    Progress,
+    check_usable,
+    fetch,
+    is_file,
+    load_decoder_state,
+    load_state,
+)
 
 # Kept by some exporters; here they are constants of the model.
 _CONSTANTS = ("pixel_mean", "pixel_std")
@@ -102,6 +111,9 @@ def load_segmenter(
     sam = _read(find("tiny").path, "tiny") if own_texts and not without_texts(state) else _built(state, path, expected)
     source = find_head(text) if text is not None else path if own_texts else _usual_head(sam, str(model))
     texts = None if source is None else load_text_prompter(copy.deepcopy(sam.mask_decoder), source, place)
+    decoder = None if isinstance(sam, TinySam) or texts is not None else load_decoder_state(path)
+    if decoder is not None:
+        return DecoderSegmenter(sam, load_decoder(decoder, str(path)), name, (place, dtype))
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype, texts, read_inference_config(path))
     return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)

@@ -79,6 +79,8 @@ class ModelSpec:
         Repository of the Hugging Face hub that the folder comes from.
     gated : bool
         Whether the publisher wants a licence to be accepted before the download.
+    decoder_url, decoder_hash : str
+        Where the decoder of micro-sam that belongs to the weights is published, and its hash; empty where none is.
     package : str
         Name and version of the installed package that it is from; see :mod:`~napari_segany.models.entry_points`.
     """
@@ -97,6 +99,8 @@ class ModelSpec:
     hub: str = ""
     gated: bool = False
     package: str = ""
+    decoder_url: str = ""
+    decoder_hash: str = ""
 
     @property
     def installed(self) -> bool:
@@ -127,6 +131,11 @@ class ModelSpec:
         return (own_models_folder() if self.own else weights_folder()) / self.file
 
     @property
+    def decoder_path(self) -> Path:
+        """Where the decoder is, or would be once fetched: next to the weights."""
+        return self.path.with_name(f"{self.path.stem}_decoder{self.path.suffix}")
+
+    @property
     def file(self) -> str:
         """Name of the file, or folder, in the folder of weights."""
         if self.folder:
@@ -138,17 +147,22 @@ def _sam(size: str, file: str, digest: str, length: int | None = None) -> ModelS
     return ModelSpec(size, size, "natural images", f"{_FACEBOOK}/{file}", digest, length, "Apache-2.0", SAM)
 
 
-def _micro_sam(name: str, domain: str, card: str, version: str, digest: str) -> ModelSpec:
-    size = name[:5]
-    url = f"{_BIOIMAGE}/{card}/{version}/files/{size}.pt"
-    return ModelSpec(
-        name, size, domain, url, f"xxh128:{digest}", None, f"see the card {card} on bioimage.io", MICRO_SAM
+def _micro_sam(name: str, domain: str, card: str, version: str, digests: tuple[str, str]) -> ModelSpec:
+    """A model of bioimage.io, with the digests of its weights and of its decoder."""
+    size, folder = name[:5], f"{_BIOIMAGE}/{card}/{version}/files"
+    own, decoder = (f"xxh128:{digest}" for digest in digests)
+    spec = ModelSpec(
+        name, size, domain, f"{folder}/{size}.pt", own, None, f"see the card {card} on bioimage.io", MICRO_SAM
     )
+    return replace(spec, decoder_url=f"{folder}/{size}_decoder.pt", decoder_hash=decoder)
 
 
-def _owncloud(name: str, domain: str, share: str, digest: str, citation: str) -> ModelSpec:
-    url = f"{_OWNCLOUD}/{share}/download"
-    return ModelSpec(name, name[:5], domain, url, f"xxh128:{digest}", None, "see the model's card", citation)
+def _owncloud(name: str, domain: str, shares: tuple[str, str], digests: tuple[str, str], citation: str) -> ModelSpec:
+    """The same of the authors' own server: shares and digests of weights and decoder."""
+    url, decoder_url = (f"{_OWNCLOUD}/{share}/download" for share in shares)
+    own, decoder = (f"xxh128:{digest}" for digest in digests)
+    spec = ModelSpec(name, name[:5], domain, url, own, None, "see the model's card", citation)
+    return replace(spec, decoder_url=decoder_url, decoder_hash=decoder)
 
 
 def _hub(name: str, repository: str, domain: str, parameters: float, citation: str) -> ModelSpec:
@@ -201,16 +215,76 @@ _MODELS = (
         licence="Apache-2.0",
         citation=MOBILE_SAM,
     ),
-    _micro_sam("vit_l_lm", _LM, "idealistic-rat", "1.2", "017f20677997d628426dec80a8018f9d"),
-    _micro_sam("vit_b_lm", _LM, "diplomatic-bug", "1.2", "fe9252a29f3f4ea53c15a06de471e186"),
-    _micro_sam("vit_t_lm", _LM, "faithful-chicken", "1.1", "72ec5074774761a6e5c05a08942f981e"),
-    _micro_sam("vit_l_em_organelles", _EM, "humorous-crab", "1.2", "810b084b6e51acdbf760a993d8619f2d"),
-    _micro_sam("vit_b_em_organelles", _EM, "noisy-ox", "1.2", "f3bf2ed83d691456bae2c3f9a05fb438"),
-    _micro_sam("vit_t_em_organelles", _EM, "greedy-whale", "1", "253474720c497cce605e57c9b1d18fd9"),
-    _owncloud("vit_b_histopathology", _HE, "sBB4H8CTmIoBZsQ", "ffd1a2cd84570458b257bd95fdd8f974", PATHO_SAM),
-    _owncloud("vit_l_histopathology", _HE, "IZgnn1cpBq2PHod", "b591833c89754271023e901281dee3f2", PATHO_SAM),
-    _owncloud("vit_h_histopathology", _HE, "L7AcvVz7DoWJ2RZ", "bd1856dafc156a43fb3aa705f1a6e92e", PATHO_SAM),
-    _owncloud("vit_b_medical_imaging", _MED, "f5Ol4FrjPQWfjUF", "40169f1e3c03a4b67bff58249c176d92", MEDICO_SAM),
+    _micro_sam(
+        "vit_l_lm",
+        _LM,
+        "idealistic-rat",
+        "1.2",
+        ("017f20677997d628426dec80a8018f9d", "2faeafa03819dfe03e7c46a44aaac64a"),
+    ),
+    _micro_sam(
+        "vit_b_lm",
+        _LM,
+        "diplomatic-bug",
+        "1.2",
+        ("fe9252a29f3f4ea53c15a06de471e186", "708b15ac620e235f90bb38612c4929ba"),
+    ),
+    _micro_sam(
+        "vit_t_lm",
+        _LM,
+        "faithful-chicken",
+        "1.1",
+        ("72ec5074774761a6e5c05a08942f981e", "3e914a5f397b0312cdd36813031f8823"),
+    ),
+    _micro_sam(
+        "vit_l_em_organelles",
+        _EM,
+        "humorous-crab",
+        "1.2",
+        ("810b084b6e51acdbf760a993d8619f2d", "334877640bfdaaabce533e3252a17294"),
+    ),
+    _micro_sam(
+        "vit_b_em_organelles",
+        _EM,
+        "noisy-ox",
+        "1.2",
+        ("f3bf2ed83d691456bae2c3f9a05fb438", "bb6398956a6b0132c26b631c14f95ce2"),
+    ),
+    _micro_sam(
+        "vit_t_em_organelles",
+        _EM,
+        "greedy-whale",
+        "1",
+        ("253474720c497cce605e57c9b1d18fd9", "8f897c7bb93174a4d1638827c4dd6f44"),
+    ),
+    _owncloud(
+        "vit_b_histopathology",
+        _HE,
+        ("sBB4H8CTmIoBZsQ", "KO9AWqynI7SFOBj"),
+        ("ffd1a2cd84570458b257bd95fdd8f974", "6a66194dcb6e36199cbee2214ecf7213"),
+        PATHO_SAM,
+    ),
+    _owncloud(
+        "vit_l_histopathology",
+        _HE,
+        ("IZgnn1cpBq2PHod", "oIs6VSmkOp7XrKF"),
+        ("b591833c89754271023e901281dee3f2", "46aab7765d4400e039772d5a50b55c04"),
+        PATHO_SAM,
+    ),
+    _owncloud(
+        "vit_h_histopathology",
+        _HE,
+        ("L7AcvVz7DoWJ2RZ", "1qAKxy5H0jgwZvM"),
+        ("bd1856dafc156a43fb3aa705f1a6e92e", "3ed9f87e46ad5e16935bd8d722c8dc47"),
+        PATHO_SAM,
+    ),
+    _owncloud(
+        "vit_b_medical_imaging",
+        _MED,
+        ("f5Ol4FrjPQWfjUF", "ahd3ZhZl2e0RIwz"),
+        ("40169f1e3c03a4b67bff58249c176d92", "9e498b12f526f119b96c88be76e3b2ed"),
+        MEDICO_SAM,
+    ),
     # millions of weights: of SAM 2.1 and SAM 3 as their authors state them, of the others counted in random ones of
     # their configurations (scripts/adapter_speed.py)
     _hub("sam2.1_tiny", "facebook/sam2.1-hiera-tiny", f"{_VIDEO}; the fastest SAM 2.1", 38.9, SAM2),
@@ -218,7 +292,7 @@ _MODELS = (
     _hub("sam2.1_base_plus", "facebook/sam2.1-hiera-base-plus", f"{_VIDEO}; better with a GPU", 80.8, SAM2),
     _hub("sam2.1_large", "facebook/sam2.1-hiera-large", f"{_VIDEO}; the largest SAM 2.1, for a GPU", 224.4, SAM2),
     _hub("edgetam", "yonigozlan/EdgeTAM-hf", f"{_VIDEO}; small, for processors without a GPU", 13.9, EDGETAM),
-    _hub("sam_hq_vit_b", "syscv-community/sam-hq-vit-base", "natural images; fine outlines", 95.0, SAM_HQ),
+    _hub("sam_hq_vit_b", "syscv-community/sam-hq-vit-base", "natural images; fine outlines", 94.8, SAM_HQ),
     replace(
         _hub("sam3", "facebook/sam3", f"{_VIDEO}; texts and examples; for a GPU", 848.0, SAM3),
         licence="SAM License, Meta's own terms; gated: accepted at the hub before the download",

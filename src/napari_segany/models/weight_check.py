@@ -34,7 +34,7 @@ from napari_segany.models.loading import (
 from napari_segany.models.registry import EXPECTED_IOU, ModelSpec, list_models
 from napari_segany.models.sam.model import ENCODERS
 from napari_segany.models.tiny.tiny_sam import TinySam
-from napari_segany.models.weights import Progress, is_published
+from napari_segany.models.weights import Progress, fetch_decoder, is_published
 
 SHOWN = 5
 """Number of weights that do not fit whose names are listed."""
@@ -120,6 +120,7 @@ def check_model(
         raise ModelError(f"{spec.name!r} is a model of {spec.package}, which has no weights that could be checked here")
     if spec is not None:
         _check_published(spec)
+        fetch_decoder(spec, progress)
     path, _, expected = locate(model, progress)
     architecture, count = _check_weights(path, expected)
     digest = pooch.file_hash(str(path), "xxh128")

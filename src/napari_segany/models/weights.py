@@ -23,11 +23,15 @@ from napari_segany.core.errors import ModelError
 from napari_segany.models.registry import ModelSpec
 
 Progress = Callable[[int, int | None], None]
+_LOG = logging.getLogger(__name__)
 
 _CHUNK = 1 << 18
 # What training scripts put around a state dict, and in front of its names.
 _WRAPPERS = ("model_state", "model", "state_dict")
 _PREFIXES = ("module.", "sam.")
+_DECODER = "decoder_state"
+# what torch-em's trainer writes in any case
+_TRAINER = {"model_state", "optimizer_state", "iteration", "epoch", "init"}
 # What damaged files were seen to raise from torch, its unpickler and safetensors.
 _DAMAGE = (
     SafetensorError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError,
@@ -91,7 +95,27 @@ def fetch(spec: ModelSpec, progress: Progress | None = None) -> Path:
         raise ModelError(f"{found}{spec.name!r} could not be downloaded ({reason}); {by_hand}") from error
     except ValueError as error:
         raise ModelError(f"what {spec.url} sent is not the published {spec.name!r} (its hash differs)") from error
+    fetch_decoder(spec, progress)
     return path
+
+
+def fetch_decoder(spec: ModelSpec, progress: Progress | None = None) -> None:
+    """Download the decoder that belongs to a model, where it is not there yet.
+
+    The model works without it, so a failure is a warning.
+    """
+    path = spec.decoder_path
+    if not spec.decoder_hash or path.is_file():
+        return
+    downloader = pooch.HTTPDownloader(chunk_size=_CHUNK, progressbar=_Reporter(progress) if progress else False)
+    try:
+        with _quiet():
+            pooch.retrieve(
+                spec.decoder_url, spec.decoder_hash, fname=path.name, path=path.parent, downloader=downloader
+            )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        _LOG.warning("the decoder of %s could not be downloaded (%s): automatic masks use a grid", spec.name, reason)
 
 
 @contextlib.contextmanager
@@ -133,14 +157,38 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    tensors = {
+    tensors = _tensors(state)
+    if not tensors:
+        raise ModelError(f"{path} holds no weights")
+    return tensors
+
+
+def load_decoder_state(path: Path) -> dict[str, Tensor] | None:
+    """The weights of a decoder that micro-sam trained next to a SAM; None where a checkpoint has none.
+
+    They are in the checkpoint, under "decoder_state", or in a file next to it, NAME_decoder.pt of NAME.pt.
+
+    Raises
+    ------
+    ModelError
+        As of :func:`load_state`.
+    """
+    beside = path.with_name(f"{path.stem}_decoder{path.suffix}")
+    if is_file(beside):
+        return load_state(beside)
+    if _is_safetensors(path) or not zipfile.is_zipfile(path):
+        return None
+    state = _read_torch(path)
+    found = state.get(_DECODER) if isinstance(state, dict) else None
+    return _tensors(found) if isinstance(found, dict) else None
+
+
+def _tensors(state: object) -> dict[str, Tensor]:
+    return {
         _plain(name): value
         for name, value in (state.items() if isinstance(state, dict) else ())
         if isinstance(name, str) and isinstance(value, Tensor)
     }
-    if not tensors:
-        raise ModelError(f"{path} holds no weights")
-    return tensors
 
 
 def check_usable(state: Mapping[str, Tensor], path: Path) -> None:
@@ -204,10 +252,41 @@ def _read_torch(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error):  # torch's word for a class or function that is no tensor
+            trained = _read_trainer(path)
+            if trained is not None:
+                return trained
             raise ModelError(f"{path} holds more than weights: loading it would run code, so it is refused") from error
         raise ModelError(f"{path} is not a complete torch checkpoint") from error
     except _DAMAGE as error:
         raise ModelError(f"{path} is not a complete torch checkpoint") from error
+
+
+class _Inert:
+    """Stands for whatever a trainer keeps of its own program next to the weights: it does nothing."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        """Nothing is kept."""
+
+    def __setstate__(self, state: object) -> None:
+        """Nothing is kept."""
+
+
+def _read_trainer(path: Path) -> object | None:
+    """The parts of a checkpoint that torch-em's trainer wrote; None for any other file.
+
+    The trainer also stores how it was set up, with classes and functions of its own. torch's reader of weights, which
+    runs no code, gets a class without any content for each of these names.
+    """
+    names = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)
+    if names is None:  # before torch 2.5
+        return None
+    try:
+        inert: list[Any] = [(type("Inert", (_Inert,), {}), name) for name in names(path)]
+        with torch.serialization.safe_globals(inert):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGE:
+        return None
+    return state if isinstance(state, dict) and _TRAINER.issubset(state) else None
 
 
 def _scalars_allowed() -> contextlib.AbstractContextManager[Any]:

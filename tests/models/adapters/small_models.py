@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -166,4 +167,53 @@ def small_model(kind: str, seed: int = 3) -> Any:
 
 def small_folder(kind: str, path: Path, seed: int = 3) -> Path:
     small_model(kind, seed).save_pretrained(path)
+    return path
+
+
+# (as wide as the tracker, as published)
+CONCEPT = WIDTH
+
+
+def small_detector_config() -> Any:
+    sizes = {"hidden_size": CONCEPT, "num_attention_heads": 4}
+    vision = sam3_vision()
+    vision.fpn_hidden_size = CONCEPT
+    text = transformers.CLIPTextConfig(
+        vocab_size=300,
+        bos_token_id=53,
+        eos_token_id=54,
+        hidden_size=32,
+        intermediate_size=48,
+        projection_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=32,
+        hidden_act="gelu",
+    )
+    return transformers.Sam3Config(
+        vision_config=vision,
+        text_config=text,
+        geometry_encoder_config={**sizes, "num_layers": 1, "intermediate_size": 48},
+        detr_encoder_config={**sizes, "num_layers": 1, "intermediate_size": 48},
+        detr_decoder_config={**sizes, "num_layers": 2, "intermediate_size": 48, "num_queries": 9},
+        mask_decoder_config=sizes,
+    )
+
+
+def concept_folder(path: Path, seed: int = 3) -> Path:
+    """SAM 3 as it is published: detector, tracker and tokenizer in one folder."""
+    torch.manual_seed(seed)
+    tracker = config_of("sam3_tracker_video")
+    config = transformers.Sam3VideoConfig(detector_config=small_detector_config(), tracker_config=tracker)
+    model = transformers.Sam3VideoModel(config).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.08 * torch.randn_like(value))
+    model.save_pretrained(path)
+    letters = [chr(number) for number in range(97, 123)]
+    words = [*letters, *(f"{one}</w>" for one in letters), "ce</w>", "<|startoftext|>", "<|endoftext|>"]
+    (path / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (path / "merges.txt").write_text("#version: 0.2\nc e</w>\n")
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 32}
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
     return path

@@ -14,6 +14,8 @@ from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.query import Query
+from napari_segany.engine.embeddings import EmbeddingStore
+from napari_segany.engine.encoding import PlaneEncoder, model_key
 from napari_segany.models.adapters import hub_folder
 from napari_segany.models.adapters.hub_loading import load_hub_folder
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
@@ -286,3 +288,29 @@ def test_without_the_library_the_extra_is_named(folders, monkeypatch, version, l
     with pytest.raises(ModelError, match=line) as caught:
         load_segmenter(folders["sam2"], "cpu")
     assert "napari-segany[transformers]" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reduced_precision_is_nearly_the_same(folders, segmenters, kind) -> None:
+    reduced = load_segmenter(folders[kind], "cpu", "bfloat16")
+    assert reduced.capabilities.precision == "bfloat16"
+    embedding = reduced.embed(plane_of((90, 140)))
+    assert {array.dtype for array in embedding.features.values()} == {np.dtype(np.float16)}
+    scores = [mask.score for mask in reduced.segment(embedding, [CLICK])[0]]
+    exact = segmenters[kind].segment(segmenters[kind].embed(plane_of((90, 140))), [CLICK])[0]
+    assert scores == pytest.approx([mask.score for mask in exact], abs=0.1)
+
+
+def test_embeddings_come_back_from_the_disk(folders, tmp_path) -> None:
+    segmenter = load_segmenter(folders["sam2"], "cpu", "float32")
+    store = EmbeddingStore(tmp_path / "kept")
+    maker = model_key(segmenter)
+    assert maker
+    plane = plane_of((90, 140))
+    first = PlaneEncoder(segmenter, store, maker).embed(plane)
+    again = PlaneEncoder(segmenter, store, maker).embed(plane)
+    assert again is not first
+    for name, array in first.features.items():
+        np.testing.assert_array_equal(again.features[name], array)
+    answers = [segmenter.segment(one, [CLICK])[0][0].logits for one in (first, again)]
+    np.testing.assert_array_equal(*answers)

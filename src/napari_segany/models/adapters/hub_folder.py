@@ -29,6 +29,13 @@ WANTED = (CONFIG, "*.safetensors", "*.safetensors.index.json", "preprocessor_con
 """Files of a repository that are downloaded: not the same weights in other formats."""
 WORKING_BYTES = 2**30
 """Memory that encoding a picture takes next to the weights; measured with SAM 2.1 (docs/other-models.md)."""
+TRACKER = {
+    r"^detector_model\.vision_encoder\.backbone\.": "vision_encoder.backbone.",
+    r"^tracker_neck\.": "vision_encoder.neck.",
+    r"^tracker_model\.": "",
+}
+"""Names of the tracker's weights in a folder that holds the detector of SAM 3, too; transformers 5.24 by itself does
+not find them there."""
 INSTALL = "pip install 'napari-segany[transformers]'"
 _LEAST_VERSION = 5
 
@@ -125,7 +132,11 @@ class HubFolder:
         try:
             with _silent(library):
                 model, report = found.from_pretrained(
-                    self.path, local_files_only=True, output_loading_info=True, dtype=torch.float32
+                    self.path,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    dtype=torch.float32,
+                    key_mapping=TRACKER if self.kind == "sam3_video" and "Tracker" in kind else None,
                 )
         # what a configuration or weights of another kind were seen to raise there
         except (

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from napari_segany.core.errors import ModelError
+from napari_segany.models.adapters.concept_finder import ConceptFinder, holds_tokenizer
+from napari_segany.models.adapters.concept_segmenter import ConceptSegmenter
 from napari_segany.models.adapters.hub_download import download
 from napari_segany.models.adapters.hub_folder import (
     PREFIX,
@@ -18,7 +20,7 @@ from napari_segany.models.adapters.hub_folder import (
     holds_config,
     read_folder,
 )
-from napari_segany.models.adapters.sam_families import FAMILIES, MEMORY, SamFamily
+from napari_segany.models.adapters.sam_families import FAMILIES, MEMORY, WITH_DETECTOR, SamFamily
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
 from napari_segany.models.registry import ModelSpec
 from napari_segany.models.weights import Progress
@@ -102,7 +104,11 @@ def load_hub_folder(
     found.check_memory()
     memory = partial(found.load, family.video_class) if found.kind.endswith(MEMORY) else None
     family, full_name = with_colours(family, found), f"{name or found.stem}-{found.digest}"
-    return TransformersSegmenter(found.load(family.image_class), family, full_name, device, dtype, memory)
+    model = found.load(family.image_class)
+    if found.kind == WITH_DETECTOR and holds_tokenizer(found):
+        finder = partial(ConceptFinder.load, found, device=device)
+        return ConceptSegmenter(model, family, full_name, (device, dtype), memory, finder)
+    return TransformersSegmenter(model, family, full_name, device, dtype, memory)
 
 
 def with_colours(family: SamFamily, folder: HubFolder) -> SamFamily:

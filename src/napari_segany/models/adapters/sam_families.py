@@ -57,5 +57,7 @@ FAMILIES: Mapping[str, SamFamily] = {
     "sam3_video": _SAM3,
 }
 """By the ``model_type`` in ``config.json``."""
+WITH_DETECTOR = "sam3_video"
+"""The ``model_type`` of folders whose weights include the detector of SAM 3, next to its tracker."""
 MEMORY = "_video"
 """End of the ``model_type`` of folders whose weights include a memory."""

@@ -21,6 +21,8 @@ from napari_segany.models.adapters.hub_folder import load_library
 from napari_segany.models.geometry import Frame, mask_in_frame, plane_masks
 from napari_segany.models.sam_segmenter import masks_of
 
+MAPS = "image_embed_"
+"""Beginning of the names of the maps in an embedding, from the finest to the coarsest."""
 OBJECT = 1
 """Name of the only object of a session."""
 _LARGE = ("high_res_masks", "pred_masks")
@@ -123,7 +125,7 @@ class TrackerMemory:
         return answer.pred_masks[0].float(), best
 
     def _maps(self, embedding: ImageEmbedding) -> Sequence[Tensor]:
-        ready = (torch.tensor(array) for array in embedding.features.values())
+        ready = (torch.tensor(array) for name, array in embedding.features.items() if name.startswith(MAPS))
         return [each.to(self._tracker.device, torch.float32) for each in ready]
 
     def _outputs(self, kind: str) -> dict[int, dict[str, Any]]:

@@ -18,11 +18,11 @@ from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, check_plane
 from napari_segany.models.adapters.sam_families import SamFamily
-from napari_segany.models.adapters.tracker_memory import TrackerMemory, TrackerModel
+from napari_segany.models.adapters.tracker_memory import MAPS, TrackerMemory, TrackerModel
 from napari_segany.models.geometry import Frame, plane_masks, prompt_tensors, resized_tensor
 from napari_segany.models.sam_segmenter import NUMBERS, is_similar, masks_of, wanted_masks
 
-MAP, VIT = "image_embed_{}", "vit_features"
+MAP, VIT = MAPS + "{}", "vit_features"
 """Names of the features: maps from the finest to the coarsest; and those of the image encoder that SAM-HQ adds."""
 
 
@@ -220,7 +220,7 @@ class TransformersSegmenter:
 
     def _image(self, features: dict[str, Tensor], count: int) -> dict[str, Any]:
         """The arguments for a picture, once for each prompt."""
-        levels = [name for name in features if name != VIT]
+        levels = [name for name in features if name.startswith(MAPS)]
         maps = [features[name].expand(count, -1, -1, -1) for name in levels]
         if VIT in features:
             return {"image_embeddings": maps[0], "intermediate_embeddings": [features[VIT]]}
@@ -239,7 +239,7 @@ class TransformersSegmenter:
 
     @staticmethod
     def _levels(embedding: ImageEmbedding) -> int:
-        return sum(name != VIT for name in embedding.features)
+        return sum(name.startswith(MAPS) for name in embedding.features)
 
     def _masks(self, logits: Tensor, iou: Tensor, shape: tuple[int, int], at_least: float) -> list[Mask]:
         """Candidates of one prompt, (n, h, w) and (n,), the most confident first, brought to the plane."""
