@@ -14,12 +14,14 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.models.adapters.hub_folder import CONFIG, read_json
 from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder, load_hub_folder
 from napari_segany.models.adapters.meta_sam2 import is_meta_sam2, load_meta_sam2
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.entry_points import load_registered
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.mask2former.mask2former_segmenter import (
+    PREFIX,
     is_mask2former,
     load_mask2former,
 )
@@ -97,6 +99,8 @@ def load_segmenter(
     if spec is not None or _is_folder(model):
         _refuse_text(text, str(model))
         folder = folder_of(model, progress) if spec is None else fetch_folder(spec, progress)
+        if read_json(folder / CONFIG).get("model_type") == "mask2former":
+            return load_mask2former(f"{PREFIX}{folder}", place)
         return load_hub_folder(folder, place, dtype, "" if spec is None else spec.name)
     path, name, expected = locate(model, progress)
     if holds_queries(path):

@@ -207,3 +207,10 @@ def test_segment_everything_writes_the_classes(folder: Path, plane: np.ndarray, 
     assert names
     assert set(names) == {"cell"}
     assert "text" not in {row.split(",")[header.split(",").index("how")] for row in rows}
+
+
+def test_a_folder_is_known_by_its_configuration(folder: Path, segmenter: Mask2FormerSegmenter) -> None:
+    for named in (folder, str(folder), f"hf:{folder}"):
+        loaded = load_segmenter(named, "cpu")
+        assert type(loaded) is Mask2FormerSegmenter
+        assert loaded.name == segmenter.name
