@@ -114,7 +114,7 @@ class SeganyWidget(QWidget):
         self.layer_box = self.layers.box
         self.finder: SearchController = SearchController(self.everything_box, self.jobs, self.answers)
         self.exemplars: ExemplarController = ExemplarController(
-            self.session, self.finder, self.everything_box, self.jobs, self.answers
+            self.session, self.finder, self.everything_box, self.jobs, self.answers, self.objects_box.confirmed
         )
         self.follower: PropagationController = PropagationController(
             self.stack_box, self.jobs, self.answers, self.exemplars.query_maker
@@ -127,7 +127,7 @@ class SeganyWidget(QWidget):
         self.suggesting = SuggestionController(
             self.classes_box, self.objects_box, self.classes.classify, self.jobs, self.answers
         )
-        self.ranking = RankingController(self.session, self.answers, self)
+        self.ranking = RankingController(self.session, self.answers, self.objects_box.confirmed, self)
         panels = PendingPanels(self.prompt_box, self.everything_box, self.candidate_box, self.status_box)
         self.pending = PendingController(self.session, self.finder, panels, self)
         self.hover = HoverPreview(self.viewer, self.jobs, self.answers, self.pending.begins)
