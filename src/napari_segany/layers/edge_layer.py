@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.colormaps import Colormap
 
 from napari_segany.core.errors import InputError
@@ -18,8 +18,15 @@ from napari_segany.layers.read import data_to_world_matrix, image_array, image_s
 from napari_segany.layers.write import placement
 
 NAME = "edges"
+KEY = "napari_segany"
+"""In the metadata of the layer; its value is ``NAME``."""
 COLOURS = Colormap([[1, 0, 1, 0], [1, 0, 1, 1]], name="edges")
 """From nothing to magenta: edges are seen on bright and on dark images, and cover nothing else."""
+
+
+def is_edges(layer: Layer) -> bool:
+    """Whether a layer holds edges that were computed here, which are no image to segment."""
+    return layer.metadata.get(KEY) == NAME
 
 
 @dataclass(slots=True, eq=False)
@@ -89,15 +96,15 @@ class EdgeLayers:
             raise InputError(
                 f"there is no memory for edges of {image_shape(image)}; crop {image.name!r} first"
             ) from None
-        layer = Image(
-            array, name=NAME, contrast_limits=(0, 1), colormap=COLOURS, blending="translucent", **placement(image)
-        )
-        active, painting, erasing = layers.selection.active, binding.mask_preview.painting, binding.mask_preview.erasing
+        look = {"contrast_limits": (0, 1), "colormap": COLOURS, "blending": "translucent"}
+        layer = Image(array, name=NAME, metadata={KEY: NAME}, **look, **placement(image))
+        preview = binding.mask_preview
+        active, painting, erasing = layers.selection.active, preview.painting, preview.erasing
         # above the image, and below labels and prompts
         layers.insert(layers.index(image) + 1, layer)
         layers.selection.active = active
         if painting:
-            binding.mask_preview.ready_to_paint(erase=erasing)
+            preview.ready_to_paint(erase=erasing)
         made = _Made(layer, array, image_array(image), data_to_world_matrix(image))
         self._made[image] = made
         return made
