@@ -42,6 +42,8 @@ class Tour:
         end = time.monotonic() + seconds
         while not ready() and time.monotonic() < end:
             QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+            # or the worker, which yields to the window, waits for it on a busy machine
+            time.sleep(0.01)
 
     def rest(self, seconds: float = 0.3) -> None:
         """Let the window live for a while."""

@@ -20,7 +20,7 @@ from napari_segany.widgets.settings import SETTINGS
 ROOT = Path(__file__).parents[1]
 MANIFEST = Path("src/napari_segany/napari.yaml")
 TOUR = Path("docs/tour.md")
-KINDS = {bool: "boolean", str: "string"}
+KINDS = {bool: "boolean", int: "integer", str: "string"}
 
 
 def commands() -> str:

@@ -2,7 +2,7 @@ import gc
 import math
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import dask.array as da
 import numpy as np
@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from skimage.measure import regionprops
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.objects import ACCEPTED, AUTOMATIC, PROPOSED, UNCERTAIN, ObjectInfo
 from napari_segany.layers import label_counts
 from napari_segany.layers.object_features import ObjectFeatures
 
@@ -435,3 +435,17 @@ def test_a_column_of_the_users_that_is_called_state_stays(values: list[object]) 
     desk.objects.update()
     assert [a is b or a == b for a, b in zip(desk.table["state"], values, strict=True)] == [True, True]
     assert desk.objects.about(1).state == "automatic"
+
+
+@pytest.mark.parametrize("before", [AUTOMATIC, PROPOSED, UNCERTAIN])
+def test_an_accepted_object_is_a_step_and_one_that_was_accepted_before_is_none(desk: Desk, before: str) -> None:
+    objects, steps = desk.objects, []
+    objects._step = lambda step: steps.append(step) or nullcontext()
+    objects.note(ObjectInfo(1, state=before))
+    objects.set_state([1, 2], ACCEPTED)
+    assert [one.states for one in steps] == [((1, before, ACCEPTED), (2, "", ACCEPTED))]
+    objects.set_state([1, 2], ACCEPTED)
+    assert len(steps) == 1
+    objects.set_states({1: before, 2: ""})
+    assert len(steps) == 1
+    assert objects.unconfirmed == [1]

@@ -260,7 +260,24 @@ def test_classes_are_undone_and_found_again(tmp_path):
     assert found.described[1].class_name == "cell"
 
 
-def test_steps_of_older_versions_have_no_classes():
+def test_states_are_undone_and_found_again(tmp_path):
+    step = Step("accept", states=((1, "automatic", "accepted"), (4, "uncertain", "accepted")))
+    assert step
+    journal = Journal.create(tmp_path / "one.jsonl", HEADER)
+    for event in (ObjectInfo(1, state="automatic"), ObjectInfo(4, "mine", state="uncertain"), step):
+        journal.write(event)
+    journal.close()
+    found = recover(journal.path).state
+    assert {label: about.state for label, about in found.described.items()} == {1: "accepted", 4: "accepted"}
+    assert found.described[4].name == "mine"
+    assert found.unsaved
+    found.take(ActionEvent("undone"))
+    assert {label: about.state for label, about in found.described.items()} == {1: "automatic", 4: "uncertain"}
+    found.take(ActionEvent("redone"))
+    assert found.described[1].state == "accepted"
+
+
+def test_steps_of_older_versions_have_no_classes_and_states():
     plain = encode(Step("keep", label=3))
-    assert "classes" not in plain
-    assert decode(plain).classes == ()
+    assert not {"classes", "states"} & set(plain)
+    assert decode(plain).classes == decode(plain).states == ()

@@ -32,10 +32,6 @@ MOST_POINTS = 1024
 """Of --grid, along each side: there are not more objects to be found on a plane."""
 
 
-THINNING = 2
-"""Of the points of the next layer of crops, as in the paper."""
-
-
 MOST_LAYERS = 4
 """Of --crop-layers: 16 x 16 crops of a plane."""
 
@@ -327,11 +323,9 @@ def _exemplar_files(
 
 def _grid(side: int | None, layers: int) -> Grid | None:
     """Where to prompt; None where the model proposes objects itself."""
-    from napari_segany.core.automatic_masks import Grid
+    from napari_segany.core.automatic_masks import grid_of
 
-    if side is None and not layers:
-        return None
-    return Grid(side or Grid().side, layers, THINNING if layers else 1)
+    return grid_of(side, layers)
 
 
 def _all_objects(

@@ -26,6 +26,8 @@ BATCH = 32
 """Prompts that are predicted between two checks for cancellation."""
 CROP_OVERLAP = 512 / 1500
 """Share of the shorter side by which crops of the first layer overlap."""
+THINNING = 2
+"""Factor by which each layer of crops has fewer points along each side than the layer before, as in the paper."""
 NEAR = 20
 """Masks that come so close, in pixels, to an inner edge of their crop may be cut there, and are dropped."""
 LEAST_SCORE = 0.3
@@ -55,6 +57,13 @@ class Grid:
     side: int = 32
     crop_layers: int = 0
     thinning: int = 1
+
+
+def grid_of(side: int | None = None, crop_layers: int = 0) -> Grid | None:
+    """The grid of a number of points or of layers of crops; None for neither, so that the model proposes objects."""
+    if side is None and not crop_layers:
+        return None
+    return Grid(side or Grid().side, crop_layers, THINNING if crop_layers else 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

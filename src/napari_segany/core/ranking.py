@@ -130,7 +130,9 @@ class RankingPrior:
 
     def use_objects(self, objects: Sequence[CommittedObject]) -> None:
         """Count the latest of these objects, and no others."""
-        self.objects, self._weight = list(objects)[-LATEST:], None
+        latest = list(objects)[-LATEST:]
+        if list(map(id, latest)) != list(map(id, self.objects)):
+            self.objects, self._weight = latest, None
 
     def best(self, plane: Plane, masks: Sequence[Mask]) -> int:
         """Index of the mask that is most likely meant; 0, the most confident, where nothing is known.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
@@ -13,7 +13,7 @@ from napari_segany.core.automatic_masks import grid_points, suppress_overlaps
 from napari_segany.core.masks import Mask, window_of
 from napari_segany.core.planes import Region
 from napari_segany.core.prompts import Prompt
-from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 
 SIDE = 16
 """Points along each side of the grid, three masks each: 768 masks."""
@@ -23,11 +23,21 @@ TOGETHER = 32
 """Prompts that are predicted together."""
 CUT = 3
 """Side in pixels of the neighbourhood of an outline in which a window ends that cuts the mask."""
+PREDICTED = 0.5
+"""Share of the work that is done once all masks are predicted."""
 SMOOTHING = 1.0
 """Standard deviation in pixels, of the map whose ridges give the direction of an edge."""
 
 
-def edge_map(segmenter: Segmenter, plane: np.ndarray, *, side: int = SIDE, thin: bool = True) -> np.ndarray:
+def edge_map(
+    segmenter: Segmenter,
+    plane: np.ndarray,
+    *,
+    side: int = SIDE,
+    thin: bool = True,
+    embedding: ImageEmbedding | None = None,
+    report: Callable[[float], None] | None = None,
+) -> np.ndarray:
     """Compute how strong the edge at each pixel is.
 
     The Sobel filter is applied to the unthresholded probabilities of each mask, and its values away from the outline
@@ -43,6 +53,10 @@ def edge_map(segmenter: Segmenter, plane: np.ndarray, *, side: int = SIDE, thin:
         Points along each side of the grid.
     thin : bool
         Whether edges are thinned to lines.
+    embedding : ImageEmbedding, optional
+        Of the plane, when there is one.
+    report : callable, optional
+        Called with the share of the work that is done, 0 to 1; what it raises stops the work.
 
     Returns
     -------
@@ -50,7 +64,10 @@ def edge_map(segmenter: Segmenter, plane: np.ndarray, *, side: int = SIDE, thin:
         (y, x) float32 from 0 to 1.
     """
     strength = np.zeros(plane.shape[:2], np.float32)
-    for mask in _masks(segmenter, plane, side):
+    report = report or (lambda _: None)
+    found = _masks(segmenter, embedding or segmenter.embed(plane), side, lambda done: report(PREDICTED * done))
+    for number, mask in enumerate(found):
+        report(PREDICTED + (1 - PREDICTED) * number / len(found))
         window = _grown(mask.pixels)
         probability, beyond = (values[window] for values in _probability(mask))
         gradient = np.hypot(*(ndimage.sobel(probability, axis) for axis in (0, 1)))
@@ -62,17 +79,16 @@ def edge_map(segmenter: Segmenter, plane: np.ndarray, *, side: int = SIDE, thin:
     return edge_nms(strength) if thin else strength
 
 
-def _masks(segmenter: Segmenter, plane: np.ndarray, side: int) -> Iterator[Mask]:
+def _masks(segmenter: Segmenter, embedding: ImageEmbedding, side: int, report: Callable[[float], None]) -> list[Mask]:
     """The masks of the grid, without those that nearly coincide with a better one."""
-    embedding = segmenter.embed(plane)
-    prompts = [Prompt((point,)) for point in grid_points((plane.shape[0], plane.shape[1]), side)]
+    prompts = [Prompt((point,)) for point in grid_points(embedding.shape, side)]
     found: list[Mask] = []
     for start in range(0, len(prompts), TOGETHER):
         for masks in segmenter.segment(embedding, prompts[start : start + TOGETHER], candidates=3):
             found += [mask for mask in masks if mask.pixels.any()]
+        report(min(start + TOGETHER, len(prompts)) / len(prompts))
     windows = [_window(mask.pixels) for mask in found]
-    for number in suppress_overlaps(windows, [mask.score for mask in found], BOX_OVERLAP):
-        yield found[number]
+    return [found[number] for number in suppress_overlaps(windows, [mask.score for mask in found], BOX_OVERLAP)]
 
 
 def _probability(mask: Mask) -> tuple[np.ndarray, np.ndarray]:

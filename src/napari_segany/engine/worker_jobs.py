@@ -112,6 +112,15 @@ def find_candidates_of_prompts(
     yield candidates_of_prompts(context.segmenter, context.embed(number), prompts)
 
 
+def find_edges(context: JobContext, number: int) -> Generator[np.ndarray, None, None]:
+    """Compute the edges of a plane; see :func:`~napari_segany.engine.edges.edge_map`."""
+    from napari_segany.engine.edges import edge_map
+
+    yield edge_map(
+        context.segmenter, context.planes.plane(number), embedding=context.embed(number), report=context.report
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneObject:
     """An object of a plane.

@@ -147,10 +147,16 @@ class Binding:
             with self.undo_stack.step(Step("start anew")):
                 self.prompts.clear(view)
 
-    def keep(self) -> bool:
-        """Commit the mask that is shown as a new label; False, with the reason in `problem`, when it cannot."""
+    def keep(self, state: str = "") -> bool:
+        """Commit the mask that is shown as a new label; False, with the reason in `problem`, when it cannot.
+
+        Parameters
+        ----------
+        state : str
+            State of the object that is being changed, which it loses in the same step.
+        """
         try:
-            self.keeping.keep(self.picker.clicked())
+            self.keeping.keep(self.picker.clicked(), state)
         except SeganyError as error:
             self.problem.emit(str(error))
             return False

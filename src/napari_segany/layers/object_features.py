@@ -19,7 +19,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.objects import ACCEPTED, ObjectInfo
 from napari_segany.layers import feature_columns
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.compat import camera_of
@@ -198,17 +198,24 @@ class ObjectFeatures:
         self.update()
 
     def set_state(self, labels: Iterable[int], state: str) -> None:
-        """Note one of ``STATES`` of some objects, or with an empty text that they are the user's.
+        """Note one of ``STATES`` of some objects, or an empty one: they are the user's; in one step of undo.
 
         Raises
         ------
         InputError
             When one is not there.
         """
-        for label in self._check(labels):
-            if self.about(label).state != state:
-                self._about[label] = replace(self.about(label), state=state)
-                self.described.emit(self._about[label])
+        changes = [(label, self.about(label).state, state) for label in self._check(labels)]
+        changed = tuple(one for one in changes if one[1] != one[2])
+        if changed:
+            with self._step(Step("accept" if state == ACCEPTED else "state", states=changed)):
+                self.set_states({label: state for label, _, state in changed})
+
+    def set_states(self, states: Mapping[int, str]) -> None:
+        """Set states that a step already records."""
+        for label, state in states.items():
+            self._about[label] = replace(self.about(label), state=state)
+            self.described.emit(self._about[label])
         self._restate()
         self.update()
 

@@ -41,10 +41,13 @@ class UndoStack:
         Emitted with a message when a step was undone or redone.
     classified : Signal
         Emitted with labels, and the class of each before and after, when a step of classes was undone or redone.
+    states_changed : Signal
+        Emitted with labels, and the state of each before and after, when a step of states was undone or redone.
     """
 
     travelled = Signal(str)
     classified = Signal(object)
+    states_changed = Signal(object)
 
     def __init__(
         self,
@@ -123,6 +126,8 @@ class UndoStack:
         changed = self._recorder.apply(step)
         if step.classes:
             self.classified.emit(step.classes)
+        if step.states:
+            self.states_changed.emit(step.states)
         self._refresh()
         if step.choice[0] != step.choice[1]:
             self._session.restore_choice(step.choice[1])
@@ -130,6 +135,6 @@ class UndoStack:
             self._session.begin_at(step.label + (what == "redo"))
         self.travelled.emit(f"{'Undone' if what == 'undo' else 'Redone'}: {kind}.")
         hidden = [layer.name for layer in changed if layer not in self._viewer.layers]
-        if hidden or not (changed or step.classes or step.choice[0] != step.choice[1]):
+        if hidden or not (changed or step.classes or step.states or step.choice[0] != step.choice[1]):
             self._report(f"{what}: {kind}, in a layer that is no longer there")
         return True

@@ -224,6 +224,8 @@ class Step:
         For a kept mask: whether it took pixels of other labels.
     classes : tuple of (int, str, str)
         Labels of objects, and the class of each before and after.
+    states : tuple of (int, str, str)
+        Labels of objects, and the state of each before and after.
     """
 
     kind: str
@@ -233,9 +235,10 @@ class Step:
     label: int = 0
     overwrite: bool = False
     classes: tuple[tuple[int, str, str], ...] = ()
+    states: tuple[tuple[int, str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.patches or self.marks or self.classes) or self.choice[0] != self.choice[1]
+        return bool(self.patches or self.marks or self.classes or self.states) or self.choice[0] != self.choice[1]
 
     def inverse(self) -> Step:
         """The step that takes this one back."""
@@ -245,6 +248,7 @@ class Step:
             marks=tuple((number, patch.inverse()) for number, patch in self.marks),
             choice=(self.choice[1], self.choice[0]),
             classes=tuple((label, after, before) for label, before, after in self.classes),
+            states=tuple((label, after, before) for label, before, after in self.states),
         )
 
     def apply(self, labels: Mapping[int, np.ndarray], marks: MutableMapping[int, Marks]) -> None:

@@ -213,7 +213,7 @@ def _plain(value: Any) -> dict[str, Any]:
     return msgspec.to_builtins(value, enc_hook=lambda one: one.item() if isinstance(one, np.generic) else str(one))
 
 
-_LATER = frozenset({"classes", "state"})
+_LATER = frozenset({"classes", "states", "state"})
 """Fields of steps and objects that files of older versions lack; left out where they are empty."""
 
 

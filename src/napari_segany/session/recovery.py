@@ -84,9 +84,11 @@ class State:
 
     def _apply(self, step: Step) -> None:
         step.apply(self.labels, self.marks)
-        self.unsaved = self.unsaved or bool(step.patches or step.classes)
+        self.unsaved = self.unsaved or bool(step.patches or step.classes or step.states)
         for label, _, name in step.classes:
             self.described[label] = replace(self.described.get(label, ObjectInfo(label)), class_name=name)
+        for label, _, state in step.states:
+            self.described[label] = replace(self.described.get(label, ObjectInfo(label)), state=state)
         if step.choice[0] != step.choice[1]:
             self.choice = step.choice[1]
 

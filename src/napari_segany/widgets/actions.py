@@ -51,6 +51,7 @@ ACTIONS: Mapping[str, Action] = {
         "Shift+J", "Show what was found one by one, the least certain first", lambda widget: widget.finder.step()
     ),
     "reject_found": Action("Shift+X", "Reject the found object under the cursor", lambda widget: widget.reject_found()),
+    "find_edges": Action("Shift+E", "Compute the edges of this slice", lambda widget: widget.edges.find()),
     "toggle_hint": Action(
         "H", "Switch the preview under the cursor on or off", lambda widget: widget.prompt_box.toggle_hover()
     ),

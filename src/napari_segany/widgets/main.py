@@ -24,6 +24,7 @@ from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.class_controller import ClassController
 from napari_segany.widgets.controllers.commit_controller import CommitController
+from napari_segany.widgets.controllers.edge_controller import EdgeController
 from napari_segany.widgets.controllers.effort_controller import EffortController
 from napari_segany.widgets.controllers.exemplar_controller import ExemplarController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
@@ -114,8 +115,9 @@ class SeganyWidget(QWidget):
         self.layer_box = self.layers.box
         self.finder: SearchController = SearchController(self.everything_box, self.jobs, self.answers)
         self.exemplars: ExemplarController = ExemplarController(
-            self.session, self.finder, self.everything_box, self.jobs, self.answers
+            self.session, self.finder, self.everything_box, self.jobs, self.answers, self.objects_box.confirmed
         )
+        self.edges = EdgeController(self.viewer, self.everything_box, self.jobs, self.answers)
         self.follower: PropagationController = PropagationController(
             self.stack_box, self.jobs, self.answers, self.exemplars.query_maker
         )
@@ -127,7 +129,7 @@ class SeganyWidget(QWidget):
         self.suggesting = SuggestionController(
             self.classes_box, self.objects_box, self.classes.classify, self.jobs, self.answers
         )
-        self.ranking = RankingController(self.session, self.answers, self)
+        self.ranking = RankingController(self.session, self.answers, self.objects_box.confirmed, self)
         panels = PendingPanels(self.prompt_box, self.everything_box, self.candidate_box, self.status_box)
         self.pending = PendingController(self.session, self.finder, panels, self)
         self.hover = HoverPreview(self.viewer, self.jobs, self.answers, self.pending.begins)
@@ -141,6 +143,7 @@ class SeganyWidget(QWidget):
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
             *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
+            self.edges,
             *(self.classes, self.suggesting, self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(

@@ -27,7 +27,7 @@ class Setting:
 
     Parameters
     ----------
-    default : str or bool
+    default : str, bool or int
         Its value where nothing was chosen.
     title, description : str
         What napari's preferences call it.
@@ -35,7 +35,7 @@ class Setting:
         All values that it can have; empty for any.
     """
 
-    default: str | bool
+    default: str | bool | int
     title: str
     description: str
     choices: tuple[str, ...] = ()
@@ -53,11 +53,16 @@ SETTINGS: Mapping[str, Setting] = {
         "Keep confident objects when found",
         "Whether found objects of high score are kept at once, marked automatic in the table.",
     ),
+    "crop_layers": Setting(
+        0,
+        "Crop layers",
+        "For small objects: layers of magnified crops, 0 to 4, that Find all objects searches, too.",
+    ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
     "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }
 """The manifest is written from it by ``python scripts/write_tables.py``."""
-DEFAULTS: Mapping[str, str | bool] = {name: setting.default for name, setting in SETTINGS.items()}
+DEFAULTS: Mapping[str, str | bool | int] = {name: setting.default for name, setting in SETTINGS.items()}
 
 
 class Settings:
@@ -71,7 +76,7 @@ class Settings:
         kept = plugin_setting(self._napari, name) if self._napari is not None else self._read().get(name)
         return kept if type(kept) is type(DEFAULTS[name]) else DEFAULTS[name]
 
-    def set(self, name: str, value: str | bool) -> None:
+    def set(self, name: str, value: str | bool | int) -> None:
         """Store a value; errors of the disk or the manifest are ignored."""
         if value == self.get(name):
             return

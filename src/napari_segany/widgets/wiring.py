@@ -25,11 +25,11 @@ def _connect_status(widget: SeganyWidget) -> None:
     """What is going on, is shown in the status line."""
     status = widget.status_box
     workers = (widget.answering, widget.finder, widget.follower, widget.images, widget.resuming)
-    for worker in (*workers, widget.classes, widget.suggesting):
+    for worker in (*workers, widget.edges, widget.classes, widget.suggesting):
         worker.message.connect(status.say)
         worker.failed.connect(widget.show_failure)
     widget.large.failed.connect(widget.show_failure)
-    for work in (widget.finder, widget.follower, widget.export_box, widget.suggesting):
+    for work in (widget.finder, widget.edges, widget.follower, widget.export_box, widget.suggesting):
         work.progress.connect(status.set_share)
     for careful in (widget.committing, widget.regions):
         careful.warned.connect(status.warn)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from napari_segany.core.objects import ACCEPTED, AUTOMATIC, UNCERTAIN
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from tests.fakes import FakeSegmenter
@@ -101,3 +102,38 @@ def test_other_slices_are_searched_by_the_same_exemplars(discs: Opened) -> None:
     discs.hand.press("q")
     discs.settle()
     assert exemplars.query_maker()(segmenter).exemplars is None
+
+
+def exemplar_labels(opened: Opened) -> set[tuple[int, int]]:
+    """The discs that are exemplars now."""
+    view = opened.widget.binding.planes.view()
+    objects = opened.widget.exemplars._committed(opened.widget.binding, view)
+    corners = {(one.window[0].start, one.window[1].start) for one in objects}
+    return {(y, x) for y, x in (*BRIGHT, *DARK) if (y - 4, x - 4) in corners}
+
+
+@pytest.mark.parametrize("state", [AUTOMATIC, UNCERTAIN])
+@pytest.mark.parametrize("here", [True, False], ids=["committed here", "of an earlier session"])
+def test_what_nobody_confirmed_is_no_exemplar(discs: Opened, state: str, here: bool) -> None:
+    commit(discs, *DARK[0])
+    commit(discs, *BRIGHT[1])
+    if not here:
+        discs.widget.session.made_from.clear()
+    discs.widget.objects_box.objects.set_state([1], state)
+    assert exemplar_labels(discs) == {BRIGHT[1]}
+    search(discs)
+    assert found(discs) == {BRIGHT[0], BRIGHT[2]}
+    discs.widget.objects_box.objects.set_state([1], ACCEPTED)
+    assert exemplar_labels(discs) == {DARK[0], BRIGHT[1]}
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["committed here", "of an earlier session"])
+def test_where_nothing_is_confirmed_one_line_says_what_to_do(discs: Opened, here: bool) -> None:
+    commit(discs, *BRIGHT[1])
+    if not here:
+        discs.widget.session.made_from.clear()
+    discs.widget.objects_box.objects.set_state([1], AUTOMATIC)
+    discs.hand.press("shift+f")
+    discs.settle()
+    assert discs.widget.finder.found is None
+    assert "accept an object in the tab Objects, or commit one" in discs.text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_segany.core.masks import Mask
+from napari_segany.core.objects import ACCEPTED, AUTOMATIC, UNCERTAIN, ObjectInfo
 from napari_segany.core.prompts import Prompt
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
@@ -119,3 +120,26 @@ def test_only_the_object_that_is_undone_is_forgotten(wide: Opened) -> None:
     assert shown_choice(wide, 30, 60) == 2
     commit(wide, 30, 40, 2)
     assert len(ranking._prior.objects) == 2
+
+
+@pytest.mark.parametrize("state", [AUTOMATIC, UNCERTAIN])
+def test_an_object_that_is_not_confirmed_does_not_count(wide: Opened, state: str) -> None:
+    commit(wide, 30, 25, 2)
+    objects = wide.widget.objects_box.objects
+    objects.set_state([1], state)
+    assert shown_choice(wide, 30, 60) == 0
+    objects.set_state([1], ACCEPTED)
+    assert shown_choice(wide, 30, 60) == 2
+    wide.widget.binding.undo()
+    wide.settle()
+    assert shown_choice(wide, 30, 60) == 0, "the mark is back"
+
+
+def test_objects_that_were_kept_by_themselves_do_not_count(wide: Opened) -> None:
+    finder, binding = wide.widget.finder, wide.widget.binding
+    found = np.zeros((60, 80), np.int32)
+    found[20:41, 10:31] = 1
+    binding.keeping.keep_all(binding.planes.view(), found)
+    wide.widget.objects_box.note(ObjectInfo(1, source="everything", state=AUTOMATIC))
+    assert finder.found is None
+    assert shown_choice(wide, 30, 60) == 0

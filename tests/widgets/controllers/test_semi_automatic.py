@@ -185,3 +185,76 @@ def test_what_is_changed_or_accepted_is_confirmed_and_only_that_is_learned_from(
     assert len(box.objects.unconfirmed) == 3
     discs.widget.learning.count()
     assert "3 automatic objects left out" in discs.widget.learn_box._masks.text()
+
+
+def marked(opened: Opened) -> tuple[np.ndarray, dict[int, str]]:
+    """The labels, and the state of each object."""
+    objects = opened.widget.objects_box.objects
+    objects.update()
+    return opened.widget.binding.labels.data.copy(), {label: objects.about(label).state for label in objects.present}
+
+
+def accept(opened: Opened, labels: list[int]) -> None:
+    box = opened.widget.objects_box
+    opened.widget.tabs.show_box(box)
+    opened.settle()
+    box._rows.choose(labels)
+    box.buttons["Accept"].click()
+
+
+def change(opened: Opened, labels: list[int]) -> None:
+    """Open each of them to change it, and keep it; then some have other pixels, or the same."""
+    for label in labels:
+        where = np.argwhere(opened.widget.binding.labels.data == label)
+        opened.hand.move(*(int(value) for value in np.round(where.mean(0))))
+        opened.hand.press("u")
+        opened.wait_for_mask()
+        opened.hand.press("k")
+        opened.settle()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("act", [accept, change])
+def test_the_mark_of_what_is_accepted_or_changed_comes_back_with_a_step(discs: Opened, act, count: int) -> None:
+    search(discs)
+    discs.widget.everything_box._confident.setValue(0.6)
+    discs.hand.press("shift+k")
+    discs.settle()
+    before, states = marked(discs)
+    labels = sorted(states)[:count]
+    history = discs.widget.session.history
+    position = history.position
+    assert set(states.values()) == {AUTOMATIC}
+    act(discs, labels)
+    after = marked(discs)
+    wanted = ACCEPTED if act is accept else ""
+    assert after[1] == states | dict.fromkeys(labels, wanted)
+    # (to open an object to change it is a step, too)
+    steps = history.position - position
+    assert steps == 1 or act is change
+    for _ in range(steps):
+        discs.widget.binding.undo()
+    discs.settle()
+    assert marked(discs)[1] == states
+    np.testing.assert_array_equal(marked(discs)[0], before)
+    for _ in range(steps):
+        discs.widget.binding.redo()
+    discs.settle()
+    assert marked(discs)[1] == after[1]
+    np.testing.assert_array_equal(marked(discs)[0], after[0])
+
+
+def test_the_key_of_undo_brings_the_mark_back_and_what_was_before_it_is_undone_next(discs: Opened) -> None:
+    search(discs)
+    discs.hand.press("shift+k")
+    discs.settle()
+    _, states = marked(discs)
+    accept(discs, sorted(states))
+    discs.viewer.layers.selection.active = discs.widget.binding.labels
+    discs.hand.press("ctrl+z")
+    discs.settle()
+    assert "Undone: accept" in discs.text
+    assert marked(discs)[1] == states
+    discs.hand.press("ctrl+z")
+    discs.settle()
+    assert marked(discs)[1] == {}

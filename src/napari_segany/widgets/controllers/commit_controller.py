@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
@@ -73,7 +73,17 @@ class CommitController(QObject):
 
     def bind(self, binding: Binding | None) -> None:
         """Keep objects of another image."""
+        if self._binding is not None:
+            self._binding.undo_stack.states_changed.disconnect(self._restore_states)
         self._binding = binding
+        if binding is not None:
+            binding.undo_stack.states_changed.connect(self._restore_states)
+
+    def _restore_states(self, changes: Iterable[tuple[int, str, str]]) -> None:
+        """A step that changed states was undone or redone; the table may list another layer by now."""
+        self._objects.restore_states(
+            {label: new for label, old, new in changes if self._objects.state_of(label) == old}
+        )
 
     def set_class(self, name: str) -> None:
         """Give new objects this class from here on; an empty name: none."""
@@ -121,7 +131,8 @@ class CommitController(QObject):
 
     def _keep_mask(self, binding: Binding) -> None:
         opened, self._committed = binding.keeping.opened, None
-        if not binding.keep():
+        state = "" if opened is None else self._objects.state_of(opened.label)
+        if not binding.keep(state):
             return
         self._prompts.expect_positive()
         self.layers_changed.emit()
@@ -130,7 +141,7 @@ class CommitController(QObject):
             self._objects.note(ObjectInfo(kept.label, class_name=kind, score=kept.mask.score, source=how))
             self._pending.say_done(f"Object {kept.label} kept{kind and f' as {kind}'}. Ctrl+Z undoes it.")
         elif opened is not None:
-            self._objects.set_state([opened.label], "")
+            self._objects.restore_states({opened.label: ""} if state else {})
             self._pending.say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
 
     def _last_committed(self) -> Committed | None:

@@ -43,6 +43,8 @@ class ExemplarController(QObject):
         The worker.
     answers : PredictionService
         The model.
+    confirmed : callable
+        A method that tells whether the user stands for the object of a label; no other one is an exemplar.
 
     Attributes
     ----------
@@ -62,9 +64,11 @@ class ExemplarController(QObject):
         box: AutomaticMasksPanel,
         jobs: Jobs,
         answers: PredictionService,
+        confirmed: Callable[[int], bool],
     ) -> None:
         super().__init__(box)
         self._session, self._finder, self._box, self._jobs, self._answers = session, finder, box, jobs, answers
+        self._confirmed = confirmed
         self._binding: Binding | None = None
         self._rejected: list[tuple[View, PlaneObject]] = []
         box.like_wanted.connect(self.find)
@@ -81,7 +85,7 @@ class ExemplarController(QObject):
             return
         objects = self._committed(self._binding, view)
         if not objects:
-            self.failed.emit(InputError("commit an object first; then all objects like it can be found"))
+            self.failed.emit(InputError(self._nothing(self._binding, view)))
             return
         stack, _ = self._binding.planes.stack(view)
         rejected = [one for where, one in self._rejected if where.axes == view.axes]
@@ -145,14 +149,29 @@ class ExemplarController(QObject):
         labels = binding.output.labels
         if labels is None:
             return []
-        known = [(label, where) for label, (where, _) in self._session.made_from.items() if where.axes == view.axes]
-        known = known[-LATEST:]
+        made = [(label, where) for label, (where, _) in self._session.made_from.items() if where.axes == view.axes]
+        known = [(label, where) for label, where in made if self._confirmed(label)][-LATEST:]
         planes = {where: where.read(labels.data) for _, where in known}
         found = [(where, _object(planes[where], label)) for label, where in known]
         if not any(one is not None for _, one in found):
             plane = view.read(labels.data)
-            found = [(view, _object(plane, label)) for label in np.unique(plane[plane > 0]).tolist()]
+            found = [(view, _object(plane, label)) for label in self._labels(plane)]
         return [PlaneObject(binding.planes.stack(where)[1], *one) for where, one in found if one is not None][-LATEST:]
+
+    def _labels(self, plane: np.ndarray) -> list[int]:
+        """The confirmed objects of a plane of labels."""
+        return [label for label in np.unique(plane[plane > 0]).tolist() if self._confirmed(label)]
+
+    @staticmethod
+    def _nothing(binding: Binding, view: View) -> str:
+        """Why there is no exemplar."""
+        labels = binding.output.labels
+        if labels is not None and np.any(view.read(labels.data) > 0):
+            return (
+                "the objects of this slice are not confirmed yet: accept an object in the tab Objects, or commit one; "
+                "then all objects like it can be found"
+            )
+        return "commit an object first; then all objects like it can be found"
 
     def _query(self, stack: Stack, objects: Sequence[PlaneObject], rejected: Sequence[PlaneObject]) -> Query:
         """Runs in the worker."""

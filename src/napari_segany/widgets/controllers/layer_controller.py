@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.edge_layer import is_edges
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.write import fits_shape
 from napari_segany.widgets.panels.export_panel import ExportPanel
@@ -81,7 +82,7 @@ class LayerController(QObject):
 
     def choose_first_image(self) -> None:
         """Choose the active image, else the one on top."""
-        images = self.layers(Image)
+        images = [layer for layer in self.layers(Image) if not is_edges(layer)]
         active = self._viewer.layers.selection.active
         if images:
             self.box.image.value = active if active in images else images[-1]
@@ -111,14 +112,15 @@ class LayerController(QObject):
 
     def _tell_of_image(self, binding: Binding, layer: Layer | None) -> None:
         """Another image was opened: the one that is worked on stays in use."""
-        if layer is not None and type(layer) is Image and layer is not binding.image:
+        if layer is not None and type(layer) is Image and layer is not binding.image and not is_edges(layer):
             self._opened = ref(layer)
             self.message.emit(f"“{layer.name}” was opened; “{binding.image.name}” is still the one that is segmented.")
 
     def _offer(self, event: object = None) -> None:
         """Offer the image that was opened or is active, and labels of the image that are not in use."""
         binding = self._binding
-        others = [one for one in self.layers(Image) if binding is not None and one is not binding.image]
+        images = [one for one in self.layers(Image) if not is_edges(one)]
+        others = [one for one in images if binding is not None and one is not binding.image]
         wanted = (self._viewer.layers.selection.active, self._opened() if self._opened is not None else None)
         self.box.offer_image(next((one for one in wanted if one is not None and one in others), None))
         free = self.layers(Labels) if binding is not None and binding.labels is None else []

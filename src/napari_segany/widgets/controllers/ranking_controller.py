@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,7 @@ class RankingController(QObject):
     """Ranks the masks of a lone click by the committed objects of the image.
 
     The choice is a candidate like one of the user's, so that the key J goes on from there, and a journal replays it. An
-    object that is undone does not count, until it is redone.
+    object that is undone does not count, until it is redone, nor one that is not confirmed, until it is accepted.
 
     Parameters
     ----------
@@ -40,13 +41,17 @@ class RankingController(QObject):
         Whose objects are learned from, and whose candidates are chosen.
     answers : PredictionService
         Whose model predicts the masks.
+    confirmed : callable
+        A method that tells whether the user stands for the object of a label; no other one counts.
     parent : QObject
         Owns this object.
     """
 
-    def __init__(self, session: Session, answers: PredictionService, parent: QObject) -> None:
+    def __init__(
+        self, session: Session, answers: PredictionService, confirmed: Callable[[int], bool], parent: QObject
+    ) -> None:
         super().__init__(parent)
-        self._session, self._answers = session, answers
+        self._session, self._answers, self._confirmed = session, answers, confirmed
         self._binding: Binding | None = None
         self._prior = RankingPrior()
         self._enabled = True
@@ -71,6 +76,7 @@ class RankingController(QObject):
         self._first = request.plane, list(result.masks)
         plane = self._plane(request.plane)
         self._prior.use(self._answers.segmenter.capabilities.ranking)
+        self._use_objects()
         if self._enabled and plane is not None and (best := self._prior.best(plane, result.masks)):
             self._session.restore_choice(best)
 
@@ -89,9 +95,14 @@ class RankingController(QObject):
             latest = self._learned[-1]
             if latest.step is None and latest.label == event.label:
                 latest.step = event
-        elif isinstance(event, ActionEvent) and event.what in ("undone", "redone") and self._learned:
-            held = {id(step) for step in self._session.history.held}
-            self._prior.use_objects([one.known for one in self._learned if one.step is None or id(one.step) in held])
+        elif isinstance(event, ActionEvent) and event.what in ("undone", "redone"):
+            self._use_objects()
+
+    def _use_objects(self) -> None:
+        """Count the objects whose steps hold, and which are confirmed."""
+        held = {id(step) for step in self._session.history.held}
+        there = [one for one in self._learned if one.step is None or id(one.step) in held]
+        self._prior.use_objects([one.known for one in there if self._confirmed(one.label)])
 
     def _plane(self, view: View) -> LazyPlane | None:
         """The pixels of a plane; None where it cannot be read, or only slowly: this is the window's thread."""

@@ -108,7 +108,8 @@ class SearchController(QObject):
         view = self._binding.planes.view() if self._binding is not None else None
         if view is not None:
             text = text.strip()
-            self.search(view, lambda: query_for(self._answers.segmenter, text), text or "all objects", text)
+            grid = None if text else self._box.grid
+            self.search(view, lambda: query_for(self._answers.segmenter, text, grid=grid), text or "all objects", text)
 
     def search(self, view: View, make_query: Callable[[], Query], what: str, text: str = "") -> None:
         """Search a plane.

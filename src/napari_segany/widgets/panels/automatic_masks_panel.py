@@ -15,11 +15,13 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
 
+from napari_segany.core.automatic_masks import Grid, grid_of
 from napari_segany.core.filters import Filters
 from napari_segany.core.query import Query, query_for
 from napari_segany.core.segmenter import Segmenter
@@ -30,6 +32,8 @@ REMEMBERED = 20
 CONFIDENT = 0.8
 """Score from which on masks are confident, until the slider is moved; chosen for `tiny` on images of dsb2018, usiigaci
 and rbc_flow: a higher one keeps few masks, a lower one many that are wrong."""
+MOST_CROP_LAYERS = 4
+"""16 x 16 crops of a slice."""
 LARGEST = 6.0
 """Sizes are chosen by their power of ten: a nucleus and an embryo are not on one straight scale."""
 
@@ -51,6 +55,8 @@ class AutomaticMasksPanel(QWidget):
         Emitted with the name of an action: the confident ones are to be kept, or the next one is to be shown alone.
     at_once_changed : Signal
         Emitted with whether confident objects are kept when a search ends.
+    crop_layers_changed : Signal
+        Emitted with the number of layers of crops that are searched, too.
     """
 
     wanted = Signal()
@@ -61,6 +67,7 @@ class AutomaticMasksPanel(QWidget):
     like_wanted = Signal()
     acted = Signal(str)
     at_once_changed = Signal(bool)
+    crop_layers_changed = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +78,14 @@ class AutomaticMasksPanel(QWidget):
         self._like = QPushButton("Find objects like mine  (Shift+F)")
         self._like.setToolTip(
             "Search this slice for objects like those that you committed; Shift+X rejects the one under the cursor"
+        )
+        self._edges = QPushButton("Edges  (Shift+E)")
+        self._edges.setToolTip("Edges of this slice, from the outlines of many masks: an image layer of values 0 to 1")
+        self._crop_layers = QSpinBox()
+        self._crop_layers.setRange(0, MOST_CROP_LAYERS)
+        self._crop_layers.setToolTip(
+            "For small objects: Find all objects searches 2 x 2 magnified crops too, with 2 also 4 x 4 and so on. It "
+            "then clicks on a grid instead of what the model proposes, and takes much longer."
         )
         self._words = QLineEdit()
         self._words.setPlaceholderText("Or name it: nuclei; bright cells")
@@ -118,6 +133,8 @@ class AutomaticMasksPanel(QWidget):
         self._whole.toggled.connect(self.filtered)
         self._confident.valueChanged.connect(self.filtered)
         self._at_once.toggled.connect(self.at_once_changed)
+        self._crop_layers.valueChanged.connect(self.crop_layers_changed)
+        self._edges.clicked.connect(lambda: self.acted.emit("find_edges"))
         self._keep_confident.clicked.connect(lambda: self.acted.emit("keep_confident"))
         self._step.clicked.connect(lambda: self.acted.emit("next_uncertain"))
         self.show_count(None, 0)
@@ -148,8 +165,8 @@ class AutomaticMasksPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        layout.addWidget(self._find)
-        layout.addWidget(self._like)
+        layout.addLayout(_row(self._find, QLabel("Crop layers"), self._crop_layers))
+        layout.addLayout(_row(self._like, self._edges))
         layout.addWidget(self._words)
         layout.addWidget(self._filters)
         layout.addWidget(self._at_once)
@@ -205,12 +222,13 @@ class AutomaticMasksPanel(QWidget):
         Predicted IoU and stability are those of the model where the sliders were set for a query of the other kind,
         for all objects and not for a text, or the other way round.
         """
+        grid = None if text.strip() else self.grid
         if self._suited is None:
-            return partial(query_for, text=text)
+            return partial(query_for, text=text, grid=grid)
         changes = asdict(self.filters)
         if self._suited != bool(text.strip()):
             changes = {name: changes[name] for name in ("smallest", "largest", "whole")}
-        return partial(query_for, text=text, changes=changes, overlap=self.overlap)
+        return partial(query_for, text=text, grid=grid, changes=changes, overlap=self.overlap)
 
     @property
     def confident(self) -> float:
@@ -222,9 +240,15 @@ class AutomaticMasksPanel(QWidget):
         """Whether confident objects are kept when a search ends."""
         return self._at_once.isChecked()
 
-    def choose(self, *, at_once: bool) -> None:
-        """Choose whether confident objects are kept when a search ends."""
+    @property
+    def grid(self) -> Grid | None:
+        """Where all objects are searched for; None where the model proposes them."""
+        return grid_of(crop_layers=self._crop_layers.value())
+
+    def choose(self, *, at_once: bool, crop_layers: int = 0) -> None:
+        """Choose whether confident objects are kept when a search ends, and how many layers of crops are searched."""
         self._at_once.setChecked(at_once)
+        self._crop_layers.setValue(crop_layers)
 
     def show_single(self, single: bool) -> None:
         """Show whether K keeps one object or all."""
@@ -262,3 +286,12 @@ class AutomaticMasksPanel(QWidget):
         there = f"; {count_of(labelled, 'object')} labelled already" if labelled else ""
         text = f"{count_of(shown or 0, 'object')}, of {count_of(found, 'candidate')}{there}"
         self._text.setText("" if shown is None else text)
+
+
+def _row(first: QWidget, *others: QWidget) -> QHBoxLayout:
+    """Widgets next to each other; the first gets the room that is left."""
+    row = QHBoxLayout()
+    row.addWidget(first, 1)
+    for other in others:
+        row.addWidget(other)
+    return row

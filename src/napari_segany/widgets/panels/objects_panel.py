@@ -89,7 +89,7 @@ class ObjectsPanel(QWidget):
             "Delete": self._button("Delete", f"Delete the selected objects. {UNDO}", self._delete),
             "Merge": self._button("Merge", f"Merge the selected objects into one. {UNDO}", self._merge),
             "Split": self._button("Split", f"Give each separate piece a new label. {UNDO}", self._split),
-            "Accept": self._button("Accept", "Mark the selected objects as checked and right", self._accept),
+            "Accept": self._button("Accept", f"Mark the selected objects as checked and right. {UNDO}", self._accept),
             "Rename": self._button("Rename", "Name the selected object; its pixels stay as they are.", self._rename),
         }
         self._lay_out()
@@ -217,6 +217,19 @@ class ObjectsPanel(QWidget):
             if changed:
                 self._try(partial(self.objects.set_state, changed, state))
 
+    def restore_states(self, states: Mapping[int, str]) -> None:
+        """Set states that a step of undo already records, see :meth:`ObjectFeatures.set_states`."""
+        if self.objects is not None and states:
+            self.objects.set_states(states)
+
+    def state_of(self, label: int) -> str:
+        """The state of an object, one of ``STATES``; empty for one that the user made or corrected."""
+        return "" if self.objects is None else self.objects.about(label).state
+
+    def confirmed(self, label: int) -> bool:
+        """Whether the user stands for an object, see :attr:`ObjectInfo.confirmed`."""
+        return self.objects is None or self.objects.about(label).confirmed
+
     def update_now(self) -> None:
         """Count changed objects now, so that the layer's features are current."""
         if self.objects is not None:
@@ -280,7 +293,7 @@ class ObjectsPanel(QWidget):
         count = len(self._chosen)
         for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
             self.buttons[name].setEnabled(fits)
-        self.buttons["Accept"].setEnabled(any(not self._confirmed(label) for label in self._chosen))
+        self.buttons["Accept"].setEnabled(any(not self.confirmed(label) for label in self._chosen))
         if self._chosen != before and self._view is not None:
             self._view.scroll()
         self.listed.emit()
@@ -347,11 +360,8 @@ class ObjectsPanel(QWidget):
     def _delete(self) -> None:
         self.delete(self._chosen)
 
-    def _confirmed(self, label: int) -> bool:
-        return self.objects is None or self.objects.about(label).confirmed
-
     def _accept(self) -> None:
-        self.set_state([label for label in self._chosen if not self._confirmed(label)], ACCEPTED)
+        self.set_state([label for label in self._chosen if not self.confirmed(label)], ACCEPTED)
 
     def _merge(self) -> None:
         if self.objects is not None and self._rows is not None:
