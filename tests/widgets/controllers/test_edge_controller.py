@@ -71,7 +71,7 @@ def test_edges_of_the_shown_slice_are_a_layer_on_the_image(stack: Opened, how: s
     assert f"in the layer {layer.name!r}" in stack.text
     for active in (used, layer):
         stack.viewer.layers.selection.active = active
-        assert stack.widget.layer_box.image not in stack.widget.layer_box._offered, "it is no other image to segment"
+        assert layer not in stack.widget.layer_box._offered.values(), "it is no other image to segment"
     assert shares == sorted(shares)
     assert 0 < shares[0] < shares[-1] <= 1
     stack.viewer.dims.set_point(0, 6)
