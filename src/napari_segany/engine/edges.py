@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -68,51 +69,58 @@ def edge_map(
     found = _masks(segmenter, embedding or segmenter.embed(plane), side, lambda done: report(PREDICTED * done))
     for number, mask in enumerate(found):
         report(PREDICTED + (1 - PREDICTED) * number / len(found))
-        window = _grown(mask.pixels)
-        probability, beyond = (values[window] for values in _probability(mask))
+        window = mask.window
+        probability, beyond = (values[window] for values in _probability(mask.logits, strength.shape))
         gradient = np.hypot(*(ndimage.sobel(probability, axis) for axis in (0, 1)))
         # a mask has no edge where the window in which it was predicted cuts it
         cut = ndimage.maximum_filter(beyond, CUT)
-        outline = find_boundaries(mask.pixels[window], mode="thick") & ~cut
+        outline = find_boundaries(mask.pixels, mode="thick") & ~cut
         strength[window] = np.maximum(strength[window], np.where(outline, gradient, 0))
     strength /= max(float(strength.max()), 1e-9)
     return edge_nms(strength) if thin else strength
 
 
-def _masks(segmenter: Segmenter, embedding: ImageEmbedding, side: int, report: Callable[[float], None]) -> list[Mask]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A mask as the part of the plane that it fills, two pixels more on each side: hundreds are kept at a time."""
+
+    window: Region
+    pixels: np.ndarray
+    logits: np.ndarray
+    score: float
+
+    @classmethod
+    def of(cls, mask: Mask) -> _Found | None:
+        """Cut a mask out; None where it is empty."""
+        filled = window_of(mask.pixels)
+        if filled is None:
+            return None
+        rows, columns = (slice(max(span.start - 2, 0), span.stop + 2) for span in filled)
+        return cls((rows, columns), mask.pixels[rows, columns].copy(), mask.logits, mask.score)
+
+
+def _masks(segmenter: Segmenter, embedding: ImageEmbedding, side: int, report: Callable[[float], None]) -> list[_Found]:
     """The masks of the grid, without those that nearly coincide with a better one."""
     prompts = [Prompt((point,)) for point in grid_points(embedding.shape, side)]
-    found: list[Mask] = []
+    found: list[_Found] = []
     for start in range(0, len(prompts), TOGETHER):
         for masks in segmenter.segment(embedding, prompts[start : start + TOGETHER], candidates=3):
-            found += [mask for mask in masks if mask.pixels.any()]
+            found += [cut for mask in masks if (cut := _Found.of(mask)) is not None]
         report(min(start + TOGETHER, len(prompts)) / len(prompts))
-    windows = [_window(mask.pixels) for mask in found]
-    return [found[number] for number in suppress_overlaps(windows, [mask.score for mask in found], BOX_OVERLAP)]
+    kept = suppress_overlaps([one.window for one in found], [one.score for one in found], BOX_OVERLAP)
+    return [found[number] for number in kept]
 
 
-def _probability(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+def _probability(logits: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The unthresholded probabilities of a mask, (y, x), and where none were predicted, (y, x) bool."""
     import torch
 
     from napari_segany.models.geometry import SURELY_NOT, Frame, plane_logits
 
-    low = torch.from_numpy(np.asarray(mask.logits, np.float32))
-    both = plane_logits(torch.stack([low, (low == SURELY_NOT).float()]), Frame(mask.pixels.shape, 4 * low.shape[-1]))
+    low = torch.from_numpy(np.asarray(logits, np.float32))
+    frame = Frame((shape[0], shape[1]), 4 * low.shape[-1])
+    both = plane_logits(torch.stack([low, (low == SURELY_NOT).float()]), frame)
     return both[0].sigmoid().numpy(), (both[1] > 0).numpy()
-
-
-def _window(pixels: np.ndarray) -> Region:
-    window = window_of(pixels)
-    if window is None:
-        raise ValueError("an empty mask has no window")
-    return window
-
-
-def _grown(pixels: np.ndarray) -> Region:
-    """The window of a mask with two pixels around it."""
-    rows, columns = (slice(max(span.start - 2, 0), span.stop + 2) for span in _window(pixels))
-    return rows, columns
 
 
 def edge_nms(strength: np.ndarray) -> np.ndarray:

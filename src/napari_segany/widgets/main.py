@@ -117,7 +117,7 @@ class SeganyWidget(QWidget):
         self.exemplars: ExemplarController = ExemplarController(
             self.session, self.finder, self.everything_box, self.jobs, self.answers, self.objects_box.confirmed
         )
-        self.edges = EdgeController(self.viewer, self.everything_box, self.jobs, self.answers)
+        self.edges: EdgeController = EdgeController(self.viewer, self.everything_box, self.jobs, self.answers)
         self.follower: PropagationController = PropagationController(
             self.stack_box, self.jobs, self.answers, self.exemplars.query_maker
         )
