@@ -56,9 +56,9 @@ class Generation:
 
 
 def generations() -> list[Generation]:
-    """The models of the user's own, the latest first."""
+    """The models that the user trained or imported, the latest first; folders of other packages are not among them."""
     found = []
-    for spec in own_models():
+    for spec in (one for one in own_models() if not one.folder):
         report = read_report(read_metadata(spec.path))
         found.append(Generation(spec, _made(spec, report), report))
     return sorted(found, key=lambda one: one.made, reverse=True)

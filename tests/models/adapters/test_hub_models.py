@@ -100,6 +100,7 @@ def test_a_folder_that_is_called_like_a_published_model_does_not_hide_it(small, 
 def test_models_list_and_info(small, own, cache) -> None:
     shutil.copytree(small, own / "mine")
     listed = CliRunner().invoke(app, ["models", "list"]).stdout
+    assert "your model" not in listed, "a folder of others was not trained here"
     rows = {line.split()[0]: line for line in listed.splitlines()}
     assert "yes" in rows["mine"]
     assert "yes" in rows["tiny"]
