@@ -21,12 +21,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "build" / "dist"
 WINDOWS = (
-    (
-        "tests/widgets/controllers",
-        "tests/widgets/panels",
-        "tests/widgets/test_actions.py",
-        "tests/widgets/test_text.py",
-    ),
+    ("tests/widgets/controllers",),
     ("tests/widgets", "tests/layers", "tests/test_demo.py", "tests/test_sample_data.py"),
 )
 """Tests that open real windows, and those that need napari but no model, in two parts; the second without the first."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import weakref
 
+import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel
 
@@ -46,6 +48,51 @@ def test_work_that_is_cancelled_is_not_heard_of(qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: results == [2])
     jobs.close()
     jobs.join(5)
+
+
+class Held:
+    """Something that a job alone holds; its end is noted with the thread."""
+
+    def __init__(self, ends: list[threading.Thread]) -> None:
+        weakref.finalize(self, lambda: ends.append(threading.current_thread()))
+
+    def take(self, _: object) -> None:
+        """The result is of no interest."""
+
+
+@pytest.mark.parametrize("fate", ["done", "cancelled", "window gone"])
+def test_what_a_job_holds_is_let_go_in_the_main_thread(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    """Elsewhere Qt and the interpreter may wait for each other, and the window freezes."""
+    jobs, go_on = Jobs(), threading.Event()
+    ends: list[threading.Thread] = []
+    jobs.run(lambda: go_on.wait(10), done=lambda _: None, failed=refuse)
+    held = Held(ends)
+    job = jobs.run(lambda: 1, done=held.take, failed=refuse)
+    del held
+    if fate == "cancelled":
+        jobs.cancel(job)
+    if fate == "window gone":
+        monkeypatch.setattr(jobs, "_finished", Gone())
+        jobs.cancel_all()
+    del job
+    jobs.end()
+    go_on.set()
+    jobs.join(5)
+    other = Jobs()
+    other.run(lambda: 3, done=lambda _: None, failed=refuse)
+    qtbot.waitUntil(lambda: bool(ends))
+    assert ends == [threading.main_thread()]
+    other.close()
+    other.join(5)
+
+
+class Gone:
+    """The signal of an object whose C++ half is gone."""
+
+    def emit(self, _: object) -> None:
+        raise RuntimeError("already deleted")
 
 
 def test_a_program_that_ends_in_the_middle_of_work_ends_in_peace() -> None:

@@ -23,6 +23,8 @@ NICENESS = 5
 
 LAST_SECONDS = 30.0
 """How long the end of the program waits for work that cannot be interrupted."""
+_left: list[Job] = []
+"""Jobs whose window is gone; they are let go in the main thread, when the next job is queued."""
 _workers: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[Job | None]] = weakref.WeakKeyDictionary()
 
 
@@ -114,6 +116,7 @@ class Jobs(QObject):
         unseen : bool
             Background work: it does not count as being busy.
         """
+        _left.clear()
         job = Job(work, done, failed)
         if instead_of:
             if instead_of in self._latest:
@@ -174,18 +177,22 @@ class Jobs(QObject):
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while (job := self._queue.get()) is not None:
-            if job.cancelled:
-                continue
-            self._running = job
+            if not job.cancelled:
+                self._running = job
+                try:
+                    job.result = job.work()
+                    self._settle()
+                except Exception as error:  # noqa: BLE001 - every error is passed to the main thread
+                    job.error = error
+                self._running = None
+            # The last reference to what a job holds must not go here: Qt takes a lock to disconnect what is gone, and
+            # waits for the interpreter, while the window has the interpreter, and waits for the lock. So cancelled
+            # jobs are handed back, too.
             try:
-                job.result = job.work()
-                self._settle()
-            except Exception as error:  # noqa: BLE001 - every error is passed to the main thread
-                job.error = error
-            self._running = None
-            # a RuntimeError here: the window, and with it this object's C++ half, is gone
-            with contextlib.suppress(RuntimeError):
                 self._finished.emit(job)
+            except RuntimeError:  # the window, and with it this object's C++ half, is gone
+                _left.append(job)
+            del job
 
     def _settle(self) -> None:
         settle = None if self._before_delivery is None else self._before_delivery()
