@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
 
 from napari_segany.core.masks import Mask
 from napari_segany.core.objects import ACCEPTED, AUTOMATIC, UNCERTAIN, ObjectInfo
@@ -81,6 +82,8 @@ def shown_choice(opened: Opened, y: float, x: float) -> int:
     choice = opened.widget.session.choice
     opened.hand.press("q")
     opened.settle()
+    # a second press at one place soon after the first would be a double click
+    opened.hand.qtbot.wait(QApplication.doubleClickInterval())
     return choice
 
 
