@@ -35,10 +35,10 @@ def list_models() -> None:
 
 def _heads_of(spec: ModelSpec) -> str:
     """Which text heads a model can be used with; empty where there are none."""
-    from napari_segany.models.registry import own_models_folder
+    from napari_segany.models.registry import own_heads_folder
 
     embedded = ["in the package"] if spec.embedded else []
-    if not (own_models_folder() / "text-heads").is_dir():
+    if not own_heads_folder().is_dir():  # (what reads them imports torch)
         return ", ".join(embedded)
     from napari_segany.models.text.own_heads import own_heads
 

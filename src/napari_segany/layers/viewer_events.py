@@ -49,6 +49,8 @@ class ViewerEvents:
     def _moved(self, event: Any = None) -> None:
         """Another plane may be shown."""
         binding = self._binding
+        if binding.image not in binding.viewer.layers:  # as it is removed, which moves the sliders; nothing is shown
+            return
         binding.undo_stack.withdraw_refused()
         view = binding.planes.view()
         if view != self._view:

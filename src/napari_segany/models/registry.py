@@ -312,6 +312,11 @@ def own_models_folder() -> Path:
     return Path(given) if given else Path(platformdirs.user_data_path("napari-segany", appauthor=False)) / "models"
 
 
+def own_heads_folder() -> Path:
+    """The folder of the text heads that the user added; not created here."""
+    return own_models_folder() / "text-heads"
+
+
 def _recorded_own_model(name: str, known: Mapping[str, ModelSpec]) -> ModelSpec | None:
     """A model of the user's, or a folder, by the name that sessions record, which ends in a hash of its file."""
     stem, _, digest = name.rpartition("-")

@@ -258,3 +258,12 @@ def test_the_key_of_undo_brings_the_mark_back_and_what_was_before_it_is_undone_n
     discs.hand.press("ctrl+z")
     discs.settle()
     assert marked(discs)[1] == {}
+
+
+def test_all_layers_are_removed_while_found_objects_are_shown(discs: Opened) -> None:
+    """The last layer that goes moves napari's sliders: what was found is not drawn again without its image."""
+    search(discs)
+    assert discs.widget.finder.count
+    discs.viewer.layers.clear()
+    discs.settle()
+    assert len(discs.viewer.layers) == 0

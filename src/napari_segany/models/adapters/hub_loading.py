@@ -70,7 +70,7 @@ def fetch_folder(spec: ModelSpec, progress: Progress | None = None) -> Path:
     """
     if spec.installed or not spec.hub:
         return spec.path
-    # said before a gigabyte is downloaded in vain
+    # (checked before a gigabyte is downloaded in vain)
     check_room(spec.name, spec.bytes or 0)
     return download(spec.hub, spec.path, progress)
 

@@ -5,7 +5,6 @@ Only the backbone comes from that package; its configuration names it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
+from napari_segany.models.adapters.hub_folder import read_json
 from napari_segany.models.mask2former.pixel_decoder import PixelDecoderConfig
 from napari_segany.models.mask2former.query_decoder import QueryDecoderConfig
 from napari_segany.models.mask2former.universal import Mask2Former
@@ -106,7 +106,7 @@ def load_published(folder: Path) -> tuple[Mask2Former, tuple[str, ...], Publishe
     """
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}; a Mask2Former is a folder with config.json and its weights")
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     _check(config, folder)
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
@@ -144,18 +144,6 @@ def model_of(config: Mapping[str, Any], backbone: nn.Module, channels: tuple[int
         project=bool(config.get("enforce_input_projection", False)),
     )
     return Mask2Former(backbone, pixels, decoder, int(config.get("num_queries", 100)))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path.parent} holds no {path.name} that can be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ModelError(f"{path} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} holds no settings")
-    return found
 
 
 def _check(config: Mapping[str, Any], folder: Path) -> None:
@@ -204,7 +192,7 @@ def _input_of(folder: Path) -> PublishedInput:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return usual
-    settings = _json(path)
+    settings = read_json(path)
     size = settings.get("size")
     sides: dict[str, Any] = size if isinstance(size, dict) else {}
     try:

@@ -8,13 +8,8 @@ import shutil
 from pathlib import Path
 
 from napari_segany.core.errors import InputError, ModelError
-from napari_segany.models.registry import own_models_folder
+from napari_segany.models.registry import own_heads_folder
 from napari_segany.models.text.text_prompter import head_info
-
-
-def own_heads_folder() -> Path:
-    """The folder of the heads; not created here."""
-    return own_models_folder() / "text-heads"
 
 
 def own_heads(model: str = "") -> dict[str, Path]:
