@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -151,12 +151,32 @@ class SeededDataset(Dataset):
 
 
 class CropDataset(SeededDataset):
-    """Crops with the first prompts of some of their objects."""
+    """Crops with the first prompts of some of their objects.
+
+    Parameters
+    ----------
+    sources : dict of str to list of Sample
+        Labelled pictures of each source.
+    shares : dict of str to float
+        Share of crops from each.
+    config : BatchConfig
+        What a batch is made of.
+    seed : int
+        Of the sequence.
+    distilled : collection of str
+        Sources on whose crops the masks of a reference are a second target.
+    """
 
     def __init__(
-        self, sources: dict[str, list[Sample]], shares: dict[str, float], config: BatchConfig, seed: int
+        self,
+        sources: dict[str, list[Sample]],
+        shares: dict[str, float],
+        config: BatchConfig,
+        seed: int,
+        distilled: Collection[str] = (),
     ) -> None:
         super().__init__(config.crops)
+        self.distilled = [name in distilled for name in sources]
         self.sources = list(sources.values())
         weights = np.array([shares[name] for name in sources], float)
         self.weights = weights / weights.sum()
@@ -183,6 +203,7 @@ class CropDataset(SeededDataset):
             "dense": torch.from_numpy(dense_targets(levels[0])),
             "dense_known": torch.from_numpy(dense_known(levels, complete=sample.complete)),
             "shift": torch.from_numpy(shift),
+            "distilled": torch.tensor(self.distilled[source]),
         }
 
     def _size(self, step: int) -> int:

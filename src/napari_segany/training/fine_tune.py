@@ -35,6 +35,7 @@ from napari_segany.training.augment import MIN_PIXELS
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import Sample, synthetic_samples
 from napari_segany.training.decoder_task import DecoderTask, EmbeddedDataset, EmbeddedSample
+from napari_segany.training.distillation import DistilledSamTask
 from napari_segany.training.fine_tune_report import FineTuneReport, report_metadata
 from napari_segany.training.fine_tune_settings import FEWEST, steps_for
 from napari_segany.training.held_out import (
@@ -48,7 +49,7 @@ from napari_segany.training.held_out import (
 )
 from napari_segany.training.held_out_examples import HeldOutExample, choose_examples, make_example
 from napari_segany.training.loop import Loop, LoopConfig, Task
-from napari_segany.training.sam_task import SamTask, TaskConfig
+from napari_segany.training.sam_task import TaskConfig
 from napari_segany.training.train_sam import begin, save_weights
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -79,6 +80,8 @@ class FineTuneConfig:
         Share of the masks that measure the result, and are not trained on.
     synthetic : int
         Synthetic images that are replayed; an eighth of them for a published SAM, whose encoder takes seconds for each.
+    distillation : float
+        Weight of the parent's masks as a second target on the synthetic images, for ``tiny``.
     seed : int
         Of all that is drawn.
     name, note : str
@@ -92,6 +95,7 @@ class FineTuneConfig:
     own_share: float = 0.6
     held_out: float = 0.2
     synthetic: int = 60
+    distillation: float = 2.0
     seed: int = 0
     name: str = ""
     note: str = ""
@@ -281,9 +285,9 @@ class _FineTuning:
         save_weights(model, self.out, metadata)
 
     def _task(self, model: nn.Module) -> Task:
-        return SamTask(
-            cast("TinySam", model), TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0, frozen_norms=True)
-        )
+        config = TaskConfig(dense_steps=0, together_steps=0, iou_weight=3.0, frozen_norms=True)
+        parent = cast("TinySam", self._parent())
+        return DistilledSamTask(cast("TinySam", model), config, parent, self.config.distillation)
 
     def _at(self, stage: str, done: int, loss: float = math.nan) -> FineTuneProgress:
         gone = time.monotonic() - self.started
@@ -319,7 +323,8 @@ class _FineTuning:
         }
         shares = {"own": self.config.own_share, "synthetic": 1 - self.config.own_share}
         batch = BatchConfig(crops=8, masks=6, sizes={224: 1.0})
-        return stream(CropDataset(sources, shares, batch, self.config.seed), step, workers=0)
+        dataset = CropDataset(sources, shares, batch, self.config.seed, distilled=["synthetic"])
+        return stream(dataset, step, workers=0)
 
     def _interval(self, gains: np.ndarray) -> tuple[float, float]:
         """95 % bootstrap interval of the mean gain over objects: their clicks are not independent."""

@@ -33,6 +33,12 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - (overlap + 1) / (found.sum((-2, -1)) + target.sum((-2, -1)) + 1)
 
 
+def soft_dice(found: Tensor, expected: Tensor) -> Tensor:
+    """Dice loss of two masks of probabilities, 0 where they are equal; (..., h, w) -> (...,)."""
+    overlap = 2 * (found * expected).sum((-2, -1))
+    return 1 - (overlap + 1) / ((found**2).sum((-2, -1)) + (expected**2).sum((-2, -1)) + 1)
+
+
 def iou(logits: Tensor, target: Tensor) -> Tensor:
     """IoU of each thresholded mask with its target; 0 for what should be empty; (..., h, w) -> (...,)."""
     found, truth = logits > 0, target > 0.5

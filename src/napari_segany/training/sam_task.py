@@ -251,7 +251,15 @@ class SamTask(PromptTask):
                 if isinstance(layer, nn.BatchNorm2d):
                     layer.eval()
         with torch.set_grad_enabled(not self.config.prompts_only):
-            features = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
+            features = self.features(batch)
+        return self._losses(features, batch, step)
+
+    def features(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Maps of the image encoder for the crops of a batch."""
+        found: dict[str, Tensor] = self.model.image_encoder(self.model.preprocess(batch["image"].float()))
+        return found
+
+    def _losses(self, features: dict[str, Tensor], batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         generator = torch.Generator(batch["image"].device).manual_seed(step)
         if self.config.prompts_only:
             return self._prompted(self._scene(features, batch), batch, generator, together=False)

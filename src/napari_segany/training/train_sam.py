@@ -19,6 +19,7 @@ from napari_segany.models.loading import architecture_of, load_weights, locate
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import SourceConfig, load_sources
+from napari_segany.training.distillation import DistilledSamTask
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.sam_task import SamTask, TaskConfig
 
@@ -39,6 +40,12 @@ class TrainConfig:
     start : str
         Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks that they lack
         pass on what comes in.
+    distilled : tuple of str
+        Sources on whose crops the masks of `reference` are a second target.
+    reference : str
+        File or name of the model whose masks those are; none when empty.
+    distillation : float
+        Weight of the second target.
     compile : bool
         Let torch compile what the prompts need, a third faster on a CPU; wants a C++ compiler.
     loop, task : LoopConfig, TaskConfig
@@ -50,6 +57,9 @@ class TrainConfig:
     sources: SourceConfig
     seed: int = 0
     start: str = ""
+    distilled: tuple[str, ...] = ()
+    reference: str = ""
+    distillation: float = 2.0
     compile: bool = False
     loop: LoopConfig = field(default_factory=LoopConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -106,6 +116,16 @@ def read_toml(path: Path, make: Callable[[dict[str, Any], Path], C]) -> C:
 
 
 def _config_of(raw: dict[str, Any], path: Path) -> TrainConfig:
+    config = _built(raw, path)
+    strange = sorted(set(config.distilled) - set(config.sources.shares))
+    if strange:
+        raise InputError(f"{path}: distilled names {', '.join(strange)}, which is none of the [sources]")
+    if bool(config.distilled) != bool(config.reference):
+        raise InputError(f"{path}: 'distilled' sources need a 'reference' model, and a reference needs such sources")
+    return config
+
+
+def _built(raw: dict[str, Any], path: Path) -> TrainConfig:
     phases = [(phase.pop("from_step", 0), build(BatchConfig, phase, "phases")) for phase in raw.get("phases", [{}])]
     phases.sort(key=lambda phase: phase[0])
     return build(TrainConfig, {**with_sources(raw, path), "phases": phases})
@@ -129,7 +149,8 @@ def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, T
     for (_, batch), end in zip(config.phases, ends, strict=True):
         if step >= end:
             continue
-        batches = stream(CropDataset(sources, config.sources.shares, batch, config.seed), step, config.loop.workers)
+        dataset = CropDataset(sources, config.sources.shares, batch, config.seed, config.distilled)
+        batches = stream(dataset, step, config.loop.workers)
         while step < end:
             yield next(batches)
             step += 1
@@ -167,7 +188,7 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     check_apart(folder, [data / name for name in config.sources.shares], config.start)
     if config.start:
         begin(model, config.start)
-    task = SamTask(model, config.task)
+    task = _task(config, model)
     loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
     if config.compile:
@@ -176,6 +197,14 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     path = folder / "weights.safetensors"
     export(loop.average, path)
     return path
+
+
+def _task(config: TrainConfig, model: TinySam) -> SamTask:
+    if not config.reference:
+        return SamTask(model, config.task)
+    reference = TinySam()
+    begin(reference, config.reference)
+    return DistilledSamTask(model, config.task, reference, config.distillation)
 
 
 def begin(model: TinySam, start: str) -> None:
