@@ -43,22 +43,19 @@ def test_only_crops_of_distilled_sources_have_the_second_target(model, samples):
 
 
 def test_training_brings_a_model_nearer_to_the_reference_which_stays(model, samples):
-    reference = copy.deepcopy(model)
-    with torch.no_grad():
-        for weights in model.mask_decoder.parameters():
-            weights.add_(0.02 * torch.randn_like(weights))
+    reference = TinySam().eval()
     kept = copy.deepcopy(reference.state_dict())
-    task = DistilledSamTask(model, CONFIG, reference, weight=20.0)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    task = DistilledSamTask(model, CONFIG, reference, weight=100.0)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     batch = batch_of(samples, ["made"])
     apart = []
-    for _ in range(12):
+    for _ in range(15):
         found = task.training_forward(batch, 0)
         optimizer.zero_grad()
         found["loss"].backward()
         optimizer.step()
         apart.append(float(found["distilled"]))
-    assert apart[-1] < 0.7 * apart[0]
+    assert apart[-1] < 0.5 * apart[0]
     assert all(torch.equal(kept[name], value) for name, value in reference.state_dict().items())
 
 
