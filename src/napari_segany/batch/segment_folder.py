@@ -82,6 +82,8 @@ class FolderJob:
         Other files that must not be replaced, such as a checkpoint.
     exemplars : ExemplarFiles, optional
         Objects that show what to find; instead of a text.
+    skipped : frozenset of Path
+        Images of the folder that are left out.
     """
 
     source: Path
@@ -95,6 +97,7 @@ class FolderJob:
     tracks: bool = False
     inputs: tuple[Path, ...] = ()
     exemplars: ExemplarFiles | None = None
+    skipped: frozenset[Path] = frozenset()
 
     def __post_init__(self) -> None:
         for name in ("source", "out"):
@@ -161,7 +164,7 @@ def segment_folder_files(
     check_type(job, FolderJob, "job")
     check_callable(load, "load")
     with named(job.source):
-        images = _images(job.source)
+        images = {path: name for path, name in images_of(job.source).items() if path not in job.skipped}
     with named(job.out):
         _check_folder(job, images)
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
@@ -242,8 +245,19 @@ def segment_folder(
     return segment_folder_files(job, partial(segmenter_of, model))
 
 
-def _images(source: Path) -> dict[Path, str]:
-    """Images and the names that their results get: the ending is part of it only where two would be the same."""
+def images_of(source: Path) -> dict[Path, str]:
+    """Images of a folder, and the names that their results get: the ending is part of it only where two would be equal.
+
+    Parameters
+    ----------
+    source : Path
+        An image, or a folder of images; what this program wrote into it does not count.
+
+    Raises
+    ------
+    InputError
+        There is no such file or folder, or no image in it.
+    """
     if source.is_dir() and not is_zarr(source):
         found = [path for path in sorted(source.iterdir()) if _is_image(path) and not _is_result(path)]
         if not found:

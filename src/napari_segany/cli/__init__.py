@@ -13,6 +13,7 @@ import typer
 
 from napari_segany.cli.bench import bench
 from napari_segany.cli.classifying import classify
+from napari_segany.cli.data_engine import engine
 from napari_segany.cli.dataset import dataset
 from napari_segany.cli.measuring import effort
 from napari_segany.cli.models import models
@@ -110,6 +111,7 @@ def demo(
 app.command()(segment)
 app.command()(classify)
 app.command()(effort)
+app.command()(engine)
 
 
 @app.command()

@@ -64,6 +64,18 @@ def generations() -> list[Generation]:
     return sorted(found, key=lambda one: one.made, reverse=True)
 
 
+def latest_generation(name: str) -> tuple[int, Generation | None]:
+    """The latest of the models NAME-1, NAME-2 and so on, and its number; 0 and None where there is none."""
+    numbered = {
+        int(number): one
+        for one in generations()
+        for stem, _, number in [one.name.rpartition("-")]
+        if stem == name and number.isdecimal()
+    }
+    highest = max(numbered, default=0)
+    return highest, numbered.get(highest)
+
+
 def examples_of(generation: Generation) -> tuple[HeldOutExample, ...]:
     """Held-out objects before and after, from the worst gain to the best."""
     return read_examples(read_metadata(generation.spec.path))

@@ -23,7 +23,7 @@ from napari_segany.models.inference_config import write_metadata
 from napari_segany.training.fine_tune_report import FineTuneReport, report_metadata
 from napari_segany.training.generations import generations
 from napari_segany.training.held_out_examples import HeldOutExample, make_example
-from napari_segany.widgets.controllers import learning_controller
+from napari_segany.widgets import command_process
 from napari_segany.widgets.controllers.learning_controller import write_labelled
 from napari_segany.widgets.panels.held_out_view import HeldOutView
 from tests.fakes import KnowingSegmenter
@@ -52,7 +52,7 @@ def train_with(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     program = tmp_path / "trainer"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(learning_controller, "PYTHON", str(program))
+    monkeypatch.setattr(command_process, "PYTHON", str(program))
 
 
 def told(stage: str, done: int) -> str:
@@ -180,7 +180,7 @@ def test_it_can_be_cancelled(kept: Opened, tmp_path: Path, monkeypatch: pytest.M
     kept.hand.qtbot.waitUntil(lambda: box._bar.value() == 1, timeout=20_000)
     box._stop.click()
     assert "Cancelled" in box._result.text()
-    assert kept.widget.learning._process is None
+    assert not kept.widget.learning._process.running
     assert not (tmp_path / "models").exists()
 
 
@@ -205,7 +205,7 @@ def test_a_model_is_never_replaced(kept: Opened, tmp_path: Path) -> None:
 def test_a_program_that_cannot_be_started_is_one_line(
     kept: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning_controller, "PYTHON", str(tmp_path / "gone"))
+    monkeypatch.setattr(command_process, "PYTHON", str(tmp_path / "gone"))
     kept.widget.learn_box._start.click()
     kept.hand.qtbot.waitUntil(lambda: "could not be started" in kept.text, timeout=20_000)
     assert kept.widget.learn_box._start.isEnabled()
@@ -216,7 +216,7 @@ def test_it_can_be_cancelled_before_the_program_starts(kept: Opened) -> None:
     kept.widget.learn_box._stop.click()
     assert "Cancelled" in kept.widget.learn_box._result.text()
     kept.settle()
-    assert kept.widget.learning._process is None
+    assert not kept.widget.learning._process.running
     assert kept.widget.learn_box._start.isEnabled()
 
 

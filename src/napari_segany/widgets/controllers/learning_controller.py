@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -11,21 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.io.labels import write_labels
 from napari_segany.layers.binding import Binding
 from napari_segany.models.registry import ModelSpec, find, new_own_model
-from napari_segany.training.fine_tune_report import EXAMPLES, read_examples
 from napari_segany.training.generations import Generation, examples_of, generations, write_note
 from napari_segany.training.held_out_examples import HeldOutExample
+from napari_segany.widgets.command_process import CommandProcess
 from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
-
-PYTHON = sys.executable
 
 
 class LearningController(QObject):
@@ -57,14 +53,17 @@ class LearningController(QObject):
         super().__init__(panel)
         self._panel, self._objects, self._jobs, self._current = panel, objects, jobs, current
         self._binding: Binding | None = None
-        self._process: QProcess | None = None
+        self._process = CommandProcess("learning", self)
         self._writing: Job | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made, self._before = current, current
-        self._output: list[str] = []
         self._tried: tuple[HeldOutExample, ...] = ()
         self._listed: list[Generation] = []
         self._pictured: Generation | None = None
+        self._process.progressed.connect(panel.show_progress)
+        self._process.showed.connect(self._try)
+        self._process.ended.connect(self._end)
+        self._process.failed.connect(self._refuse)
         panel.started.connect(self.start)
         panel.stopped.connect(self.stop)
         panel.models.used.connect(self._use)
@@ -75,7 +74,7 @@ class LearningController(QObject):
     def bind(self, binding: Binding | None) -> None:
         """Learn from the objects of another image."""
         self._binding = binding
-        if self._process is None:
+        if not self._process.running:
             # what was being read is not read to its end
             self.stop()
 
@@ -137,9 +136,9 @@ class LearningController(QObject):
         left_out = () if complete or objects is None else tuple(objects.unconfirmed)
         self._folder = tempfile.TemporaryDirectory(prefix="segany-learn-", ignore_cleanup_errors=True)
         root = Path(self._folder.name)
-        self._made, self._output, self._tried = made, [], ()
-        command = ["-m", "napari_segany", "train", "on", str(root / "images"), "--labels", str(root / "labels")]
-        command += ["-o", str(made.path), "--name", name, "--json-progress"]
+        self._made, self._tried = made, ()
+        command = ["train", "on", str(root / "images"), "--labels", str(root / "labels")]
+        command += ["-o", str(made.path), "--name", name]
         command += ["--complete"] if complete else []
         self._panel.show_progress("reading", 0, 1, None)
         self._writing = self._jobs.run(
@@ -167,19 +166,9 @@ class LearningController(QObject):
 
     def _run(self, command: list[str]) -> None:
         self._writing = None
-        if self._folder is None:
-            return
-        process = QProcess(self)
-        environment = QProcessEnvironment.systemEnvironment()
-        # one processor is left for clicks
-        environment.insert("OMP_NUM_THREADS", "1")
-        process.setProcessEnvironment(environment)
-        process.readyReadStandardOutput.connect(self._read)
-        process.finished.connect(self._end)
-        process.errorOccurred.connect(self._not_started)
-        self._process = process
-        self._panel.show_progress("starting", 0, 1, None)
-        process.start(PYTHON, command)
+        if self._folder is not None:
+            self._panel.show_progress("starting", 0, 1, None)
+            self._process.start(command)
 
     @staticmethod
     def _new_model(name: str) -> ModelSpec:
@@ -188,60 +177,22 @@ class LearningController(QObject):
             raise InputError(f"there is a model {name!r} already; choose another name")
         return made
 
-    def _read(self) -> None:
-        process = self._process
-        # (the last line may have arrived in part)
-        while process is not None and process.canReadLine():
-            self._take(bytes(process.readLine().data()).decode("utf-8", "replace").rstrip("\r\n"))
+    def _try(self, examples: tuple[HeldOutExample, ...]) -> None:
+        self._tried = examples
 
-    def _take(self, line: str) -> None:
-        """A line of the process: progress, held-out objects, or words for the user."""
-        try:
-            told = json.loads(line)
-            if "examples" in told:
-                self._tried = read_examples({EXAMPLES: json.dumps(told["examples"])})
-                return
-            self._panel.show_progress(told["stage"], told["done"], told["total"], told["seconds_left"])
-        except (ValueError, TypeError, KeyError):
-            self._output.append(line)
-
-    def _end(self, code: int) -> None:
-        self._read()
-        process, self._process = self._process, None
-        if process is None:
-            return
-        for line in bytes(process.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
-            self._take(line)
+    def _end(self, lines: list[str]) -> None:
         self._forget_folder()
-        error = bytes(process.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
-        process.deleteLater()
-        if code != 0:
-            self._panel.show_idle("")
-            reason = error[-1].removeprefix("napari-segany: ") if error else "the process ended"
-            self.failed.emit(InputError(f"learning did not work: {reason}"))
-            return
-        written = any(line.startswith("wrote ") for line in self._output)
-        lines = [line for line in self._output if not line.startswith(("wrote ", "nothing was written"))]
-        self._panel.show_idle("\n".join(lines))
-        if written:
+        told = [line for line in lines if not line.startswith(("wrote ", "nothing was written"))]
+        self._panel.show_idle("\n".join(told))
+        if any(line.startswith("wrote ") for line in lines):
             self.list_models(select=self._made.name)
         else:
             self._pictured = None
             self._panel.show_tried(self._tried)
 
-    def _not_started(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart:
-            self._process = None
-            self._refuse(InputError(f"learning did not work: {PYTHON} could not be started"))
-
     def stop(self) -> None:
         """End the work; nothing is written then."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.finished.disconnect(self._end)
-            process.kill()
-            process.waitForFinished(5000)
-            process.deleteLater()
+        self._process.stop()
         if self._writing is not None:
             self._jobs.cancel(self._writing)
             self._writing = None
