@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,10 +23,14 @@ from PIL import Image
 
 import napari_segany
 from napari_segany import cli
+from napari_segany.batch import data_engine
 from napari_segany.io.labels import read_labels
 from napari_segany.models import loading, registry
+from napari_segany.models.inference_config import write_metadata
 from napari_segany.models.tiny.tiny_sam import TinySam
+from napari_segany.training import fine_tune
 from napari_segany.training import train_sam as training
+from napari_segany.training.fine_tune_report import FineTuneReport, report_metadata
 from tests.fakes import FakeSegmenter
 
 Run = Callable[..., SimpleNamespace]
@@ -430,3 +434,72 @@ def test_embeddings_never_go_into_the_image(run: Run, tmp_path: Path, monkeypatc
     zarr.create_array(tmp_path / "a.zarr", shape=(40, 50), dtype="u1")
     monkeypatch.setenv("SEGANY_EMBEDDINGS", str(tmp_path / "a.zarr" / "cache"))
     refused(run("embed", tmp_path / "a.zarr"), "written into")
+
+
+class TestEngine:
+    """Rounds of the data engine; a stand-in is trained."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Two images, of which the second one is said to have been annotated."""
+        monkeypatch.setenv(registry.OWN_MODELS, str(tmp_path / "models"))
+        images = tmp_path / "images"
+        images.mkdir()
+        for name in "ab":
+            Image.fromarray(np.zeros((64, 64), np.uint8)).save(images / f"{name}.png")
+        labels = np.zeros((64, 64), np.int32)
+        for label in range(1, 7):
+            labels[10 * label - 8 : 10 * label - 1, 5:25] = label
+        planes = [("b", np.zeros((64, 64, 3), np.uint8), labels)]
+        monkeypatch.setattr(data_engine, "session_images", lambda _: {images / "b.png": planes} if planes else {})
+        self.planes = planes
+        return images
+
+    @staticmethod
+    def train(monkeypatch: pytest.MonkeyPatch, alpha: float) -> list[Path]:
+        """Have fine-tuning give the shipped model with a report; returns where the models were to be written."""
+        trained: list[Path] = []
+
+        def give(samples: dict[str, Any], out: Path, config: Any) -> Iterator[Any]:
+            trained.append(out)
+            scores = (0.5, 0.5 + alpha / 4, 0.1, 0.3, alpha, 0.6, 0.6, 9, 1.0)
+            made = FineTuneReport("tiny", "", "", 4, 2, 1, *scores)
+            if alpha:
+                out.parent.mkdir(exist_ok=True)
+                shutil.copy(registry.find("tiny").path, out)
+                write_metadata(out, report_metadata(made, []))
+            yield fine_tune.FineTuneProgress("done", 1, 1, report=made)
+
+        monkeypatch.setattr(fine_tune, "fine_tune", give)
+        monkeypatch.setattr(loading, "load_segmenter", lambda model: FakeSegmenter(radius=4))
+        return trained
+
+    def test_a_round(self, run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        trained = self.train(monkeypatch, alpha=1.0)
+        answer = run("engine", folder, "-o", tmp_path / "out", "--name", "plate")
+        assert answer.status == 0
+        assert "1 of 2 images were annotated" in answer.out
+        assert "least certain: a.png" in answer.out
+        assert [path.name for path in trained] == ["plate-1.safetensors"]
+        results = {path.name for path in (tmp_path / "out" / "plate-1").iterdir()}
+        assert results == {"a_labels.tif", "a_masks.json", "a_objects.csv", "everything.json", "review.csv"}
+        again = run("engine", folder, "-o", tmp_path / "out", "--name", "plate")
+        assert "nothing was added since plate-1" in again.out
+        assert len(trained) == 1
+        self.planes.append(("b2", *self.planes[0][1:]))
+        run("engine", folder, "-o", tmp_path / "out", "--name", "plate")
+        assert [path.name for path in trained] == ["plate-1.safetensors", "plate-2.safetensors"]
+
+    def test_a_model_that_is_no_better_is_not_used(
+        self, run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.train(monkeypatch, alpha=0.0)
+        answer = run("engine", folder, "-o", tmp_path / "out")
+        assert "segmented 1 images with tiny" in answer.out
+        assert (tmp_path / "out" / "tiny" / "a_labels.tif").is_file()
+
+    def test_bad_input_is_one_line(self, run: Run, folder: Path, tmp_path: Path) -> None:
+        refused(run("engine", tmp_path / "gone", "-o", tmp_path / "out"), "is no folder of images")
+        self.planes.clear()
+        refused(run("engine", folder, "-o", tmp_path / "out"), "has been annotated yet")
+        assert not (tmp_path / "out").exists()

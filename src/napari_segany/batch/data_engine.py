@@ -80,7 +80,7 @@ def _latest_session(image: Path) -> Path | None:
             # reading all values of a large image takes long, and most images have no session
             if not any(sessions_folder().glob(f"{sample_fingerprint(array).name}-*.jsonl")):
                 return None
-            sessions = saved_sessions(fingerprint_of(array))
+            sessions = saved_sessions(fingerprint_of(array), being_written=True)
     except InputError:
         return None
     return next((one.path for one in sessions if one.objects), None)

@@ -105,11 +105,21 @@ def unfinished_sessions(content: ImageFingerprint) -> Recovered | None:
     return None
 
 
-def saved_sessions(content: ImageFingerprint, most: int = 10) -> list[SavedSession]:
-    """The latest sessions of an image that hold anything, the newest first; see :func:`unfinished_sessions`."""
+def saved_sessions(content: ImageFingerprint, most: int = 10, *, being_written: bool = False) -> list[SavedSession]:
+    """The latest sessions of an image that hold anything, the newest first; see :func:`unfinished_sessions`.
+
+    Parameters
+    ----------
+    content : ImageFingerprint
+        Of the image.
+    most : int
+        How many, at most.
+    being_written : bool
+        Whether those that a window has open count, as far as they are written.
+    """
     sessions: list[SavedSession] = []
     for path in _files_of(content):
-        found = _readable(path, content)
+        found = _readable(path, content, being_written=being_written)
         if found is None or found.empty:
             continue
         when = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone()
@@ -125,11 +135,14 @@ def _files_of(content: ImageFingerprint) -> list[Path]:
     return sorted(sessions_folder().glob(f"{content.name}-*.jsonl"), reverse=True)
 
 
-def _readable(path: Path, content: ImageFingerprint) -> Recovered | None:
-    """A session of this image as far as it can be read; None where it cannot, is of another, or is being written."""
+def _readable(path: Path, content: ImageFingerprint, *, being_written: bool = False) -> Recovered | None:
+    """A session of this image as far as it can be read; None where it cannot, or is of another.
+
+    None, too, where a window has it open, unless `being_written`.
+    """
     try:
         # take the lock first, so that no record is written between the search and the lock
-        if is_open(path):
+        if not being_written and is_open(path):
             return None
         found = recover(path, partial=True)
     except (InputError, OSError):

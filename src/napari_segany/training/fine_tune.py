@@ -60,6 +60,8 @@ SAVE_EVERY = 20
 """Steps between checkpoints."""
 FORGETTABLE = 0.01
 """What the gauge may lose before it counts against a mixture."""
+COST_OF_FORGETTING = 4.0
+"""What it loses beyond that counts so many times against the gain on held-out masks: the weights outlive this work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class FineTuneConfig:
     own_share: float = 0.6
     held_out: float = 0.2
     synthetic: int = 60
-    distillation: float = 2.0
+    distillation: float = 6.0
     seed: int = 0
     name: str = ""
     note: str = ""
@@ -252,7 +254,7 @@ class _FineTuning:
         """Measure a mixture; its value is the gain, less what it forgets beyond what may be forgotten."""
         after, gauge = self._scores(model, self.trials), self._scores(model, self.gauge)
         forgotten = max(0.0, float((gauge_before - gauge).mean()) - FORGETTABLE)
-        return _Tried(alpha, after, gauge, float((after - before).mean()) - forgotten)
+        return _Tried(alpha, after, gauge, float((after - before).mean()) - COST_OF_FORGETTING * forgotten)
 
     def _examples(self, parent: nn.Module, model: nn.Module, gains: np.ndarray) -> tuple[HeldOutExample, ...]:
         """The click in the middle of some held-out objects, which is the first one of each, with two models."""

@@ -27,6 +27,7 @@ from napari_segany.widgets.controllers.commit_controller import CommitController
 from napari_segany.widgets.controllers.edge_controller import EdgeController
 from napari_segany.widgets.controllers.effort_controller import EffortController
 from napari_segany.widgets.controllers.exemplar_controller import ExemplarController
+from napari_segany.widgets.controllers.folder_controller import FolderController
 from napari_segany.widgets.controllers.hover_preview import HoverPreview
 from napari_segany.widgets.controllers.image_controller import WELCOME, ImageController
 from napari_segany.widgets.controllers.key_controller import KeyController
@@ -138,12 +139,13 @@ class SeganyWidget(QWidget):
         )
         self.resuming = ResumeController(self.keeper, self.jobs, self.resume_box, self.objects_box, self.layers)
         self.effort = EffortController(self.learn_box.effort, self.resuming.lookups)
+        self.folder = FolderController(self.learn_box.folder, self.keeper.flush, self.resuming.lookups)
         self.images = ImageController(self.viewer, self.session, self.keeper, self.large, self.layers)
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
             *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
-            self.edges,
+            *(self.edges, self.folder),
             *(self.classes, self.suggesting, self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -270,6 +272,7 @@ class SeganyWidget(QWidget):
         self.keeper.disconnect()
         self.hover.close()
         self.learning.stop()
+        self.folder.stop()
         self.classes.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self.show_failure)
         self.jobs.end()

@@ -50,6 +50,8 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.learning.chosen.connect(widget.answering.load)
     widget.learning.failed.connect(widget.show_failure)
     widget.effort.failed.connect(widget.show_failure)
+    widget.folder.failed.connect(widget.show_failure)
+    widget.folder.learned.connect(widget.learning.list_models)
     widget.learn_box.shown.connect(widget.learning.count)
     widget.learn_box.shown.connect(widget.learning.list_models)
     widget.answering.accepted.connect(widget.ranking.rank)

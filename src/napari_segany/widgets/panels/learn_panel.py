@@ -23,6 +23,7 @@ from napari_segany.training.fine_tune_settings import FEWEST, expected_minutes
 from napari_segany.training.held_out_examples import HeldOutExample
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.panels.effort_panel import EffortPanel
+from napari_segany.widgets.panels.folder_panel import FolderPanel
 from napari_segany.widgets.panels.generations_panel import GenerationsPanel
 from napari_segany.widgets.panels.held_out_view import HeldOutView
 
@@ -42,6 +43,8 @@ class LearnPanel(QWidget):
         The models that were made so.
     examples : HeldOutView
         Held-out objects of the selected model.
+    folder : FolderPanel
+        The same on all images of a folder, and the objects of those that were not annotated.
     effort : EffortPanel
         What annotation cost with each model.
     """
@@ -65,6 +68,7 @@ class LearnPanel(QWidget):
         self._result.setWordWrap(True)
         self.models = GenerationsPanel()
         self.examples = HeldOutView()
+        self.folder = FolderPanel()
         self.effort = EffortPanel()
         self._lay_out()
         self._start.clicked.connect(lambda: self.started.emit(self._name.text().strip(), self._complete.isChecked()))
@@ -83,7 +87,7 @@ class LearnPanel(QWidget):
                 line.addWidget(part)
             layout.addLayout(line)
         of_models = (self.models, self.examples, self.models.facts)
-        for box in (self._complete, self._bar, self._result, *of_models, self.effort):
+        for box in (self._complete, self._bar, self._result, *of_models, self.folder, self.effort):
             layout.addWidget(box)
         layout.addStretch()
         scrolled = QScrollArea()
