@@ -13,10 +13,10 @@ import typer
 
 from napari_segany.cli.bench import bench
 from napari_segany.cli.classifying import classify
-from napari_segany.cli.data_engine import engine
 from napari_segany.cli.dataset import dataset
 from napari_segany.cli.measuring import effort
 from napari_segany.cli.models import models
+from napari_segany.cli.rounds import engine
 from napari_segany.cli.segmenting import segment
 from napari_segany.cli.shared import ModelOption, ShownProgress, new_app, show_download
 from napari_segany.cli.system import Ended, ended_by_signals, writable_names
