@@ -14,6 +14,7 @@ from napari_segany.core.automatic_masks import (
     filter_candidates,
     generate_candidates,
     grid_points,
+    near_first,
     paint_candidates,
     suppress_overlaps,
 )
@@ -160,3 +161,15 @@ def test_tidy_masks_pass_the_filters_again() -> None:
     (found,) = filter_candidates([ragged, twin], Filters(tidy=4, box_overlap=0.5), (60, 80))
     assert found.mask.all()
     assert filter_candidates([ragged], Filters(), (60, 80))[0] is ragged
+
+
+@pytest.mark.parametrize("count", [0, 1, 32, 33, 100, 1000])
+def test_prompts_near_each_other_are_in_one_batch(count: int) -> None:
+    places = np.random.default_rng(count).uniform(0, 1000, (count, 2))
+    prompts = [Prompt((Point(float(y), float(x)),)) for y, x in places]
+    ordered = near_first(prompts, 32)
+    assert sorted(map(id, ordered)) == sorted(map(id, prompts))
+    if count == 1000:
+        batches = [ordered[start : start + 32] for start in range(0, count, 32)]
+        spans = [np.ptp([(p.points[0].y, p.points[0].x) for p in batch], axis=0).max() for batch in batches]
+        assert np.median(spans) < 350

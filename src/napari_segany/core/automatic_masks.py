@@ -260,11 +260,13 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
         named = as_text_segmenter(segmenter)
         if named is None:
             raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
-        yield from _asked(segmenter, whole, named.named_proposals(whole, phrases), region, least, candidates=1)
+        yield from _asked(
+            segmenter, whole, near_first(named.named_proposals(whole, phrases)), region, least, candidates=1
+        )
     elif grid is None and (drawer := as_drawer(segmenter)) is not None:
         yield 1.0, _drawn(drawer, whole, least)
     elif grid is None and (proposer := as_proposer(segmenter)) is not None:
-        for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
+        for done, batch in _asked(segmenter, whole, near_first(proposer.seeds(whole)), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
             best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
             yield done, batch if all_masks else list(best.values())
@@ -324,6 +326,29 @@ def _asked(
             if (candidate := _candidate(mask, prompt, region)) is not None
         ]
         yield (start + len(batch)) / len(prompts), found
+
+
+def near_first(prompts: Sequence[Prompt], most: int = BATCH) -> list[Prompt]:
+    """The same prompts in an order in which each `most` of them lie near each other: a model may encode these together.
+
+    The prompts are divided across the longer side of the box around them, again and again.
+    """
+    if len(prompts) <= most:
+        return list(prompts)
+    places = np.array([_place(prompt) for prompt in prompts])
+    axis = int(np.argmax(np.ptp(places, axis=0)))
+    order = np.argsort(places[:, axis], kind="stable").tolist()
+    half = most * round(len(prompts) / most / 2) or most
+    near, far = ([prompts[k] for k in part] for part in (order[:half], order[half:]))
+    return near_first(near, most) + near_first(far, most)
+
+
+def _place(prompt: Prompt) -> tuple[float, float]:
+    """Where (y, x) a prompt is: its first point, or the middle of its box; the origin where it is neither."""
+    if prompt.points:
+        return prompt.points[0].y, prompt.points[0].x
+    box = prompt.box
+    return (0.0, 0.0) if box is None else ((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2)
 
 
 def _candidate(mask: Mask, prompt: Prompt, region: Region) -> Candidate | None:

@@ -26,7 +26,7 @@ from napari_segany.models.sam.mask_decoder import ALL, CANDIDATES, Choice
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.text.text_prompter import TextMatch, TextPath, TextPrompter
 
-BATCH = 64
+BATCH = 32
 """Prompts decoded together, at most."""
 NUMBERS = 2**22
 """Of image features for the prompts decoded together: more leave the processor's cache before they are used again."""

@@ -32,6 +32,7 @@ from napari_segany.models.sam_segmenter import (
     wanted_masks,
 )
 from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_specks
+from napari_segany.models.tiny.shared_windows import shared_parts
 from napari_segany.models.tiny.test_time_augmentation import SIDES, Flip, flip_boxes, flip_window
 from napari_segany.models.tiny.text_unions import PLANE, TextUnions, overview_of
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam, fold_batch_norm
@@ -193,10 +194,31 @@ class ZoomSegmenter(TextUnions):
         numbers = list(windows)
         for group in is_similar([prompts[i] for i in numbers]):
             chosen = [numbers[k] for k in group]
+            sides = SIDES if only_box(prompts[chosen[0]]) else SIDES[:1]
+            if len(sides) == 1:
+                shared = self._predict_shared(plane, frame, prompts, {i: windows[i] for i in chosen})
+                crops |= shared
+                chosen = [i for i in chosen if i not in shared]
+            if not chosen:
+                continue
             images = torch.cat([window_image(plane, windows[i]) for i in chosen]).to(self.device)
             given, here = [prompts[i] for i in chosen], {i: windows[i] for i in chosen}
-            sides = SIDES if only_box(given[0]) else SIDES[:1]
             crops |= _mean([self._predict_flipped(images, side, frame, given, here) for side in sides])
+        return crops
+
+    def _predict_shared(
+        self, plane: np.ndarray, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
+    ) -> dict[int, _Crop]:
+        """Predictions in those windows that share an encoding with their neighbours, for prompts of one kind."""
+        crops: dict[int, _Crop] = {}
+        for part in shared_parts(windows):
+            image = window_image(plane, part.whole).to(self.device)
+            encoded, side = self.model.encode_windows(image), next(iter(part.windows.values())).side
+            features = {
+                name: torch.cat([_cut_out(found, at, part.whole.side, side) for at in part.corners.values()])
+                for name, found in ((name, found.float()) for name, found in encoded.items())
+            }
+            crops |= self._decoded(features, frame, [prompts[i] for i in part.windows], part.windows)
         return crops
 
     def _predict_flipped(
