@@ -7,6 +7,7 @@ encoded again, magnified so that the object has the size that the model segments
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -114,7 +115,9 @@ class ZoomSegmenter(TextUnions):
         frame, plane = Frame(embedding.shape, self.model.image_size), embedding.features[PLANE]
         counts = [wanted_masks(prompt, candidates) for prompt in prompts]
         overview = overview_of(embedding)
-        guesses, crops = self._guesses(plane, overview, frame, prompts, counts)
+        # a search, which wants good masks alone, has many prompts near each other; a user's prompts stay independent
+        shared = math.isfinite(at_least)
+        guesses, crops = self._guesses(plane, overview, frame, prompts, counts, shared)
         named = [i for i, prompt in enumerate(prompts) if only_text(prompt)]
         unknown = [i for i, box in guesses.items() if box is None and i not in named]
         whole = self._predictions(overview, [prompts[i] for i in unknown], frame, ALL.candidates)
@@ -125,7 +128,7 @@ class ZoomSegmenter(TextUnions):
         for _ in range(self.zoom.looks):
             chosen = {i: window_for(self.zoom, guesses[i], frame, clicked=_only_click(prompts[i])) for i in unrefined}
             windows = {i: window for i, window in chosen.items() if window is not None}
-            crops |= self._predict_crops(plane, frame, prompts, windows)
+            crops |= self._predict_crops(plane, frame, prompts, windows, shared)
             found = {i: guess_size(prompts[i], crops[i].box(counts[i])) for i in windows}
             seen = [i for i in windows if crops[i].score(counts[i]) >= self.zoom.nothing]
             unrefined = [
@@ -150,13 +153,14 @@ class ZoomSegmenter(TextUnions):
         frame: Frame,
         prompts: Sequence[Prompt],
         counts: Sequence[int],
+        shared: bool,
     ) -> tuple[dict[int, Box | None], dict[int, _Crop]]:
         """Estimated boxes of the objects, from prompts or a coarse pass; and predictions that need no refinement."""
         guesses = {i: prompt_extent(prompt, frame) for i, prompt in enumerate(prompts)}
         clicked = [i for i, box in guesses.items() if box is None and prompts[i].points]
         for scale in (scale for scale, coarse in self.zoom.glances if min(frame.scale) < coarse):
             windows = {i: Window(middle_of(prompts[i].points), scale, self.zoom.glance) for i in clicked}
-            crops = self._predict_crops(plane, frame, prompts, windows)
+            crops = self._predict_crops(plane, frame, prompts, windows, shared)
             guesses |= _uncut_boxes(crops, frame, prompts, counts)
             clicked = [i for i in clicked if guesses[i] is None or crops[i].score(counts[i]) < self.zoom.nothing]
         crops = self._parts_of_overview(overview, frame, prompts, clicked) if clicked else {}
@@ -188,17 +192,16 @@ class ZoomSegmenter(TextUnions):
         return crops
 
     def _predict_crops(
-        self, plane: np.ndarray, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
+        self, plane: np.ndarray, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window], shared: bool
     ) -> dict[int, _Crop]:
         crops: dict[int, _Crop] = {}
         numbers = list(windows)
         for group in is_similar([prompts[i] for i in numbers]):
             chosen = [numbers[k] for k in group]
             sides = SIDES if only_box(prompts[chosen[0]]) else SIDES[:1]
-            if len(sides) == 1:
-                shared = self._predict_shared(plane, frame, prompts, {i: windows[i] for i in chosen})
-                crops |= shared
-                chosen = [i for i in chosen if i not in shared]
+            if shared and len(sides) == 1:
+                crops |= self._predict_shared(plane, frame, prompts, {i: windows[i] for i in chosen})
+                chosen = [i for i in chosen if i not in crops]
             if not chosen:
                 continue
             images = torch.cat([window_image(plane, windows[i]) for i in chosen]).to(self.device)
