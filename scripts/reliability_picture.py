@@ -52,6 +52,12 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
     return predicted, true
 
 
+def figures(pairs: Pairs) -> tuple[float, float, float]:
+    """Mean true IoU, and the correlation and mean distance of the predicted IoU."""
+    predicted, true = pairs
+    return float(true.mean()), float(np.corrcoef(predicted, true)[0, 1]), float(np.abs(predicted - true).mean())
+
+
 def curve(pairs: Pairs, least: int) -> list[tuple[float, float]]:
     """Mean predicted and mean true IoU of each tenth of the predicted IoU in which there are `least` objects."""
     predicted, true = pairs
@@ -71,12 +77,12 @@ def main() -> None:
     given = parser.parse_args()
     segmenter = load_segmenter(given.model, "cpu")
     measured: list[dict[str, Pairs]] = []
-    print("| set | objects | click: correlation, error | box: correlation, error | nothing there: AUROC |")
+    print("| set | objects | click: IoU, correlation, error | box: the same | nothing there: AUROC |")
     print("|---|---|---|---|---|")
     for folder in given.sets:
         pairs, empty = pairs_of(segmenter, folder, given.images, given.objects)
         measured.append(pairs)
-        told = [f"{np.corrcoef(*pair)[0, 1]:.2f}, {np.abs(pair[0] - pair[1]).mean():.3f}" for pair in pairs.values()]
+        told = [", ".join(f"{value:.2f}" for value in figures(pair)) for pair in pairs.values()]
         row = (set_name(folder), str(len(pairs["one click"][0])), *told, f"{empty:.3f}")
         print(f"| {' | '.join(row)} |", flush=True)
     axes, panels = Axes("predicted IoU", "true IoU", TICKS, TICKS, 1.0), []

@@ -29,7 +29,8 @@ from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text.clip import load_clip
 from napari_segany.models.text.prompt_head import TextPromptHead
 from napari_segany.models.text.text_prompter import TextPrompter
-from napari_segany.training.text_head import HeadConfig, HeadTask, TextBank, TextSampler, make_bank
+from napari_segany.training.text_bank import TextBank, make_bank
+from napari_segany.training.text_head import HeadConfig, HeadTask, TextSampler
 from napari_segany.training.train_text import head_parts
 
 PLAIN = {"noise": 0.0, "centring": False, "text_share": 0.0}

@@ -32,7 +32,8 @@ from napari_segany.training.named_images import (
     load_named,
     packed,
 )
-from napari_segany.training.text_head import BOTH, CLICK, TEXT, HeadConfig, HeadTask, TextBank, TextSampler, make_bank
+from napari_segany.training.text_bank import TextBank, make_bank
+from napari_segany.training.text_head import BOTH, CLICK, TEXT, HeadConfig, HeadTask, TextSampler
 
 SMALL = {
     "embed_dim": 32,

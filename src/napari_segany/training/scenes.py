@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from napari_segany.models.text.prompt_head import TextPromptHead
 from napari_segany.training.named_images import BACKGROUND
-from napari_segany.training.text_head import TextBank, valid_cells
+from napari_segany.training.text_bank import TextBank
+from napari_segany.training.text_head import valid_cells
 from napari_segany.training.text_views import load_view
 
 STEPS, RATE, DECAY = 600, 2e-3, 0.3

@@ -6,7 +6,7 @@ bridges the gap between the two kinds of vectors can be switched: noise, centrin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from napari_segany.models.sam.model import Sam
-from napari_segany.models.text.clip import VIEWS, Clip
 from napari_segany.models.text.prompt_head import TextPromptHead, rough_mask
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.corrective_clicks import add_corrective_click
 from napari_segany.training.losses import dice, focal, iou
 from napari_segany.training.named_images import BACKGROUND, PARENTS
+from napari_segany.training.text_bank import TextBank
 from napari_segany.training.text_views import CropView, load_view
 
 TEXT, BOTH, CLICK = 0, 1, 2
@@ -52,12 +52,12 @@ class HeadConfig:
     tokens : int
         Prompt tokens of a text.
     drop : float
-        Share of clicks that are said without a text.
+        Share of clicks without a text.
     absent : float
         Share of texts that name what is not there.
     whole, close : int
         Views per step: of whole pictures, and of windows around objects; steps take turns.
-    said : int
+    prompts : int
         Prompts for each close view; one more for each of a whole picture.
     maps : float
         Share of the texts alone whose rough map enters the decoder with their tokens; the others have the tokens alone.
@@ -80,95 +80,15 @@ class HeadConfig:
     absent: float = 0.35
     whole: int = 2
     close: int = 8
-    said: int = 3
+    prompts: int = 3
     maps: float = 1.0
     blank: float = 0.0
     rounds: int = 0
     shares: dict[str, float] = field(default_factory=dict)
 
 
-class TextBank:
-    """Vectors of the crops of all views and of all names, computed once by a CLIP and kept.
-
-    Parameters
-    ----------
-    images : dict of str to ndarray
-        For each name (n, d) vectors of objects.
-    own : dict of str to ndarray
-        For each view's name (K, d) vectors of its objects.
-    texts : dict of str to ndarray
-        For each name (m, d) vectors of what may be said of it, the first the mean.
-    """
-
-    def __init__(
-        self, images: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray], texts: Mapping[str, np.ndarray]
-    ) -> None:
-        self.images, self.own, self.texts = images, own, texts
-
-    @property
-    def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean vectors (d,) of texts and of images, every name weighing the same."""
-        names = [name for name in self.texts if name in self.images]
-        text = np.mean([self.texts[name][0] for name in names], axis=0)
-        return text, np.mean([self.images[name].mean(0) for name in names], axis=0)
-
-    def some(self, count: int) -> np.ndarray:
-        """At most `count` vectors of crops of each name, (n, d)."""
-        rng = np.random.default_rng(0)
-        return np.concatenate([rows[rng.permutation(len(rows))[:count]] for rows in self.images.values()])
-
-    @property
-    def spread(self) -> np.ndarray:
-        """(d, d): normal numbers times it differ as vectors of one name do, with a mean squared length of 1."""
-        parts = [rows - rows.mean(0) for rows in self.images.values() if len(rows) > 4]
-        rows = np.concatenate([part[:400] for part in parts])
-        covariance = rows.T @ rows / len(rows) + 1e-6 * np.eye(rows.shape[1])
-        root = np.linalg.cholesky(covariance / np.trace(covariance))
-        return root.T.astype(np.float32)
-
-
-def make_bank(clip: Clip, paths: Sequence[Path], path: Path) -> TextBank:
-    """Vectors of all crops and names, made once and kept in a file.
-
-    Parameters
-    ----------
-    clip : Clip
-        Whose vectors.
-    paths : sequence of Path
-        Views.
-    path : Path
-        Where they are kept.
-    """
-    if not path.is_file():
-        arrays: dict[str, np.ndarray] = {}
-        for one in paths:
-            view = load_view(one)
-            crops = torch.from_numpy(view.crops).float().to(clip.device)
-            with torch.inference_mode():
-                seen = [clip.image_vectors(crops[v], alone=alone) for v, (_, alone) in enumerate(VIEWS)]
-            arrays[f"own_{one.stem}"] = F.normalize(torch.stack(seen).mean(0), dim=-1).cpu().numpy()
-        np.savez(path, **arrays)  # type: ignore[arg-type]
-    with np.load(path) as file:
-        own = {key.removeprefix("own_"): file[key] for key in file.files}
-    images: dict[str, list[np.ndarray]] = {}
-    for one in paths:
-        view = load_view(one)
-        for vector, (level, label) in zip(own[one.stem], view.objects, strict=True):
-            name = view.names[level][label]
-            for each in (name, *PARENTS.get(name, ())):
-                images.setdefault(each, []).append(vector)
-    texts = {name: _texts(clip, name) for name in (*images, BACKGROUND)}
-    return TextBank({name: np.stack(rows) for name, rows in images.items()}, own, texts)
-
-
-def _texts(clip: Clip, name: str) -> np.ndarray:
-    term = clip.vocabulary.terms.get(name) if clip.vocabulary is not None else None
-    words = term.english if term is not None else (name,)
-    return np.stack([clip.name_vector(name), *clip.text_vectors(list(words))])
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Said:
+class _TextPrompt:
     """One prompt of a step: of which view, of which kind, by which vector, with which click, and what it means."""
 
     view: int
@@ -189,7 +109,7 @@ class TextSampler:
     bank : TextBank
         Their vectors.
     config : HeadConfig
-        How often what is said.
+        How many prompts of which kind.
     stride : float
         Input pixels per pixel of the mask logits.
     """
@@ -211,12 +131,12 @@ class TextSampler:
             drawn = [str(rng.choice(sources, p=shares / shares.sum())) for _ in range(count)]
             chosen = [rng.choice([p for p in self.paths[kind] if p.stem.split("-")[0] == s]) for s in drawn]  # type: ignore[arg-type]
             views = [load_view(path) for path in chosen]
-            said = [
+            prompts = [
                 one
                 for k, (path, view) in enumerate(zip(chosen, views, strict=True))
                 for one in self._of(k, path, view, rng)
             ]
-            batch = _batch(views, said)
+            batch = _batch(views, prompts)
             yield batch | self._all(chosen, views, rng) if kind == "whole" else batch
             step += 1
 
@@ -246,9 +166,9 @@ class TextSampler:
             "all_there": torch.tensor(there).unflatten(0, shape),
         }
 
-    def _of(self, k: int, path: Path, view: CropView, rng: np.random.Generator) -> Iterator[_Said]:
+    def _of(self, k: int, path: Path, view: CropView, rng: np.random.Generator) -> Iterator[_TextPrompt]:
         own = self.bank.own[path.stem]
-        for number in range(self.config.said if view.close else self.config.said + 1):
+        for number in range(self.config.prompts if view.close else self.config.prompts + 1):
             clicked = number % 3 > 0 if view.close else number % 4 == 3
             if clicked and len(view.objects):
                 yield self._clicked(k, view, own, rng)
@@ -270,7 +190,7 @@ class TextSampler:
         rows = own if len(own) and rng.random() < 0.6 else pool
         return rows[rng.integers(len(rows))], True
 
-    def _named(self, k: int, view: CropView, own: np.ndarray, rng: np.random.Generator) -> _Said:
+    def _named(self, k: int, view: CropView, own: np.ndarray, rng: np.random.Generator) -> _TextPrompt:
         """A text alone: all that has the name."""
         absent = self._absent(view, rng) if rng.random() < self.config.absent else None
         present = [name for name in view.present if name not in view.undecided]
@@ -278,9 +198,9 @@ class TextSampler:
         named = [i for i, (level, label) in enumerate(view.objects) if _is(view.names[level].get(label, ""), name)]
         vector, image = self._vector(name, own[named] if not absent else own[:0], rng)
         target = np.zeros(view.levels.shape[1:], bool) if absent else view.union(name)
-        return _Said(k, TEXT, vector, image, (0.0, 0.0), target)
+        return _TextPrompt(k, TEXT, vector, image, (0.0, 0.0), target)
 
-    def _clicked(self, k: int, view: CropView, own: np.ndarray, rng: np.random.Generator) -> _Said:
+    def _clicked(self, k: int, view: CropView, own: np.ndarray, rng: np.random.Generator) -> _TextPrompt:
         """A click on an object, with its name, without, or seldom with the name of something else."""
         i = int(rng.integers(len(view.objects)))
         level, label = view.objects[i]
@@ -291,10 +211,10 @@ class TextSampler:
         xy = ((x + 0.5) * self.stride - 0.5, (y + 0.5) * self.stride - 0.5)
         name = view.names[level][label]
         if rng.random() < self.config.drop:
-            return _Said(k, CLICK, own[i], True, xy, mask)
+            return _TextPrompt(k, CLICK, own[i], True, xy, mask)
         absent = self._absent(view, rng) if rng.random() < self.config.absent / 2 else None
         vector, image = self._vector(absent or name, own[i : i + 1] if not absent else own[:0], rng)
-        return _Said(k, BOTH, vector, image, xy, np.zeros_like(mask) if absent else mask)
+        return _TextPrompt(k, BOTH, vector, image, xy, np.zeros_like(mask) if absent else mask)
 
 
 def _prototype(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -307,7 +227,7 @@ def _is(own: str, name: str) -> bool:
     return name in (own, *PARENTS.get(own, ()))
 
 
-def _batch(views: Sequence[CropView], said: Sequence[_Said]) -> dict[str, Tensor]:
+def _batch(views: Sequence[CropView], prompts: Sequence[_TextPrompt]) -> dict[str, Tensor]:
     cells = torch.tensor([view.cells for view in views])
     batch = {
         f"feature_{name}": torch.from_numpy(np.stack([view.features[name] for view in views]))
@@ -316,12 +236,12 @@ def _batch(views: Sequence[CropView], said: Sequence[_Said]) -> dict[str, Tensor
     return batch | {
         "close": torch.tensor(views[0].close),
         "cells": cells,
-        "view": torch.tensor([one.view for one in said]),
-        "kind": torch.tensor([one.kind for one in said]),
-        "vector": torch.from_numpy(np.stack([one.vector for one in said]).astype(np.float32)),
-        "image": torch.tensor([one.image for one in said]),
-        "xy": torch.tensor([one.xy for one in said], dtype=torch.float32),
-        "target": torch.from_numpy(np.stack([one.target for one in said])),
+        "view": torch.tensor([one.view for one in prompts]),
+        "kind": torch.tensor([one.kind for one in prompts]),
+        "vector": torch.from_numpy(np.stack([one.vector for one in prompts]).astype(np.float32)),
+        "image": torch.tensor([one.image for one in prompts]),
+        "xy": torch.tensor([one.xy for one in prompts], dtype=torch.float32),
+        "target": torch.from_numpy(np.stack([one.target for one in prompts])),
     }
 
 

@@ -30,7 +30,8 @@ from napari_segany.models.weights import load_state
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.named_images import NAMES, load_named
 from napari_segany.training.scenes import learn_scenes
-from napari_segany.training.text_head import HeadConfig, HeadTask, TextBank, TextSampler, make_bank
+from napari_segany.training.text_bank import TextBank, make_bank
+from napari_segany.training.text_head import HeadConfig, HeadTask, TextSampler
 from napari_segany.training.text_views import make_views
 from napari_segany.training.towers import TINY, TowersConfig, TowersTask, batches, stored_crops
 from napari_segany.training.train_sam import build, check_apart, export, read_toml

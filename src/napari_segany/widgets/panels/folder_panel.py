@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -23,7 +25,8 @@ class FolderPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._suggested = ""
-        self._title = QLabel("Whole folder")
+        self._title = QLabel()
+        self._title.setWordWrap(True)
         self._start = QPushButton("Learn and segment folder…")
         self._start.setToolTip(
             "Learn from all images of this folder that you annotated, and find the objects of the others. "
@@ -63,7 +66,8 @@ class FolderPanel(QWidget):
             Where the dialog for the results begins.
         """
         self._suggested = suggested
-        self._title.setText(f"Whole folder {folder}" if folder else "Whole folder: open an image from a file")
+        told = f"Whole folder: {escape(folder)}" if folder else "Whole folder: open an image from a file"
+        self._title.setText(f"<b>{told}</b>")
         self._start.setEnabled(bool(folder) and not self._stop.isEnabled())
         self._known = bool(folder)
 
