@@ -23,7 +23,7 @@ from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training import fine_tune as module
 from napari_segany.training.batches import BatchConfig
 from napari_segany.training.data import Sample
-from napari_segany.training.fine_tune import FineTuneConfig, fine_tune, mixture
+from napari_segany.training.fine_tune import FineTuneConfig, TriedMixture, choose, fine_tune, mixture
 from napari_segany.training.fine_tune_report import read_examples, read_report
 from napari_segany.training.held_out import click_trials, count_masks, hold_out
 from napari_segany.training.train_sam import begin
@@ -261,3 +261,21 @@ def test_sessions_find_an_own_model_by_the_name_that_they_record(
     assert load_segmenter(recorded).name == recorded
     with pytest.raises(ModelError, match="no model is called"):
         load_segmenter("mine-00000000")
+
+
+@pytest.mark.parametrize(
+    ("tried", "alpha"),
+    [
+        # (share, gain, forgotten): what is forgotten beyond .01 counts four times
+        ([(1.0, 0.30, 0.00), (0.5, 0.20, 0.00)], 1.0),
+        ([(1.0, 0.50, 0.03), (0.75, 0.45, 0.01)], 0.75),
+        ([(1.0, 0.50, 0.03), (0.75, 0.30, 0.01)], 1.0),
+        # and once where nothing would be gained then
+        ([(1.0, 0.05, 0.05), (0.25, 0.01, 0.03)], 1.0),
+        ([(1.0, -0.05, 0.05), (0.25, -0.01, 0.0)], 0.25),
+    ],
+)
+def test_a_mixture_that_forgets_little_is_preferred(tried: list[tuple[float, float, float]], alpha: float) -> None:
+    before, gauge = np.full(4, 0.5), np.full(4, 0.6)
+    mixtures = [TriedMixture(share, before + gain, gauge - forgotten) for share, gain, forgotten in tried]
+    assert choose(mixtures, before, gauge).alpha == alpha

@@ -12,7 +12,7 @@ import copy
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,8 +60,9 @@ SAVE_EVERY = 20
 """Steps between checkpoints."""
 FORGETTABLE = 0.01
 """What the gauge may lose before it counts against a mixture."""
-COST_OF_FORGETTING = 4.0
-"""What it loses beyond that counts so many times against the gain on held-out masks: the weights outlive this work."""
+COSTS_OF_FORGETTING = (4.0, 1.0)
+"""What it loses beyond that counts so many times against the gain on held-out masks; the second number where no mixture
+has a gain left by the first, as a model that is good at this work alone is better than none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +190,20 @@ def _too_few(total: int, learned: int, held_out: Mapping[str, Sample]) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Tried:
-    """A mixture: the share of new weights, IoU of each click on held-out and on synthetic images, and its value."""
+class TriedMixture:
+    """A mixture of the old and the new weights, and what it reaches.
+
+    Parameters
+    ----------
+    alpha : float
+        Share of the new weights.
+    after, gauge : ndarray
+        (n,) IoU of each click on held-out images, and on synthetic ones.
+    """
 
     alpha: float
     after: np.ndarray
     gauge: np.ndarray
-    value: float
 
 
 class _FineTuning:
@@ -229,13 +237,15 @@ class _FineTuning:
         loop = self._loop(copy.deepcopy(parent))
         for loss in loop.steps(self._batches):
             yield self._at("train", self.first + 1 + loop.step, loss)
-        tried: list[_Tried] = []
+        tried: list[TriedMixture] = []
         for alpha in ALPHAS:
-            tried.append(self._try(mixture(parent, loop.average, alpha), alpha, before, gauge_before))
+            model = mixture(parent, loop.average, alpha)
+            tried.append(TriedMixture(alpha, self._scores(model, self.trials), self._scores(model, self.gauge)))
             yield self._at("choose", self.first + 1 + self.steps + len(tried))
-        best = max(tried, key=lambda one: one.value)
-        low, high = self._interval(best.after - before) if best.value > 0 else (0.0, 0.0)
-        kept = best if best.value > 0 and low >= 0 else _Tried(0.0, before, gauge_before, 0.0)
+        best = choose(tried, before, gauge_before)
+        gains = best.after - before
+        low, high = self._interval(gains) if gains.mean() > 0 else (0.0, 0.0)
+        kept = best if gains.mean() > 0 and low >= 0 else TriedMixture(0.0, before, gauge_before)
         report = FineTuneReport(
             self.config.parent, self.config.name, self.config.note, self.masks, self.held_out_masks, self.images,
             float(before.mean()), float(kept.after.mean()), low, high, kept.alpha, float(gauge_before.mean()),
@@ -243,18 +253,12 @@ class _FineTuning:
             datetime.now(UTC).isoformat(timespec="seconds"), _hash_of(self.config.parent),
         )  # fmt: skip
         model = mixture(parent, loop.average, best.alpha)
-        examples = self._examples(parent, model, best.after - before)
+        examples = self._examples(parent, model, gains)
         if report.accepted:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._write(model, report_metadata(report, examples))
         _remove_work(self.work)
         yield replace(self._at("done", self.total), report=report, examples=examples)
-
-    def _try(self, model: nn.Module, alpha: float, before: np.ndarray, gauge_before: np.ndarray) -> _Tried:
-        """Measure a mixture; its value is the gain, less what it forgets beyond what may be forgotten."""
-        after, gauge = self._scores(model, self.trials), self._scores(model, self.gauge)
-        forgotten = max(0.0, float((gauge_before - gauge).mean()) - FORGETTABLE)
-        return _Tried(alpha, after, gauge, float((after - before).mean()) - COST_OF_FORGETTING * forgotten)
 
     def _examples(self, parent: nn.Module, model: nn.Module, gains: np.ndarray) -> tuple[HeldOutExample, ...]:
         """The click in the middle of some held-out objects, which is the first one of each, with two models."""
@@ -392,6 +396,18 @@ class _DecoderFineTuning(_FineTuning):
         save_weights(
             self.sam.with_decoder(model), self.out, {**metadata, **({} if known is None else known.to_metadata())}
         )
+
+
+def choose(tried: Sequence[TriedMixture], before: np.ndarray, gauge_before: np.ndarray) -> TriedMixture:
+    """The mixture with the largest gain on held-out masks, less what it forgets beyond ``FORGETTABLE``."""
+    for cost in COSTS_OF_FORGETTING:
+        values = [
+            float((one.after - before).mean()) - cost * max(0.0, float((gauge_before - one.gauge).mean()) - FORGETTABLE)
+            for one in tried
+        ]
+        if max(values) > 0:
+            break
+    return tried[int(np.argmax(values))]
 
 
 def mixture(old: Module, new: nn.Module, alpha: float) -> Module:
