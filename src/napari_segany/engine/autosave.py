@@ -10,6 +10,7 @@ from pathlib import Path
 from psygnal import Signal
 
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings, LazyArray
 from napari_segany.engine.journal_writer import JournalWriter, Reopened
 from napari_segany.engine.session_files import SessionStart, sessions_folder
@@ -186,7 +187,7 @@ class Autosave:
         self._session, self._model = session, model
         self._image: Callable[[], LazyArray] | None = None
         self._rgb, self._path = False, ""
-        self._bases: list[LayerEvent | ChannelSettings] = []
+        self._bases: list[LayerEvent | ChannelSettings | ObjectInfo] = []
         self._writer: JournalWriter | None = None
         self._ending: list[JournalWriter] = []
         self._stuck = False
@@ -287,8 +288,8 @@ class Autosave:
         if self._image is None:
             return
         if self._writer is None:
-            if isinstance(event, LayerEvent | ChannelSettings):
-                self._bases.append(event)
+            if isinstance(event, LayerEvent | ChannelSettings | ObjectInfo):
+                self._note_base(event)
             if not isinstance(event, PromptEvent | Step):
                 return
             self._writer = JournalWriter(SessionStart(self._image, self._rgb, self._path, self._model()), self._told)
@@ -300,6 +301,12 @@ class Autosave:
         # what was found or propagated has no result that was accepted before
         painted = isinstance(event, Step) and event.kind in ("keep all", "follow")
         self._writer.put(event, self._model() if answered or painted else "")
+
+    def _note_base(self, event: LayerEvent | ChannelSettings | ObjectInfo) -> None:
+        """Remember what a session begins with: of objects, those of the labels in use."""
+        if isinstance(event, LayerEvent) and event.kind == "labels":
+            self._bases = [base for base in self._bases if not isinstance(base, ObjectInfo)]
+        self._bases.append(event)
 
     def _told(self, problem: str) -> None:
         """Runs in the thread that writes."""

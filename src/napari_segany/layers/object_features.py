@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from psygnal import Signal
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ACCEPTED, ObjectInfo
+from napari_segany.io.object_tables import objects_of_labels
 from napari_segany.layers import feature_columns
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.compat import camera_of
@@ -86,6 +88,7 @@ class ObjectFeatures:
         for event, callback in self._connections:
             event.connect(callback)
         self._read()
+        self._read_file()
         self._renew()
 
     def close(self) -> None:
@@ -134,6 +137,18 @@ class ObjectFeatures:
         for label, about in known.items():
             self._about[label] = replace(about, pixels=self.about(label).pixels)
         self._restate()
+
+    def _read_file(self) -> None:
+        """Read what a batch wrote next to the file of the labels, where the layer itself tells nothing."""
+        path = self.labels.source.path
+        if path and not self._about:
+            self._about.update(objects_of_labels(Path(str(path))))
+
+    def announce(self) -> None:
+        """Emit what is known of objects that the user has not confirmed, for the session that begins with them."""
+        for about in list(self._about.values()):
+            if not about.confirmed:
+                self.described.emit(about)
 
     def note(self, about: ObjectInfo) -> None:
         """Record what is known of an object that was just painted; what was known of its label before is forgotten."""

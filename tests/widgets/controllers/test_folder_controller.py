@@ -11,7 +11,10 @@ import pytest
 import tifffile
 from qtpy.QtWidgets import QFileDialog
 
+from napari_segany.batch.data_engine import session_images
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.prompts import Point
+from napari_segany.io.export import export_labels
 from napari_segany.models import registry
 from napari_segany.widgets import command_process
 from napari_segany.widgets.controllers.folder_controller import model_name
@@ -25,8 +28,8 @@ def opened(hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv(registry.OWN_MODELS, str(tmp_path / "models"))
     folder = tmp_path / "plate 7"
     folder.mkdir()
-    for name in "abc":
-        tifffile.imwrite(folder / f"{name}.tif", np.zeros((60, 80), np.uint8))
+    for number, name in enumerate("abc"):
+        tifffile.imwrite(folder / f"{name}.tif", np.full((60, 80), number, np.uint8))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "results"))
     made = Opened(hand, np.zeros((60, 80), np.uint8), KnowingSegmenter([Point(20, 20)], radius=5))
     made.viewer.layers.clear()
@@ -106,3 +109,30 @@ def test_an_image_that_is_in_no_file_has_no_folder(opened: Opened) -> None:
 def test_models_are_called_as_the_folder(folder: str, name: str) -> None:
     assert model_name(folder) == name
     registry.new_own_model(name)
+
+
+def test_labels_of_a_batch_are_automatic_until_they_are_confirmed(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what a round found, the next round learns what the user changed or accepted, and nothing else."""
+    labels = np.zeros((60, 80), np.int32)
+    labels[2:12, 2:12], labels[30:45, 30:45], labels[30:45, 60:75] = 1, 2, 3
+    known = [ObjectInfo(label, score=0.9, source="automatic") for label in (1, 2, 3)]
+    for ending in ("_labels.tif", "_objects.csv"):
+        export_labels(labels, tmp_path / f"a{ending}", objects=known, axes="yx")
+    (layer,) = opened.viewer.open(tmp_path / "a_labels.tif", layer_type="labels", plugin="napari")
+    opened.settle()
+    opened.widget.layer_box.labels.value = layer
+    opened.settle()
+    opened.widget.objects_box.update_now()
+    assert opened.widget.objects_box.objects.unconfirmed == [1, 2, 3]
+    opened.widget.objects_box.set_state([2], "accepted")
+    opened.widget.binding.points.add((20, 20))
+    opened.wait_for_mask()
+    opened.widget.keep()
+    opened.settle()
+    opened.widget.keeper.flush()
+    ((_, ((_, _, own),)),) = session_images(tmp_path / "plate 7").items()
+    assert own[5, 5] == own[35, 65] == 0
+    assert own[35, 35] > 0
+    assert own[20, 20] > 0

@@ -165,6 +165,7 @@ class ObjectsPanel(QWidget):
             self.objects.changed.connect(self._tell)
             self.objects.changed.connect(self._colour)
             self.objects.described.connect(self._describe)
+            self.objects.announce()
             self._rows.chosen_changed.connect(self._choose)
             self._rows.picked.connect(self._show_object)
             self._apply_filter()

@@ -1,0 +1,52 @@
+"""What is known of the objects of a file of labels, from the table of objects that was written next to it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from napari_segany.core.objects import AUTOMATIC, STATES, ObjectInfo
+
+LABELS, OBJECTS = "_labels.tif", "_objects.csv"
+"""Endings of the two files of an image, as ``segment --everything`` writes them."""
+UNATTENDED = ("automatic", "text")
+"""Ways to make objects without a look at each, in the column ``how``."""
+
+
+def objects_of_labels(path: Path) -> dict[int, ObjectInfo]:
+    """What the table ``NAME_objects.csv`` tells of the objects of ``NAME_labels.tif``, by label.
+
+    Objects that a batch found have the state "automatic", also where the table has no states, as in all that nobody
+    looked at; nothing is known where there is no such table, or it is none of this program.
+
+    Parameters
+    ----------
+    path : Path
+        Of the labels.
+    """
+    if not path.name.endswith(LABELS):
+        return {}
+    table = path.with_name(path.name.removesuffix(LABELS) + OBJECTS)
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            return {about.label: about for about in map(_info, csv.DictReader(file))}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}
+
+
+def _info(row: dict[str, str]) -> ObjectInfo:
+    """An object of a row; what is no number raises ValueError."""
+    how, state = row["how"], row.get("state") or ""
+    if state not in STATES:
+        state = AUTOMATIC if "state" not in row and how in UNATTENDED else ""
+    score, stability = (float(row[name]) if row[name] else None for name in ("score", "stability"))
+    return ObjectInfo(
+        int(row["label"]),
+        row["name"],
+        row["class"],
+        score,
+        stability,
+        source=how,
+        pixels=int(row["pixels"]),
+        state=state,
+    )
