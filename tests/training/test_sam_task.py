@@ -95,7 +95,9 @@ def test_three_masks_are_for_a_lone_point(kinds: tuple[int, int], ambiguity: boo
     assert int((given[0, 0] > 0).sum()) == 16
 
 
-@pytest.mark.parametrize(("ambiguity", "learning"), [(True, [False, True, False, False]), (False, [True] + 3 * [False])])
+@pytest.mark.parametrize(
+    ("ambiguity", "learning"), [(True, [False, True, False, False]), (False, [True] + 3 * [False])]
+)
 def test_one_model_with_and_without_ambiguity(ambiguity: bool, learning: list[bool]) -> None:
     """With it the best of three masks of a lone click learns and nothing else; without it the single mask does."""
     task, loss = run(TaskConfig(rounds={1: 1.0}, iou_weight=0.0, **{**PAPER, "ambiguity": ambiguity}))

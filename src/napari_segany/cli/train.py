@@ -27,19 +27,35 @@ RunOption = Annotated[
 ]
 
 
+ArchitectureOption = Annotated[
+    str, typer.Option(help="vit_b, vit_l or vit_h, in place of that of the TOML file; its [encoder] may change sizes.")
+]
+
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Steps, in place of those of the TOML file.")]
+
+
 @train.command()
-def sam(
-    config: Annotated[str, typer.Argument(help="TOML file, or `tiny` for the one that the embedded model came from.")],
+def sam(  # noqa: PLR0913  each parameter is an option of the command line
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="TOML file, `tiny` for the one that the embedded model came from, or `paper` for the paper's settings."
+        ),
+    ],
     data: SourcesOption,
     out: RunOption,
     device: DeviceOption = "auto",
+    architecture: ArchitectureOption = "",
+    start: Annotated[str, typer.Option(help="Weights to begin with: a model, or what `train mae` wrote.")] = "",
+    steps: StepsOption = None,
 ) -> None:
     """Train a model by simulated clicks and boxes."""
     path = _checked(config, data, out)
     from napari_segany.models.device import pick_device
-    from napari_segany.training.train_sam import train_sam
+    from napari_segany.training.train_sam import read_config, train, with_options
 
-    typer.echo(f"wrote {train_sam(path, data, out, pick_device(device))}")
+    run = with_options(read_config(path), architecture, start, steps)
+    typer.echo(f"wrote {train(run, data, out, pick_device(device))}")
 
 
 @train.command("text")

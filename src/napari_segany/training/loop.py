@@ -113,7 +113,12 @@ class Loop:
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
         self._check(path, state.get("identity", {}))
-        self.task.model.load_state_dict(state["model"])
+        try:
+            self.task.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise InputError(
+                f"{path} is of a model with other sizes; choose another folder, or move it away"
+            ) from error
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]

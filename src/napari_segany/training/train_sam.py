@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,12 +16,19 @@ from torch import Tensor
 from napari_segany.core.errors import InputError
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.loading import architecture_of, load_weights, locate
+from napari_segany.models.sam.model import Sam, build_sam
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import SourceConfig, load_sources
+from napari_segany.training.encoder_sizes import encoder_sizes
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.sam_task import SamTask, TaskConfig
+from napari_segany.training.whole_sam_task import WholeSamTask, start_positions, whole_frames
 
+TINY = "tiny"
+"""The architecture of the model in the package; the others are those of published models."""
+ENCODER, NECK = "image_encoder.", "image_encoder.neck."
+"""Weights of an image encoder, and those of them that a pretrained one lacks."""
 WRITTEN = ("weights.safetensors", "checkpoint.pt")
 """What a run writes into its folder."""
 
@@ -36,9 +43,13 @@ class TrainConfig:
         The images to train on.
     seed : int
         Of weights, pictures and simulated users.
+    architecture : str
+        "tiny", or that of a published SAM with a vision transformer: "vit_b", "vit_l" or "vit_h".
+    encoder : dict of str to value
+        Sizes of the vision transformer that differ, see :mod:`~napari_segany.training.encoder_sizes`.
     start : str
-        Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks that they lack
-        pass on what comes in.
+        Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks of `tiny` that
+        they lack pass on what comes in. A vision transformer also begins with what ``train mae`` wrote.
     compile : bool
         Let torch compile what the prompts need, a third faster on a CPU; wants a C++ compiler.
     loop, task : LoopConfig, TaskConfig
@@ -49,6 +60,8 @@ class TrainConfig:
 
     sources: SourceConfig
     seed: int = 0
+    architecture: str = TINY
+    encoder: dict[str, Any] = field(default_factory=dict)
     start: str = ""
     compile: bool = False
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -57,7 +70,7 @@ class TrainConfig:
 
 
 C = TypeVar("C")
-SHARED = ("partial", "nested", "held_out", "synthetic")
+SHARED = ("partial", "nested", "held_out", "at_most", "synthetic")
 """Settings of the sources that stand next to the table of their shares."""
 
 
@@ -136,12 +149,40 @@ def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, T
 
 
 def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+    """Train as a TOML file tells; parameters, result and errors are those of :func:`train`."""
+    return train(read_config(config_path), data, folder, device)
+
+
+def with_options(config: TrainConfig, architecture: str = "", start: str = "", steps: int | None = None) -> TrainConfig:
+    """Return a run with another architecture, other weights to begin with, or another number of steps.
+
+    With fewer or more steps the rise and the fall of the learning rate are shorter or longer in proportion.
+
+    Raises
+    ------
+    InputError
+        There is no such architecture, or less than one step.
+    """
+    if steps is not None:
+        if steps < 1:
+            raise InputError(f"a training has at least one step, got {steps}")
+        share = steps / max(config.loop.steps, 1)
+        rise, fall = (round(share * part) for part in (config.loop.warmup_steps, config.loop.decay_steps))
+        loop = replace(config.loop, steps=steps, warmup_steps=max(rise, 1), decay_steps=max(fall, 1))
+        config = replace(config, loop=loop)
+    config = replace(config, architecture=architecture or config.architecture, start=start or config.start)
+    if config.architecture != TINY:
+        encoder_sizes(config.architecture, config.encoder)
+    return config
+
+
+def train(config: TrainConfig, data: Path, folder: Path, device: torch.device) -> Path:
     """Train, or go on training, and write the averaged weights.
 
     Parameters
     ----------
-    config_path : Path
-        TOML file.
+    config : TrainConfig
+        What and how.
     data : Path
         Folder that holds one folder per source.
     folder : Path
@@ -160,22 +201,62 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
         When the configuration or the data cannot be used, or the checkpoint in `folder` is of another seed, start or of
         other sources; steps, decay and phases may differ, which is how a run is prolonged.
     """
-    config = read_config(config_path)
     torch.manual_seed(config.seed)
     identity = {"seed": config.seed, "sources": config.sources.shares, "start": config.start}
-    model = TinySam()
     check_apart(folder, [data / name for name in config.sources.shares], config.start)
-    if config.start:
-        begin(model, config.start)
-    task = SamTask(model, config.task)
+    if config.architecture == TINY:
+        task: SamTask | WholeSamTask = _tiny_task(config)
+    else:
+        task, config = _whole_task(config)
+        identity |= {"architecture": config.architecture, "encoder": config.encoder}
     loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
-    if config.compile:
+    if config.compile and isinstance(task, SamTask):
         task.compile()
     loop.run(lambda step: _batches(config, data, step))
     path = folder / "weights.safetensors"
     export(loop.average, path)
     return path
+
+
+def _tiny_task(config: TrainConfig) -> SamTask:
+    model = TinySam()
+    if config.start:
+        begin(model, config.start)
+    return SamTask(model, config.task)
+
+
+def _whole_task(config: TrainConfig) -> tuple[WholeSamTask, TrainConfig]:
+    """A SAM with a vision transformer, and the run with batches that fill its input frame."""
+    sizes = encoder_sizes(config.architecture, config.encoder)
+    model = build_sam(sizes)
+    start_positions(model)
+    if config.start:
+        begin_vit(model, config.start)
+    phases = tuple((step, whole_frames(batch, sizes.image_size)) for step, batch in config.phases)
+    return WholeSamTask(model, config.task), replace(config, phases=phases)
+
+
+def begin_vit(model: Sam, start: str) -> None:
+    """Fill a SAM that has a vision transformer with the weights of one, or of a pretrained encoder alone.
+
+    Raises
+    ------
+    InputError
+        When the weights are others, or have other shapes.
+    ModelError
+        When there is no such model, or its weights cannot be used.
+    """
+    state = {name: value.float() for name, value in load_weights(start).items()}
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    pretrained = all(name.startswith(ENCODER) for name in state)
+    wanted = (
+        {name for name in own if name.startswith(ENCODER) and not name.startswith(NECK)} if pretrained else set(own)
+    )
+    others = sorted(wanted ^ state.keys()) or [name for name, value in state.items() if own[name] != value.shape]
+    if others:
+        raise InputError(f"start = {start!r} does not fit the model: {len(others)} weights, first {others[0]!r}")
+    model.load_state_dict(state, strict=False)
 
 
 def begin(model: TinySam, start: str) -> None:
