@@ -173,11 +173,11 @@ def test_global_blocks_are_spaced_evenly(depth: int, blocks: tuple[int, ...]) ->
 
 
 def test_options_of_the_command_line_change_a_run() -> None:
-    config = train_sam.with_options(paper(), "vit_b", "mae.safetensors", 1)
+    config = train_sam.RunChanges("vit_b", "mae.safetensors", 1).applied_to(paper())
     assert (config.architecture, config.start, config.loop.steps) == ("vit_b", "mae.safetensors", 1)
     long = train_sam.read_config(Path(train_sam.__file__).parent / "configs" / "paper.toml")
-    short = train_sam.with_options(long, steps=900).loop
+    short = train_sam.RunChanges(steps=900).applied_to(long).loop
     assert (short.steps, short.warmup_steps, short.decay_steps) == (900, 2, 300)
     for change in ({"steps": 0}, {"architecture": "vit_t"}):
         with pytest.raises(InputError):
-            train_sam.with_options(paper(), **change)
+            train_sam.RunChanges(**change).applied_to(paper())

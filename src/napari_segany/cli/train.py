@@ -52,10 +52,10 @@ def sam(  # noqa: PLR0913  each parameter is an option of the command line
     """Train a model by simulated clicks and boxes."""
     path = _checked(config, data, out)
     from napari_segany.models.device import pick_device
-    from napari_segany.training.train_sam import read_config, train, with_options
+    from napari_segany.training.train_sam import RunChanges, train_sam
 
-    run = with_options(read_config(path), architecture, start, steps)
-    typer.echo(f"wrote {train(run, data, out, pick_device(device))}")
+    changes = [RunChanges(architecture, start, steps)] if architecture or start or steps else []
+    typer.echo(f"wrote {train_sam(path, data, out, pick_device(device), *changes)}")
 
 
 @train.command("text")

@@ -148,32 +148,45 @@ def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, T
             step += 1
 
 
-def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device) -> Path:
-    """Train as a TOML file tells; parameters, result and errors are those of :func:`train`."""
-    return train(read_config(config_path), data, folder, device)
+@dataclass(frozen=True, slots=True)
+class RunChanges:
+    """What differs from a TOML file.
 
-
-def with_options(config: TrainConfig, architecture: str = "", start: str = "", steps: int | None = None) -> TrainConfig:
-    """Return a run with another architecture, other weights to begin with, or another number of steps.
-
-    With fewer or more steps the rise and the fall of the learning rate are shorter or longer in proportion.
-
-    Raises
-    ------
-    InputError
-        There is no such architecture, or less than one step.
+    Parameters
+    ----------
+    architecture, start : str
+        As of :class:`TrainConfig`; empty for those of the file.
+    steps : int, optional
+        With fewer or more steps the rise and the fall of the learning rate are shorter or longer in proportion.
     """
-    if steps is not None:
-        if steps < 1:
-            raise InputError(f"a training has at least one step, got {steps}")
-        share = steps / max(config.loop.steps, 1)
-        rise, fall = (round(share * part) for part in (config.loop.warmup_steps, config.loop.decay_steps))
-        loop = replace(config.loop, steps=steps, warmup_steps=max(rise, 1), decay_steps=max(fall, 1))
-        config = replace(config, loop=loop)
-    config = replace(config, architecture=architecture or config.architecture, start=start or config.start)
-    if config.architecture != TINY:
-        encoder_sizes(config.architecture, config.encoder)
-    return config
+
+    architecture: str = ""
+    start: str = ""
+    steps: int | None = None
+
+    def applied_to(self, config: TrainConfig) -> TrainConfig:
+        """Return the run with the changes.
+
+        Raises
+        ------
+        InputError
+            There is no such architecture, or less than one step.
+        """
+        if self.steps is not None:
+            config = replace(config, loop=config.loop.of_length(self.steps))
+        config = replace(
+            config, architecture=self.architecture or config.architecture, start=self.start or config.start
+        )
+        if config.architecture != TINY:
+            encoder_sizes(config.architecture, config.encoder)
+        return config
+
+
+def train_sam(
+    config_path: Path, data: Path, folder: Path, device: torch.device, changes: RunChanges | None = None
+) -> Path:
+    """Train as a TOML file and `changes` to it tell; other parameters, result and errors are those of :func:`train`."""
+    return train((changes or RunChanges()).applied_to(read_config(config_path)), data, folder, device)
 
 
 def train(config: TrainConfig, data: Path, folder: Path, device: torch.device) -> Path:
