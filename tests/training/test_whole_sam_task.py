@@ -147,6 +147,11 @@ def test_a_checkpoint_of_another_architecture_is_not_continued(data: Path, tmp_p
         train_sam.train(paper(architecture="vit_b", encoder=SMALL), data, tmp_path / "out", CPU)
 
 
+def test_tiny_has_no_sizes_of_a_vision_transformer(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\[encoder\] has sizes of a vision transformer"):
+        train_sam.train(paper(encoder=SMALL), data, tmp_path / "out", CPU)
+
+
 @pytest.mark.parametrize(
     ("architecture", "changes", "message"),
     [

@@ -233,6 +233,8 @@ def train(config: TrainConfig, data: Path, folder: Path, device: torch.device) -
 
 
 def _tiny_task(config: TrainConfig) -> SamTask:
+    if config.encoder:
+        raise InputError("[encoder] has sizes of a vision transformer; with it goes architecture = 'vit_b' or the like")
     model = TinySam()
     if config.start:
         begin(model, config.start)
