@@ -394,7 +394,7 @@ def edges(  # noqa: PLR0913  each parameter is an option of the command line
 
 @bench.command()
 def proposals(
-    data: DataOption,
+    data: Annotated[Path, typer.Option(help="Folder of a set with labels, or a COCO or LVIS file of annotations.")],
     model: ModelOption = "tiny",
     method: Annotated[list[str] | None, typer.Option(help="grid or proposals; both by default. Repeat.")] = None,
     json: JsonOption = None,
