@@ -121,3 +121,22 @@ def test_some_planes_only(tmp_path: Path) -> None:
     assert len(list(edge_cases(tmp_path))) == 24
     with pytest.raises(InputError, match="no image whose name contains 'leaf'"):
         list(rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["sobel"], choice=EdgeChoice("leaf")))
+
+
+@pytest.mark.parametrize("bright", [True, False])
+def test_a_wall_is_found_as_a_ridge_and_not_as_two_edges(tmp_path: Path, bright: bool) -> None:
+    """The middle of a wall of seven pixels is farther from its sides than the reach of 1.7 pixels."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    image = np.full((160, 160), 50 if bright else 200, np.uint8)
+    image[:, 77:84] = 200 if bright else 50
+    labels = np.ones((160, 160), np.uint16)
+    labels[:, 80:] = 2
+    io.imsave(tmp_path / "images/0.png", image, check_contrast=False)
+    io.imsave(tmp_path / "labels/0.png", labels, check_contrast=False)
+    found = {
+        row["method"]: row["ods"]
+        for row in rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["sobel", "canny", "ridges"])
+    }
+    assert found["ridges"] > 0.9
+    assert found["sobel"] == found["canny"] == 0

@@ -375,7 +375,9 @@ def edges(  # noqa: PLR0913  each parameter is an option of the command line
         Path, typer.Option(help="Folder as BSDS500 (images/, groundTruth/NAME.mat), or any set with labels.")
     ],
     model: ModelOption = "tiny",
-    method: Annotated[list[str] | None, typer.Option(help="sam, sobel or canny; all by default. Repeat.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="sam, sobel, canny or ridges; all by default. Repeat.")
+    ] = None,
     json: JsonOption = None,
     limit: LimitOption = None,
     device: DeviceOption = "auto",

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
 from skimage.color import rgb2gray
 from skimage.feature import canny
-from skimage.filters import sobel
+from skimage.filters import sato, sobel
 from skimage.morphology import thin
 from skimage.segmentation import find_boundaries
 
@@ -32,8 +32,11 @@ from napari_segany.io.images import read_image
 
 TOLERANCE = 0.0075
 """Largest distance of matched pixels, as a share of the diagonal of the image."""
-METHODS = ("sam", "sobel", "canny")
-"""Edges of the masks of a grid, and two of scikit-image; Canny's lines keep the strength of Sobel's filter."""
+METHODS = ("sam", "sobel", "canny", "ridges")
+"""Edges of the masks of a grid, and three of scikit-image. Canny's lines keep the strength of Sobel's filter; ridges,
+bright or dark ones, are what membranes and walls are where both of their sides are seen (Sato et al. 1998)."""
+RIDGES = (1.0, 2.0, 3.0)
+"""Widths of ridges, standard deviations in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,6 +276,9 @@ def _edges(method: str, plane: np.ndarray, segmenter: Segmenter | None) -> np.nd
     if method == "sam" and segmenter is not None:
         return edge_map(segmenter, plane)
     gray = rgb2gray(plane)
-    strength = sobel(gray)
+    if method == "ridges":
+        strength = np.maximum(*(sato(gray, RIDGES, black_ridges=dark) for dark in (False, True)))
+    else:
+        strength = sobel(gray)
     strength = strength / max(float(strength.max()), 1e-9)
     return np.where(canny(gray, 2.0), strength, 0) if method == "canny" else edge_nms(strength)
