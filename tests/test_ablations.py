@@ -96,8 +96,8 @@ def test_a_row_that_is_there_is_not_measured_again(
     # the image encoder stays, and what is learned again begins at random
     known = load_weights("tiny")
     for name, value in begun.items():
-        if name.startswith("image_encoder."):
-            torch.testing.assert_close(learned[name], value.half())
+        if name.startswith("image_encoder.") and not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(learned[name].float(), value.half().float())
         assert torch.equal(value, known[name].float()) != name.startswith(script.AGAIN), name
     monkeypatch.setattr(script.train_sam, "train", lambda *_: pytest.fail("trained again"))
     assert list(script.rows_of(runs, given)) == json.loads(json.dumps(first))

@@ -20,7 +20,7 @@ from napari_segany.io.images import read_image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AnnotatedImage:
+class CocoImage:
     """An image with its masks.
 
     Parameters
@@ -41,7 +41,7 @@ class AnnotatedImage:
     areas: np.ndarray
 
 
-def annotated_images(path: Path) -> Iterator[AnnotatedImage]:
+def annotated_images(path: Path) -> Iterator[CocoImage]:
     """Read a file of annotations, one image at a time.
 
     Parameters
@@ -71,7 +71,7 @@ def annotated_images(path: Path) -> Iterator[AnnotatedImage]:
         own = of_image[image.get("id")]
         found = [_target(one, (size[0], size[1]), path) for one in own]
         areas = [float(one.get("area", target.mask.sum())) for one, target in zip(own, found, strict=True)]
-        yield AnnotatedImage(file.name, stack.plane(0), tuple(found), np.array(areas))
+        yield CocoImage(file.name, stack.plane(0), tuple(found), np.array(areas))
 
 
 def _content(path: Path) -> dict[str, list[dict[str, Any]]]:

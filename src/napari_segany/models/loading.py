@@ -331,9 +331,8 @@ def own_sizes(state: dict[str, Tensor]) -> EncoderConfig | None:
         return None
     everywhere = tuple(number for number, reach in enumerate(reaches) if reach == grid)
     patch = patches.shape[-1]
-    return EncoderConfig(
-        width, len(tables), heads.pop(), everywhere, grid * patch, patch, *(windows or {grid}), neck.shape[0]
-    )
+    window = max(windows, default=grid)
+    return EncoderConfig(width, len(tables), heads.pop(), everywhere, grid * patch, patch, window, neck.shape[0])
 
 
 def _new(architecture: str, state: dict[str, Tensor]) -> Sam:

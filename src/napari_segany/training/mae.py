@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -179,7 +179,7 @@ class MaskedAutoencoder(nn.Module):
         tokens = (tokens + torch.stack(places)).flatten(1, 2)
         seen = tokens.gather(1, order[:, :visible, None].expand(-1, -1, tokens.shape[-1]))
         for block in self.encoder.blocks:
-            seen = attend_all(block, seen)
+            seen = attend_all(cast(ViTBlock, block), seen)
         seen = self.narrow(self.norm(seen))
         hidden = self.hidden.to(seen.dtype).expand(len(seen), order.shape[1] - visible, -1)
         back = order.argsort(1)[..., None].expand(-1, -1, seen.shape[-1])
@@ -249,7 +249,7 @@ class PictureDataset(SeededDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        picture = self.pictures[rng.integers(len(self.pictures))]
+        picture = self.pictures[int(rng.integers(len(self.pictures)))]
         part = torch.from_numpy(np.ascontiguousarray(picture[_part(picture.shape, rng)])).permute(2, 0, 1)[None]
         image = F.interpolate(part.float(), size=(self.size, self.size), mode="bilinear", antialias=True)[0]
         mirrored = [axis for axis in (1, 2) if rng.random() < 0.5]
