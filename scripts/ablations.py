@@ -128,9 +128,9 @@ def configured(run: Run, begin: Path, steps: int) -> TrainConfig:
 def measured(weights: Path, dev: Path, limit: int, per_image: int, *, single: bool) -> Row:
     """MIoU of one and three clicks, of the mask of highest predicted IoU; no crops are magnified."""
     segmenter = SamSegmenter(load_model(weights), "trained")
-    asked = SingleMask(segmenter) if single else segmenter
+    prompted = SingleMask(segmenter) if single else segmenter
     planes = [(one.plane, drawn_targets(one.labels, per_image)) for one in islice(labelled_planes(dev), limit)]
-    scores = [click_prompts(asked, segmenter.embed(plane), objects, CLICKS) for plane, objects in planes if objects]
+    scores = [click_prompts(prompted, segmenter.embed(plane), objects, CLICKS) for plane, objects in planes if objects]
     return {
         "oracle": float(np.concatenate([one.oracle for one in scores]).mean()),
         "n": sum(len(one.oracle) for one in scores),
