@@ -49,7 +49,17 @@ AGAIN = tuple(
 CLICKS = 3
 BASE_ROUNDS = 3
 """Of the runs that change something else: eleven take four times as long."""
-COLUMNS = ("changed", "value", "1 click", "less the base", "oracle", "3 clicks", "less the base", "CPU seconds a step")
+COLUMNS = (
+    "changed",
+    "value",
+    "seed",
+    "1 click",
+    "less the base",
+    "oracle",
+    "3 clicks",
+    "less the base",
+    "CPU seconds a step",
+)
 
 
 @dataclass(frozen=True)
@@ -77,19 +87,17 @@ class Run:
     @property
     def name(self) -> str:
         """For files."""
-        return re.sub(r"[^a-z0-9]+", "-", f"{self.changed} {self.value}".lower()).strip("-")
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.changed} {self.value} seed {self.seed}".lower()).strip("-")
 
 
-BASE = "base: 3 rounds, 20 : 1, all images"
 RUNS = (
-    Run(BASE, "seed 0"),
+    Run("base", "3 rounds, 20 : 1, 505 images"),
     *(Run("rounds", str(count), {"rounds": {count: 1.0}}) for count in (1, 5, 8, 11)),
     Run("focal : dice", "2 : 1", {"focal_weight": 2.0}),
     Run("focal : dice", "1 : 1", {"focal_weight": 1.0}),
     Run("focal : dice", "2 : 1 by object area, as `tiny`", {"focal_weight": 2.0, "focal_area": "object"}),
     Run("ambiguity", "one mask", {"ambiguity": False}),
     *(Run("training images", str(count), images=count) for count in (8, 64)),
-    Run(BASE, "seed 1", seed=1),
     Run("rounds that learn", "first and last", {"all_rounds": False}),
 )
 
@@ -170,14 +178,22 @@ def rows_of(runs: Iterable[Run], given: argparse.Namespace) -> Iterator[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as Markdown; the first is the base, from which each object's IoU differs by what the interval is of."""
+    """Rows as Markdown, compared object by object with the first one of the same seed."""
     lines = [COLUMNS, ("---",) * len(COLUMNS)]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: _place(rows, row)):
         settings = row["settings"]
-        single, several = (_compared(row, rows[0], str(number)) for number in (1, CLICKS))
+        base = next(one for one in rows if one["settings"]["seed"] == settings["seed"])
+        single, several = (_compared(row, base, str(number)) for number in (1, CLICKS))
         speed = f"{row['step_seconds']:.2f}"
-        lines.append((settings["changed"], settings["value"], *single, f"{row['oracle']:.3f}", *several, speed))
+        what = settings["changed"], settings["value"], str(settings["seed"])
+        lines.append((*what, *single, f"{row['oracle']:.3f}", *several, speed))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _place(rows: Sequence[Row], row: Row) -> int:
+    """Where the setting of a row is first; the seeds of a setting come one below the other."""
+    kinds = [(one["settings"]["changed"], one["settings"]["value"]) for one in rows]
+    return kinds.index((row["settings"]["changed"], row["settings"]["value"]))
 
 
 def _compared(row: Row, base: Row, clicks: str) -> tuple[str, str]:
@@ -204,13 +220,14 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True, help="set to measure on; never one that is learned from")
     parser.add_argument("--out", type=Path, required=True, help="where runs and rows go")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seeds", type=int, default=2, help="runs of each setting")
     parser.add_argument("--limit", type=int, default=12, help="images that are measured on")
     parser.add_argument("--per-image", type=int, default=8)
     parser.add_argument("--page", type=Path, help="page whose table is written")
     given = parser.parse_args()
     if given.dev.resolve() == (given.data / SOURCE).resolve():
         raise SystemExit("measure on other images than those that are learned from")
-    rows = list(rows_of(RUNS, given))
+    rows = list(rows_of((replace(run, seed=seed) for seed in range(given.seeds) for run in RUNS), given))
     print(table(rows))
     if given.page:
         given.page.write_text(written(given.page.read_text(encoding="utf-8"), table(rows)), encoding="utf-8")

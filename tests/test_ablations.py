@@ -44,19 +44,19 @@ def given(tmp_path: Path) -> argparse.Namespace:
     return argparse.Namespace(data=tmp_path / "train", dev=dev, out=out, steps=1, limit=2, per_image=2)
 
 
-def row(value: str, one: list[list[float]], three: list[list[float]]) -> dict[str, Any]:
-    settings = {"changed": "rounds", "value": value}
+def row(value: str, one: list[list[float]], three: list[list[float]], seed: int = 0) -> dict[str, Any]:
+    settings = {"changed": "rounds", "value": value, "seed": seed}
     return {"settings": settings, "iou": {"1": one, "3": three}, "oracle": 0.75, "step_seconds": 0.5}
 
 
 def test_the_table_compares_objects_one_by_one(script: ModuleType) -> None:
     base = row("3", [[0.5, 0.7], [0.6]], [[0.8, 0.8], [0.8]])
     other = row("1", [[0.6, 0.8], [0.7]], [[0.7, 0.7], [0.7]])
-    lines = script.table([base, other]).splitlines()
-    assert lines[2] == "| rounds | 3 | 0.600 |  | 0.750 | 0.800 |  | 0.50 |"
-    assert lines[3].startswith(
-        "| rounds | 1 | 0.700 | +0.100 (+0.100 to +0.100) | 0.750 | 0.700 | -0.100 (-0.100 to -0.1"
-    )
+    third = row("3", [[0.9, 0.9], [0.9]], [[0.9, 0.9], [0.9]], seed=1)
+    lines = script.table([base, other, third]).splitlines()
+    assert lines[2] == "| rounds | 3 | 0 | 0.600 |  | 0.750 | 0.800 |  | 0.50 |"
+    assert lines[3] == "| rounds | 3 | 1 | 0.900 |  | 0.750 | 0.900 |  | 0.50 |", "the base of another seed"
+    assert lines[4].startswith("| rounds | 1 | 0 | 0.700 | +0.100 (+0.100 to +0.100) | 0.750 | 0.700 | -0.100 (-0.100 ")
 
 
 def test_a_page_gets_the_table(script: ModuleType) -> None:
@@ -91,7 +91,7 @@ def test_a_row_that_is_there_is_not_measured_again(
     assert first[0]["n"] == 4
     begun, learned = (
         load_weights(given.out / "start.safetensors"),
-        load_weights(given.out / "rounds-2/weights.safetensors"),
+        load_weights(given.out / "rounds-2-seed-0/weights.safetensors"),
     )
     # the image encoder stays, and what is learned again begins at random
     known = load_weights("tiny")
