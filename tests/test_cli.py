@@ -278,6 +278,50 @@ class TestTrain:
         run("train", "sam", "tiny", "--data", tmp_path, "--out", tmp_path)
         assert training.read_config(asked[0][0]).loop.steps > 0
 
+    def test_a_run_with_changes(
+        self, run: Run, asked: list[tuple[Path, Path, Path, torch.device]], tmp_path: Path
+    ) -> None:
+        options = ("--architecture", "vit_b", "--start", "mae.safetensors", "--steps", "9")
+        run("train", "sam", "paper", "--data", tmp_path, "--out", tmp_path, *options)
+        assert asked[0][4:] == (training.RunChanges("vit_b", "mae.safetensors", 9),)
+        assert training.read_config(asked[0][0]).task.rounds == {11: 1.0}
+
+    def test_mae_then_sam(self, run: Run, tmp_path: Path) -> None:
+        """An encoder that was pretrained without labels begins the training of a small SAM."""
+        source = tmp_path / "data" / "dsb2018"
+        for kind, dtype in (("images", np.uint8), ("labels", np.uint16)):
+            (source / kind).mkdir(parents=True)
+            for number in range(2):
+                array = np.zeros((70, 80), dtype)
+                array[10:40, 20 + number : 60] = 1 if kind == "labels" else 200
+                Image.fromarray(array).save(source / kind / f"{number}.png")
+        (source / "images" / "2_masks.png").write_bytes(b"no image, and never opened")
+        sizes = "width = 32\ndepth = 2\nheads = 2\nimage_size = 64\npatch_size = 8\nout_channels = 32\n"
+        loop = "[loop]\nsteps = 5\nworkers = 0\nlog_every = 1\n"
+        (tmp_path / "mae.toml").write_text(
+            f"[encoder]\n{sizes}{loop}[mae]\nwidth = 16\ndepth = 1\nheads = 2\ncrops = 2\n"
+        )
+        first = tmp_path / "first"
+        answer = run("train", "mae", tmp_path / "mae.toml", "--data", tmp_path / "data", "--out", first, "--steps", "2")
+        assert (answer.status, answer.out) == (0, f"wrote {first / 'weights.safetensors'}\n")
+        (tmp_path / "sam.toml").write_text(
+            f"[encoder]\n{sizes}{loop}[sources]\ndsb2018 = 1\n[[phases]]\ncrops = 1\nmasks = 2\n"
+        )
+        options = ("--architecture", "vit_b", "--start", first / "weights.safetensors", "--steps", "1")
+        out = tmp_path / "second"
+        answer = run("train", "sam", tmp_path / "sam.toml", "--data", tmp_path / "data", "--out", out, *options)
+        assert answer.status == 0, answer.err
+        assert loading.load_segmenter(out / "weights.safetensors").model.image_size == 64
+
+    def test_mae_bad_input(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "labels").mkdir()
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "labels" / "a.png")
+        out = tmp_path.parent / f"{tmp_path.name} out"
+        refused(run("train", "mae", "--data", tmp_path, "--out", out), "holds no image, but for labels")
+        refused(run("train", "mae", "--data", tmp_path, "--out", tmp_path / "out"), "lies in the training source")
+        refused(run("train", "mae", "--data", tmp_path / "gone", "--out", out), "there is no folder")
+        refused(run("train", "mae", "--data", tmp_path, "--out", out, "--architecture", "vit_t"), "'vit_t'")
+
     def test_bad_input(self, run: Run, tmp_path: Path) -> None:
         out = tmp_path / "out"
         config = tmp_path / "mine.toml"

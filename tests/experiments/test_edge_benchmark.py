@@ -10,7 +10,7 @@ from scipy.io import savemat
 from skimage import io
 
 from napari_segany.core.errors import InputError
-from napari_segany.experiments.edge_benchmark import edge_counts, rows_of_edges, summary
+from napari_segany.experiments.edge_benchmark import EdgeChoice, edge_cases, edge_counts, rows_of_edges, summary
 
 
 def line(column: int, rows: slice = slice(None)) -> np.ndarray:
@@ -68,3 +68,75 @@ def test_a_folder_as_bsds_is_laid_out(tmp_path: Path) -> None:
         list(rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["magic"]))
     with pytest.raises(InputError, match="holds no groundTruth"):
         list(rows_of_edges(tmp_path / "images", lambda: pytest.fail("loaded")))
+
+
+def stripes(folder: Path, count: int, step: int = 200) -> None:
+    """`count` pictures of two halves; the border of picture k lies at column 60 + k."""
+    (folder / "images").mkdir(parents=True)
+    for number in range(count):
+        image = np.zeros((160, 160), np.uint8)
+        image[:, 60 + number :] = step
+        io.imsave(folder / f"images/{number}.png", image, check_contrast=False)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_borders_of_labels_are_boundaries(tmp_path: Path, background: bool) -> None:
+    """One line for each border, whether another object or background is behind it."""
+    stripes(tmp_path, 1)
+    (tmp_path / "labels").mkdir()
+    labels = np.full((160, 160), 0 if background else 1, np.uint16)
+    labels[:, 60:] = 2
+    io.imsave(tmp_path / "labels/0.png", labels, check_contrast=False)
+    ((plane, (boundary,), name),) = [(one.plane, one.boundaries, one.name) for one in edge_cases(tmp_path)]
+    assert (name, plane.shape) == ("0", (160, 160, 3))
+    assert 158 <= boundary.sum() <= 160
+    assert set(np.nonzero(boundary)[1]) <= {59, 60}
+    (row,) = rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["sobel"])
+    assert row["ods"] > 0.95
+
+
+def test_membranes_of_a_volume_are_boundaries(tmp_path: Path) -> None:
+    """A membrane of five pixels is one line in its middle; other classes are none."""
+    stripes(tmp_path, 2)
+    (tmp_path / "labels_bits").mkdir()
+    (tmp_path / "classes.json").write_text('{"1": "mitochondrion", "32": "membranes"}')
+    for number in range(2):
+        bits = np.zeros((160, 160), np.uint8)
+        bits[:, 98:103] = 32
+        bits[:, 20:30] |= 1
+        io.imsave(tmp_path / f"labels_bits/{number}.png", bits, check_contrast=False)
+    first, second = edge_cases(tmp_path)
+    for one in (first, second):
+        assert set(np.nonzero(one.boundaries[0][10:150])[1]) == {100}
+    assert [one.plane[0, 60, 0] > 100 for one in (first, second)] == [True, False]
+
+
+def test_some_planes_only(tmp_path: Path) -> None:
+    volume = np.zeros((12, 40, 40), np.uint8)
+    for name in ("wall", "nucleus"):
+        for kind in ("image", "labels"):
+            io.imsave(tmp_path / f"{name}_{kind}.tif", volume + (kind == "labels"), check_contrast=False)
+    names = [one.name for one in edge_cases(tmp_path, EdgeChoice("wall", 4))]
+    assert names == ["wall/2", "wall/6", "wall/10"]
+    assert len(list(edge_cases(tmp_path))) == 24
+    with pytest.raises(InputError, match="no image whose name contains 'leaf'"):
+        list(rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["sobel"], choice=EdgeChoice("leaf")))
+
+
+@pytest.mark.parametrize("bright", [True, False])
+def test_a_wall_is_found_as_a_ridge_and_not_as_two_edges(tmp_path: Path, bright: bool) -> None:
+    """The middle of a wall of seven pixels is farther from its sides than the reach of 1.7 pixels."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    image = np.full((160, 160), 50 if bright else 200, np.uint8)
+    image[:, 77:84] = 200 if bright else 50
+    labels = np.ones((160, 160), np.uint16)
+    labels[:, 80:] = 2
+    io.imsave(tmp_path / "images/0.png", image, check_contrast=False)
+    io.imsave(tmp_path / "labels/0.png", labels, check_contrast=False)
+    found = {
+        row["method"]: row["ods"]
+        for row in rows_of_edges(tmp_path, lambda: pytest.fail("loaded"), ["sobel", "canny", "ridges"])
+    }
+    assert found["ridges"] > 0.9
+    assert found["sobel"] == found["canny"] == 0

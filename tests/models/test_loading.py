@@ -10,6 +10,7 @@ from napari_segany.models import loading
 from napari_segany.models.geometry import Frame, image_tensor
 from napari_segany.models.loading import architecture_of, load_segmenter, load_weights
 from napari_segany.models.registry import list_models
+from napari_segany.models.sam.image_encoder import EncoderConfig
 from napari_segany.models.sam.model import build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text.prompt_head import TextPromptHead
@@ -64,6 +65,33 @@ def test_published_sizes_are_recognised(size, tmp_path):
     assert type(segmenter) is SamSegmenter
     assert segmenter.model.image_size == 1024
     assert not any(weight.is_meta for weight in segmenter.model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        EncoderConfig(32, 2, 2, (1,), 64, 8, 3, 32),
+        EncoderConfig(48, 3, 4, (), 96, 16, 14, 16),
+        EncoderConfig(64, 1, 2, (0,), 128, 16, 8, 64),
+    ],
+)
+def test_a_vision_transformer_of_other_sizes_is_recognised(sizes, plane, tmp_path):
+    model = build_sam(sizes)
+    assert loading.own_sizes(model.state_dict()) == sizes
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "a.safetensors")
+    segmenter = load_segmenter(tmp_path / "a.safetensors", device="cpu", precision="float32")
+    assert type(segmenter) is SamSegmenter
+    assert segmenter.model.image_size == sizes.image_size
+    assert len(segmenter.segment(segmenter.embed(plane), [CLICK])[0]) == 3
+
+
+@pytest.mark.parametrize("lost", ["pos_embed", "neck.0.weight", "blocks.0.attn.rel_pos_h"])
+def test_a_part_of_a_vision_transformer_is_no_model(lost, tmp_path):
+    state = build_sam(EncoderConfig(32, 2, 2, (1,), 64, 8, 3, 32)).state_dict()
+    del state[f"image_encoder.{lost}"]
+    safetensors.torch.save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(ModelError, match=r"unknown architecture|do not fit"):
+        load_segmenter(tmp_path / "a.safetensors", device="cpu")
 
 
 def test_a_name_is_fetched_and_keeps_its_name(monkeypatch, tmp_path):

@@ -83,3 +83,31 @@ def test_a_click_on_a_nested_object_knows_the_other_level():
                 inside += bool((small & large).sum() > 0.9 * small.sum())
     assert nested > 10
     assert inside == nested
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 100])
+def test_only_so_many_pictures_are_learned_from(tmp_path, count):
+    for kind in ("images", "labels"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+        for number in range(7):
+            picture = np.full((8, 8), number + 1, np.uint8 if kind == "images" else np.uint16)
+            io.imsave(tmp_path / "mine" / kind / f"{number}.png", picture, check_contrast=False)
+
+    def drawn(count: int, seed: int = 0) -> set[int]:
+        sources = load_sources(tmp_path, SourceConfig({"mine": 1.0}, at_most={"mine": count}), seed=seed)
+        return {int(sample.levels[0].max()) for sample in sources["mine"]}
+
+    assert len(drawn(count)) == min(count, 7)
+    assert drawn(count) == drawn(count)
+    assert drawn(count) <= drawn(count + 1)
+    if count == 3:
+        assert len({frozenset(drawn(3, seed)) for seed in range(6)}) > 1
+
+
+def test_no_picture_at_all_is_refused(tmp_path):
+    (tmp_path / "mine/images").mkdir(parents=True)
+    (tmp_path / "mine/labels").mkdir()
+    io.imsave(tmp_path / "mine/images/a.png", np.zeros((8, 8), np.uint8), check_contrast=False)
+    io.imsave(tmp_path / "mine/labels/a.png", np.ones((8, 8), np.uint16), check_contrast=False)
+    with pytest.raises(InputError, match="at least one picture"):
+        load_sources(tmp_path, SourceConfig({"mine": 1.0}, at_most={"mine": 0}), seed=0)

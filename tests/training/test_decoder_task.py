@@ -124,6 +124,21 @@ def test_a_decoder_is_fine_tuned_and_refused_like_tiny(
         assert isinstance(segmenter.embed(next(iter(samples.values())).image), ImageEmbedding)
 
 
+def test_a_sam_of_other_sizes_is_fine_tuned_too(
+    samples: dict[str, Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ALPHAS", (1.0,))
+    real = module.click_trials
+    monkeypatch.setattr(module, "click_trials", lambda samples, seed, objects=24: real(samples, seed, 2))
+    monkeypatch.setattr(module, "gauge_trials", lambda: real({"gauge": sample(9)}, 0, 1))
+    path = tmp_path / "parent.safetensors"
+    state = randomised(build_sam(SMALL)).state_dict()
+    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, path)
+    *stages, last = fine_tune(samples, tmp_path / "a.safetensors", FineTuneConfig(str(path), steps=2, synthetic=8))
+    assert "encode" in {one.stage for one in stages}
+    assert last.report is not None
+
+
 def test_a_run_that_was_stopped_goes_on(
     parent: Path, samples: dict[str, Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -370,24 +370,33 @@ def bench_all(
 
 
 @bench.command()
-def edges(
-    data: Annotated[Path, typer.Option(help="Folder with images/NAME.jpg and groundTruth/NAME.mat, as BSDS500.")],
+def edges(  # noqa: PLR0913  each parameter is an option of the command line
+    data: Annotated[
+        Path, typer.Option(help="Folder as BSDS500 (images/, groundTruth/NAME.mat), or any set with labels.")
+    ],
     model: ModelOption = "tiny",
-    method: Annotated[list[str] | None, typer.Option(help="sam, sobel or canny; all by default. Repeat.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="sam, sobel, canny or ridges; all by default. Repeat.")
+    ] = None,
     json: JsonOption = None,
     limit: LimitOption = None,
     device: DeviceOption = "auto",
+    only: Annotated[str, typer.Option(help="Only images whose name contains this.")] = "",
+    every: Annotated[int, typer.Option(min=1, help="One of so many images or slices.")] = 1,
 ) -> None:
-    """Measure edges against human boundaries: ODS, OIS, AP and R50 as for BSDS500."""
-    from napari_segany.experiments.edge_benchmark import METHODS, rows_of_edges
+    """Measure edges against boundaries: ODS, OIS, AP and R50 as for BSDS500.
 
-    load = loader(model, device)
-    _show(json, lambda: rows_of_edges(data, load, tuple(method or METHODS), limit, ShownProgress()), files_of(model))
+    Boundaries are those that people drew, or the membranes of `labels_bits/`, or the borders of labelled objects.
+    """
+    from napari_segany.experiments.edge_benchmark import METHODS, EdgeChoice, rows_of_edges
+
+    load, choice, methods = loader(model, device), EdgeChoice(only, every), tuple(method or METHODS)
+    _show(json, lambda: rows_of_edges(data, load, methods, limit, ShownProgress(), choice), files_of(model))
 
 
 @bench.command()
 def proposals(
-    data: DataOption,
+    data: Annotated[Path, typer.Option(help="Folder of a set with labels, or a COCO or LVIS file of annotations.")],
     model: ModelOption = "tiny",
     method: Annotated[list[str] | None, typer.Option(help="grid or proposals; both by default. Repeat.")] = None,
     json: JsonOption = None,

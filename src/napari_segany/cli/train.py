@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +14,15 @@ from napari_segany.cli.shared import DeviceOption, ShownProgress, ShownStages, n
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from napari_segany.training.data import Sample
     from napari_segany.training.held_out_examples import HeldOutExample
 
 train = new_app(help="Train a model.")
+
+_TRUTH = ("label", "labels", "mask", "masks", "groundtruth")
+"""What files and folders of truth are called."""
 
 
 SourcesOption = Annotated[Path, typer.Option(help="Folder that holds one folder per training source.")]
@@ -27,19 +32,63 @@ RunOption = Annotated[
 ]
 
 
+ArchitectureOption = Annotated[
+    str, typer.Option(help="vit_b, vit_l or vit_h, in place of that of the TOML file; its [encoder] may change sizes.")
+]
+
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Steps, in place of those of the TOML file.")]
+
+
 @train.command()
-def sam(
-    config: Annotated[str, typer.Argument(help="TOML file, or `tiny` for the one that the embedded model came from.")],
+def sam(  # noqa: PLR0913  each parameter is an option of the command line
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="TOML file, `tiny` for the one that the embedded model came from, or `paper` for the paper's settings."
+        ),
+    ],
     data: SourcesOption,
     out: RunOption,
     device: DeviceOption = "auto",
+    architecture: ArchitectureOption = "",
+    start: Annotated[str, typer.Option(help="Weights to begin with: a model, or what `train mae` wrote.")] = "",
+    steps: StepsOption = None,
 ) -> None:
     """Train a model by simulated clicks and boxes."""
     path = _checked(config, data, out)
     from napari_segany.models.device import pick_device
-    from napari_segany.training.train_sam import train_sam
+    from napari_segany.training.train_sam import RunChanges, train_sam
 
-    typer.echo(f"wrote {train_sam(path, data, out, pick_device(device))}")
+    changes = [RunChanges(architecture, start, steps)] if architecture or start or steps else []
+    typer.echo(f"wrote {train_sam(path, data, out, pick_device(device), *changes)}")
+
+
+@train.command("mae")
+def train_mae(
+    data: Annotated[
+        Path, typer.Option(help="Folder of images, also in its folders; what is called labels or masks is left out.")
+    ],
+    out: RunOption,
+    config: Annotated[str, typer.Argument(help="TOML file, or `mae`.")] = "mae",
+    device: DeviceOption = "auto",
+    architecture: ArchitectureOption = "",
+    steps: StepsOption = None,
+) -> None:
+    """Pretrain an image encoder on images without labels (masked autoencoding), for `train sam --start`."""
+    path = _checked(config, data, out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training import mae
+    from napari_segany.training.train_sam import check_apart
+
+    check_apart(out, [data])
+    run = mae.read_mae_config(path)
+    run = replace(
+        run,
+        architecture=architecture or run.architecture,
+        loop=run.loop if steps is None else run.loop.of_length(steps),
+    )
+    run.sizes()  # before many images are read
+    typer.echo(f"wrote {mae.train_mae(run, _pictures(data), out, pick_device(device))}")
 
 
 @train.command("text")
@@ -157,6 +206,28 @@ def _own_samples(sources: list[Path], labels: Path | None, image: Path | None, *
             group = f"{source}/{stack if number.isdecimal() and stack else name}"
             samples[f"{source}/{name}"] = Sample(plane, (own.astype("int32"),), complete=complete, group=group)
     return samples
+
+
+def _pictures(folder: Path) -> list[np.ndarray]:
+    """All planes of the images in a folder and in its folders, (y, x, 3) uint8, without labels."""
+    from napari_segany.io.images import PICTURES, TIFF, read_image
+
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in (*TIFF, *PICTURES) and path.is_file() and not _is_truth(path.relative_to(folder))
+    ]
+    if not paths:
+        raise InputError(f"{folder} holds no image, but for labels")
+    stacks = (read_image(path).stack() for path in paths)
+    return [stack.plane(number) for stack in stacks for number in range(len(stack))]
+
+
+def _is_truth(path: Path) -> bool:
+    """Whether a file is called as labels are, or hidden, or in such a folder."""
+    parts = (*path.parts[:-1], path.stem)
+    ending = path.stem.lower().rpartition("_")[2]
+    return ending in _TRUTH or any(part.startswith(".") or part.lower().startswith(_TRUTH) for part in parts)
 
 
 def _checked(config: str, data: Path, out: Path) -> Path:

@@ -190,6 +190,13 @@ def _mitochondria(folder: Path) -> Iterator[LabelledPlane]:
     yield from _planes(folder.name, stack, np.stack([ndimage.label(one & bit)[0] for one in labels]))
 
 
+def membrane_planes(folder: Path) -> Iterator[LabelledPlane]:
+    """Slices of a volume with ``labels_bits/`` and ``classes.json``, one at a time; label 1 is its membranes."""
+    bit = _bit(folder / "classes.json", "membranes")
+    stack, labels = _slices(folder, "labels_bits")
+    yield from _planes(folder.name, stack, (labels & bit > 0).astype(np.uint8))
+
+
 def _volumes(folder: Path) -> Iterator[LabelledPlane]:
     for path in sorted(_seen(folder.glob("*_image.tif"))):
         name = path.name.removesuffix("_image.tif")

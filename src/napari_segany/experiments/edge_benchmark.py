@@ -1,10 +1,14 @@
-"""``napari-segany bench edges``: edges against human boundaries, scored as BSDS500 is (Arbelaez et al. 2011)."""
+"""``napari-segany bench edges``: edges against boundaries, scored as BSDS500 is (Arbelaez et al. 2011).
+
+The boundaries are those that people drew on photographs (Kirillov et al. 2023, section 7.2), or what a biologist looks
+for: membranes, and the walls and borders between labelled cells.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +18,25 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
 from skimage.color import rgb2gray
 from skimage.feature import canny
-from skimage.filters import sobel
+from skimage.filters import sato, sobel
 from skimage.morphology import thin
+from skimage.segmentation import find_boundaries
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.engine.edges import edge_map, edge_nms
 from napari_segany.experiments.benchmark import commit, set_name
+from napari_segany.experiments.datasets import labelled_planes, membrane_planes
 from napari_segany.experiments.scores import Row
 from napari_segany.io.images import read_image
 
 TOLERANCE = 0.0075
 """Largest distance of matched pixels, as a share of the diagonal of the image."""
-METHODS = ("sam", "sobel", "canny")
-"""Edges of the masks of a grid, and two of scikit-image; Canny's lines keep the strength of Sobel's filter."""
+METHODS = ("sam", "sobel", "canny", "ridges")
+"""Edges of the masks of a grid, and three of scikit-image. Canny's lines keep the strength of Sobel's filter; ridges,
+bright or dark ones, are what membranes and walls are where both of their sides are seen (Sato et al. 1998)."""
+RIDGES = (1.0, 2.0, 3.0)
+"""Widths of ridges, standard deviations in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,14 +147,85 @@ def summary(images: Sequence[EdgeCounts]) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeChoice:
+    """Which planes of a set are measured.
+
+    Parameters
+    ----------
+    only : str
+        Those whose name contains this.
+    every : int
+        One of so many, from the middle of the first ones on: neighbouring slices of a stack show nearly the same.
+    """
+
+    only: str = ""
+    every: int = 1
+
+
+ALL = EdgeChoice()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EdgeCase:
+    """A plane (y, x, 3) uint8, and (y, x) bool lines, one for each annotator."""
+
+    name: str
+    plane: np.ndarray
+    boundaries: tuple[np.ndarray, ...]
+
+
+def edge_cases(data: Path, choice: EdgeChoice = ALL) -> Iterator[EdgeCase]:
+    """Planes with the lines that are to be found.
+
+    Parameters
+    ----------
+    data : Path
+        ``images/NAME.jpg`` and ``groundTruth/NAME.mat``, as BSDS500 is laid out: the boundaries that people drew. Or
+        ``images/`` with ``labels_bits/`` and ``classes.json``: the middle of the membranes. Or any other set of
+        :func:`~napari_segany.experiments.datasets.labelled_planes`: the borders of the objects, one line between two.
+    choice : EdgeChoice
+        Which of them.
+
+    Raises
+    ------
+    InputError
+        The folder is none of these, or a file in it cannot be used.
+    """
+    if any((data / "groundTruth").glob("*.mat")):
+        cases = _drawn(data, choice.only)
+    else:
+        cases = (one for one in _labelled(data) if choice.only in one.name)
+    yield from islice(cases, choice.every // 2, None, choice.every)
+
+
+def _drawn(data: Path, only: str) -> Iterator[EdgeCase]:
+    for path in sorted((data / "groundTruth").glob("*.mat")):
+        if only in path.stem:
+            lines = tuple(one["Boundaries"][0, 0].astype(bool) for one in loadmat(path)["groundTruth"][0])
+            yield EdgeCase(path.stem, read_image(_image(data, path.stem)).stack().plane(0), lines)
+
+
+def _labelled(data: Path) -> Iterator[EdgeCase]:
+    membranes = (data / "labels_bits").is_dir()
+    try:
+        planes = membrane_planes(data) if membranes else labelled_planes(data)
+    except InputError as error:
+        raise InputError(f"{data} holds no groundTruth/NAME.mat, and no labels either: {error}") from error
+    for one in planes:
+        wide = one.labels > 0 if membranes else find_boundaries(one.labels, mode="thick")
+        yield EdgeCase(one.name, one.plane, (thin(wide),))
+
+
 def rows_of_edges(
     data: Path,
     load: Callable[[], Segmenter],
     methods: Sequence[str] = METHODS,
     limit: int | None = None,
     progress: Callable[[int], None] | None = None,
+    choice: EdgeChoice = ALL,
 ) -> Iterator[Row]:
-    """Measure edges on a folder with ``images/NAME.jpg`` and ``groundTruth/NAME.mat``, as BSDS500 is laid out.
+    """Measure edges on a set of :func:`edge_cases`.
 
     Yields
     ------
@@ -156,21 +236,20 @@ def rows_of_edges(
     Raises
     ------
     InputError
-        A method is unknown, or the folder holds no boundaries.
+        A method is unknown, or there are no such planes.
     """
     unknown = sorted(set(methods) - set(METHODS))
     if unknown:
         raise InputError(f"unknown method {', '.join(unknown)}; known: {', '.join(METHODS)}")
-    truths = sorted((data / "groundTruth").glob("*.mat"))
-    if not truths:
-        raise InputError(f"{data} holds no groundTruth/NAME.mat")
+    cases = islice(edge_cases(data, choice), limit)
+    first = next(cases, None)
+    if first is None:
+        raise InputError(f"{data} holds no image whose name contains {choice.only!r}, or too few of them")
     segmenter = load() if "sam" in methods else None
     counts: dict[str, list[EdgeCounts]] = {method: [] for method in methods}
-    for done, path in enumerate(islice(truths, limit), start=1):
-        plane = read_image(_image(data, path.stem)).stack().plane(0)
-        boundaries = [one["Boundaries"][0, 0].astype(bool) for one in loadmat(path)["groundTruth"][0]]
+    for done, one in enumerate(chain([first], cases), start=1):
         for method in methods:
-            counts[method].append(edge_counts(_edges(method, plane, segmenter), boundaries))
+            counts[method].append(edge_counts(_edges(method, one.plane, segmenter), one.boundaries))
         if progress is not None:
             progress(done)
     for method, images in counts.items():
@@ -197,6 +276,9 @@ def _edges(method: str, plane: np.ndarray, segmenter: Segmenter | None) -> np.nd
     if method == "sam" and segmenter is not None:
         return edge_map(segmenter, plane)
     gray = rgb2gray(plane)
-    strength = sobel(gray)
+    if method == "ridges":
+        strength = np.maximum(*(sato(gray, RIDGES, black_ridges=dark) for dark in (False, True)))
+    else:
+        strength = sobel(gray)
     strength = strength / max(float(strength.max()), 1e-9)
     return np.where(canny(gray, 2.0), strength, 0) if method == "canny" else edge_nms(strength)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from napari_segany.core.filters import Filters
 from napari_segany.core.query import Query
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.experiments.benchmark import commit, set_name
-from napari_segany.experiments.datasets import MIN_PIXELS, labelled_planes
+from napari_segany.experiments.coco_truth import annotated_images, target_overlaps
+from napari_segany.experiments.datasets import MIN_PIXELS, Target, labelled_planes
 from napari_segany.experiments.scores import Row
 
 METHODS = ("grid", "proposals")
@@ -112,6 +114,25 @@ def proposals_of(segmenter: Segmenter, plane: np.ndarray, method: str) -> list[C
     return [found[k] for k in sorted(kept, key=lambda k: -ranks[k])][: max(COUNTS)]
 
 
+Comparison = Callable[[Sequence[Candidate]], tuple[np.ndarray, np.ndarray]]
+
+
+def _measurable(data: Path) -> Iterator[tuple[np.ndarray, Comparison]]:
+    """Planes, and what compares proposals with the objects of each, as :func:`overlaps` does."""
+    if data.suffix.lower() == ".json":
+        for image in annotated_images(data):
+            yield image.plane, partial(_annotated_overlaps, targets=image.targets, areas=image.areas)
+    else:
+        for one in labelled_planes(data):
+            yield one.plane, partial(overlaps, truth=one.labels)
+
+
+def _annotated_overlaps(
+    proposals: Sequence[Candidate], targets: Sequence[Target], areas: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    return target_overlaps([Target(one.window, one.mask) for one in proposals], targets), areas
+
+
 def rows_of_proposals(
     data: Path,
     load: Callable[[], Segmenter],
@@ -120,6 +141,21 @@ def rows_of_proposals(
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Row]:
     """Measure object proposals, whatever class the objects have.
+
+    Parameters
+    ----------
+    data : Path
+        A set of :func:`~napari_segany.experiments.datasets.labelled_planes`, or a JSON file of
+        :func:`~napari_segany.experiments.coco_truth.annotated_images`, of which all objects but crowds count, however
+        small, and each has the size that the file tells, as in COCO's own evaluation.
+    load : callable
+        Makes the segmenter.
+    methods : sequence of str
+        Some of ``METHODS``.
+    limit : int, optional
+        Take the first images only.
+    progress : callable, optional
+        Called with the number of images that are done.
 
     Yields
     ------
@@ -139,9 +175,9 @@ def rows_of_proposals(
     if "proposals" in methods and not segmenter.capabilities.proposals:
         raise InputError(f"the model {segmenter.name!r} proposes no objects; measure its grid")
     images: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {method: [] for method in methods}
-    for done, one in enumerate(islice(labelled_planes(data), limit), start=1):
+    for done, (plane, compared) in enumerate(islice(_measurable(data), limit), start=1):
         for method in methods:
-            images[method].append(overlaps(proposals_of(segmenter, one.plane, method), one.labels))
+            images[method].append(compared(proposals_of(segmenter, plane, method)))
         if progress is not None:
             progress(done)
     for method, measured in images.items():

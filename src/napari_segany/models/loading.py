@@ -29,6 +29,7 @@ from napari_segany.models.mask2former.query_segmenter import holds_queries, load
 from napari_segany.models.micro_sam.decoder_segmenter import DecoderSegmenter
 from napari_segany.models.micro_sam.unetr_decoder import load_decoder
 from napari_segany.models.registry import ModelSpec, file_digest, find, list_models
+from napari_segany.models.sam.image_encoder import EncoderConfig
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text.own_heads import find_head, own_heads
@@ -49,6 +50,8 @@ _CONSTANTS = ("pixel_mean", "pixel_std")
 # The classifier that MobileSAM's encoder was pretrained with; nothing uses it.
 _CLASSIFIER = ("image_encoder.norm_head.", "image_encoder.head.")
 
+OWN_SIZES = "vit"
+"""Architecture of a SAM whose vision transformer has sizes of your own."""
 NEAR = 0.1
 """Change of an encoder's weights, over their length, up to which it takes the text prompts of `tiny`. Fine-tuning on
 ten masks changes them by 0.007; another training by 1."""
@@ -223,7 +226,7 @@ def _read(path: Path, expected: str | None) -> Sam:
 def _built(given: dict[str, Tensor], path: Path, expected: str | None) -> Sam:
     state = without_texts(given)
     architecture = architecture_of(state)
-    if architecture not in _builders() or architecture != (expected or architecture):
+    if architecture not in (*_builders(), OWN_SIZES) or architecture != (expected or architecture):
         what = f"the architecture {architecture!r}" if architecture else "an unknown architecture"
         raise ModelError(f"{path} holds {what}; supported are {', '.join(_builders())}")
     model = _filled(architecture, state, path)
@@ -290,7 +293,8 @@ def architecture_of(state: dict[str, Tensor]) -> str | None:
     Returns
     -------
     str or None
-        "vit_b", "vit_l", "vit_h", "vit_t" or "tiny"; None when it is none of these.
+        "vit_b", "vit_l", "vit_h", "vit_t" or "tiny"; "vit" for a SAM with a vision transformer of other sizes; None
+        when it is none of these.
     """
     if "image_encoder.stem.0.weight" in state:
         return "tiny"
@@ -303,7 +307,38 @@ def architecture_of(state: dict[str, Tensor]) -> str | None:
     for name, config in ENCODERS.items():
         if positions.shape[1:] == (config.grid, config.grid, config.width) and len(blocks) == config.depth:
             return name
-    return None
+    return None if own_sizes(state) is None else OWN_SIZES
+
+
+def own_sizes(state: dict[str, Tensor]) -> EncoderConfig | None:
+    """Read the sizes of a vision transformer from the shapes of a SAM's weights; None where it has none.
+
+    Every size but the window shows in one shape; of the window the relative positions tell, where a block has one.
+    """
+    tables = {
+        name.split(".")[2]: value.shape
+        for name, value in state.items()
+        if name.startswith("image_encoder.blocks.") and name.endswith(".attn.rel_pos_h") and value.ndim == 2
+    }
+    parts = [state.get(f"image_encoder.{name}") for name in ("pos_embed", "patch_embed.proj.weight", "neck.0.weight")]
+    positions, patches, neck = parts
+    if positions is None or patches is None or neck is None or {one.ndim for one in (positions, patches, neck)} != {4}:
+        return None
+    grid, width = positions.shape[1], positions.shape[-1]
+    reaches = [(tables[number][0] + 1) // 2 for number in map(str, range(len(tables))) if number in tables]
+    windows, heads = set(reaches) - {grid}, {width // max(shape[1], 1) for shape in tables.values()}
+    if len(reaches) != len(tables) or len(heads) != 1 or len(windows) > 1 or 0 in heads:
+        return None
+    everywhere = tuple(number for number, reach in enumerate(reaches) if reach == grid)
+    patch = patches.shape[-1]
+    window = max(windows, default=grid)
+    return EncoderConfig(width, len(tables), heads.pop(), everywhere, grid * patch, patch, window, neck.shape[0])
+
+
+def _new(architecture: str, state: dict[str, Tensor]) -> Sam:
+    """A model of an architecture, whose sizes are those of a state where it has none of its own."""
+    sizes = own_sizes(state) if architecture == OWN_SIZES else None
+    return _builders()[architecture]() if sizes is None else build_sam(sizes)
 
 
 def misfits(architecture: str, state: dict[str, Tensor]) -> list[str]:
@@ -316,7 +351,7 @@ def misfits(architecture: str, state: dict[str, Tensor]) -> list[str]:
     state : dict of str to Tensor
         Weights by name.
     """
-    wanted = {name: tuple(value.shape) for name, value in _builders()[architecture]().state_dict().items()}
+    wanted = {name: tuple(value.shape) for name, value in _new(architecture, state).state_dict().items()}
     given = {name: tuple(value.shape) for name, value in state.items()}
     names = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
     return [_misfit(name, wanted.get(name), given.get(name)) for name in names]
@@ -334,7 +369,7 @@ def _filled(architecture: str, state: dict[str, Tensor], path: Path) -> Sam:
     """A model that holds these weights."""
     # Not on the meta device, which would save the random numbers: it makes torch import triton, whose LLVM and that of
     # Mesa's OpenGL bring the process down when a window is open.
-    model = _builders()[architecture]()
+    model = _new(architecture, state)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     given = {name: tuple(value.shape) for name, value in state.items()}
     if wanted != given:

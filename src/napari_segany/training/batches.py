@@ -36,7 +36,9 @@ class BatchConfig:
     box_share, empty_share : float
         Share of first prompts that are boxes; share of prompts at places without an object.
     box_noise : float
-        Deviation of the sides of a box, in shares of its length; for each box a random part of it.
+        Deviation of the sides of a box, in shares of its length.
+    box_noise_varies : bool
+        For each box the noise is a random part of `box_noise`; in the paper it is the same for all.
     close_share : float
         Share of crops that are magnified as in the refinement pass.
     """
@@ -48,6 +50,7 @@ class BatchConfig:
     box_share: float = 0.4
     empty_share: float = 0.08
     box_noise: float = 0.1
+    box_noise_varies: bool = True
     close_share: float = 0.65
 
 
@@ -101,7 +104,7 @@ def first_prompt(
     """Two tokens, (2, 2) xy and (2,) kinds: a point and padding, or the two corners of a box."""
     config = config or BatchConfig()
     if rng.random() < config.box_share:
-        box = noisy_box(mask, rng, config.box_noise * rng.random())
+        box = noisy_box(mask, rng, config.box_noise * (rng.random() if config.box_noise_varies else 1.0))
         return np.array([[box.x0, box.y0], [box.x1, box.y1]]), np.array([2, 3])
     point = random_point(mask, rng)
     return np.array([[point.x, point.y], [0, 0]]), np.array([1, -1])

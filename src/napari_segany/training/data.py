@@ -114,6 +114,9 @@ class SourceConfig:
     held_out : dict of str to int
         Folders of which one picture in so many is kept for testing, by groups of names that differ in their last part
         (channels and slices of one field); the last rows of each picture where there are fewer groups.
+    at_most : dict of str to int
+        Folders of which only so many pictures are learned from, drawn by the seed; with more of them, those with fewer
+        are among them.
     synthetic : int
         How many synthetic pictures are made.
     """
@@ -122,6 +125,7 @@ class SourceConfig:
     partial: tuple[str, ...] = ()
     nested: dict[str, str] = field(default_factory=dict)
     held_out: dict[str, int] = field(default_factory=dict)
+    at_most: dict[str, int] = field(default_factory=dict)
     synthetic: int = 1000
 
 
@@ -165,6 +169,14 @@ def _rows(sample: Sample, rows: slice) -> Sample:
     return replace(sample, image=sample.image[rows], levels=tuple(level[rows] for level in sample.levels))
 
 
+def _drawn(samples: dict[str, Sample], count: int, seed: int) -> dict[str, Sample]:
+    if count < 1:
+        raise InputError(f"at least one picture of a source is learned from, got at_most = {count}")
+    names = sorted(samples)
+    order = np.random.default_rng(seed).permutation(len(names))
+    return {names[number]: samples[names[number]] for number in sorted(order[:count])}
+
+
 def load_sources(root: Path, config: SourceConfig, *, seed: int, workers: int = 1) -> dict[str, list[Sample]]:
     """Read the training sources.
 
@@ -197,6 +209,8 @@ def load_sources(root: Path, config: SourceConfig, *, seed: int, workers: int = 
         samples = folders[name]
         if name in config.held_out:
             samples, _ = split(samples, config.held_out[name])
+        if name in config.at_most:
+            samples = _drawn(samples, config.at_most[name], seed)
         partly = name in config.partial
         sources[name] = [replace(s, complete=s.complete and not partly) for s in samples.values()]
     return sources

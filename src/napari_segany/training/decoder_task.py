@@ -99,7 +99,50 @@ class EmbeddedDataset(SeededDataset):
         return F.pad(small, (0, self.size[1] - columns, 0, self.size[0] - rows))
 
 
-class DecoderTask(PromptTask):
+class EmbeddingTask(PromptTask):
+    """Rounds of prompts on the image embeddings of a SAM.
+
+    Parameters
+    ----------
+    sam : Sam
+        Whose prompt encoder and mask decoder predict.
+    config : TaskConfig
+        How.
+    """
+
+    def __init__(self, sam: Sam, config: TaskConfig) -> None:
+        super().__init__(config)
+        self.stride = sam.image_size // sam.mask_size[0]
+        self._prompts = sam.prompt_encoder
+        self._decoder = sam.mask_decoder
+
+    def _scene(self, embedding: Tensor, masks: Tensor, others: Tensor) -> Scene:
+        """Embeddings (B, C, h, w), and masks (B, P, 4 h, 4 w): one row for each prompt."""
+        count, per_image = masks.shape[:2]
+        device = masks.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        image = embedding.to(kind).repeat_interleave(per_image, dim=0)
+        return Scene(
+            image=image,
+            position=self._prompts.dense_pe().to(kind).expand(count * per_image, -1, -1, -1),
+            high_res=None,
+            shift_xy=torch.zeros(count * per_image, 1, 2, device=image.device),
+            target=masks.flatten(0, 1),
+            other=others.flatten(0, 1),
+        )
+
+    def _decode(self, scene: Scene, xy: Tensor, kinds: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        sparse = self._prompts.tokens(xy, kinds)
+        rows, columns = scene.image.shape[-2:]
+        if masks is None:
+            dense = self._prompts.no_mask_embed.weight[..., None, None].expand(len(sparse), -1, rows, columns)
+        else:
+            dense = self._prompts.mask_downscaling(masks)
+        found: tuple[Tensor, Tensor] = self._decoder(scene.image, scene.position, sparse, dense)
+        return found
+
+
+class DecoderTask(EmbeddingTask):
     """The mask decoder of a SAM and its losses; prompt encoder and image encoder stay as they are.
 
     Parameters
@@ -111,39 +154,14 @@ class DecoderTask(PromptTask):
     """
 
     def __init__(self, sam: Sam, config: TaskConfig) -> None:
-        super().__init__(config)
+        super().__init__(sam, config)
         self.model = sam.mask_decoder
-        self.stride = sam.image_size // sam.mask_size[0]
-        self._prompts = sam.prompt_encoder
 
     def training_forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses of a batch of :class:`EmbeddedDataset`; see :meth:`SamTask.training_forward`."""
         generator = torch.Generator(batch["xy"].device).manual_seed(step)
-        return self._prompted(self._scene(batch), batch, generator, together=False)
-
-    def _scene(self, batch: dict[str, Tensor]) -> Scene:
-        count, per_image = batch["masks"].shape[:2]
-        device = batch["masks"].device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        image = batch["image_embed"].to(kind).repeat_interleave(per_image, dim=0)
-        return Scene(
-            image=image,
-            position=self._prompts.dense_pe().to(kind).expand(count * per_image, -1, -1, -1),
-            high_res=None,
-            shift_xy=torch.zeros(count * per_image, 1, 2, device=image.device),
-            target=batch["masks"].flatten(0, 1),
-            other=batch["others"].flatten(0, 1),
-        )
-
-    def _decode(self, scene: Scene, xy: Tensor, kinds: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
-        sparse = self._prompts.tokens(xy, kinds)
-        rows, columns = scene.image.shape[-2:]
-        if masks is None:
-            dense = self._prompts.no_mask_embed.weight[..., None, None].expand(len(sparse), -1, rows, columns)
-        else:
-            dense = self._prompts.mask_downscaling(masks)
-        found: tuple[Tensor, Tensor] = self.model(scene.image, scene.position, sparse, dense)
-        return found
+        scene = self._scene(batch["image_embed"], batch["masks"], batch["others"])
+        return self._prompted(scene, batch, generator, together=False)
 
 
 def _large(level: np.ndarray) -> list[int]:

@@ -27,7 +27,7 @@ from napari_segany.core.metrics import iou
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models.inference_config import read_inference_config, weights_hash
-from napari_segany.models.loading import architecture_of, load_model, load_weights, locate
+from napari_segany.models.loading import OWN_SIZES, architecture_of, load_model, load_weights, locate
 from napari_segany.models.sam.model import SIZES, Sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.tiny.tiny_sam import TinySam
@@ -173,7 +173,7 @@ def fine_tune(
     if masks < FEWEST or not held_out:
         raise InputError(_too_few(sum(map(count_masks, counted.values())), masks, held_out))
     work = work or out.with_name(out.name + ".work")
-    if architecture_of(load_weights(config.parent)) in SIZES:
+    if architecture_of(load_weights(config.parent)) in (*SIZES, OWN_SIZES):
         return _DecoderFineTuning(learned, held_out, out, config, work).run()
     return _FineTuning(learned, held_out, out, config, work).run()
 

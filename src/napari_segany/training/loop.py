@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,20 @@ class LoopConfig:
     save_every: int = 200
     log_every: int = 20
     workers: int = 1
+
+    def of_length(self, steps: int) -> LoopConfig:
+        """Return a training of another length, whose learning rate rises and falls in proportion.
+
+        Raises
+        ------
+        InputError
+            There is less than one step.
+        """
+        if steps < 1:
+            raise InputError(f"a training has at least one step, got {steps}")
+        share = steps / max(self.steps, 1)
+        rise, fall = (max(round(share * part), 1) for part in (self.warmup_steps, self.decay_steps))
+        return replace(self, steps=steps, warmup_steps=rise, decay_steps=fall)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step."""
@@ -113,7 +127,12 @@ class Loop:
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
         self._check(path, state.get("identity", {}))
-        self.task.model.load_state_dict(state["model"])
+        try:
+            self.task.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise InputError(
+                f"{path} is of a model with other sizes; choose another folder, or move it away"
+            ) from error
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]

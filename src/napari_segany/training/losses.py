@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor
 
+Area = Literal["object", "picture"]
+"""What a sum over pixels is divided by."""
 
-def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
-    """Focal loss of each mask, summed over pixels and divided by the object's area.
 
-    Dividing by the picture's area instead, as for photographs, leaves small objects without a voice.
+def focal(logits: Tensor, target: Tensor, gamma: float = 2.0, area: Area = "object") -> Tensor:
+    """Focal loss of each mask, summed over pixels and divided by an area.
+
+    Dividing by the picture's area, as for photographs, leaves small objects without a voice.
 
     Parameters
     ----------
     logits, target : Tensor
         (..., h, w); the target is from 0 to 1.
+    gamma : float
+        Exponent of the weight of a pixel.
+    area : {"object", "picture"}
+        What the sum is divided by: pixels of the object, 16 more, or all pixels.
 
     Returns
     -------
@@ -23,6 +32,8 @@ def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
     """
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     weighted = (target - logits.sigmoid()).abs() ** gamma * entropy
+    if area == "picture":
+        return weighted.mean((-2, -1))
     return weighted.sum((-2, -1)) / (target.sum((-2, -1)) + 16)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam
 from napari_segany.training.corrective_clicks import add_corrective_click
-from napari_segany.training.losses import dense_loss, dice, focal, iou
+from napari_segany.training.losses import Area, dense_loss, dice, focal, iou
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,18 @@ class TaskConfig:
     mask_share : float
         Share of the steps that begin with a rough mask.
     rounds : dict of int to float
-        Number of rounds and the share of steps that have so many.
+        Number of rounds and the share of steps that have so many. From five on two of them bring no new point: the
+        last one, and one before it.
+    all_rounds : bool
+        All rounds learn, as in the paper; else the first and the last one, which takes less memory.
+    ambiguity : bool
+        A lone point has three masks, of which the best one learns; without it, the single mask is for all prompts.
+    single_weight : float
+        Weight of the single mask for a lone point; in the paper it learns from other prompts only.
+    nested_pairs : bool
+        Where a click may mean a part or its whole, two of the three masks learn; in the paper always one.
+    focal_area : {"object", "picture"}
+        See :func:`~napari_segany.training.losses.focal`.
     frozen_norms : bool
         Batch norms keep their statistics: a few small batches of one kind of image are no better ones.
     prompts_only : bool
@@ -44,6 +55,11 @@ class TaskConfig:
     iou_weight: float = 1.0
     mask_share: float = 0.1
     rounds: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.2, 3: 0.15, 5: 0.1, 8: 0.05})
+    all_rounds: bool = False
+    ambiguity: bool = True
+    single_weight: float = 0.3
+    nested_pairs: bool = True
+    focal_area: Area = "object"
     prompts_only: bool = False
     frozen_norms: bool = False
 
@@ -131,31 +147,29 @@ class PromptTask:
             previous = rough_masks(scene.target, generator)
             if draw[1] < 0.5:
                 xy, kinds = xy[:, :0], kinds[:, :0]
-        silent = int(torch.randint(1, max(rounds, 2), (1,), generator=generator, device=device))
+        silent = int(torch.randint(1, max(rounds - 1, 2), (1,), generator=generator, device=device))
         losses: list[Tensor] = []
         log: dict[str, Tensor] = {}
         for number in range(rounds):
-            learns = number in (0, rounds - 1)
+            learns = config.all_rounds or number in (0, rounds - 1)
             with torch.set_grad_enabled(learns):
                 logits, scores = self._decode(scene, xy, kinds, previous)
+            lone = (kinds == 1).any(1) & (config.ambiguity and number == 0 and previous is None)
             if learns:
-                lone = (kinds == 1).any(1) & (number == 0 and previous is None)
                 loss, watch = self._losses_of(logits.float(), scores.float(), scene, lone, together)
                 losses.append(loss)
                 log = {f"first_{k}": v for k, v in watch.items()} if number == 0 else {**log, "last_iou": watch["iou"]}
             if number + 1 < rounds:
-                previous = self._shown(logits, scores, number == 0 and rounds > 1).detach()
+                previous = self._shown(logits, scores, lone).detach()
                 # A round without a new click teaches the model to refine its own mask.
                 if rounds < 5 or number + 1 not in (silent, rounds - 1):
                     xy, kinds = add_corrective_click((xy, kinds), previous[:, 0], scene.target, self.stride, generator)
         return {"loss": torch.stack(losses).mean(), **log}
 
     @staticmethod
-    def _shown(logits: Tensor, scores: Tensor, first: bool) -> Tensor:
-        """The mask (P, 1, h, w) that a user would be shown."""
-        choice = (
-            scores[:, 1:].argmax(1) + 1 if first else torch.zeros(len(scores), dtype=torch.long, device=scores.device)
-        )
+    def _shown(logits: Tensor, scores: Tensor, lone: Tensor) -> Tensor:
+        """The mask (P, 1, h, w) that a user would be shown: of a `lone` point that of the highest predicted IoU."""
+        choice = torch.where(lone, scores[:, 1:].argmax(1) + 1, 0)
         return logits.take_along_dim(choice[:, None, None, None], 1).float()
 
     def _mask_losses(
@@ -167,8 +181,9 @@ class PromptTask:
         shape = self._shape_losses(logits, truth)
         real = iou(logits.detach(), truth)
         best = self._nested(shape[:, 1:], logits[:, 1:], scene)
-        per_prompt = torch.where(lone, best + 0.3 * shape[:, 0], shape[:, 0])
-        used = torch.cat([torch.ones_like(lone)[:, None], lone[:, None].expand(-1, 3)], 1).float()
+        per_prompt = torch.where(lone, best + config.single_weight * shape[:, 0], shape[:, 0])
+        single = ~lone | (config.single_weight > 0)
+        used = torch.cat([single[:, None], lone[:, None].expand(-1, 3)], 1).float()
         if together:
             per_prompt, used = shape.mean(1), torch.ones_like(used)
         # Where nothing should be found the mask matters less than the low score.
@@ -180,7 +195,8 @@ class PromptTask:
 
     def _shape_losses(self, logits: Tensor, truth: Tensor) -> Tensor:
         config = self.config
-        return config.focal_weight * focal(logits, truth) + config.dice_weight * dice(logits, truth)
+        by_pixel = focal(logits, truth, area=config.focal_area)
+        return config.focal_weight * by_pixel + config.dice_weight * dice(logits, truth)
 
     def _nested(self, shape: Tensor, logits: Tensor, scene: Scene) -> Tensor:
         """Loss (P,) of the best of three masks; where a click may mean a part or its whole, of the best two.
@@ -189,7 +205,7 @@ class PromptTask:
         """
         nested = scene.other.flatten(1).amax(1) > 0
         best = shape.min(1).values
-        if not bool(nested.any()):
+        if not (self.config.nested_pairs and bool(nested.any())):
             return best
         other = self._shape_losses(logits, scene.other[:, None].expand_as(logits))
         inner = (scene.target.sum((1, 2)) < scene.other.sum((1, 2)))[:, None]

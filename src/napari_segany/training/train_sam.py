@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,13 +16,20 @@ from torch import Tensor
 from napari_segany.core.errors import InputError
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
 from napari_segany.models.loading import architecture_of, load_weights, locate
+from napari_segany.models.sam.model import Sam, build_sam
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
 from napari_segany.training.data import SourceConfig, load_sources
 from napari_segany.training.distillation import DistilledSamTask
+from napari_segany.training.encoder_sizes import encoder_sizes
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.sam_task import SamTask, TaskConfig
+from napari_segany.training.whole_sam_task import WholeSamTask, start_positions, whole_frames
 
+TINY = "tiny"
+"""The architecture of the model in the package; the others are those of published models."""
+ENCODER, NECK = "image_encoder.", "image_encoder.neck."
+"""Weights of an image encoder, and those of them that a pretrained one lacks."""
 WRITTEN = ("weights.safetensors", "checkpoint.pt")
 """What a run writes into its folder."""
 
@@ -37,11 +44,15 @@ class TrainConfig:
         The images to train on.
     seed : int
         Of weights, pictures and simulated users.
+    architecture : str
+        "tiny", or that of a published SAM with a vision transformer: "vit_b", "vit_l" or "vit_h".
+    encoder : dict of str to value
+        Sizes of the vision transformer that differ, see :mod:`~napari_segany.training.encoder_sizes`.
     start : str
-        Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks that they lack
-        pass on what comes in.
+        Weights to begin with: a file, or the name of a model; random ones when empty. Residual blocks of `tiny` that
+        they lack pass on what comes in. A vision transformer also begins with what ``train mae`` wrote.
     distilled : tuple of str
-        Sources on whose crops the masks of `reference` are a second target.
+        Sources on whose crops the masks of `reference` are a second target; of `tiny` alone.
     reference : str
         File or name of the model whose masks those are; none when empty.
     distillation : float
@@ -56,6 +67,8 @@ class TrainConfig:
 
     sources: SourceConfig
     seed: int = 0
+    architecture: str = TINY
+    encoder: dict[str, Any] = field(default_factory=dict)
     start: str = ""
     distilled: tuple[str, ...] = ()
     reference: str = ""
@@ -67,7 +80,7 @@ class TrainConfig:
 
 
 C = TypeVar("C")
-SHARED = ("partial", "nested", "held_out", "synthetic")
+SHARED = ("partial", "nested", "held_out", "at_most", "synthetic")
 """Settings of the sources that stand next to the table of their shares."""
 
 
@@ -156,13 +169,54 @@ def _batches(config: TrainConfig, data: Path, step: int) -> Iterator[dict[str, T
             step += 1
 
 
-def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device) -> Path:
+@dataclass(frozen=True, slots=True)
+class RunChanges:
+    """What differs from a TOML file.
+
+    Parameters
+    ----------
+    architecture, start : str
+        As of :class:`TrainConfig`; empty for those of the file.
+    steps : int, optional
+        With fewer or more steps the rise and the fall of the learning rate are shorter or longer in proportion.
+    """
+
+    architecture: str = ""
+    start: str = ""
+    steps: int | None = None
+
+    def applied_to(self, config: TrainConfig) -> TrainConfig:
+        """Return the run with the changes.
+
+        Raises
+        ------
+        InputError
+            There is no such architecture, or less than one step.
+        """
+        if self.steps is not None:
+            config = replace(config, loop=config.loop.of_length(self.steps))
+        config = replace(
+            config, architecture=self.architecture or config.architecture, start=self.start or config.start
+        )
+        if config.architecture != TINY:
+            encoder_sizes(config.architecture, config.encoder)
+        return config
+
+
+def train_sam(
+    config_path: Path, data: Path, folder: Path, device: torch.device, changes: RunChanges | None = None
+) -> Path:
+    """Train as a TOML file and `changes` to it tell; other parameters, result and errors are those of :func:`train`."""
+    return train((changes or RunChanges()).applied_to(read_config(config_path)), data, folder, device)
+
+
+def train(config: TrainConfig, data: Path, folder: Path, device: torch.device) -> Path:
     """Train, or go on training, and write the averaged weights.
 
     Parameters
     ----------
-    config_path : Path
-        TOML file.
+    config : TrainConfig
+        What and how.
     data : Path
         Folder that holds one folder per source.
     folder : Path
@@ -181,17 +235,17 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
         When the configuration or the data cannot be used, or the checkpoint in `folder` is of another seed, start or of
         other sources; steps, decay and phases may differ, which is how a run is prolonged.
     """
-    config = read_config(config_path)
     torch.manual_seed(config.seed)
     identity = {"seed": config.seed, "sources": config.sources.shares, "start": config.start}
-    model = TinySam()
     check_apart(folder, [data / name for name in config.sources.shares], config.start)
-    if config.start:
-        begin(model, config.start)
-    task = _task(config, model)
+    if config.architecture == TINY:
+        task: SamTask | WholeSamTask = _tiny_task(config)
+    else:
+        task, config = _whole_task(config)
+        identity |= {"architecture": config.architecture, "encoder": config.encoder}
     loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
-    if config.compile:
+    if config.compile and isinstance(task, SamTask):
         task.compile()
     loop.run(lambda step: _batches(config, data, step))
     path = folder / "weights.safetensors"
@@ -199,12 +253,50 @@ def train_sam(config_path: Path, data: Path, folder: Path, device: torch.device)
     return path
 
 
-def _task(config: TrainConfig, model: TinySam) -> SamTask:
+def _tiny_task(config: TrainConfig) -> SamTask:
+    if config.encoder:
+        raise InputError("[encoder] has sizes of a vision transformer; with it goes architecture = 'vit_b' or the like")
+    model = TinySam()
+    if config.start:
+        begin(model, config.start)
     if not config.reference:
         return SamTask(model, config.task)
     reference = TinySam()
     begin(reference, config.reference)
     return DistilledSamTask(model, config.task, reference, config.distillation)
+
+
+def _whole_task(config: TrainConfig) -> tuple[WholeSamTask, TrainConfig]:
+    """A SAM with a vision transformer, and the run with batches that fill its input frame."""
+    sizes = encoder_sizes(config.architecture, config.encoder)
+    model = build_sam(sizes)
+    start_positions(model)
+    if config.start:
+        begin_vit(model, config.start)
+    phases = tuple((step, whole_frames(batch, sizes.image_size)) for step, batch in config.phases)
+    return WholeSamTask(model, config.task), replace(config, phases=phases)
+
+
+def begin_vit(model: Sam, start: str) -> None:
+    """Fill a SAM that has a vision transformer with the weights of one, or of a pretrained encoder alone.
+
+    Raises
+    ------
+    InputError
+        When the weights are others, or have other shapes.
+    ModelError
+        When there is no such model, or its weights cannot be used.
+    """
+    state = {name: value.float() for name, value in load_weights(start).items()}
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    pretrained = all(name.startswith(ENCODER) for name in state)
+    wanted = (
+        {name for name in own if name.startswith(ENCODER) and not name.startswith(NECK)} if pretrained else set(own)
+    )
+    others = sorted(wanted ^ state.keys()) or [name for name, value in state.items() if own[name] != value.shape]
+    if others:
+        raise InputError(f"start = {start!r} does not fit the model: {len(others)} weights, first {others[0]!r}")
+    model.load_state_dict(state, strict=False)
 
 
 def begin(model: TinySam, start: str) -> None:
