@@ -42,6 +42,7 @@ def _connect_status(widget: SeganyWidget) -> None:
 
 def _connect_models(widget: SeganyWidget) -> None:
     widget.model_box.chosen.connect(widget.answering.load)
+    widget.model_box.failed.connect(widget.show_failure)
     widget.answering.ready.connect(widget.pending.show_state)
     widget.answering.expected.connect(widget.status_box.expect)
     widget.answering.arrived.connect(widget.status_box.set_progress)

@@ -17,9 +17,9 @@ from napari_segany.models.adapters.hub_folder import (
     REPOSITORY,
     HubFolder,
     check_room,
-    holds_config,
     read_folder,
 )
+from napari_segany.models.adapters.json_settings import holds_config
 from napari_segany.models.adapters.sam_families import FAMILIES, MEMORY, WITH_DETECTOR, SamFamily
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
 from napari_segany.models.registry import ModelSpec
