@@ -448,7 +448,7 @@ def classes(
 
 
 @bench.command()
-def refine(
+def refine(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
     pixels: Annotated[int, typer.Option(min=1, help="How far outlines are moved.")] = 3,
     skip: Annotated[int, typer.Option(min=0, help="Planes to leave out at the start.")] = 0,

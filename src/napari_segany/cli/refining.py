@@ -11,7 +11,7 @@ from napari_segany.cli.shared import DeviceOption, ModelOption, ShownProgress, f
 from napari_segany.core.label_refinement import LEAST
 
 
-def refine(
+def refine(  # noqa: PLR0913  each parameter is an option of the command line
     labels: Annotated[Path, typer.Argument(help="Label image of Cellpose, StarDist or by hand: TIFF, PNG, OME-Zarr.")],
     image: Annotated[Path, typer.Option(help="The image of LABELS.")],
     out: Annotated[
