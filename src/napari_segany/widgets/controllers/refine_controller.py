@@ -123,8 +123,8 @@ class RefineController(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
-        run.labels.show(self._viewer)
         self._run, self._listed = run, []
+        run.labels.show(self._viewer)
         self._box.show_rows([])
         self._box.say("")
         self.message.emit(f"Refining {run.labels.source.name!r} …")
@@ -225,7 +225,7 @@ class RefineController(QObject):
             return
         view, one = self._listed[row]
         self._binding.planes.go_to(view)
-        self._binding.planes.bring_into_sight(view, one.window)
+        self._binding.planes.bring_into_sight(view, one.window, centred=True)
         self.shown.emit()
 
 
