@@ -19,7 +19,8 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Stack
-from napari_segany.core.query import Query, exemplar_query, query_for
+from napari_segany.core.prompts import ExampleBox
+from napari_segany.core.query import Query, example_query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.io.export import export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
@@ -82,6 +83,8 @@ class FolderJob:
         Other files that must not be replaced, such as a checkpoint.
     exemplars : ExemplarFiles, optional
         Objects that show what to find; instead of a text.
+    examples : tuple of ExampleBox
+        Boxes of objects that show what to find, next to a text or instead of it; `source` is one image of one plane.
     """
 
     source: Path
@@ -95,6 +98,7 @@ class FolderJob:
     tracks: bool = False
     inputs: tuple[Path, ...] = ()
     exemplars: ExemplarFiles | None = None
+    examples: tuple[ExampleBox, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("source", "out"):
@@ -111,6 +115,8 @@ class FolderJob:
         check_type(self.overlap, (int, float, np.number), "overlap")
         if self.exemplars is not None and (self.text.strip() or self.clip):
             raise InputError("either a text or exemplars tell what to find, not both")
+        if self.examples and (self.exemplars is not None or self.clip or self.grid is not None):
+            raise InputError("example boxes go with a text alone: leave exemplars, a CLIP and grids out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +170,7 @@ def segment_folder_files(
         images = _images(job.source)
     with named(job.out):
         _check_folder(job, images)
+    _check_examples(job, images)
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
     clip = loaded_clip(job.clip)
@@ -189,9 +196,34 @@ def segment_folder_files(
             yield ImageReport(image, count)
 
 
+def _check_examples(job: FolderJob, images: Mapping[Path, str]) -> None:
+    """Refuse example boxes without an image of one plane, and those that lie outside it.
+
+    Raises
+    ------
+    InputError
+        There are such boxes.
+    """
+    if not job.examples:
+        return
+    stacks = []
+    for image in images:
+        file = read_image(image)
+        with reading(image):
+            stacks.append(file.stack())
+    if len(stacks) != 1 or len(stacks[0]) != 1:
+        raise InputError(f"example boxes lie on one image of one plane, and {job.source} has more")
+    for one in job.examples:
+        if one.box.within(stacks[0].plane_shape) is None or one.box.y0 == one.box.y1 or one.box.x0 == one.box.x1:
+            corners = f"{one.box.y0:g},{one.box.x0:g},{one.box.y1:g},{one.box.x1:g}"
+            raise InputError(f"the example box {corners} has no area on {job.source}")
+
+
 def _query(job: FolderJob, segmenter: Segmenter, clip: Clip | None) -> Query:
     """The query of a job for a model."""
     options: dict[str, Any] = {"grid": job.grid, "changes": job.changes, "overlap": job.overlap}
+    if job.examples:
+        return example_query(segmenter, job.examples, job.text, changes=job.changes, overlap=job.overlap)
     if job.exemplars is not None:
         return exemplar_query(segmenter, job.exemplars.read(segmenter), **options)
     return query_for(segmenter, job.text, reader=clip, **options)
@@ -351,6 +383,8 @@ def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
     now |= {key: getattr(job, key) for key in _NAMED if getattr(job, key)}
     if job.exemplars is not None:
         now["exemplars"] = job.exemplars.identity
+    if job.examples:
+        now["examples"] = [asdict(one) for one in job.examples]
     path = job.out / SETTINGS
     try:
         job.out.mkdir(parents=True, exist_ok=True)

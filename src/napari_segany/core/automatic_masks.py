@@ -18,7 +18,7 @@ from napari_segany.core.errors import ModelError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.planes import Region
-from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.prompts import ExampleBox, Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 
@@ -167,6 +167,26 @@ class ProposesNamedObjects(Segmenter, Protocol):
         """A prompt with a click and the label of its phrase for each object; none for a phrase that names no object."""
 
 
+class FindsByExamples(Segmenter, Protocol):
+    """A segmenter with the capability ``examples``."""
+
+    def encode_examples(self, embedding: ImageEmbedding, examples: Sequence[ExampleBox]) -> np.ndarray:
+        """(n, C) float32 that describes example boxes on the plane of an embedding by the same segmenter."""
+
+    def example_objects(
+        self, embedding: ImageEmbedding, phrases: Sequence[Phrase], encoded: np.ndarray
+    ) -> Iterator[FoundObject]:
+        """The objects like examples of this or another plane, and of a text where there are phrases.
+
+        Their class is the label of the phrase; empty without phrases.
+        """
+
+
+def as_example_finder(segmenter: Segmenter) -> FindsByExamples | None:
+    """The segmenter if it has the capability ``examples``, else None."""
+    return cast("FindsByExamples", segmenter) if segmenter.capabilities.examples else None
+
+
 def as_proposer(segmenter: Segmenter) -> ProposesObjects | None:
     """The segmenter if it has the capability ``proposals``, else None."""
     return cast("ProposesObjects", segmenter) if segmenter.capabilities.proposals else None
@@ -222,6 +242,7 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
     least: float = LEAST_SCORE,
     phrases: Sequence[Phrase] = (),
     all_masks: bool = False,
+    examples: np.ndarray | None = None,
 ) -> Iterator[tuple[float, list[Candidate]]]:
     """Predict masks all over a plane, or of the objects that a text names.
 
@@ -241,6 +262,8 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
         Objects to find; all objects when empty. The text of each candidate's prompt is the label of its phrase.
     all_masks : bool
         Keep all masks of each proposal, not only the one with the highest score.
+    examples : ndarray, optional
+        Example boxes as the segmenter encoded them, see :class:`FindsByExamples`.
 
     Yields
     ------
@@ -256,13 +279,15 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
     """
     whole = embedding or segmenter.embed(plane)
     region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-    if phrases:
+    if examples is not None and (finder := as_example_finder(segmenter)) is not None:
+        yield 1.0, _found(finder.example_objects(whole, phrases, examples), whole.shape, least, named=bool(phrases))
+    elif phrases:
         named = as_text_segmenter(segmenter)
         if named is None:
             raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
         yield from _asked(segmenter, whole, named.named_proposals(whole, phrases), region, least, candidates=1)
     elif grid is None and (drawer := as_drawer(segmenter)) is not None:
-        yield 1.0, _drawn(drawer, whole, least)
+        yield 1.0, _found(drawer.found_objects(whole), whole.shape, least)
     elif grid is None and (proposer := as_proposer(segmenter)) is not None:
         for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
@@ -284,12 +309,15 @@ def _on_grid(
             yield (number + done) / len(regions), [one for one in batch if not _cut(one, whole.shape)]
 
 
-def _drawn(segmenter: DrawsObjects, embedding: ImageEmbedding, least: float) -> list[Candidate]:
-    """Candidates of the objects that a segmenter draws by itself."""
-    region = (slice(0, embedding.shape[0]), slice(0, embedding.shape[1]))
+def _found(
+    objects: Iterator[FoundObject], shape: tuple[int, int], least: float, *, named: bool = False
+) -> list[Candidate]:
+    """Candidates of the objects that a segmenter draws by itself; `named` where a text found them."""
+    region = (slice(0, shape[0]), slice(0, shape[1]))
     found = []
-    for one in segmenter.found_objects(embedding):
-        candidate = _candidate(one.mask, Prompt((one.point,)), region) if one.mask.score >= least else None
+    for one in objects:
+        prompt = Prompt((one.point,), text=one.class_name if named else "")
+        candidate = _candidate(one.mask, prompt, region) if one.mask.score >= least else None
         if candidate is not None:
             found.append(replace(candidate, class_name=one.class_name))
     return found

@@ -20,6 +20,7 @@ from napari_segany.core.automatic_masks import (
     LEAST_SCORE,
     Candidate,
     Grid,
+    as_example_finder,
     as_text_segmenter,
     filter_candidates,
     fits,
@@ -31,6 +32,7 @@ from napari_segany.core.exemplars import LEAST_SCORE as LEAST_LIKENESS
 from napari_segany.core.exemplars import Exemplars, ObjectDescriptors, describe
 from napari_segany.core.filters import Filters
 from napari_segany.core.planes import Plane, Region
+from napari_segany.core.prompts import Box, ExampleBox
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 
@@ -150,6 +152,9 @@ class Query:
     exemplars : Exemplars, optional
         Objects that show what to look for. All masks of each proposal are candidates then, and scores are sums of
         predicted IoU and likeness.
+    examples : tuple of ExampleBox
+        Boxes on the plane that show what to look for, next to the phrases or instead of them; for models with the
+        capability ``examples``.
     """
 
     grid: Grid | None = None
@@ -157,6 +162,7 @@ class Query:
     filters: Filters = field(default_factory=Filters)
     overlap: float = 0.5
     exemplars: Exemplars | None = None
+    examples: tuple[ExampleBox, ...] = ()
 
     def candidates(
         self,
@@ -200,10 +206,11 @@ class Query:
         least = max(LEAST_SCORE, self.filters.score) if final else LEAST_SCORE
         found: list[tuple[Region, list[Candidate]]] = []
         described: list[ObjectDescriptors] = []
+        encoded = self._encoded(segmenter, plane, regions, embedding)
         for number, region in enumerate(regions):
             pixels = plane if isinstance(plane, np.ndarray) and not large else np.ascontiguousarray(plane[region])
             here: list[Candidate] = []
-            for done, batch in self._steps(segmenter, pixels, None if large else embedding, least):
+            for done, batch in self._steps(segmenter, pixels, None if large else embedding, least, encoded):
                 here += batch
                 if report is not None:
                     report((number + done) / len(regions))
@@ -217,7 +224,12 @@ class Query:
         return Candidates(plane if large else pixels, found, described=described)
 
     def _steps(
-        self, segmenter: Segmenter, pixels: np.ndarray, embedding: ImageEmbedding | None, least: float
+        self,
+        segmenter: Segmenter,
+        pixels: np.ndarray,
+        embedding: ImageEmbedding | None,
+        least: float,
+        encoded: np.ndarray | None,
     ) -> Iterator[tuple[float, list[Candidate]]]:
         """Candidates of a plane or tile as they come, and the share that is done."""
         sources = [self.grid]
@@ -235,8 +247,28 @@ class Query:
                 least=least,
                 phrases=self.phrases,
                 all_masks=self.exemplars is not None,
+                examples=encoded,
             ):
                 yield (number + done) / len(sources), batch
+
+    def _encoded(
+        self, segmenter: Segmenter, plane: Plane, regions: Sequence[Region], embedding: ImageEmbedding | None
+    ) -> np.ndarray | None:
+        """The example boxes as the model takes them, each encoded on the tile that it lies in; None without any."""
+        if not self.examples:
+            return None
+        finder = as_example_finder(segmenter)
+        if finder is None:
+            raise ModelError(f"the model {segmenter.name!r} takes no example boxes")
+        tiled = len(regions) > 1
+        shape = plane.shape[0], plane.shape[1]
+        parts = []
+        for number, boxes in _by_tile(self.examples, regions, shape).items():
+            region = regions[number]
+            seen = embedding if embedding is not None and not tiled else None
+            seen = seen or segmenter.embed(np.ascontiguousarray(plane[region]))
+            parts.append(finder.encode_examples(seen, boxes))
+        return np.concatenate(parts)
 
     def select(self, candidates: Candidates, taken: np.ndarray | None = None) -> Selection:
         """Filter candidates, select them by the attributes of their phrase, and paint them. Needs no model.
@@ -344,6 +376,34 @@ def query_for(
     return Query(grid, phrases, replace(own, **(changes or {})), overlap)
 
 
+def example_query(
+    segmenter: Segmenter,
+    examples: Sequence[ExampleBox],
+    text: str = "",
+    *,
+    changes: Mapping[str, Any] | None = None,
+    overlap: float = 0.5,
+) -> Query:
+    """Make the query for objects like those in example boxes, and of a text where there is one.
+
+    Other parameters as of :func:`query_for`.
+
+    Raises
+    ------
+    InputError
+        No box is positive, or the text cannot be read.
+    ModelError
+        The model takes no example boxes.
+    """
+    if not segmenter.capabilities.examples:
+        raise ModelError(f"the model {segmenter.name!r} takes no example boxes; SAM 3 does")
+    if not any(one.positive for one in examples):
+        raise InputError("draw a box around an object to find others like it; boxes off the object alone show nothing")
+    phrases = tuple(phrases_of(segmenter, text)) if text.strip() else ()
+    filters = replace(text_filters(segmenter), **(changes or {}))
+    return Query(None, phrases, filters, overlap, examples=tuple(examples))
+
+
 def exemplar_query(
     segmenter: Segmenter,
     exemplars: Exemplars,
@@ -381,6 +441,26 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     if not phrases:
         raise InputError("an empty text; name what to look for")
     return phrases
+
+
+def _by_tile(
+    examples: Sequence[ExampleBox], regions: Sequence[Region], shape: tuple[int, int]
+) -> dict[int, list[ExampleBox]]:
+    """Example boxes in pixels of the tile whose middle is nearest to theirs, by its number."""
+    found: dict[int, list[ExampleBox]] = {}
+    for one in examples:
+        box = one.box.within(shape)
+        if box is None:
+            raise InputError("an example box lies outside the picture")
+        middle = np.array([(box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2])
+        away = [
+            float(np.abs(middle - [(span.start + span.stop - 1) / 2 for span in region]).max()) for region in regions
+        ]
+        nearest = int(np.argmin(away))
+        top, left = (span.start for span in regions[nearest])
+        moved = Box(box.y0 - top, box.x0 - left, box.y1 - top, box.x1 - left)
+        found.setdefault(nearest, []).append(replace(one, box=moved))
+    return found
 
 
 def _same(one: Candidate, other: Candidate) -> bool:

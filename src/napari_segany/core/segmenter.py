@@ -73,6 +73,9 @@ class Capabilities:
     describes : bool
         Whether it makes vectors of objects by which they are compared, see
         :class:`~napari_segany.core.exemplars.DescribesObjects`.
+    examples : bool
+        Whether it finds objects like those in example boxes, see
+        :class:`~napari_segany.core.automatic_masks.FindsByExamples`.
     memory : bool
         Whether it follows objects through a stack by a memory of its own, see
         :class:`~napari_segany.core.object_memory.RemembersObjects`.
@@ -101,6 +104,7 @@ class Capabilities:
     draws: bool = False
     describes: bool = False
     memory: bool = False
+    examples: bool = False
 
 
 class Segmenter(Protocol):

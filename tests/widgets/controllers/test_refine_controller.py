@@ -114,7 +114,7 @@ def test_each_object_is_accepted_or_kept(stack: Opened) -> None:
     assert np.array_equal(new.data[[0, 2]], discs(3)[[0, 2]])
     table.selectRow(2)
     assert stack.viewer.dims.current_step[0] == 2
-    assert np.allclose(stack.viewer.camera.center[-2:], (20 + 5, 20 + 5), atol=1)
+    assert np.allclose(getattr(stack.viewer, "scene", stack.viewer).camera.center[-2:], (20 + 5, 20 + 5), atol=1)
     box._all[False].click()
     assert np.array_equal(new.data, given)
     assert not any(row[0] for row in rows(stack))
