@@ -18,11 +18,11 @@ from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
 from napari_segany.core.query import Query, example_query, query_for
 from napari_segany.models.adapters import concept_segmenter
-from napari_segany.models.adapters.concept_segmenter import ConceptSegmenter, drawn
+from napari_segany.models.adapters.concept_segmenter import ConceptSegmenter, DetectorSegmenter, drawn
 from napari_segany.models.loading import load_segmenter
 from tests.fakes import FakeSegmenter
 
-from tests.models.adapters.small_models import concept_folder, transformers  # isort: skip
+from tests.models.adapters.small_models import concept_folder, detector_folder, transformers  # isort: skip
 
 SHAPE = (90, 140)
 
@@ -281,3 +281,63 @@ def test_example_boxes_are_of_one_plane(tmp_path, capsys) -> None:
     command = ["segment", str(tmp_path / "stack.tif"), "-o", str(tmp_path / "out"), "--example", "2,3,20,30"]
     assert cli.main(command) == 2
     assert "one image of one plane" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return detector_folder(tmp_path_factory.mktemp("detector") / "sam3")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_detector_alone_finds_what_the_library_finds(detector, plane, case) -> None:
+    text, examples = CASES[case]
+    segmenter = load_segmenter(detector, "cpu", "float32")
+    assert type(segmenter) is DetectorSegmenter
+    segmenter.kept = torch.float32
+    given: dict[str, Any] = {"text": text} if text else {}
+    if examples:
+        given["input_boxes"] = [[[one.box.x0, one.box.y0, one.box.x1, one.box.y1] for one in examples]]
+        given["input_boxes_labels"] = [[int(one.positive) for one in examples]]
+    theirs = documented(detector, plane, 0.0, **given)
+    embedding = segmenter.embed(plane)
+    encoded = segmenter.encode_examples(embedding, examples) if examples else None
+    ours = segmenter.detections(embedding, text, encoded)
+    torch.testing.assert_close(ours.scores, theirs["scores"].sort(descending=True)[0], atol=1e-4, rtol=1e-4)
+
+
+def test_texts_of_the_detector_alone_go_through_the_query(detector, plane, anything) -> None:
+    segmenter = load_segmenter(detector, "cpu")
+    known = segmenter.capabilities
+    assert (known.texts, known.examples, known.memory) == (True, True, False)
+    found = query_for(segmenter, "cell", changes=ANY).candidates(segmenter, plane)
+    assert len(found) > 0
+    assert {one.name for one in found} == {"cell"}
+    (together,) = segmenter.segment(segmenter.embed(plane), [Prompt(text="cell")])
+    assert together[0].pixels.any()
+
+
+@pytest.mark.parametrize(
+    "prompt", [Prompt((Point(20, 30),)), Prompt(box=BOXES[0]), Prompt(mask=np.ones(SHAPE, bool)), Prompt(text="")]
+)
+def test_clicks_for_the_detector_alone_are_one_line(detector, plane, prompt) -> None:
+    segmenter = load_segmenter(detector, "cpu")
+    with pytest.raises(ModelError, match="clicks, boxes and masks need the weights of the tracker") as caught:
+        segmenter.segment(segmenter.embed(plane), [prompt])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_detector_alone_without_a_tokenizer_is_refused(tmp_path) -> None:
+    folder = detector_folder(tmp_path / "sam3")
+    (folder / "vocab.json").unlink()
+    with pytest.raises(ModelError, match="lacks the tokenizer"):
+        load_segmenter(folder, "cpu")
+
+
+def test_clicks_for_the_detector_alone_on_the_command_line(detector, plane, tmp_path, capsys) -> None:
+    Image.fromarray(plane).save(tmp_path / "cells.png")
+    command = ["segment", str(tmp_path / "cells.png"), "-o", str(tmp_path / "out.tif"), "--model", str(detector)]
+    assert cli.main([*command, "--point", "20,30"]) == 2
+    error = capsys.readouterr().err
+    assert "need the weights of the tracker" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out.tif").exists()

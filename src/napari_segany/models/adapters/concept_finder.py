@@ -80,6 +80,17 @@ class ConceptFinder:
         """
         detector: Any = folder.load("Sam3Model")
         detector.vision_encoder.backbone = backbone
+        return cls.of(folder, detector, device)
+
+    @classmethod
+    def of(cls, folder: HubFolder, detector: Any, device: torch.device) -> ConceptFinder:
+        """The same with a detector that is loaded already.
+
+        Raises
+        ------
+        ModelError
+            Its tokenizer cannot be loaded.
+        """
         try:
             tokenizer = load_library().AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
         except (OSError, ValueError, TypeError, KeyError, ImportError) as error:

@@ -158,6 +158,7 @@ class ConceptSegmenter(TransformersSegmenter):
         InputError
             As of the other models, or a text names nothing.
         """
+        self._check_clicks(prompts)
         plain = [replace(prompt, text="") if prompt.text.strip() else prompt for prompt in prompts]
         texts = [prompt.text.strip() for prompt in prompts]
         placed = [number for number, text in enumerate(texts) if not text]
@@ -169,6 +170,9 @@ class ConceptSegmenter(TransformersSegmenter):
             masks = self._answer(embedding, prompts[number])
             found[number] = [mask for mask in masks if mask.score >= at_least]
         return [found[number] for number in range(len(prompts))]
+
+    def _check_clicks(self, prompts: Sequence[Prompt]) -> None:
+        """Refuse prompts that the model does not take."""
 
     def _answer(self, embedding: ImageEmbedding, prompt: Prompt) -> list[Mask]:
         encoded = None if prompt.box is None else self.encode_examples(embedding, [ExampleBox(prompt.box)])
@@ -184,6 +188,49 @@ class ConceptSegmenter(TransformersSegmenter):
             score, steady = max(whole.score, one.score), min(whole.stability, one.stability)
             whole = Mask(pixels, score, logits, steady)
         return [whole]
+
+
+class DetectorSegmenter(ConceptSegmenter):
+    """Segmenter with the detector of SAM 3 alone: texts and example boxes, but no clicks.
+
+    Parameters
+    ----------
+    model : Module
+        ``Sam3Model``; it is moved to the device.
+    family : SamFamily
+        SAM 3.
+    name : str
+        Embeddings carry it.
+    place : tuple of torch.device and torch.dtype
+        Where to compute, and what the image encoder computes in.
+    finder : callable
+        From the model to what finds objects with it; called with the first text.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        family: SamFamily,
+        name: str,
+        place: tuple[torch.device, torch.dtype],
+        finder: Callable[[Any], ConceptFinder],
+    ) -> None:
+        super().__init__(model, family, name, place, None, lambda _: finder(self.model))
+
+    def _sizes(self) -> tuple[int, tuple[int, int]]:
+        vision = self.model.config.vision_config
+        height, width = vision.backbone_feature_sizes[0]
+        return int(vision.backbone_config.image_size), (int(height), int(width))
+
+    def _maps(self, pixels: Tensor) -> dict[str, Tensor]:
+        return {HIDDEN: self.model.vision_encoder.backbone(pixels).last_hidden_state}
+
+    def _check_clicks(self, prompts: Sequence[Prompt]) -> None:
+        if any(not prompt.text.strip() for prompt in prompts):
+            raise ModelError(
+                f"{self.name!r} is SAM 3's detector alone: it finds objects by texts and example boxes; clicks, boxes "
+                "and masks need the weights of the tracker"
+            )
 
 
 def drawn(found: Detections, shape: tuple[int, int]) -> list[Mask]:
