@@ -14,7 +14,7 @@ import numpy as np
 from napari_segany.batch.exemplar_files import ExemplarFiles
 from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
 from napari_segany.core.arguments import as_path, check_callable, check_type
-from napari_segany.core.automatic_masks import Grid
+from napari_segany.core.automatic_masks import Grid, Proposals
 from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.objects import ObjectInfo
@@ -63,8 +63,8 @@ class FolderJob:
         An image, or a folder of images.
     out : Path
         Folder for the results; created if needed.
-    grid : Grid, optional
-        Where to place prompts; without one the model proposes objects, when it can.
+    grid : Grid or Proposals, optional
+        Where to place prompts; without one the model draws or proposes objects, when it can.
     changes : dict of str to float
         Filters to use instead of those that suit the model; see :class:`~napari_segany.core.filters.Filters`.
     overlap : float
@@ -89,7 +89,7 @@ class FolderJob:
 
     source: Path
     out: Path
-    grid: Grid | None
+    grid: Grid | Proposals | None
     changes: dict[str, float]
     overlap: float = 0.5
     link: bool = False
@@ -103,7 +103,7 @@ class FolderJob:
     def __post_init__(self) -> None:
         for name in ("source", "out"):
             object.__setattr__(self, name, as_path(getattr(self, name), name))
-        check_type(self.grid, (Grid, type(None)), "grid")
+        check_type(self.grid, (Grid, Proposals, type(None)), "grid")
         check_type(self.changes, dict, "changes")
         known = {field.name for field in fields(Filters)}
         if unknown := sorted(set(map(str, self.changes)) - known):
@@ -376,7 +376,7 @@ def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
     """Write down how the files of the folder are made, or make sure that they are made the same way."""
     now = {
         "model": segmenter.name,
-        "grid": None if job.grid is None else asdict(job.grid),
+        "grid": asdict(job.grid) if isinstance(job.grid, Grid) else "proposals" if job.grid else None,
         "filters": asdict(filters),
         "overlap": job.overlap,
     }

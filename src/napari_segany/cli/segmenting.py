@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_segany.batch.dask_cluster import DaskCluster
     from napari_segany.batch.exemplar_files import ExemplarFiles
     from napari_segany.batch.segment_file import Place, SegmentJob, SegmentReport
-    from napari_segany.core.automatic_masks import Grid
+    from napari_segany.core.automatic_masks import Grid, Proposals
     from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
 
@@ -216,6 +216,16 @@ RejectedOption = Annotated[
 ]
 
 
+ClicksOption = Annotated[
+    bool,
+    typer.Option(
+        "--clicks",
+        help="--everything: where the model's decoder draws objects, as micro-sam's (AIS), click on each instead and "
+        "take the mask of the click (APG).",
+    ),
+]
+
+
 ExampleOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -265,6 +275,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     text_head: TextHeadOption = None,
     edges: EdgesOption = False,
     example: ExampleOption = None,
+    clicks: ClicksOption = False,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
 
@@ -297,11 +308,12 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
         wanted["examples"] = tuple(_example(one) for one in example or ())
-        _all_objects(image, labels, wanted, (_grid(grid, crop_layers), used), (dask, model, device), text_head)
+        _all_objects(image, labels, wanted, (_grid(grid, crop_layers, clicks), used), (dask, model, device), text_head)
         return
-    if link or tracks or grid is not None or crop_layers or used:
+    if link or tracks or grid is not None or crop_layers or clicks or used:
         raise InputError(
-            "--grid, --crop-layers, --score, --stability, --smallest, --link and --tracks belong to --everything"
+            "--grid, --crop-layers, --clicks, --score, --stability, --smallest, --link and --tracks belong to "
+            "--everything"
         )
     from napari_segany.batch.segment_file import SegmentJob
 
@@ -342,18 +354,20 @@ def _exemplar_files(
     return ExemplarFiles(exemplars_image or image, exemplars, rejected)
 
 
-def _grid(side: int | None, layers: int) -> Grid | None:
-    """Where to prompt; None where the model proposes objects itself."""
+def _grid(side: int | None, layers: int, clicks: bool) -> Grid | Proposals | None:
+    """Where to prompt; None where the model draws or proposes objects itself."""
     from napari_segany.core.automatic_masks import grid_of
 
-    return grid_of(side, layers)
+    if clicks and (side is not None or layers):
+        raise InputError("--clicks are on what the model finds: leave --grid and --crop-layers out")
+    return grid_of(side, layers, clicks=clicks)
 
 
 def _all_objects(
     image: Path,
     labels: Path,
     wanted: dict[str, Any],
-    filters: tuple[Grid | None, dict[str, float]],
+    filters: tuple[Grid | Proposals | None, dict[str, float]],
     where: tuple[str, str, str],
     text_head: str | None,
 ) -> None:
@@ -434,7 +448,7 @@ def _everything(
     image: Path,
     out: Path,
     options: dict[str, Any],
-    wanted: tuple[Grid | None, dict[str, float]],
+    wanted: tuple[Grid | Proposals | None, dict[str, float]],
     who: tuple[Callable[[], Segmenter], DaskCluster | None],
 ) -> None:
     from napari_segany.batch.segment_folder import FolderJob, segment_folder_files

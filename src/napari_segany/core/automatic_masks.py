@@ -59,10 +59,15 @@ class Grid:
     thinning: int = 1
 
 
-def grid_of(side: int | None = None, crop_layers: int = 0) -> Grid | None:
-    """The grid of a number of points or of layers of crops; None for neither, so that the model proposes objects."""
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """In place of a grid: a click on each object that the model proposes, also where it draws objects by itself."""
+
+
+def grid_of(side: int | None = None, crop_layers: int = 0, *, clicks: bool = False) -> Grid | Proposals | None:
+    """The grid of a number of points or of layers of crops; for neither :class:`Proposals` or None, by `clicks`."""
     if side is None and not crop_layers:
-        return None
+        return Proposals() if clicks else None
     return Grid(side or Grid().side, crop_layers, THINNING if crop_layers else 1)
 
 
@@ -236,7 +241,7 @@ def grid_points(shape: tuple[int, int], side: int) -> list[Point]:
 def generate_candidates(  # noqa: PLR0913  each is a part of a query
     segmenter: Segmenter,
     plane: np.ndarray,
-    grid: Grid | None = None,
+    grid: Grid | Proposals | None = None,
     *,
     embedding: ImageEmbedding | None = None,
     least: float = LEAST_SCORE,
@@ -252,8 +257,9 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
         The model.
     plane : ndarray
         (y, x, 3) uint8, as :meth:`Segmenter.embed` takes it.
-    grid : Grid, optional
-        Where to place prompts. By default the proposals of the segmenter (:class:`ProposesObjects`), else ``Grid()``.
+    grid : Grid or Proposals, optional
+        Where to place prompts. By default the objects that the segmenter draws (:class:`DrawsObjects`), else its
+        proposals (:class:`ProposesObjects`), else ``Grid()``.
     embedding : ImageEmbedding, optional
         Of the whole plane, when there is one.
     least : float
@@ -288,13 +294,13 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
         yield from _asked(segmenter, whole, named.named_proposals(whole, phrases), region, least, candidates=1)
     elif grid is None and (drawer := as_drawer(segmenter)) is not None:
         yield 1.0, _found(drawer.found_objects(whole), whole.shape, least)
-    elif grid is None and (proposer := as_proposer(segmenter)) is not None:
+    elif not isinstance(grid, Grid) and (proposer := as_proposer(segmenter)) is not None:
         for done, batch in _asked(segmenter, whole, proposer.seeds(whole), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
             best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
             yield done, batch if all_masks else list(best.values())
     else:
-        yield from _on_grid(segmenter, plane, whole, grid or Grid(), least)
+        yield from _on_grid(segmenter, plane, whole, grid if isinstance(grid, Grid) else Grid(), least)
 
 
 def _on_grid(

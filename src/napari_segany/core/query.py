@@ -20,6 +20,7 @@ from napari_segany.core.automatic_masks import (
     LEAST_SCORE,
     Candidate,
     Grid,
+    Proposals,
     as_example_finder,
     as_text_segmenter,
     filter_candidates,
@@ -140,7 +141,7 @@ class Query:
 
     Parameters
     ----------
-    grid : Grid, optional
+    grid : Grid or Proposals, optional
         Where to prompt. Without one the model proposes objects itself, if it can, else it is ``Grid()``. A query with
         phrases that the model itself understands needs none.
     phrases : tuple of Phrase
@@ -157,7 +158,7 @@ class Query:
         capability ``examples``.
     """
 
-    grid: Grid | None = None
+    grid: Grid | Proposals | None = None
     phrases: tuple[Phrase, ...] = ()
     filters: Filters = field(default_factory=Filters)
     overlap: float = 0.5
@@ -233,7 +234,7 @@ class Query:
     ) -> Iterator[tuple[float, list[Candidate]]]:
         """Candidates of a plane or tile as they come, and the share that is done."""
         sources = [self.grid]
-        if self.exemplars is not None and self.grid is None and segmenter.capabilities.proposals:
+        if self.exemplars is not None and not isinstance(self.grid, Grid) and segmenter.capabilities.proposals:
             # objects of a kind that the model does not propose are found by a grid as wide as the exemplars
             side = self.exemplars.grid_side(max(pixels.shape[:2]))
             sources += [Grid(side)] if side else []
@@ -341,7 +342,7 @@ def query_for(
     segmenter: Segmenter,
     text: str = "",
     *,
-    grid: Grid | None = None,
+    grid: Grid | Proposals | None = None,
     changes: Mapping[str, Any] | None = None,
     overlap: float = 0.5,
     reader: TextReader | None = None,
@@ -372,7 +373,10 @@ def query_for(
         There is a text, and the model takes none.
     """
     phrases = tuple(phrases_of(segmenter, text, reader)) if text.strip() else ()
-    own = text_filters(segmenter) if phrases and reader is None else segmenter.capabilities.filters
+    known = segmenter.capabilities
+    own = text_filters(segmenter) if phrases and reader is None else known.filters
+    if isinstance(grid, Proposals) and known.draws and known.proposal_filters is not None:
+        own = known.proposal_filters
     return Query(grid, phrases, replace(own, **(changes or {})), overlap)
 
 
@@ -408,7 +412,7 @@ def exemplar_query(
     segmenter: Segmenter,
     exemplars: Exemplars,
     *,
-    grid: Grid | None = None,
+    grid: Grid | Proposals | None = None,
     changes: Mapping[str, Any] | None = None,
     overlap: float = 0.5,
 ) -> Query:

@@ -81,6 +81,8 @@ class Capabilities:
         :class:`~napari_segany.core.object_memory.RemembersObjects`.
     filters : Filters
         Which of its automatic masks pass.
+    proposal_filters : Filters, optional
+        The same of masks at its proposals, where it also draws objects; None where they are the same.
     text_score : float
         Predicted IoU from which on objects are shown that a text finds, where that is below ``filters.score``.
     gates : Gates
@@ -105,6 +107,7 @@ class Capabilities:
     describes: bool = False
     memory: bool = False
     examples: bool = False
+    proposal_filters: Filters | None = None
 
 
 class Segmenter(Protocol):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.core.automatic_masks import Candidate, Grid
+from napari_segany.core.automatic_masks import Candidate, Grid, Proposals
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import LazyPlane, Stack
 from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
@@ -112,7 +112,7 @@ class SearchController(QObject):
             boxes = self._binding.prompts.read_example_boxes(view) if text and self._binding is not None else ()
             self.search(view, lambda: self._query(text, grid, boxes), text or "all objects", text)
 
-    def _query(self, text: str, grid: Grid | None, boxes: Sequence[ExampleBox]) -> Query:
+    def _query(self, text: str, grid: Grid | Proposals | None, boxes: Sequence[ExampleBox]) -> Query:
         """Runs in the worker; drawn boxes go with a text where the model takes both."""
         segmenter = self._answers.segmenter
         if segmenter.capabilities.examples and any(one.positive for one in boxes):
