@@ -374,7 +374,7 @@ def _check_results(stem: Path, *, known: bool) -> None:
 
 def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
     """Write down how the files of the folder are made, or make sure that they are made the same way."""
-    now = {
+    now: dict[str, Any] = {
         "model": segmenter.name,
         "grid": asdict(job.grid) if isinstance(job.grid, Grid) else "proposals" if job.grid else None,
         "filters": asdict(filters),
