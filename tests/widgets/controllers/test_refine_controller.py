@@ -204,3 +204,7 @@ def test_another_image_ends_the_list_and_its_layer_stays(flat: Opened) -> None:
     flat.settle()
     assert rows(flat) == []
     assert np.array_equal(refined(flat)[0].data, discs(1)[0])
+
+
+def test_the_names_of_the_tabs_leave_room_for_the_picture(flat: Opened) -> None:
+    assert flat.widget.minimumSizeHint().width() <= 376, "tabs decide how much of the window is left for the picture"
