@@ -16,6 +16,7 @@ from PIL import Image
 from qtpy.QtCore import QEventLoop, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from napari_segany.core.prompts import Point
 from napari_segany.core.simulate import centre_point
@@ -85,6 +86,7 @@ def walk(tour: Tour) -> None:
     one_and_all(tour, truth)
     rest(tour)
     stack(tour)
+    refine(tour)
 
 
 def begin(tour: Tour) -> np.ndarray:
@@ -159,6 +161,20 @@ def rest(tour: Tour) -> None:
     tour.rest(1)
     tour.picture("light")
     tour.viewer.theme = "dark"
+
+
+def refine(tour: Tour) -> None:
+    """Labels of another program, drawn again."""
+    widget = tour.widget
+    tour.viewer.layers.clear()
+    (image, options, _), (truth, *_) = nuclei()
+    tour.viewer.add_image(image, **options)
+    rough = np.where(minimum_filter(truth, 9) == maximum_filter(truth, 9), truth, 0)
+    tour.viewer.add_labels(rough, name="cellpose masks")
+    widget.act("refine_labels")
+    tour.wait(lambda: "drawn again" in widget.refine_box.text, 300)
+    tour.rest(1)
+    tour.picture("refine")
 
 
 def stack(tour: Tour) -> None:

@@ -28,6 +28,7 @@ from napari_segany.engine.worker_jobs import (
     find_candidates,
     find_candidates_of_prompts,
     propagate_objects,
+    refine_slices,
     search_slices,
 )
 from tests.fakes import FakeSegmenter
@@ -240,3 +241,42 @@ def test_a_segmenter_that_was_closed_is_not_started_again(tmp_path: Path) -> Non
     segmenter.close()
     with pytest.raises(ModelError, match="has ended"):
         list(items)
+
+
+def test_labels_are_drawn_again_slice_by_slice(remote: RemoteSegmenter) -> None:
+    labels = np.stack([np.roll(MADE.levels[0], z, axis=1) for z in range(7)])
+    labels[2] = 0
+    stack, read, shares = Stack(SLICES), list[int](), list[float]()
+
+    def plane(place: int) -> np.ndarray:
+        read.append(place)
+        return labels[[1, 2, 4][place]]
+
+    source = PlaneSource(stack.plane_shape, 3, plane)
+    service = PredictionService(lambda: remote)
+    found = dict(service.stream(refine_slices, stack, [1, 2, 4], source, report=shares.append))
+    assert list(found) == read == [0, 1, 2]
+    assert found[1] == []
+    assert sorted(one.label for one in found[0]) == sorted(set(labels[1].ravel().tolist()) - {0})
+    for place, number in ((0, 1), (2, 4)):
+        assert [one.iou for one in found[place]] == sorted(one.iou for one in found[place])
+        for one in found[place]:
+            assert np.array_equal(one.before, labels[number][one.window] == one.label)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    own = PredictionService(load_default)
+    ((_, here),) = own.stream(refine_slices, stack, [1], PlaneSource(stack.plane_shape, 1, lambda _: labels[1]))
+    assert [one.label for one in here] == [one.label for one in found[0]]
+    assert np.allclose([one.iou for one in here], [one.iou for one in found[0]], atol=0.02)
+
+
+def test_drawing_labels_again_is_cancelled_between_objects(remote: RemoteSegmenter) -> None:
+    def stop(share: float) -> None:
+        raise Cancelled("cancelled")
+
+    service = PredictionService(lambda: remote)
+    stack, labels = Stack(SLICES), np.stack([MADE.levels[0]] * 7)
+    source = PlaneSource(stack.plane_shape, 7, lambda place: labels[place])
+    with pytest.raises(Cancelled):
+        list(service.stream(refine_slices, stack, list(range(7)), source, report=stop))
+    assert remote.segment(remote.embed(stack.plane(0)), [Prompt((Point(20, 30),))])

@@ -14,12 +14,13 @@ import numpy as np
 from napari_segany.batch.exemplar_files import ExemplarFiles
 from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
 from napari_segany.core.arguments import as_path, check_callable, check_type
-from napari_segany.core.automatic_masks import Grid
+from napari_segany.core.automatic_masks import Grid, Proposals
 from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Stack
-from napari_segany.core.query import Query, exemplar_query, query_for
+from napari_segany.core.prompts import ExampleBox
+from napari_segany.core.query import Query, example_query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.io.export import export_labels
 from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
@@ -62,8 +63,8 @@ class FolderJob:
         An image, or a folder of images.
     out : Path
         Folder for the results; created if needed.
-    grid : Grid, optional
-        Where to place prompts; without one the model proposes objects, when it can.
+    grid : Grid or Proposals, optional
+        Where to place prompts; without one the model draws or proposes objects, when it can.
     changes : dict of str to float
         Filters to use instead of those that suit the model; see :class:`~napari_segany.core.filters.Filters`.
     overlap : float
@@ -84,11 +85,13 @@ class FolderJob:
         Objects that show what to find; instead of a text.
     skipped : frozenset of Path
         Images of the folder that are left out.
+    examples : tuple of ExampleBox
+        Boxes of objects that show what to find, next to a text or instead of it; `source` is one image of one plane.
     """
 
     source: Path
     out: Path
-    grid: Grid | None
+    grid: Grid | Proposals | None
     changes: dict[str, float]
     overlap: float = 0.5
     link: bool = False
@@ -98,11 +101,12 @@ class FolderJob:
     inputs: tuple[Path, ...] = ()
     exemplars: ExemplarFiles | None = None
     skipped: frozenset[Path] = frozenset()
+    examples: tuple[ExampleBox, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("source", "out"):
             object.__setattr__(self, name, as_path(getattr(self, name), name))
-        check_type(self.grid, (Grid, type(None)), "grid")
+        check_type(self.grid, (Grid, Proposals, type(None)), "grid")
         check_type(self.changes, dict, "changes")
         known = {field.name for field in fields(Filters)}
         if unknown := sorted(set(map(str, self.changes)) - known):
@@ -114,6 +118,8 @@ class FolderJob:
         check_type(self.overlap, (int, float, np.number), "overlap")
         if self.exemplars is not None and (self.text.strip() or self.clip):
             raise InputError("either a text or exemplars tell what to find, not both")
+        if self.examples and (self.exemplars is not None or self.clip or self.grid is not None):
+            raise InputError("example boxes go with a text alone: leave exemplars, a CLIP and grids out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,7 @@ def segment_folder_files(
         images = {path: name for path, name in images_of(job.source).items() if path not in job.skipped}
     with named(job.out):
         _check_folder(job, images)
+    _check_examples(job, images)
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
     clip = loaded_clip(job.clip)
@@ -192,9 +199,34 @@ def segment_folder_files(
             yield ImageReport(image, count)
 
 
+def _check_examples(job: FolderJob, images: Mapping[Path, str]) -> None:
+    """Refuse example boxes without an image of one plane, and those that lie outside it.
+
+    Raises
+    ------
+    InputError
+        There are such boxes.
+    """
+    if not job.examples:
+        return
+    stacks = []
+    for image in images:
+        file = read_image(image)
+        with reading(image):
+            stacks.append(file.stack())
+    if len(stacks) != 1 or len(stacks[0]) != 1:
+        raise InputError(f"example boxes lie on one image of one plane, and {job.source} has more")
+    for one in job.examples:
+        if one.box.within(stacks[0].plane_shape) is None or one.box.y0 == one.box.y1 or one.box.x0 == one.box.x1:
+            corners = f"{one.box.y0:g},{one.box.x0:g},{one.box.y1:g},{one.box.x1:g}"
+            raise InputError(f"the example box {corners} has no area on {job.source}")
+
+
 def _query(job: FolderJob, segmenter: Segmenter, clip: Clip | None) -> Query:
     """The query of a job for a model."""
     options: dict[str, Any] = {"grid": job.grid, "changes": job.changes, "overlap": job.overlap}
+    if job.examples:
+        return example_query(segmenter, job.examples, job.text, changes=job.changes, overlap=job.overlap)
     if job.exemplars is not None:
         return exemplar_query(segmenter, job.exemplars.read(segmenter), **options)
     return query_for(segmenter, job.text, reader=clip, **options)
@@ -356,15 +388,17 @@ def _check_results(stem: Path, *, known: bool) -> None:
 
 def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
     """Write down how the files of the folder are made, or make sure that they are made the same way."""
-    now = {
+    now: dict[str, Any] = {
         "model": segmenter.name,
-        "grid": None if job.grid is None else asdict(job.grid),
+        "grid": asdict(job.grid) if isinstance(job.grid, Grid) else "proposals" if job.grid else None,
         "filters": asdict(filters),
         "overlap": job.overlap,
     }
     now |= {key: getattr(job, key) for key in _NAMED if getattr(job, key)}
     if job.exemplars is not None:
         now["exemplars"] = job.exemplars.identity
+    if job.examples:
+        now["examples"] = [asdict(one) for one in job.examples]
     path = job.out / SETTINGS
     try:
         job.out.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from napari_segany.cli.classifying import classify
 from napari_segany.cli.dataset import dataset
 from napari_segany.cli.measuring import effort
 from napari_segany.cli.models import models
+from napari_segany.cli.refining import refine
 from napari_segany.cli.rounds import engine
 from napari_segany.cli.segmenting import segment
 from napari_segany.cli.shared import ModelOption, ShownProgress, new_app, show_download
@@ -110,6 +111,7 @@ def demo(
 
 app.command()(segment)
 app.command()(classify)
+app.command()(refine)
 app.command()(effort)
 app.command()(engine)
 

@@ -457,6 +457,23 @@ def classes(
 
 
 @bench.command()
+def refine(  # noqa: PLR0913  each parameter is an option of the command line
+    data: DataOption,
+    pixels: Annotated[int, typer.Option(min=1, help="How far outlines are moved.")] = 3,
+    skip: Annotated[int, typer.Option(min=0, help="Planes to leave out at the start.")] = 0,
+    limit: LimitOption = None,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure how far labels that were eroded, dilated or shifted come back to the truth when they are refined."""
+    from napari_segany.experiments.refinement_benchmark import RefineBenchConfig, rows_of_refinement
+
+    config, load = RefineBenchConfig(data, pixels, skip, limit), loader(model, device)
+    _show(json, lambda: rows_of_refinement(config, load, ShownProgress()), files_of(model))
+
+
+@bench.command()
 def learn(
     data: DataOption,
     masks: Annotated[list[int], typer.Option(help="Masks to learn from; may be given several times.")] = [10, 25, 50],  # noqa: B006

@@ -59,6 +59,7 @@ def model_info(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Name of a model, or a text head of `train text`.")],
 ) -> None:
     """Print the facts about a model, about `tiny-text` (the text prompts in the package), or about a text head."""
+    from napari_segany.models.availability import why_not
     from napari_segany.models.registry import EXPECTED_IOU, find
     from napari_segany.training.generations import generations
 
@@ -88,6 +89,8 @@ def model_info(
         if spec.package
         else f"{spec.path} ({'there' if spec.installed else 'not there yet'})",
     }
+    why = why_not(spec)
+    rows["now"] = f"cannot be used: it {why}" if why else ""
     own = next((one for one in generations() if spec.own and one.name == spec.name), None)
     if own is not None:
         rows |= {"learned": own.description, "note": own.report.note if own.report is not None else ""}

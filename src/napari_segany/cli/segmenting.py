@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_segany.batch.dask_cluster import DaskCluster
     from napari_segany.batch.exemplar_files import ExemplarFiles
     from napari_segany.batch.segment_file import Place, SegmentJob, SegmentReport
-    from napari_segany.core.automatic_masks import Grid
-    from napari_segany.core.prompts import Box, Point, Prompt
+    from napari_segany.core.automatic_masks import Grid, Proposals
+    from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
 
 SIGNS = {"+": True, "-": False}
@@ -216,6 +216,26 @@ RejectedOption = Annotated[
 ]
 
 
+ClicksOption = Annotated[
+    bool,
+    typer.Option(
+        "--clicks",
+        help="--everything: where the model's decoder draws objects, as micro-sam's (AIS), click on each instead and "
+        "take the mask of the click (APG).",
+    ),
+]
+
+
+ExampleOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="Y0,X0,Y1,X1[,+|-]",
+        help="Find all objects like that in this box, or with - unlike it; with --text of that name, too. For SAM 3 "
+        "and an image of one plane. Repeat.",
+    ),
+]
+
+
 EdgesOption = Annotated[
     bool,
     typer.Option(
@@ -254,6 +274,8 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     rejected: RejectedOption = None,
     text_head: TextHeadOption = None,
     edges: EdgesOption = False,
+    example: ExampleOption = None,
+    clicks: ClicksOption = False,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
 
@@ -267,33 +289,44 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         raise InputError("--clip and --text-head belong to --text")
     if clip and text_head is not None:
         raise InputError("either --clip or --text-head finds what a text names, not both")
+    if example and all_objects:
+        raise InputError("--example finds objects like those in boxes: leave --everything out")
     if edges:
         others = (point, points, box, boxes, one_object, plane is not None, all_objects, propagate, link, tracks, dask)
-        if any(others) or text.strip() or exemplars is not None:
+        if any(others) or text.strip() or exemplars is not None or example:
             raise InputError("--edges takes the image alone: leave prompts and other ways to segment out")
         _edges(image, labels, overwrite, model, device)
         return
     changes = {"score": score, "stability": stability, "smallest": smallest}
     used = {name: value for name, value in changes.items() if value is not None}
     given = _exemplar_files(image, exemplars, exemplars_image, rejected)
-    if all_objects or text.strip() or given is not None:
+    if all_objects or text.strip() or given is not None or example:
         if point or points or box or boxes or one_object or plane is not None or overwrite or propagate:
-            what = "--everything" if all_objects else "--text" if text.strip() else "--exemplars"
+            what = "--everything" if all_objects else _mode(text, exemplars=given is not None, example=bool(example))
             raise InputError(f"{what} takes no points, boxes or planes, and never overwrites; leave them out")
         head = None if text_head is None else Path(text_head)
         inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
-        _all_objects(image, labels, wanted, (_grid(grid, crop_layers), used), (dask, model, device), text_head)
+        wanted["examples"] = tuple(_example(one) for one in example or ())
+        _all_objects(image, labels, wanted, (_grid(grid, crop_layers, clicks), used), (dask, model, device), text_head)
         return
-    if link or tracks or grid is not None or crop_layers or used:
+    if link or tracks or grid is not None or crop_layers or clicks or used:
         raise InputError(
-            "--grid, --crop-layers, --score, --stability, --smallest, --link and --tracks belong to --everything"
+            "--grid, --crop-layers, --clicks, --score, --stability, --smallest, --link and --tracks belong to "
+            "--everything"
         )
     from napari_segany.batch.segment_file import SegmentJob
 
     prompts, planes = _prompts_of(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
     _prompted_objects(job, propagate, (dask, model, device))
+
+
+def _mode(text: str, *, exemplars: bool, example: bool) -> str:
+    """The option that tells what is to be found."""
+    if text.strip():
+        return "--text"
+    return "--exemplars" if exemplars else "--example" if example else "--everything"
 
 
 def _edges(image: Path, out: Path, overwrite: bool, model: str, device: str) -> None:
@@ -321,18 +354,20 @@ def _exemplar_files(
     return ExemplarFiles(exemplars_image or image, exemplars, rejected)
 
 
-def _grid(side: int | None, layers: int) -> Grid | None:
-    """Where to prompt; None where the model proposes objects itself."""
+def _grid(side: int | None, layers: int, clicks: bool) -> Grid | Proposals | None:
+    """Where to prompt; None where the model draws or proposes objects itself."""
     from napari_segany.core.automatic_masks import grid_of
 
-    return grid_of(side, layers)
+    if clicks and (side is not None or layers):
+        raise InputError("--clicks are on what the model finds: leave --grid and --crop-layers out")
+    return grid_of(side, layers, clicks=clicks)
 
 
 def _all_objects(
     image: Path,
     labels: Path,
     wanted: dict[str, Any],
-    filters: tuple[Grid | None, dict[str, float]],
+    filters: tuple[Grid | Proposals | None, dict[str, float]],
     where: tuple[str, str, str],
     text_head: str | None,
 ) -> None:
@@ -413,14 +448,14 @@ def _everything(
     image: Path,
     out: Path,
     options: dict[str, Any],
-    wanted: tuple[Grid | None, dict[str, float]],
+    wanted: tuple[Grid | Proposals | None, dict[str, float]],
     who: tuple[Callable[[], Segmenter], DaskCluster | None],
 ) -> None:
     from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
     from napari_segany.io.labels import TIFF, ZARR
 
     if out.suffix.lower() in (*TIFF, *ZARR):
-        mode = "--text" if options["text"] else "--exemplars" if options["exemplars"] else "--everything"
+        mode = _mode(options["text"], exemplars=bool(options["exemplars"]), example=bool(options["examples"]))
         raise InputError(f"with {mode}, labels go to a folder, not to {out}")
     grid, changes = wanted
     job = FolderJob(image, out, grid, changes, **options)
@@ -464,6 +499,16 @@ def _point(text: str) -> tuple[Place | None, Point]:
         raise InputError(f"the plane of a point is a whole number, got {numbers}")
     plane = tuple(map(int, place_of))
     return plane[0] if len(plane) == 1 else plane, Point(y, x, positive is not False)
+
+
+def _example(text: str) -> ExampleBox:
+    from napari_segany.core.prompts import Box, ExampleBox
+
+    place, _, sign = text.rpartition(",")
+    positive = SIGNS.get(sign.strip())
+    numbers = text if positive is None else place
+    box = Box(*_numbers(numbers, "--example", "y0,x0,y1,x1, and + or - after it", 4))
+    return ExampleBox(box, positive is not False)
 
 
 def _box(text: str) -> Box:

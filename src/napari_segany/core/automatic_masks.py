@@ -18,7 +18,7 @@ from napari_segany.core.errors import ModelError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask, box_of
 from napari_segany.core.planes import Region
-from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.prompts import ExampleBox, Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 
@@ -59,10 +59,15 @@ class Grid:
     thinning: int = 1
 
 
-def grid_of(side: int | None = None, crop_layers: int = 0) -> Grid | None:
-    """The grid of a number of points or of layers of crops; None for neither, so that the model proposes objects."""
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """In place of a grid: a click on each object that the model proposes, also where it draws objects by itself."""
+
+
+def grid_of(side: int | None = None, crop_layers: int = 0, *, clicks: bool = False) -> Grid | Proposals | None:
+    """The grid of a number of points or of layers of crops; for neither :class:`Proposals` or None, by `clicks`."""
     if side is None and not crop_layers:
-        return None
+        return Proposals() if clicks else None
     return Grid(side or Grid().side, crop_layers, THINNING if crop_layers else 1)
 
 
@@ -167,6 +172,26 @@ class ProposesNamedObjects(Segmenter, Protocol):
         """A prompt with a click and the label of its phrase for each object; none for a phrase that names no object."""
 
 
+class FindsByExamples(Segmenter, Protocol):
+    """A segmenter with the capability ``examples``."""
+
+    def encode_examples(self, embedding: ImageEmbedding, examples: Sequence[ExampleBox]) -> np.ndarray:
+        """(n, C) float32 that describes example boxes on the plane of an embedding by the same segmenter."""
+
+    def example_objects(
+        self, embedding: ImageEmbedding, phrases: Sequence[Phrase], encoded: np.ndarray
+    ) -> Iterator[FoundObject]:
+        """The objects like examples of this or another plane, and of a text where there are phrases.
+
+        Their class is the label of the phrase; empty without phrases.
+        """
+
+
+def as_example_finder(segmenter: Segmenter) -> FindsByExamples | None:
+    """The segmenter if it has the capability ``examples``, else None."""
+    return cast("FindsByExamples", segmenter) if segmenter.capabilities.examples else None
+
+
 def as_proposer(segmenter: Segmenter) -> ProposesObjects | None:
     """The segmenter if it has the capability ``proposals``, else None."""
     return cast("ProposesObjects", segmenter) if segmenter.capabilities.proposals else None
@@ -216,12 +241,13 @@ def grid_points(shape: tuple[int, int], side: int) -> list[Point]:
 def generate_candidates(  # noqa: PLR0913  each is a part of a query
     segmenter: Segmenter,
     plane: np.ndarray,
-    grid: Grid | None = None,
+    grid: Grid | Proposals | None = None,
     *,
     embedding: ImageEmbedding | None = None,
     least: float = LEAST_SCORE,
     phrases: Sequence[Phrase] = (),
     all_masks: bool = False,
+    examples: np.ndarray | None = None,
 ) -> Iterator[tuple[float, list[Candidate]]]:
     """Predict masks all over a plane, or of the objects that a text names.
 
@@ -231,8 +257,9 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
         The model.
     plane : ndarray
         (y, x, 3) uint8, as :meth:`Segmenter.embed` takes it.
-    grid : Grid, optional
-        Where to place prompts. By default the proposals of the segmenter (:class:`ProposesObjects`), else ``Grid()``.
+    grid : Grid or Proposals, optional
+        Where to place prompts. By default the objects that the segmenter draws (:class:`DrawsObjects`), else its
+        proposals (:class:`ProposesObjects`), else ``Grid()``.
     embedding : ImageEmbedding, optional
         Of the whole plane, when there is one.
     least : float
@@ -241,6 +268,8 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
         Objects to find; all objects when empty. The text of each candidate's prompt is the label of its phrase.
     all_masks : bool
         Keep all masks of each proposal, not only the one with the highest score.
+    examples : ndarray, optional
+        Example boxes as the segmenter encoded them, see :class:`FindsByExamples`.
 
     Yields
     ------
@@ -256,7 +285,9 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
     """
     whole = embedding or segmenter.embed(plane)
     region = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-    if phrases:
+    if examples is not None and (finder := as_example_finder(segmenter)) is not None:
+        yield 1.0, _found(finder.example_objects(whole, phrases, examples), whole.shape, least, named=bool(phrases))
+    elif phrases:
         named = as_text_segmenter(segmenter)
         if named is None:
             raise ModelError(f"the model {segmenter.name!r} takes points, boxes and masks, but no text")
@@ -264,14 +295,14 @@ def generate_candidates(  # noqa: PLR0913  each is a part of a query
             segmenter, whole, near_first(named.named_proposals(whole, phrases)), region, least, candidates=1
         )
     elif grid is None and (drawer := as_drawer(segmenter)) is not None:
-        yield 1.0, _drawn(drawer, whole, least)
-    elif grid is None and (proposer := as_proposer(segmenter)) is not None:
+        yield 1.0, _found(drawer.found_objects(whole), whole.shape, least)
+    elif not isinstance(grid, Grid) and (proposer := as_proposer(segmenter)) is not None:
         for done, batch in _asked(segmenter, whole, near_first(proposer.seeds(whole)), region, least):
             # A seed stands for one object: what else it may mean is another seed's.
             best = {id(one.prompt): one for one in sorted(batch, key=lambda one: one.score)}
             yield done, batch if all_masks else list(best.values())
     else:
-        yield from _on_grid(segmenter, plane, whole, grid or Grid(), least)
+        yield from _on_grid(segmenter, plane, whole, grid if isinstance(grid, Grid) else Grid(), least)
 
 
 def _on_grid(
@@ -286,12 +317,15 @@ def _on_grid(
             yield (number + done) / len(regions), [one for one in batch if not _cut(one, whole.shape)]
 
 
-def _drawn(segmenter: DrawsObjects, embedding: ImageEmbedding, least: float) -> list[Candidate]:
-    """Candidates of the objects that a segmenter draws by itself."""
-    region = (slice(0, embedding.shape[0]), slice(0, embedding.shape[1]))
+def _found(
+    objects: Iterator[FoundObject], shape: tuple[int, int], least: float, *, named: bool = False
+) -> list[Candidate]:
+    """Candidates of the objects that a segmenter draws by itself; `named` where a text found them."""
+    region = (slice(0, shape[0]), slice(0, shape[1]))
     found = []
-    for one in segmenter.found_objects(embedding):
-        candidate = _candidate(one.mask, Prompt((one.point,)), region) if one.mask.score >= least else None
+    for one in objects:
+        prompt = Prompt((one.point,), text=one.class_name if named else "")
+        candidate = _candidate(one.mask, prompt, region) if one.mask.score >= least else None
         if candidate is not None:
             found.append(replace(candidate, class_name=one.class_name))
     return found

@@ -91,6 +91,22 @@ class Box:
         return None if outside else Box(*lows, *highs)
 
 
+@dataclass(frozen=True, slots=True)
+class ExampleBox:
+    """A box around an object that is like those to find, or unlike them.
+
+    Parameters
+    ----------
+    box : Box
+        In pixels of the plane.
+    positive : bool
+        Whether it is like them.
+    """
+
+    box: Box
+    positive: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
     """All prompts for one object on one plane.

@@ -20,6 +20,8 @@ from napari_segany.core.automatic_masks import (
     LEAST_SCORE,
     Candidate,
     Grid,
+    Proposals,
+    as_example_finder,
     as_text_segmenter,
     filter_candidates,
     fits,
@@ -31,6 +33,7 @@ from napari_segany.core.exemplars import LEAST_SCORE as LEAST_LIKENESS
 from napari_segany.core.exemplars import Exemplars, ObjectDescriptors, describe
 from napari_segany.core.filters import Filters
 from napari_segany.core.planes import Plane, Region
+from napari_segany.core.prompts import Box, ExampleBox
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.text_query import Phrase
 
@@ -138,7 +141,7 @@ class Query:
 
     Parameters
     ----------
-    grid : Grid, optional
+    grid : Grid or Proposals, optional
         Where to prompt. Without one the model proposes objects itself, if it can, else it is ``Grid()``. A query with
         phrases that the model itself understands needs none.
     phrases : tuple of Phrase
@@ -150,13 +153,17 @@ class Query:
     exemplars : Exemplars, optional
         Objects that show what to look for. All masks of each proposal are candidates then, and scores are sums of
         predicted IoU and likeness.
+    examples : tuple of ExampleBox
+        Boxes on the plane that show what to look for, next to the phrases or instead of them; for models with the
+        capability ``examples``.
     """
 
-    grid: Grid | None = None
+    grid: Grid | Proposals | None = None
     phrases: tuple[Phrase, ...] = ()
     filters: Filters = field(default_factory=Filters)
     overlap: float = 0.5
     exemplars: Exemplars | None = None
+    examples: tuple[ExampleBox, ...] = ()
 
     def candidates(
         self,
@@ -200,10 +207,11 @@ class Query:
         least = max(LEAST_SCORE, self.filters.score) if final else LEAST_SCORE
         found: list[tuple[Region, list[Candidate]]] = []
         described: list[ObjectDescriptors] = []
+        encoded = self._encoded(segmenter, plane, regions, embedding)
         for number, region in enumerate(regions):
             pixels = plane if isinstance(plane, np.ndarray) and not large else np.ascontiguousarray(plane[region])
             here: list[Candidate] = []
-            for done, batch in self._steps(segmenter, pixels, None if large else embedding, least):
+            for done, batch in self._steps(segmenter, pixels, None if large else embedding, least, encoded):
                 here += batch
                 if report is not None:
                     report((number + done) / len(regions))
@@ -217,11 +225,16 @@ class Query:
         return Candidates(plane if large else pixels, found, described=described)
 
     def _steps(
-        self, segmenter: Segmenter, pixels: np.ndarray, embedding: ImageEmbedding | None, least: float
+        self,
+        segmenter: Segmenter,
+        pixels: np.ndarray,
+        embedding: ImageEmbedding | None,
+        least: float,
+        encoded: np.ndarray | None,
     ) -> Iterator[tuple[float, list[Candidate]]]:
         """Candidates of a plane or tile as they come, and the share that is done."""
         sources = [self.grid]
-        if self.exemplars is not None and self.grid is None and segmenter.capabilities.proposals:
+        if self.exemplars is not None and not isinstance(self.grid, Grid) and segmenter.capabilities.proposals:
             # objects of a kind that the model does not propose are found by a grid as wide as the exemplars
             side = self.exemplars.grid_side(max(pixels.shape[:2]))
             sources += [Grid(side)] if side else []
@@ -235,8 +248,28 @@ class Query:
                 least=least,
                 phrases=self.phrases,
                 all_masks=self.exemplars is not None,
+                examples=encoded,
             ):
                 yield (number + done) / len(sources), batch
+
+    def _encoded(
+        self, segmenter: Segmenter, plane: Plane, regions: Sequence[Region], embedding: ImageEmbedding | None
+    ) -> np.ndarray | None:
+        """The example boxes as the model takes them, each encoded on the tile that it lies in; None without any."""
+        if not self.examples:
+            return None
+        finder = as_example_finder(segmenter)
+        if finder is None:
+            raise ModelError(f"the model {segmenter.name!r} takes no example boxes")
+        tiled = len(regions) > 1
+        shape = plane.shape[0], plane.shape[1]
+        parts = []
+        for number, boxes in _by_tile(self.examples, regions, shape).items():
+            region = regions[number]
+            seen = embedding if embedding is not None and not tiled else None
+            seen = seen or segmenter.embed(np.ascontiguousarray(plane[region]))
+            parts.append(finder.encode_examples(seen, boxes))
+        return np.concatenate(parts)
 
     def select(self, candidates: Candidates, taken: np.ndarray | None = None) -> Selection:
         """Filter candidates, select them by the attributes of their phrase, and paint them. Needs no model.
@@ -309,7 +342,7 @@ def query_for(
     segmenter: Segmenter,
     text: str = "",
     *,
-    grid: Grid | None = None,
+    grid: Grid | Proposals | None = None,
     changes: Mapping[str, Any] | None = None,
     overlap: float = 0.5,
     reader: TextReader | None = None,
@@ -340,15 +373,46 @@ def query_for(
         There is a text, and the model takes none.
     """
     phrases = tuple(phrases_of(segmenter, text, reader)) if text.strip() else ()
-    own = text_filters(segmenter) if phrases and reader is None else segmenter.capabilities.filters
+    known = segmenter.capabilities
+    own = text_filters(segmenter) if phrases and reader is None else known.filters
+    if isinstance(grid, Proposals) and known.draws and known.proposal_filters is not None:
+        own = known.proposal_filters
     return Query(grid, phrases, replace(own, **(changes or {})), overlap)
+
+
+def example_query(
+    segmenter: Segmenter,
+    examples: Sequence[ExampleBox],
+    text: str = "",
+    *,
+    changes: Mapping[str, Any] | None = None,
+    overlap: float = 0.5,
+) -> Query:
+    """Make the query for objects like those in example boxes, and of a text where there is one.
+
+    Other parameters as of :func:`query_for`.
+
+    Raises
+    ------
+    InputError
+        No box is positive, or the text cannot be read.
+    ModelError
+        The model takes no example boxes.
+    """
+    if not segmenter.capabilities.examples:
+        raise ModelError(f"the model {segmenter.name!r} takes no example boxes; SAM 3 does")
+    if not any(one.positive for one in examples):
+        raise InputError("draw a box around an object to find others like it; boxes off the object alone show nothing")
+    phrases = tuple(phrases_of(segmenter, text)) if text.strip() else ()
+    filters = replace(text_filters(segmenter), **(changes or {}))
+    return Query(None, phrases, filters, overlap, examples=tuple(examples))
 
 
 def exemplar_query(
     segmenter: Segmenter,
     exemplars: Exemplars,
     *,
-    grid: Grid | None = None,
+    grid: Grid | Proposals | None = None,
     changes: Mapping[str, Any] | None = None,
     overlap: float = 0.5,
 ) -> Query:
@@ -381,6 +445,26 @@ def phrases_of(segmenter: Segmenter, text: str, reader: TextReader | None = None
     if not phrases:
         raise InputError("an empty text; name what to look for")
     return phrases
+
+
+def _by_tile(
+    examples: Sequence[ExampleBox], regions: Sequence[Region], shape: tuple[int, int]
+) -> dict[int, list[ExampleBox]]:
+    """Example boxes in pixels of the tile whose middle is nearest to theirs, by its number."""
+    found: dict[int, list[ExampleBox]] = {}
+    for one in examples:
+        box = one.box.within(shape)
+        if box is None:
+            raise InputError("an example box lies outside the picture")
+        middle = np.array([(box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2])
+        away = [
+            float(np.abs(middle - [(span.start + span.stop - 1) / 2 for span in region]).max()) for region in regions
+        ]
+        nearest = int(np.argmin(away))
+        top, left = (span.start for span in regions[nearest])
+        moved = Box(box.y0 - top, box.x0 - left, box.y1 - top, box.x1 - left)
+        found.setdefault(nearest, []).append(replace(one, box=moved))
+    return found
 
 
 def _same(one: Candidate, other: Candidate) -> bool:

@@ -73,11 +73,16 @@ class Capabilities:
     describes : bool
         Whether it makes vectors of objects by which they are compared, see
         :class:`~napari_segany.core.exemplars.DescribesObjects`.
+    examples : bool
+        Whether it finds objects like those in example boxes, see
+        :class:`~napari_segany.core.automatic_masks.FindsByExamples`.
     memory : bool
         Whether it follows objects through a stack by a memory of its own, see
         :class:`~napari_segany.core.object_memory.RemembersObjects`.
     filters : Filters
         Which of its automatic masks pass.
+    proposal_filters : Filters, optional
+        The same of masks at its proposals, where it also draws objects; None where they are the same.
     text_score : float
         Predicted IoU from which on objects are shown that a text finds, where that is below ``filters.score``.
     gates : Gates
@@ -101,6 +106,8 @@ class Capabilities:
     draws: bool = False
     describes: bool = False
     memory: bool = False
+    examples: bool = False
+    proposal_filters: Filters | None = None
 
 
 class Segmenter(Protocol):

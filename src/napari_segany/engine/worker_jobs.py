@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
 from napari_segany.core.exemplars import ObjectDescriptors, describe
+from napari_segany.core.label_refinement import RefinedObject, refine_labels
 from napari_segany.core.object_classes import ClassDescriptors, describe_for_classes
 from napari_segany.core.planes import LazyPlane, PlaneParts, Region, Stack
 from napari_segany.core.prompts import Prompt
@@ -119,6 +120,44 @@ def find_edges(context: JobContext, number: int) -> Generator[np.ndarray, None, 
     yield edge_map(
         context.segmenter, context.planes.plane(number), embedding=context.embed(number), report=context.report
     )
+
+
+def refine_slices(
+    context: JobContext, numbers: Sequence[int], labels: Planes
+) -> Generator[tuple[int, list[RefinedObject]], None, None]:
+    """Draw the objects of slices again; see :func:`~napari_segany.core.label_refinement.refine_labels`.
+
+    Parameters
+    ----------
+    context : JobContext
+        The model and the image.
+    numbers : sequence of int
+        Planes of the image.
+    labels : Planes
+        (y, x) integers for each of them, in the same order.
+
+    Yields
+    ------
+    place : int
+        In `numbers`.
+    objects : list of RefinedObject
+        Those that change most first.
+    """
+    large = is_large(context.planes.plane_shape)
+    for place, number in enumerate(numbers):
+        found: list[RefinedObject] = []
+        own = labels.plane(place)
+        if own.any():
+            embedding = None if large else context.embed(number)
+            plane, report = LazyPlane(context.planes, number), _part(context.report, place, len(numbers))
+            found = refine_labels(context.segmenter, plane, own, embedding=embedding, report=report)
+        yield place, found
+        context.report((place + 1) / len(numbers))
+
+
+def _part(report: Report, place: int, count: int) -> Report:
+    """What reports the share of one of so many parts as that of the whole."""
+    return lambda share: report((place + share) / count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

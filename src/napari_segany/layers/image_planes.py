@@ -103,11 +103,11 @@ class ImagePlanes:
         """The image has other values, or is read otherwise: stacks of before are void."""
         self._stacks.clear()
 
-    def bring_into_sight(self, view: View, window: tuple[slice, slice]) -> None:
-        """Centre the window of an object of the plane that is shown, unless it can be seen whole."""
+    def bring_into_sight(self, view: View, window: tuple[slice, slice], *, centred: bool = False) -> None:
+        """Centre the window of an object of the plane that is shown, unless it can be seen whole and need not be so."""
         low, high = np.array([side.start for side in window]), np.array([side.stop - 1 for side in window])
         shown = np.asarray(self._image.corner_pixels)[:, list(view.axes)]
-        if not self._image.multiscale and (shown[0] <= low).all() and (high <= shown[1]).all():
+        if not centred and not self._image.multiscale and (shown[0] <= low).all() and (high <= shown[1]).all():
             return
         place = np.asarray(view.position, float)
         place[list(view.axes)] = (low + high) / 2

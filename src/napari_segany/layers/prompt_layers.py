@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points, Shapes
 from psygnal import Signal
 
-from napari_segany.core.prompts import Prompt
+from napari_segany.core.prompts import ExampleBox, Prompt
 from napari_segany.core.views import View
 from napari_segany.layers import read, write
 from napari_segany.layers.compat import action_of
@@ -143,6 +143,10 @@ class PromptLayers:
     def read_all(self, view: View) -> list[Prompt]:
         """Return the prompts on a plane when each click and each shape is a separate object."""
         return read.read_prompts(self.points, self.shapes, self._image, view, self._viewer.dims)
+
+    def read_example_boxes(self, view: View) -> tuple[ExampleBox, ...]:
+        """Return the rectangles on a plane as examples of what to find."""
+        return read.read_example_boxes(self.shapes, self._image, view, self._viewer.dims)
 
     def write(self, prompt: Prompt, view: View) -> None:
         """Put the clicks and the box of a prompt on a plane."""

@@ -13,7 +13,7 @@ from napari.layers import Image, Layer, Points, Shapes
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.planes import MEASURED, ChannelSettings, LazyArray, Stack
-from napari_segany.core.prompts import Box, Point, Prompt
+from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
 from napari_segany.core.views import View, planes_of
 from napari_segany.layers.compat import space_of
 
@@ -239,6 +239,14 @@ def _inside(kind: str, corners: bytes, plane: tuple[int, ...]) -> tuple[np.ndarr
 
 
 _remembered = lru_cache(maxsize=2**12)(_inside)
+
+
+def read_example_boxes(
+    shapes: Shapes | None, image: Image, view: View, dims: Dims | None = None
+) -> tuple[ExampleBox, ...]:
+    """The rectangles on the plane as boxes of objects like those to find, or unlike them, by their sign."""
+    drawn = [] if shapes is None else _shapes_of(shapes, image, view, dims)
+    return tuple(ExampleBox(_box(shape.corners), shape.positive) for shape in drawn if shape.kind == "rectangle")
 
 
 def read_prompts(

@@ -28,10 +28,10 @@ COUNTED_VOXELS = 2**27
 """Labels of larger arrays are not all read to find the highest."""
 
 
-def placement(image: Image) -> dict[str, Any]:
-    """Keyword arguments that put a layer of the image's axes exactly where the image lies."""
-    placed = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine")}
-    return placed | space_of(image)
+def placement(layer: Layer) -> dict[str, Any]:
+    """Keyword arguments that put another layer of the same axes exactly where a layer lies."""
+    placed = {name: getattr(layer, name) for name in ("scale", "translate", "rotate", "shear", "affine")}
+    return placed | space_of(layer)
 
 
 def new_labels(image: Image, labels: np.ndarray | None = None) -> Labels:

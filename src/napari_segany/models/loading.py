@@ -14,8 +14,8 @@ from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.models.adapters.hub_folder import CONFIG, read_json
 from napari_segany.models.adapters.hub_loading import fetch_folder, folder_of, is_hub_folder, load_hub_folder
+from napari_segany.models.adapters.json_settings import CONFIG, read_json
 from napari_segany.models.adapters.meta_sam2 import is_meta_sam2, load_meta_sam2
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.entry_points import load_registered
@@ -28,7 +28,7 @@ from napari_segany.models.mask2former.mask2former_segmenter import (
 from napari_segany.models.mask2former.query_segmenter import holds_queries, load_queries
 from napari_segany.models.micro_sam.decoder_segmenter import DecoderSegmenter
 from napari_segany.models.micro_sam.unetr_decoder import load_decoder
-from napari_segany.models.registry import ModelSpec, file_digest, find, list_models
+from napari_segany.models.registry import WEIGHT_ENDINGS, ModelSpec, file_digest, find, list_models
 from napari_segany.models.sam.image_encoder import EncoderConfig
 from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
@@ -245,7 +245,7 @@ def locate(model: str | Path, progress: Progress | None) -> tuple[Path, str, str
     path = _expanded(Path(model))
     # A name of the registry is never a file that happens to be called like it.
     named = isinstance(model, str) and any(spec.name == model for spec in list_models())
-    ending = path.suffix.lower() in (".pt", ".pth", ".safetensors")
+    ending = path.suffix.lower() in WEIGHT_ENDINGS
     if not named and (isinstance(model, Path) or ending or len(path.parts) > 1 or is_file(path)):
         if not is_file(path):
             raise ModelError(f"there is no checkpoint {path}")

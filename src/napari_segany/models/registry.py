@@ -37,6 +37,12 @@ Set low, from what the models are made for: no one has run it on the published f
 RECORDED = "recorded_as"
 """Of the entry in the metadata of weights: the digest of the file before its metadata were changed."""
 
+WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth")
+"""Of files of weights."""
+_CONFIG = "config.json"
+_IN_WORDS = {"Apache-2.0": "any use, with the notice", "BSD-3-Clause": "any use, with the notice"}
+"""What licences allow, in short."""
+
 _MEGABYTES = {"vit_t": 41, "vit_b": 375, "vit_l": 1249, "vit_h": 2564}
 """What the weights of an architecture take in single precision, which is how they are published."""
 
@@ -81,6 +87,8 @@ class ModelSpec:
         Whether the publisher wants a licence to be accepted before the download.
     decoder_url, decoder_hash : str
         Where the decoder of micro-sam that belongs to the weights is published, and its hash; empty where none is.
+    place : str
+        Path of weights that the user chose where they are; empty for all others.
     package : str
         Name and version of the installed package that it is from; see :mod:`~napari_segany.models.entry_points`.
     """
@@ -101,13 +109,26 @@ class ModelSpec:
     package: str = ""
     decoder_url: str = ""
     decoder_hash: str = ""
+    place: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called in lists: the name of the file or folder where it is known by its path."""
+        return Path(self.name).name if self.place else self.name
+
+    @property
+    def expected_bytes(self) -> int:
+        """Size of the published weights; 0 where it is not known."""
+        return self.bytes or 1_000_000 * _MEGABYTES.get(self.architecture, 0)
 
     @property
     def installed(self) -> bool:
         """Whether the weights are on this computer."""
         if not self.folder:
             return bool(self.package) or self.path.is_file()
-        return (self.path / "config.json").is_file() and any(self.path.glob("*.safetensors"))
+        return (self.path / _CONFIG).is_file() and any(
+            True for pattern in ("*.safetensors", "pytorch_model*.bin") for _ in self.path.glob(pattern)
+        )
 
     @property
     def size(self) -> str:
@@ -116,15 +137,23 @@ class ModelSpec:
             return "in the package"
         if self.package:
             return f"in {self.package}"
-        if self.own:
+        if self.own or self.place:
             return "on this computer"
         if self.folder:
             return f"about {(self.bytes or 0) / 1e6:.0f} MB"
         return f"{self.bytes / 1e6:.0f} MB" if self.bytes else f"about {_MEGABYTES[self.architecture]} MB"
 
     @property
+    def licence_in_words(self) -> str:
+        """The licence, with what it allows where that is known."""
+        words = _IN_WORDS.get(self.licence)
+        return f"{self.licence}: {words}" if words else self.licence
+
+    @property
     def path(self) -> Path:
         """Where the weights are, or would be once fetched."""
+        if self.place:
+            return Path(self.place)
         if self.embedded:
             # The package is installed as plain files, as napari needs it to be.
             return Path(str(resources.files("napari_segany.models") / "data" / self.file))
@@ -379,6 +408,35 @@ def own_folder(name: str) -> ModelSpec:
     return ModelSpec(name, "", "see its card", "", "", None, "see its card", "see its card", own=True, folder=True)
 
 
+def weights_at(path: str | Path) -> ModelSpec:
+    """The entry of weights that are anywhere on this computer, known by their path.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file of weights, a folder with ``config.json``, or that file.
+
+    Raises
+    ------
+    ModelError
+        There are none.
+    """
+    place = Path(path).expanduser().absolute()
+    if place.name == _CONFIG:
+        place = place.parent
+    folder = (place / _CONFIG).is_file()
+    if not folder and place.suffix.lower() not in WEIGHT_ENDINGS:
+        raise ModelError(
+            f"{place} is neither a file of weights ({', '.join(WEIGHT_ENDINGS)}) nor a folder with {_CONFIG}"
+        )
+    spec = ModelSpec(
+        str(place), "", "see its card", "", "", None, "see its card", "see its card", folder=folder, place=str(place)
+    )
+    if not spec.installed:
+        raise ModelError(f"{place} holds no weights (*.safetensors)" if folder else f"there is no checkpoint {place}")
+    return spec
+
+
 def list_models() -> tuple[ModelSpec, ...]:
     """Every known model: the shipped one, those of the user and of other packages, and the published ones."""
     own = own_models()
@@ -400,7 +458,7 @@ def find(name: str) -> ModelSpec:
     Parameters
     ----------
     name : str
-        As in :func:`list_models`.
+        As in :func:`list_models`, or the absolute path of weights.
 
     Raises
     ------
@@ -413,6 +471,8 @@ def find(name: str) -> ModelSpec:
     own = _recorded_own_model(name, known)
     if own is not None:
         return own
+    if Path(name).is_absolute():
+        return weights_at(name)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
     raise ModelError(f"no model is called {name!r}; {hint}")

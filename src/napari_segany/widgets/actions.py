@@ -69,6 +69,11 @@ ACTIONS: Mapping[str, Action] = {
         "Go to the next uncertain slice of what was tracked",
         lambda widget: widget.follower.show_uncertain(),
     ),
+    "refine_labels": Action(
+        "Shift+R",
+        "Draw the objects of a Labels layer again, with each as prompt",
+        lambda widget: widget.refine(),
+    ),
     "work_here": Action(
         "Shift+W", "Work on the part of a large image that is shown", lambda widget: widget.regions.work_here()
     ),

@@ -38,6 +38,7 @@ from napari_segany.widgets.controllers.pending_controller import PendingControll
 from napari_segany.widgets.controllers.prediction_controller import PredictionController
 from napari_segany.widgets.controllers.propagation_controller import PropagationController
 from napari_segany.widgets.controllers.ranking_controller import RankingController
+from napari_segany.widgets.controllers.refine_controller import RefineController
 from napari_segany.widgets.controllers.region_controller import RegionController
 from napari_segany.widgets.controllers.resume_controller import ResumeController
 from napari_segany.widgets.controllers.search_controller import SearchController
@@ -56,6 +57,7 @@ from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.model_panel import ModelPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
 from napari_segany.widgets.panels.prompt_panel import PromptPanel
+from napari_segany.widgets.panels.refine_panel import RefinePanel
 from napari_segany.widgets.panels.resume_panel import ResumePanel
 from napari_segany.widgets.panels.stack_panel import StackPanel
 from napari_segany.widgets.panels.status_panel import StatusPanel
@@ -105,6 +107,7 @@ class SeganyWidget(QWidget):
         self.export_box = ExportPanel(self.jobs)
         self.picture_box = ContrastPanel(self.jobs)
         self.stack_box = StackPanel()
+        self.refine_box = RefinePanel()
         self.learn_box = LearnPanel()
         self.status_box = StatusPanel(WELCOME)
         self.resume_box = ResumePanel()
@@ -122,6 +125,7 @@ class SeganyWidget(QWidget):
         self.follower: PropagationController = PropagationController(
             self.stack_box, self.jobs, self.answers, self.exemplars.query_maker
         )
+        self.refining: RefineController = RefineController(self.viewer, self.refine_box, self.jobs, self.answers)
         self.tracks = TrackLayers(self.viewer, self.jobs)
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
@@ -145,7 +149,7 @@ class SeganyWidget(QWidget):
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
             *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
-            *(self.edges, self.folder),
+            *(self.edges, self.refining, self.folder),
             *(self.classes, self.suggesting, self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -164,6 +168,7 @@ class SeganyWidget(QWidget):
             ),
             Tab("All", "All objects of this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
+            Tab("Refine", "Labels of Cellpose, StarDist or by hand, drawn again", (self.refine_box,), grows=True),
             Tab("Picture", "The picture as the model gets it", (self.picture_box,)),
             Tab("Learn", "Train a model on your objects", (self.learn_box,), grows=True),
             Tab("Objects", "Table of your objects", (self.objects_box, self.classes_box), grows=True),
@@ -227,6 +232,12 @@ class SeganyWidget(QWidget):
         # a layer may have been made for what is to be found
         self.layers.show()
 
+    def refine(self) -> None:
+        """Draw the objects of a Labels layer again."""
+        self.tabs.show_box(self.refine_box)
+        self.hover.stop()
+        self.refining.refine()
+
     def show_tracks(self) -> None:
         """Show the way of each object through the slices or through time."""
         labels = self.binding.labels if self.binding is not None else None
@@ -250,6 +261,7 @@ class SeganyWidget(QWidget):
         self.jobs.cancel_all()
         self.export_box.stop()
         self.follower.stop()
+        self.refining.stop()
         self.model_box.revert()
         self.pending.unqueue()
         self.session.discard()
@@ -273,6 +285,7 @@ class SeganyWidget(QWidget):
         self.hover.close()
         self.learning.stop()
         self.folder.stop()
+        self.refining.close()
         self.classes.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self.show_failure)
         self.jobs.end()

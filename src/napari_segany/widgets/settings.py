@@ -58,6 +58,11 @@ SETTINGS: Mapping[str, Setting] = {
         "Crop layers",
         "For small objects: layers of magnified crops, 0 to 4, that Find all objects searches, too.",
     ),
+    "clicks": Setting(
+        False,
+        "Find all objects by clicks",
+        "Where the model's decoder draws all objects, as micro-sam's (AIS), take the mask of a click on each (APG).",
+    ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
     "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }

@@ -25,11 +25,11 @@ def _connect_status(widget: SeganyWidget) -> None:
     """What is going on, is shown in the status line."""
     status = widget.status_box
     workers = (widget.answering, widget.finder, widget.follower, widget.images, widget.resuming)
-    for worker in (*workers, widget.edges, widget.classes, widget.suggesting):
+    for worker in (*workers, widget.edges, widget.refining, widget.classes, widget.suggesting):
         worker.message.connect(status.say)
         worker.failed.connect(widget.show_failure)
     widget.large.failed.connect(widget.show_failure)
-    for work in (widget.finder, widget.edges, widget.follower, widget.export_box, widget.suggesting):
+    for work in (widget.finder, widget.edges, widget.follower, widget.refining, widget.export_box, widget.suggesting):
         work.progress.connect(status.set_share)
     for careful in (widget.committing, widget.regions):
         careful.warned.connect(status.warn)
@@ -42,6 +42,7 @@ def _connect_status(widget: SeganyWidget) -> None:
 
 def _connect_models(widget: SeganyWidget) -> None:
     widget.model_box.chosen.connect(widget.answering.load)
+    widget.model_box.failed.connect(widget.show_failure)
     widget.answering.ready.connect(widget.pending.show_state)
     widget.answering.expected.connect(widget.status_box.expect)
     widget.answering.arrived.connect(widget.status_box.set_progress)
@@ -91,6 +92,8 @@ def _connect_objects(widget: SeganyWidget) -> None:
     widget.follower.found.connect(committing.note_found)
     widget.follower.remarked.connect(objects.remark)
     widget.stack_box.tracked.connect(widget.show_tracks)
+    widget.refine_box.wanted.connect(widget.refine)
+    widget.refining.shown.connect(widget.focus_canvas)
     widget.classes.chosen.connect(committing.set_class)
     objects.described.connect(widget.session.record)
     objects.object_shown.connect(widget.focus_canvas)

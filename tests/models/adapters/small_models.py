@@ -210,6 +210,21 @@ def concept_folder(path: Path, seed: int = 3) -> Path:
         for value in model.parameters():
             value.add_(0.08 * torch.randn_like(value))
     model.save_pretrained(path)
+    return with_tokenizer(path)
+
+
+def detector_folder(path: Path, seed: int = 3) -> Path:
+    """The detector of SAM 3 alone, with its tokenizer."""
+    torch.manual_seed(seed)
+    model = transformers.Sam3Model(small_detector_config()).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.08 * torch.randn_like(value))
+    model.save_pretrained(path)
+    return with_tokenizer(path)
+
+
+def with_tokenizer(path: Path) -> Path:
     letters = [chr(number) for number in range(97, 123)]
     words = [*letters, *(f"{one}</w>" for one in letters), "ce</w>", "<|startoftext|>", "<|endoftext|>"]
     (path / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))

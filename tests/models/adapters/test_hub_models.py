@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from napari_segany.cli import app
 from napari_segany.core.errors import ModelError
 from napari_segany.core.prompts import Point, Prompt
-from napari_segany.models import registry
-from napari_segany.models.adapters import hub_folder, hub_loading
+from napari_segany.models import availability, registry
+from napari_segany.models.adapters import hub_loading
 from napari_segany.models.loading import load_segmenter
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.weight_check import check_model
@@ -61,7 +61,7 @@ def test_a_model_of_the_hub_is_downloaded_once(small, cache, monkeypatch) -> Non
 
 
 def test_a_model_that_is_too_large_is_refused_before_it_is_downloaded(cache, monkeypatch) -> None:
-    monkeypatch.setattr(hub_folder.psutil, "virtual_memory", lambda: type("Free", (), {"available": 3 * 10**9})())
+    monkeypatch.setattr(availability.psutil, "virtual_memory", lambda: type("Free", (), {"available": 3 * 10**9})())
     monkeypatch.setattr(hub_loading, "download", lambda *given: pytest.fail("it was downloaded"))
     with pytest.raises(ModelError, match=r"sam3 needs about 4\.5 GB of memory, and 3\.0 GB are free") as caught:
         load_segmenter("sam3", "cpu")
@@ -122,3 +122,10 @@ def test_models_check(small, named) -> None:
     assert found.weights > 100
     assert found.published == ""
     assert found.as_expected
+
+
+def test_models_info_says_why_a_model_cannot_be_used(cache, monkeypatch) -> None:
+    monkeypatch.setattr(availability, "find_spec", lambda package: None)
+    shown = CliRunner().invoke(app, ["models", "info", "edgetam"]).output
+    assert "cannot be used: it needs the package transformers" in shown
+    assert "cannot be used" not in CliRunner().invoke(app, ["models", "info", "tiny"]).output

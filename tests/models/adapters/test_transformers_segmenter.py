@@ -16,6 +16,7 @@ from napari_segany.core.prompts import Box, Point, Prompt
 from napari_segany.core.query import Query
 from napari_segany.engine.embeddings import EmbeddingStore
 from napari_segany.engine.encoding import PlaneEncoder, model_key
+from napari_segany.models import availability
 from napari_segany.models.adapters import hub_folder
 from napari_segany.models.adapters.hub_loading import load_hub_folder
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
@@ -272,7 +273,7 @@ def test_a_folder_that_is_not_there_is_one_line(name) -> None:
 
 
 def test_a_model_that_is_too_large_for_the_memory_is_said_before(folders, monkeypatch) -> None:
-    monkeypatch.setattr(hub_folder.psutil, "virtual_memory", lambda: type("Free", (), {"available": 10**6})())
+    monkeypatch.setattr(availability.psutil, "virtual_memory", lambda: type("Free", (), {"available": 10**6})())
     with pytest.raises(ModelError, match=r"needs about 1\.1 GB of memory, and 0\.0 GB are free"):
         load_segmenter(folders["sam2"], "cpu")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -13,20 +14,25 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from napari_segany.core.errors import InputError, ModelError
+from napari_segany import cli
+from napari_segany.core.automatic_masks import Proposals
+from napari_segany.core.errors import ModelError
+from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.query import query_for
 from napari_segany.core.segmenter import ImageEmbedding
 from napari_segany.models import loading, weights
 from napari_segany.models.loading import load_segmenter
-from napari_segany.models.micro_sam.decoder_segmenter import MODE, DecoderSegmenter
+from napari_segany.models.micro_sam.decoder_segmenter import APG, DecoderSegmenter
 from napari_segany.models.micro_sam.instance_readout import DecodedMaps, ReadoutConfig, clicks_of, segment_instances
 from napari_segany.models.micro_sam.unetr_decoder import UnetrDecoder, load_decoder
 from napari_segany.models.registry import find, list_models
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.weights import fetch_decoder, load_decoder_state
+from tests.fakes import FakeSegmenter, KnowingSegmenter
 
 CPU = torch.device("cpu"), torch.float32
 KINDS = [{}, dict.fromkeys(("deconv_transposed", "sampler_transposed", "out_transposed"), True)]
@@ -223,14 +229,14 @@ def test_nothing_is_found_where_nothing_is() -> None:
     assert clicks_of(empty, ReadoutConfig()) == []
 
 
-def decoding(small_sam: Sam, mode: Any, monkeypatch: pytest.MonkeyPatch) -> DecoderSegmenter:
-    segmenter = DecoderSegmenter(small_sam, random_decoder(), "small", CPU, mode)
+def decoding(small_sam: Sam, monkeypatch: pytest.MonkeyPatch) -> DecoderSegmenter:
+    segmenter = DecoderSegmenter(small_sam, random_decoder(), "small", CPU)
     monkeypatch.setattr(DecoderSegmenter, "maps", lambda self, embedding: discs())
     return segmenter
 
 
 def test_automatic_masks_are_the_decoders(small_sam, plane, monkeypatch) -> None:
-    segmenter = decoding(small_sam, "ais", monkeypatch)
+    segmenter = decoding(small_sam, monkeypatch)
     query = query_for(segmenter)
     found = query.select(query.candidates(segmenter, plane))
     assert len(found.objects) == 3
@@ -241,9 +247,7 @@ def test_automatic_masks_are_the_decoders(small_sam, plane, monkeypatch) -> None
 
 
 def test_automatic_prompts_are_answered_by_sam(small_sam, plane, monkeypatch) -> None:
-    segmenter = decoding(small_sam, "apg", monkeypatch)
-    assert segmenter.capabilities.proposals
-    assert not segmenter.capabilities.draws
+    segmenter = decoding(small_sam, monkeypatch)
     asked = []
     before = SamSegmenter.segment
     monkeypatch.setattr(
@@ -251,7 +255,9 @@ def test_automatic_prompts_are_answered_by_sam(small_sam, plane, monkeypatch) ->
         "segment",
         lambda self, e, prompts, **more: asked.extend(prompts) or before(self, e, prompts, **more),
     )
-    query_for(segmenter).candidates(segmenter, plane)
+    query = query_for(segmenter, grid=Proposals())
+    assert query.filters == APG
+    query.candidates(segmenter, plane)
     assert sorted(round(prompt.points[0].x) for prompt in asked) == [40, 61, 110]
 
 
@@ -270,17 +276,50 @@ def test_the_maps_have_the_planes_shape(small_sam, plane) -> None:
     assert segmenter.maps(other) is not maps
 
 
-def test_the_mode_is_chosen_by_the_environment(small_sam, monkeypatch) -> None:
-    monkeypatch.setenv(MODE, "apg")
-    assert DecoderSegmenter(small_sam, random_decoder(), "small", CPU).capabilities.proposals
-    monkeypatch.setenv(MODE, "?")
-    with pytest.raises(InputError, match="ais or apg"):
-        DecoderSegmenter(small_sam, random_decoder(), "small", CPU)
+@pytest.mark.parametrize(("options", "asked"), [([], 0), (["--clicks"], 3)])
+def test_the_command_line_chooses_between_both(small_sam, plane, monkeypatch, tmp_path, options, asked) -> None:
+    segmenter, count = decoding(small_sam, monkeypatch), list[int]()
+    before = SamSegmenter.segment
+    monkeypatch.setattr(
+        SamSegmenter, "segment", lambda self, e, p, **more: count.append(len(p)) or before(self, e, p, **more)
+    )
+    monkeypatch.setattr(loading, "load_segmenter", lambda *given, **named: segmenter)
+    Image.fromarray(plane).save(tmp_path / "cells.png")
+    command = ["segment", str(tmp_path / "cells.png"), "-o", str(tmp_path / "out"), "--everything", *options]
+    assert cli.main(command) == 0
+    assert sum(count) == asked
+    settings = json.loads((tmp_path / "out" / "everything.json").read_text())
+    assert settings["grid"] == ("proposals" if asked else None)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--everything", "--clicks", "--grid", "8"], "leave --grid and --crop-layers out"),
+        (["--everything", "--clicks", "--crop-layers", "1"], "leave --grid and --crop-layers out"),
+        (["--clicks", "--point", "3,4"], "belong to --everything"),
+    ],
+)
+def test_clicks_that_fit_nothing_are_one_line(plane, tmp_path, capsys, options, reason) -> None:
+    Image.fromarray(plane).save(tmp_path / "cells.png")
+    assert cli.main(["segment", str(tmp_path / "cells.png"), "-o", str(tmp_path / "out"), *options]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_models_that_only_propose_do_so_in_either_way() -> None:
+    known = KnowingSegmenter([Point(20, 30)])
+    plane = np.zeros((60, 80, 3), np.uint8)
+    for grid in (None, Proposals()):
+        query = query_for(known, grid=grid)
+        assert query.filters == known.capabilities.filters
+        assert len(query.candidates(known, plane)) == 1
+    plain = FakeSegmenter()
+    assert len(query_for(plain, grid=Proposals()).candidates(plain, plane)) == 3 * 32 * 32
 
 
 def test_clicks_are_those_of_the_sam(small_sam, plane) -> None:
-    from napari_segany.core.prompts import Point, Prompt
-
     with_decoder, plain = DecoderSegmenter(small_sam, random_decoder(), "small", CPU), SamSegmenter(small_sam, "small")
     embedding = plain.embed(plane)
     prompts = [Prompt((Point(30, 40),))]

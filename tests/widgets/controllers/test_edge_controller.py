@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from napari_segany.core.automatic_masks import Grid, grid_of
+from napari_segany.core.automatic_masks import Grid, Proposals, grid_of
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from tests.fakes import FakeSegmenter
@@ -123,3 +123,15 @@ def test_the_number_of_layers_is_chosen_again_next_time_within_its_range(stack: 
     box.choose(at_once=False, crop_layers=99)
     assert box.grid == Grid(32, 4, 2)
     assert box.query_maker("cells").keywords["grid"] is None, "a text finds what it names by itself"
+
+
+def test_objects_by_clicks_are_chosen_and_remembered(stack: Opened) -> None:
+    box = stack.widget.everything_box
+    assert box.grid is None
+    box._clicks.setChecked(True)
+    assert stack.widget.settings.get("clicks") is True
+    stack.hand.press("g")
+    stack.settle()
+    assert stack.widget.finder.found.query.grid == Proposals()
+    box._crop_layers.setValue(1)
+    assert box.grid == Grid(32, 1, 2)

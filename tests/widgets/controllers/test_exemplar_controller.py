@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from napari_segany.core.automatic_masks import FoundObject
+from napari_segany.core.filters import Filters
 from napari_segany.core.objects import ACCEPTED, AUTOMATIC, UNCERTAIN
-from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
+from napari_segany.core.text_query import Phrase, open_phrases
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -137,3 +141,103 @@ def test_where_nothing_is_confirmed_one_line_says_what_to_do(discs: Opened, here
     discs.settle()
     assert discs.widget.finder.found is None
     assert "accept an object in the tab Objects, or commit one" in discs.text
+
+
+class Exampled(Proposing):
+    """Takes example boxes: it finds the discs as bright as those in positive boxes, and answers texts."""
+
+    capabilities = Capabilities(proposals=True, texts=True, examples=True, filters=Filters(stability=0))
+
+    def __init__(self, radius: float = 4) -> None:
+        super().__init__(radius)
+        self.examples: list[tuple[ExampleBox, ...]] = []
+        self.texts: list[str] = []
+
+    def phrases(self, text: str) -> list[Phrase]:
+        return open_phrases(text)
+
+    def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
+        self.texts += [one.label for one in phrases]
+        return [replace(one, text=phrases[0].label) for one in self.seeds(embedding)]
+
+    def encode_examples(self, embedding: ImageEmbedding, examples: Sequence[ExampleBox]) -> np.ndarray:
+        self.examples.append(tuple(examples))
+        gray = embedding.features["plane"][..., 0]
+        middles = [(one.box.y0 + one.box.y1, one.box.x0 + one.box.x1) for one in examples if one.positive]
+        return np.array([[gray[round(y / 2), round(x / 2)]] for y, x in middles], np.float32)
+
+    def example_objects(
+        self, embedding: ImageEmbedding, phrases: Sequence[Phrase], encoded: np.ndarray
+    ) -> Iterator[FoundObject]:
+        self.texts += [one.label for one in phrases]
+        gray = embedding.features["plane"][..., 0].astype(float)
+        for prompt in self.seeds(embedding):
+            point = prompt.points[0]
+            if np.abs(encoded - gray[round(point.y), round(point.x)]).min() < 20:
+                name = phrases[0].label if phrases else ""
+                yield FoundObject(self._masks(embedding.shape, prompt, 1)[0], point, name)
+
+
+@pytest.fixture
+def exampled(hand: Hand) -> Iterator[Opened]:
+    plane = np.full((60, 80), 90, np.uint8)
+    rows, columns = np.ogrid[:60, :80]
+    for places, value in ((BRIGHT, 250), (DARK, 10)):
+        for y, x in places:
+            plane[(rows - y) ** 2 + (columns - x) ** 2 <= 16] = value
+    opened = Opened(hand, plane, Exampled())
+    yield opened
+    opened.close()
+
+
+def draw_box(opened: Opened, y: int, x: int, *, positive: bool = True) -> None:
+    binding = opened.widget.binding
+    binding.prompts.ensure()
+    binding.shapes.current_properties = {"sign": np.array(["positive" if positive else "negative"])}
+    binding.shapes.add_rectangles([[y - 4, x - 4], [y + 4, x + 4]])
+    opened.settle()
+
+
+def test_drawn_boxes_are_examples_for_a_model_that_takes_them(exampled: Opened) -> None:
+    draw_box(exampled, *DARK[1])
+    draw_box(exampled, *BRIGHT[1], positive=False)
+    search(exampled)
+    query = exampled.widget.finder.found.query
+    assert [one.positive for one in query.examples] == [True, False]
+    assert query.examples[0].box == Box(DARK[1][0] - 4, DARK[1][1] - 4, DARK[1][0] + 4, DARK[1][1] + 4)
+    assert found(exampled) == set(DARK)
+    assert exampled.widget.finder.how == "exemplars"
+
+
+def test_boxes_of_committed_and_rejected_objects_are_examples_too(exampled: Opened) -> None:
+    commit(exampled, *BRIGHT[1])
+    search(exampled)
+    assert found(exampled) == {BRIGHT[0], BRIGHT[2]}
+    exampled.hand.move(*BRIGHT[0])
+    exampled.hand.press("shift+x")
+    exampled.settle()
+    search(exampled)
+    positive, negative = exampled.widget.finder.found.query.examples
+    assert (positive.positive, negative.positive) == (True, False)
+    for example, place in ((positive, BRIGHT[1]), (negative, BRIGHT[0])):
+        box = example.box
+        assert np.allclose(((box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2), place, atol=1)
+
+
+def test_a_text_and_drawn_boxes_are_one_query(exampled: Opened) -> None:
+    draw_box(exampled, *DARK[0])
+    exampled.widget.finder.find("cell")
+    exampled.settle()
+    query = exampled.widget.finder.found.query
+    assert len(query.examples) == len(query.phrases) == 1
+    assert found(exampled) == set(DARK)
+    assert exampled.widget.answers.segmenter.texts == ["cell"]
+    assert exampled.widget.finder.how == "text"
+
+
+def test_boxes_alone_show_nothing_to_other_models(discs: Opened) -> None:
+    draw_box(discs, *DARK[0])
+    discs.hand.press("shift+f")
+    discs.settle()
+    assert discs.widget.finder.found is None
+    assert "commit an object first" in discs.text

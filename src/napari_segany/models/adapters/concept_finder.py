@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_segany.core.errors import ModelError
-from napari_segany.core.prompts import Box
+from napari_segany.core.prompts import ExampleBox
 from napari_segany.models.adapters.hub_folder import HubFolder, load_library
 from napari_segany.models.geometry import relative_boxes
 
@@ -46,22 +47,6 @@ class Detections:
         return Detections(self.logits[good], self.scores[good])
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A box around an object that is like those to find, or unlike them.
-
-    Parameters
-    ----------
-    box : Box
-        In pixels of the plane.
-    positive : bool
-        Whether it is like them.
-    """
-
-    box: Box
-    positive: bool = True
-
-
 def holds_tokenizer(folder: HubFolder) -> bool:
     """Whether a folder has what reads texts."""
     return any((folder.path / name).is_file() for name in _TOKENIZERS)
@@ -82,7 +67,7 @@ class ConceptFinder:
 
     def __init__(self, detector: Any, tokenizer: Any, device: torch.device) -> None:
         self._detector, self._tokenizer, self._device = detector.to(device), tokenizer, device
-        self._texts: dict[str, Any] = {}
+        self._texts: dict[str, tuple[Tensor, Tensor]] = {}
 
     @classmethod
     def load(cls, folder: HubFolder, backbone: Any, device: torch.device) -> ConceptFinder:
@@ -95,6 +80,17 @@ class ConceptFinder:
         """
         detector: Any = folder.load("Sam3Model")
         detector.vision_encoder.backbone = backbone
+        return cls.of(folder, detector, device)
+
+    @classmethod
+    def of(cls, folder: HubFolder, detector: Any, device: torch.device) -> ConceptFinder:
+        """The same with a detector that is loaded already.
+
+        Raises
+        ------
+        ModelError
+            Its tokenizer cannot be loaded.
+        """
         try:
             tokenizer = load_library().AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
         except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
@@ -103,30 +99,55 @@ class ConceptFinder:
         return cls(detector, tokenizer, device)
 
     @torch.inference_mode()
-    def find(
-        self, hidden: np.ndarray, shape: tuple[int, int], text: str = "", examples: Sequence[Example] = ()
-    ) -> Detections:
+    def encode(self, hidden: np.ndarray, shape: tuple[int, int], examples: Sequence[ExampleBox]) -> np.ndarray:
+        """Encode example boxes on a plane.
+
+        Parameters
+        ----------
+        hidden : ndarray
+            (1, n, C), what the image encoder gives of the plane.
+        shape : tuple of int
+            (y, x) of the plane.
+        examples : sequence of ExampleBox
+            On this plane.
+
+        Returns
+        -------
+        ndarray
+            (m, C) float32; what the detector takes next to a text, on this plane or another one.
+        """
+        seen, labels = self._seen(hidden), torch.tensor([[int(one.positive) for one in examples]], device=self._device)
+        encoded = self._detector.geometry_encoder(
+            box_embeddings=relative_boxes([one.box for one in examples], shape).to(self._device),
+            box_mask=torch.ones_like(labels, dtype=torch.bool),
+            box_labels=labels,
+            # without the coarsest map, as the detector does
+            img_feats=seen.fpn_hidden_states[:-1],
+            img_pos_embeds=seen.fpn_position_encoding[:-1],
+        )
+        features: np.ndarray = encoded.last_hidden_state[0].float().cpu().numpy()
+        return features
+
+    @torch.inference_mode()
+    def find(self, hidden: np.ndarray, text: str = "", encoded: np.ndarray | None = None) -> Detections:
         """Find all objects of a text, of example boxes, or of both.
 
         Parameters
         ----------
         hidden : ndarray
             (1, n, C), what the image encoder gives.
-        shape : tuple of int
-            (y, x) of the plane.
         text : str
             Name of the objects.
-        examples : sequence of Example
-            On this plane.
+        encoded : ndarray, optional
+            Example boxes, from :meth:`encode`.
         """
-        tokens, embedded = self._text(text or LIKE)
-        boxes: dict[str, Tensor] = {}
-        if examples:
-            labels = torch.tensor([[int(one.positive) for one in examples]])
-            given = {"input_boxes": relative_boxes([one.box for one in examples], shape), "input_boxes_labels": labels}
-            boxes = {name: value.to(self._device) for name, value in given.items()}
+        mask, prompt = self._text(text or LIKE)
+        if encoded is not None:
+            boxes = torch.from_numpy(encoded)[None].to(self._device)
+            prompt = torch.cat([prompt, boxes.to(prompt.dtype)], dim=1)
+            mask = torch.cat([mask, mask.new_ones((1, boxes.shape[1]))], dim=1)
         found = self._detector(
-            vision_embeds=self._seen(hidden), text_embeds=embedded, attention_mask=tokens["attention_mask"], **boxes
+            vision_embeds=self._seen(hidden), text_embeds=SimpleNamespace(pooler_output=prompt), attention_mask=mask
         )
         scores = found.pred_logits[0].sigmoid()
         if found.presence_logits is not None:
@@ -134,16 +155,16 @@ class ConceptFinder:
         order = torch.argsort(scores, descending=True, stable=True)
         return Detections(found.pred_masks[0].float()[order].cpu(), scores.float()[order].cpu())
 
-    def _text(self, text: str) -> tuple[Any, Any]:
-        """Tokens and features of a text, which are remembered."""
+    def _text(self, text: str) -> tuple[Tensor, Tensor]:
+        """(1, n) which tokens count, and (1, n, C) features of a text, which are remembered."""
         if text not in self._texts:
             padding = {"padding": "max_length", "max_length": TOKENS, "truncation": True}
             tokens = self._tokenizer([text], return_tensors="pt", **padding)
             tokens = {name: value.to(self._device) for name, value in tokens.items()}
             given = {name: tokens[name] for name in ("input_ids", "attention_mask")}
-            self._texts[text] = given, self._detector.get_text_features(**given, return_dict=True)
-        found: tuple[Any, Any] = self._texts[text]
-        return found
+            features = self._detector.get_text_features(**given, return_dict=True).pooler_output
+            self._texts[text] = given["attention_mask"], features
+        return self._texts[text]
 
     def _seen(self, hidden: np.ndarray) -> Any:
         """The maps of the detector's own neck."""

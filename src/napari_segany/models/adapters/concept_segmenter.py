@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_segany.core.automatic_masks import FoundObject
 from napari_segany.core.errors import ModelError
 from napari_segany.core.masks import Mask
-from napari_segany.core.prompts import Point, Prompt
+from napari_segany.core.prompts import ExampleBox, Point, Prompt
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.core.simulate import centre_point
 from napari_segany.core.text_query import Phrase, open_phrases
-from napari_segany.models.adapters.concept_finder import ConceptFinder, Detections, Example
+from napari_segany.models.adapters.concept_finder import ConceptFinder, Detections
 from napari_segany.models.adapters.sam_families import SamFamily
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
 
@@ -62,12 +63,12 @@ class ConceptSegmenter(TransformersSegmenter):
         self._load_finder = load_finder
         self._finder: ConceptFinder | None = None
         self._masks_of: tuple[Detections, list[Mask]] | None = None
-        self._found: tuple[np.ndarray, dict[tuple[str, tuple[Example, ...]], Detections]] | None = None
+        self._found: tuple[np.ndarray, dict[tuple[str, bytes], Detections]] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """Capabilities in addition to points, boxes and masks."""
-        return replace(super().capabilities, texts=True, text_score=LEAST)
+        return replace(super().capabilities, texts=True, examples=True, text_score=LEAST)
 
     def _maps(self, pixels: Tensor) -> dict[str, Tensor]:
         seen: list[Tensor] = []
@@ -79,17 +80,41 @@ class ConceptSegmenter(TransformersSegmenter):
             hook.remove()
         return {**maps, HIDDEN: seen[-1]}
 
-    def detections(self, embedding: ImageEmbedding, text: str = "", examples: Sequence[Example] = ()) -> Detections:
-        """All objects of a text or of examples, however unlikely; those of the last plane are remembered."""
-        hidden = embedding.features[HIDDEN]
+    def detections(self, embedding: ImageEmbedding, text: str = "", encoded: np.ndarray | None = None) -> Detections:
+        """All objects of a text or of encoded examples, however unlikely; those of the last plane are remembered."""
+        hidden = self._hidden(embedding)
         if self._found is None or self._found[0] is not hidden:
             self._found = hidden, {}
-        key = text, tuple(examples)
+        key = text, b"" if encoded is None else encoded.tobytes()
         if key not in self._found[1]:
-            if self._finder is None:
-                self._finder = self._load_finder(self.model.vision_encoder.backbone)
-            self._found[1][key] = self._finder.find(hidden, embedding.shape, text, examples)
+            self._found[1][key] = self._detector().find(hidden, text, encoded)
         return self._found[1][key]
+
+    def encode_examples(self, embedding: ImageEmbedding, examples: Sequence[ExampleBox]) -> np.ndarray:
+        """Example boxes of a plane; see :class:`~napari_segany.core.automatic_masks.FindsByExamples`."""
+        return self._detector().encode(self._hidden(embedding), embedding.shape, examples)
+
+    def example_objects(
+        self, embedding: ImageEmbedding, phrases: Sequence[Phrase], encoded: np.ndarray
+    ) -> Iterator[FoundObject]:
+        """Objects like examples; see :class:`~napari_segany.core.automatic_masks.FindsByExamples`."""
+        named = [(phrase.label, self._named(embedding, phrase, encoded)) for phrase in phrases]
+        for label, masks in named or [("", self._likely(embedding, "", encoded))]:
+            for mask in masks:
+                if mask.pixels.any():
+                    yield FoundObject(mask, _inside(mask.pixels), label)
+
+    def _detector(self) -> ConceptFinder:
+        """The detector, loaded with the first text or example."""
+        if self._finder is None:
+            self._finder = self._load_finder(self.model.vision_encoder.backbone)
+        return self._finder
+
+    def _hidden(self, embedding: ImageEmbedding) -> np.ndarray:
+        """What the detector sees of a plane."""
+        if embedding.model != self.name or HIDDEN not in embedding.features:
+            raise ModelError(f"this embedding was not made by {self.name!r}")
+        return embedding.features[HIDDEN]
 
     def phrases(self, text: str) -> list[Phrase]:
         """The phrases of a text; see :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
@@ -100,17 +125,17 @@ class ConceptSegmenter(TransformersSegmenter):
         named = ((phrase, mask) for phrase in phrases for mask in self._named(embedding, phrase))
         return [Prompt((_inside(mask.pixels),), text=phrase.label) for phrase, mask in named if mask.pixels.any()]
 
-    def _named(self, embedding: ImageEmbedding, phrase: Phrase, examples: Sequence[Example] = ()) -> list[Mask]:
+    def _named(self, embedding: ImageEmbedding, phrase: Phrase, encoded: np.ndarray | None = None) -> list[Mask]:
         """The objects of a phrase, without those that it excludes."""
-        masks = self._likely(embedding, phrase.spoken, examples)
+        masks = self._likely(embedding, phrase.spoken, encoded)
         for name in phrase.avoided:
             for other in self._likely(embedding, name):
                 masks = [one for one in masks if 2 * np.count_nonzero(one.pixels & other.pixels) <= one.pixels.sum()]
         return masks
 
-    def _likely(self, embedding: ImageEmbedding, text: str, examples: Sequence[Example] = ()) -> list[Mask]:
+    def _likely(self, embedding: ImageEmbedding, text: str, encoded: np.ndarray | None = None) -> list[Mask]:
         """The objects of a text as masks; those of the last text are remembered."""
-        found = self.detections(embedding, text, examples)
+        found = self.detections(embedding, text, encoded)
         if self._masks_of is None or self._masks_of[0] is not found:
             self._masks_of = found, drawn(found.at_least(LEAST), embedding.shape)
         return self._masks_of[1]
@@ -133,6 +158,7 @@ class ConceptSegmenter(TransformersSegmenter):
         InputError
             As of the other models, or a text names nothing.
         """
+        self._check_clicks(prompts)
         plain = [replace(prompt, text="") if prompt.text.strip() else prompt for prompt in prompts]
         texts = [prompt.text.strip() for prompt in prompts]
         placed = [number for number, text in enumerate(texts) if not text]
@@ -141,15 +167,16 @@ class ConceptSegmenter(TransformersSegmenter):
         )
         found = dict(zip(placed, answers, strict=True))
         for number in set(range(len(prompts))) - set(placed):
-            if embedding.model != self.name or HIDDEN not in embedding.features:
-                raise ModelError(f"this embedding was not made by {self.name!r}")
             masks = self._answer(embedding, prompts[number])
             found[number] = [mask for mask in masks if mask.score >= at_least]
         return [found[number] for number in range(len(prompts))]
 
+    def _check_clicks(self, prompts: Sequence[Prompt]) -> None:
+        """Refuse prompts that the model does not take."""
+
     def _answer(self, embedding: ImageEmbedding, prompt: Prompt) -> list[Mask]:
-        examples = [] if prompt.box is None else [Example(prompt.box)]
-        parts = [mask for phrase in open_phrases(prompt.text) for mask in self._named(embedding, phrase, examples)]
+        encoded = None if prompt.box is None else self.encode_examples(embedding, [ExampleBox(prompt.box)])
+        parts = [mask for phrase in open_phrases(prompt.text) for mask in self._named(embedding, phrase, encoded)]
         if prompt.points:
             parts = sorted((one for one in parts if _fits(one, prompt.points)), key=lambda one: -one.score)[:1]
         nothing = Mask(np.zeros(embedding.shape, bool), 0.0, np.full(self.mask_size, -10, np.float32), 0.0)
@@ -161,6 +188,49 @@ class ConceptSegmenter(TransformersSegmenter):
             score, steady = max(whole.score, one.score), min(whole.stability, one.stability)
             whole = Mask(pixels, score, logits, steady)
         return [whole]
+
+
+class DetectorSegmenter(ConceptSegmenter):
+    """Segmenter with the detector of SAM 3 alone: texts and example boxes, but no clicks.
+
+    Parameters
+    ----------
+    model : Module
+        ``Sam3Model``; it is moved to the device.
+    family : SamFamily
+        SAM 3.
+    name : str
+        Embeddings carry it.
+    place : tuple of torch.device and torch.dtype
+        Where to compute, and what the image encoder computes in.
+    finder : callable
+        From the model to what finds objects with it; called with the first text.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        family: SamFamily,
+        name: str,
+        place: tuple[torch.device, torch.dtype],
+        finder: Callable[[Any], ConceptFinder],
+    ) -> None:
+        super().__init__(model, family, name, place, None, lambda _: finder(self.model))
+
+    def _sizes(self) -> tuple[int, tuple[int, int]]:
+        vision = self.model.config.vision_config
+        height, width = vision.backbone_feature_sizes[0]
+        return int(vision.backbone_config.image_size), (int(height), int(width))
+
+    def _maps(self, pixels: Tensor) -> dict[str, Tensor]:
+        return {HIDDEN: self.model.vision_encoder.backbone(pixels).last_hidden_state}
+
+    def _check_clicks(self, prompts: Sequence[Prompt]) -> None:
+        if any(not prompt.text.strip() for prompt in prompts):
+            raise ModelError(
+                f"{self.name!r} is SAM 3's detector alone: it finds objects by texts and example boxes; clicks, boxes "
+                "and masks need the weights of the tracker"
+            )
 
 
 def drawn(found: Detections, shape: tuple[int, int]) -> list[Mask]:

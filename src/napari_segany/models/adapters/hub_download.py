@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_segany.core.errors import ModelError
-from napari_segany.models.adapters.hub_folder import INSTALL, WANTED, holds_config
+from napari_segany.models.adapters.hub_folder import WANTED
+from napari_segany.models.adapters.json_settings import holds_config
+from napari_segany.models.availability import INSTALL
 from napari_segany.models.weights import Progress
 
 HUB = "https://huggingface.co"

@@ -12,23 +12,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 import xxhash
 from safetensors import SafetensorError, safe_open
 
 from napari_segany.core.errors import ModelError
+from napari_segany.models.adapters.json_settings import CONFIG, read_json
+from napari_segany.models.availability import INSTALL, LEAST_VERSION, memory_shortage
 from napari_segany.models.weights import load_state
 
 PREFIX = "hf:"
 """In front of a folder, or of a repository of the hub, where a model is named."""
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-CONFIG = "config.json"
 WANTED = (CONFIG, "*.safetensors", "*.safetensors.index.json", "preprocessor_config.json", "processor_config.json",
           "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json")  # fmt: skip
 """Files of a repository that are downloaded: not the same weights in other formats."""
-WORKING_BYTES = 2**30
-"""Memory that encoding a picture takes next to the weights; measured with SAM 2.1 (docs/other-models.md)."""
 TRACKER = {
     r"^detector_model\.vision_encoder\.backbone\.": "vision_encoder.backbone.",
     r"^tracker_neck\.": "vision_encoder.neck.",
@@ -36,8 +34,6 @@ TRACKER = {
 }
 """Names of the tracker's weights in a folder that holds the detector of SAM 3, too; transformers 5.24 by itself does
 not find them there."""
-INSTALL = "pip install 'napari-segany[transformers]'"
-_LEAST_VERSION = 5
 
 
 def load_library() -> Any:
@@ -53,8 +49,8 @@ def load_library() -> Any:
     except ImportError as error:
         raise ModelError(f"this model needs the package transformers, which is not installed: {INSTALL}") from error
     version = str(getattr(library, "__version__", "0"))
-    if int(version.split(".")[0]) < _LEAST_VERSION:
-        raise ModelError(f"this model needs transformers {_LEAST_VERSION} or later, and there is {version}: {INSTALL}")
+    if int(version.split(".")[0]) < LEAST_VERSION:
+        raise ModelError(f"this model needs transformers {LEAST_VERSION} or later, and there is {version}: {INSTALL}")
     return library
 
 
@@ -174,25 +170,6 @@ def read_folder(path: Path) -> HubFolder:
     return HubFolder(path, config, tuple(weights))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of settings.
-
-    Raises
-    ------
-    ModelError
-        It cannot be read, or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path.parent} holds no {path.name} that can be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ModelError(f"{path} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} holds no settings")
-    return found
-
-
 def check_room(name: str, bytes_of_weights: int) -> None:
     """Refuse weights of so many bytes in single precision that do not fit into the free memory.
 
@@ -201,20 +178,9 @@ def check_room(name: str, bytes_of_weights: int) -> None:
     ModelError
         They need more than is free.
     """
-    needed, free = bytes_of_weights + WORKING_BYTES, psutil.virtual_memory().available
-    if needed > free:
-        raise ModelError(
-            f"{name} needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: "
-            "close other programs, or choose a smaller model"
-        )
-
-
-def holds_config(path: Path) -> bool:
-    """Whether a folder is one of `transformers`; a name that the system does not take is none."""
-    try:
-        return (path / CONFIG).is_file()
-    except (OSError, ValueError):
-        return False
+    problem = memory_shortage(bytes_of_weights)
+    if problem:
+        raise ModelError(f"{name} {problem}")
 
 
 def _numbers(file: Path) -> int:

@@ -10,17 +10,17 @@ import torch
 
 from napari_segany.core.errors import ModelError
 from napari_segany.models.adapters.concept_finder import ConceptFinder, holds_tokenizer
-from napari_segany.models.adapters.concept_segmenter import ConceptSegmenter
+from napari_segany.models.adapters.concept_segmenter import ConceptSegmenter, DetectorSegmenter
 from napari_segany.models.adapters.hub_download import download
 from napari_segany.models.adapters.hub_folder import (
     PREFIX,
     REPOSITORY,
     HubFolder,
     check_room,
-    holds_config,
     read_folder,
 )
-from napari_segany.models.adapters.sam_families import FAMILIES, MEMORY, WITH_DETECTOR, SamFamily
+from napari_segany.models.adapters.json_settings import holds_config
+from napari_segany.models.adapters.sam_families import DETECTOR, FAMILIES, MEMORY, WITH_DETECTOR, SamFamily
 from napari_segany.models.adapters.transformers_segmenter import TransformersSegmenter
 from napari_segany.models.registry import ModelSpec
 from napari_segany.models.weights import Progress
@@ -104,7 +104,13 @@ def load_hub_folder(
     found.check_memory()
     memory = partial(found.load, family.video_class) if found.kind.endswith(MEMORY) else None
     family, full_name = with_colours(family, found), f"{name or found.stem}-{found.digest}"
+    if found.kind == DETECTOR and not holds_tokenizer(found):
+        raise ModelError(f"{folder} lacks the tokenizer (tokenizer.json), without which SAM 3's detector finds nothing")
     model = found.load(family.image_class)
+    if found.kind == DETECTOR:
+        return DetectorSegmenter(
+            model, family, full_name, (device, dtype), partial(ConceptFinder.of, found, device=device)
+        )
     if found.kind == WITH_DETECTOR and holds_tokenizer(found):
         finder = partial(ConceptFinder.load, found, device=device)
         return ConceptSegmenter(model, family, full_name, (device, dtype), memory, finder)

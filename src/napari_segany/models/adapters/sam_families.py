@@ -55,9 +55,12 @@ FAMILIES: Mapping[str, SamFamily] = {
     "sam3_tracker": _SAM3,
     "sam3_tracker_video": _SAM3,
     "sam3_video": _SAM3,
+    "sam3": SamFamily("SAM 3", "Sam3Model", mean=HALF[0], deviation=HALF[1]),
 }
 """By the ``model_type`` in ``config.json``."""
 WITH_DETECTOR = "sam3_video"
 """The ``model_type`` of folders whose weights include the detector of SAM 3, next to its tracker."""
+DETECTOR = "sam3"
+"""The ``model_type`` of folders with the detector of SAM 3 alone."""
 MEMORY = "_video"
 """End of the ``model_type`` of folders whose weights include a memory."""

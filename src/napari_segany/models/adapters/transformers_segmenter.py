@@ -80,12 +80,15 @@ class TransformersSegmenter:
         loose: Any = model.to(self.device).eval().requires_grad_(False)
         self.model = loose
         self.kept = torch.float16
-        encoder = loose.prompt_encoder
-        self.image_size = int(encoder.input_image_size)
-        grid = encoder.image_embedding_size
-        self.mask_size: tuple[int, int] = (4 * int(grid[0]), 4 * int(grid[1]))
+        self.image_size, self.mask_size = self._sizes()
         self._last: tuple[np.ndarray, dict[str, Tensor]] | None = None
         self._tracker: TrackerModel | None = None
+
+    def _sizes(self) -> tuple[int, tuple[int, int]]:
+        """Side of the model's input, and (h, w) of its mask logits."""
+        encoder = self.model.prompt_encoder
+        grid = encoder.image_embedding_size
+        return int(encoder.input_image_size), (4 * int(grid[0]), 4 * int(grid[1]))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -179,6 +182,8 @@ class TransformersSegmenter:
             A prompt holds text.
         """
         prompts = self._checked(embedding, prompts, candidates)
+        if not prompts:
+            return []
         found: dict[int, list[Mask]] = {}
         coarse = embedding.features[MAP.format(self._levels(embedding) - 1)]
         for group in is_similar(prompts, max(NUMBERS // coarse.size, 1)):

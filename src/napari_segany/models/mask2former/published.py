@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
-from napari_segany.models.adapters.hub_folder import read_json
+from napari_segany.models.adapters.json_settings import read_json
 from napari_segany.models.mask2former.pixel_decoder import PixelDecoderConfig
 from napari_segany.models.mask2former.query_decoder import QueryDecoderConfig
 from napari_segany.models.mask2former.universal import Mask2Former

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from napari_segany.core.automatic_masks import FoundObject
-from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
 from napari_segany.core.masks import Mask, windows_of
 from napari_segany.core.prompts import Prompt
@@ -32,8 +29,6 @@ from napari_segany.models.micro_sam.unetr_decoder import UnetrDecoder
 from napari_segany.models.sam.model import Sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 
-MODE = "SEGANY_MICRO_SAM"
-"""Environment variable: "ais" for the decoder's own objects, "apg" for clicks from it that SAM answers."""
 AIS = Filters(score=0.5, stability=0.0, box_overlap=1.0)
 """The decoder's objects do not overlap, however their boxes do."""
 SURE = 1 / (1 + math.exp(-1))
@@ -54,13 +49,11 @@ class DecoderSegmenter(SamSegmenter):
         Embeddings carry it.
     place : tuple of torch.device and torch.dtype
         Where to compute, and what the image encoder computes in; the decoder computes in float32.
-    mode : {"ais", "apg"}, optional
-        Automatic instance segmentation, or automatic prompts; by default as of the environment variable, else "ais".
 
-    Raises
-    ------
-    InputError
-        The mode is neither.
+    Notes
+    -----
+    It draws the decoder's objects (automatic instance segmentation), and proposes a click on each of them (automatic
+    prompts); :class:`~napari_segany.core.automatic_masks.Proposals` in a query chooses the latter.
     """
 
     def __init__(
@@ -69,13 +62,8 @@ class DecoderSegmenter(SamSegmenter):
         decoder: UnetrDecoder,
         name: str,
         place: tuple[torch.device, torch.dtype],
-        mode: Literal["ais", "apg"] | None = None,
     ) -> None:
-        chosen = mode or os.environ.get(MODE) or "ais"
-        if chosen not in ("ais", "apg"):
-            raise InputError(f"{MODE} is ais or apg, got {chosen!r}")
-        self.mode = chosen
-        super().__init__(model, name, *place, config=InferenceConfig(filters=AIS if chosen == "ais" else APG))
+        super().__init__(model, name, *place, config=InferenceConfig(filters=AIS))
         self.decoder = decoder.to(self.device).eval().requires_grad_(False)
         self.readout = ReadoutConfig()
         self._decoded: tuple[np.ndarray, DecodedMaps] | None = None
@@ -83,7 +71,7 @@ class DecoderSegmenter(SamSegmenter):
     @property
     def capabilities(self) -> Capabilities:
         """Capabilities in addition to points, boxes and masks."""
-        return replace(super().capabilities, draws=self.mode == "ais", proposals=self.mode == "apg")
+        return replace(super().capabilities, draws=True, proposals=True, proposal_filters=APG)
 
     @torch.inference_mode()
     def maps(self, embedding: ImageEmbedding) -> DecodedMaps:

@@ -13,7 +13,8 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.exemplars import Exemplars, ObjectDescriptors
 from napari_segany.core.masks import window_of
 from napari_segany.core.planes import Stack
-from napari_segany.core.query import Query, exemplar_query
+from napari_segany.core.prompts import Box, ExampleBox
+from napari_segany.core.query import Query, example_query, exemplar_query
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
@@ -79,19 +80,32 @@ class ExemplarController(QObject):
         self._rejected = []
 
     def find(self) -> None:
-        """Search the current plane for objects like the committed ones."""
+        """Search the current plane for objects like the committed ones, and like those in drawn boxes.
+
+        A model that takes example boxes gets those of the objects on this plane, too.
+        """
         view = self._binding.planes.view() if self._binding is not None else None
         if self._binding is None or view is None:
             return
         objects = self._committed(self._binding, view)
-        if not objects:
-            self.failed.emit(InputError(self._nothing(self._binding, view)))
+        drawn = self._binding.prompts.read_example_boxes(view)
+        nothing = self._nothing(self._binding, view)
+        if not objects and not any(one.positive for one in drawn):
+            self.failed.emit(InputError(nothing))
             return
-        stack, _ = self._binding.planes.stack(view)
+        stack, number = self._binding.planes.stack(view)
         rejected = [one for where, one in self._rejected if where.axes == view.axes]
-        make = partial(self._query, stack, objects, rejected)
-        count = "the committed object" if len(objects) == 1 else f"the {len(objects)} committed objects"
-        self._finder.search(view, make, f"objects like {count}")
+        boxes = [*drawn, *_boxes(objects, number, positive=True), *_boxes(rejected, number, positive=False)]
+
+        def make() -> Query:
+            segmenter = self._answers.segmenter
+            if segmenter.capabilities.examples and any(one.positive for one in boxes):
+                return example_query(segmenter, boxes)
+            if not objects:
+                raise InputError(nothing)
+            return self._query(stack, objects, rejected)
+
+        self._finder.search(view, make, f"objects like {_counted(len(objects), len(drawn))}")
 
     def reject(self, position: Sequence[float]) -> None:
         """Remove the found object that is shown alone, else that at a place in the world, and what is like it.
@@ -187,6 +201,24 @@ class ExemplarController(QObject):
         (found,) = self._answers.stream(describe_objects, stack, list(objects))
         described: ObjectDescriptors = found
         return described
+
+
+def _boxes(objects: Sequence[PlaneObject], number: int, *, positive: bool) -> list[ExampleBox]:
+    """The boxes of those objects that lie on a plane."""
+    return [
+        ExampleBox(
+            Box(*(float(span.start) for span in one.window), *(span.stop - 1.0 for span in one.window)), positive
+        )
+        for one in objects
+        if one.number == number
+    ]
+
+
+def _counted(objects: int, drawn: int) -> str:
+    """What is looked for others of, in words."""
+    if not objects:
+        return "that in the box" if drawn == 1 else f"those in the {drawn} boxes"
+    return "the committed object" if objects == 1 else f"the {objects} committed objects"
 
 
 def _object(plane: np.ndarray, label: int) -> tuple[tuple[slice, slice], np.ndarray] | None:

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.core.automatic_masks import Candidate
+from napari_segany.core.automatic_masks import Candidate, Grid, Proposals
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import LazyPlane, Stack
-from napari_segany.core.prompts import Box, Point, Prompt
-from napari_segany.core.query import Candidates, Query, Selection, query_for
+from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
+from napari_segany.core.query import Candidates, Query, Selection, example_query, query_for
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.worker_jobs import find_candidates, find_candidates_of_prompts
@@ -109,7 +109,15 @@ class SearchController(QObject):
         if view is not None:
             text = text.strip()
             grid = None if text else self._box.grid
-            self.search(view, lambda: query_for(self._answers.segmenter, text, grid=grid), text or "all objects", text)
+            boxes = self._binding.prompts.read_example_boxes(view) if text and self._binding is not None else ()
+            self.search(view, lambda: self._query(text, grid, boxes), text or "all objects", text)
+
+    def _query(self, text: str, grid: Grid | Proposals | None, boxes: Sequence[ExampleBox]) -> Query:
+        """Runs in the worker; drawn boxes go with a text where the model takes both."""
+        segmenter = self._answers.segmenter
+        if segmenter.capabilities.examples and any(one.positive for one in boxes):
+            return example_query(segmenter, boxes, text)
+        return query_for(segmenter, text, grid=grid)
 
     def search(self, view: View, make_query: Callable[[], Query], what: str, text: str = "") -> None:
         """Search a plane.
@@ -318,7 +326,7 @@ class SearchController(QObject):
         if self.found is None or self.found.prompted:
             return ""
         query = self.found.query
-        if query is not None and query.exemplars is not None:
+        if query is not None and (query.exemplars is not None or query.examples) and not self.text:
             return "exemplars"
         return "text" if self.text else "everything"
 

@@ -6,8 +6,9 @@ from functools import partial
 
 from qtpy.QtCore import QObject
 
+from napari_segany.core.errors import ModelError
 from napari_segany.engine.prediction import MODEL
-from napari_segany.models.registry import list_models
+from napari_segany.models.registry import find
 from napari_segany.widgets.controllers.prediction_controller import PredictionController
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
 from napari_segany.widgets.panels.export_panel import ExportPanel
@@ -52,14 +53,22 @@ class SettingsController(QObject):
         self._prompts.rank_changed.connect(partial(keep, "rank"))
         self._prompts.overwrite_changed.connect(partial(keep, "overwrite"))
         self._exports.chosen.connect(partial(keep, "export"))
-        self._automatic_masks.choose(at_once=get("confident"), crop_layers=get("crop_layers"))
+        self._automatic_masks.choose(at_once=get("confident"), crop_layers=get("crop_layers"), clicks=get("clicks"))
         self._automatic_masks.crop_layers_changed.connect(partial(keep, "crop_layers"))
+        self._automatic_masks.clicks_changed.connect(partial(keep, "clicks"))
         self._automatic_masks.at_once_changed.connect(partial(keep, "confident"))
         self._automatic_masks.remember(get("terms").splitlines())
         self._automatic_masks.named.connect(self._remember_terms)
-        spec = next((spec for spec in list_models() if spec.name == get("model")), None)
-        if spec is not None and spec.name != MODEL and spec.installed:
-            self._models.use(spec.name)
+        self._use_last(get("model"))
+
+    def _use_last(self, name: str) -> None:
+        """Load the model of the last time; one that was moved or removed since is left."""
+        try:
+            spec = find(name)
+        except ModelError:
+            return
+        if spec.name == name != MODEL and spec.installed:
+            self._models.use(name)
             self._answering.load(spec)
 
     def _remember_terms(self) -> None:

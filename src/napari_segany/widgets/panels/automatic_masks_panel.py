@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledDoubleSlider, QLabeledRangeSlider
 
-from napari_segany.core.automatic_masks import Grid, grid_of
+from napari_segany.core.automatic_masks import Grid, Proposals, grid_of
 from napari_segany.core.filters import Filters
 from napari_segany.core.query import Query, query_for
 from napari_segany.core.segmenter import Segmenter
@@ -57,6 +57,8 @@ class AutomaticMasksPanel(QWidget):
         Emitted with whether confident objects are kept when a search ends.
     crop_layers_changed : Signal
         Emitted with the number of layers of crops that are searched, too.
+    clicks_changed : Signal
+        Emitted with whether a click is made on each object that the model proposes, also where it draws them itself.
     """
 
     wanted = Signal()
@@ -68,6 +70,7 @@ class AutomaticMasksPanel(QWidget):
     acted = Signal(str)
     at_once_changed = Signal(bool)
     crop_layers_changed = Signal(int)
+    clicks_changed = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,6 +110,11 @@ class AutomaticMasksPanel(QWidget):
         self._size.setEdgeLabelMode(QLabeledRangeSlider.EdgeLabelMode.NoLabel)
         self._size.setHandleLabelPosition(QLabeledRangeSlider.LabelPosition.NoLabel)
         self._whole = QCheckBox("Exclude objects cut by the border")
+        self._clicks = QCheckBox("By clicks")
+        self._clicks.setToolTip(
+            "Where the model's decoder draws all objects, as micro-sam's (AIS): click on each instead, and take the "
+            "mask of the click (APG)"
+        )
         self._confident = self._slider("Masks with at least this score are confident")
         self._confident.setValue(CONFIDENT)
         self._at_once = QCheckBox("Keep confident objects when found")
@@ -134,6 +142,7 @@ class AutomaticMasksPanel(QWidget):
         self._confident.valueChanged.connect(self.filtered)
         self._at_once.toggled.connect(self.at_once_changed)
         self._crop_layers.valueChanged.connect(self.crop_layers_changed)
+        self._clicks.toggled.connect(self.clicks_changed)
         self._edges.clicked.connect(lambda: self.acted.emit("find_edges"))
         self._keep_confident.clicked.connect(lambda: self.acted.emit("keep_confident"))
         self._step.clicked.connect(lambda: self.acted.emit("next_uncertain"))
@@ -169,7 +178,7 @@ class AutomaticMasksPanel(QWidget):
         layout.addLayout(_row(self._like, self._edges))
         layout.addWidget(self._words)
         layout.addWidget(self._filters)
-        layout.addWidget(self._at_once)
+        layout.addLayout(_row(self._at_once, self._clicks))
         layout.addWidget(self._text)
         layout.addWidget(self._legend)
         layout.addLayout(ends)
@@ -241,13 +250,14 @@ class AutomaticMasksPanel(QWidget):
         return self._at_once.isChecked()
 
     @property
-    def grid(self) -> Grid | None:
-        """Where all objects are searched for; None where the model proposes them."""
-        return grid_of(crop_layers=self._crop_layers.value())
+    def grid(self) -> Grid | Proposals | None:
+        """Where all objects are searched for; None where the model draws or proposes them."""
+        return grid_of(crop_layers=self._crop_layers.value(), clicks=self._clicks.isChecked())
 
-    def choose(self, *, at_once: bool, crop_layers: int = 0) -> None:
-        """Choose whether confident objects are kept when a search ends, and how many layers of crops are searched."""
+    def choose(self, *, at_once: bool, crop_layers: int = 0, clicks: bool = False) -> None:
+        """Choose whether confident objects are kept when a search ends, and where all objects are searched for."""
         self._at_once.setChecked(at_once)
+        self._clicks.setChecked(clicks)
         self._crop_layers.setValue(crop_layers)
 
     def show_single(self, single: bool) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+NARROW = "QTabBar::tab { padding: 3px 2px; }"
+"""Of the names: they set the width of the panel, and what is left for the picture."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tab:
@@ -43,6 +46,7 @@ class Tabs(QTabWidget):
         super().__init__()
         # all of them stay visible, also in a narrow panel
         self.setUsesScrollButtons(False)
+        self.tabBar().setStyleSheet(NARROW)
         self.setCornerWidget(corner)
         for tab in tabs:
             page = QWidget()
