@@ -18,8 +18,7 @@ from napari_segany.core.tiles import is_large, segment_in_window
 
 ROUNDS = 2
 """Predictions of an object: from its centre and its mask, then from its centre and the predicted mask. Chosen, as the
-point at the centre next to the mask, on the first five images of dev/dsb2018 with `tiny`
-(docs/development/measurement-log.md)."""
+point at the centre next to the mask, on the first five images of dev/dsb2018 with `tiny`."""
 LEAST = 0.2
 """IoU with the old mask below which the new one is taken for another object, and the old one stays."""
 TOGETHER = 16
