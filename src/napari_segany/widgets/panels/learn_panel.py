@@ -12,8 +12,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QProgressBar,
-    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -26,17 +24,16 @@ from napari_segany.widgets.panels.effort_panel import EffortPanel
 from napari_segany.widgets.panels.folder_panel import FolderPanel
 from napari_segany.widgets.panels.generations_panel import GenerationsPanel
 from napari_segany.widgets.panels.held_out_view import HeldOutView
+from napari_segany.widgets.panels.run_panel import RunPanel
 
 
-class LearnPanel(QWidget):
+class LearnPanel(RunPanel):
     """Starts fine-tuning, shows its result, and offers the models that were made so.
 
     Attributes
     ----------
     started : Signal
         Emitted with the name of the new model, and whether all objects of the labelled planes are labelled.
-    stopped : Signal
-        Emitted without arguments when the work is to end.
     shown : Signal
         Emitted without arguments when the panel comes into sight.
     models : GenerationsPanel
@@ -50,31 +47,24 @@ class LearnPanel(QWidget):
     """
 
     started = Signal(str, bool)
-    stopped = Signal()
     shown = Signal()
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("Learn")
         self._masks = QLabel()
         self._masks.setWordWrap(True)
         self._name = QLineEdit("my-model")
         self._name.setToolTip("The name under which the model is listed")
         self._complete = QCheckBox("All objects of these slices are labelled")
         self._complete.setToolTip("On: the rest is background. Off: the rest is not used")
-        self._start = QPushButton("Learn")
-        self._stop = QPushButton("Cancel")
-        self._bar = QProgressBar()
-        self._result = QLabel()
-        self._result.setWordWrap(True)
         self.models = GenerationsPanel()
         self.examples = HeldOutView()
         self.folder = FolderPanel()
         self.effort = EffortPanel()
         self._lay_out()
         self._start.clicked.connect(lambda: self.started.emit(self._name.text().strip(), self._complete.isChecked()))
-        self._stop.clicked.connect(self.stopped)
-        self.count(0)
         self.show_idle("")
+        self.count(0)
 
     def _lay_out(self) -> None:
         page = QWidget()
@@ -114,8 +104,8 @@ class LearnPanel(QWidget):
         unconfirmed : int
             Others, such as automatic ones.
         """
-        self._enough = masks > FEWEST
-        if self._enough:
+        enough = masks > FEWEST
+        if enough:
             minutes = expected_minutes(masks)
             text = f"{masks} objects; about {minutes:.0f} min. "
             text += "Some of them only measure whether the model got better."
@@ -124,25 +114,7 @@ class LearnPanel(QWidget):
         if unconfirmed:
             text += f" {count_of(unconfirmed, 'automatic object')} left out until accepted in the tab Objects."
         self._masks.setText(text)
-        self._start.setEnabled(self._enough and not self._stop.isEnabled())
-
-    def show_progress(self, stage: str, done: int, total: int, seconds_left: float | None) -> None:
-        """Show where the work is."""
-        self._start.setEnabled(False)
-        self._stop.setEnabled(True)
-        self._bar.setVisible(True)
-        self._bar.setRange(0, total)
-        self._bar.setValue(done)
-        left = "" if seconds_left is None else f", {seconds_left:.0f} s left"
-        self._bar.setFormat(f"{stage} {done} of {total}{left}")
-
-    def show_idle(self, result: str) -> None:
-        """Show the result; no work runs any more."""
-        self._stop.setEnabled(False)
-        self._start.setEnabled(self._enough)
-        self._bar.setVisible(False)
-        self._result.setText(result)
-        self._result.setVisible(bool(result))
+        self.set_ready(enough)
 
     def show_tried(self, examples: Sequence[HeldOutExample]) -> None:
         """Show held-out objects of a model that was not kept."""
