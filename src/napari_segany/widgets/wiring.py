@@ -48,6 +48,7 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.answering.arrived.connect(widget.status_box.set_progress)
     widget.answering.refused.connect(widget.model_box.revert)
     widget.answering.loaded.connect(widget.learning.use_model)
+    widget.answering.loaded.connect(widget.finder.use_model)
     widget.learning.chosen.connect(widget.answering.load)
     widget.learning.failed.connect(widget.show_failure)
     widget.effort.failed.connect(widget.show_failure)

@@ -128,6 +128,9 @@ def test_the_number_of_layers_is_chosen_again_next_time_within_its_range(stack: 
 def test_objects_by_clicks_are_chosen_and_remembered(stack: Opened) -> None:
     box = stack.widget.everything_box
     assert box.grid is None
+    assert not box._clicks.isVisibleTo(box), "this model has no decoder that draws all objects"
+    box.offer_clicks(True)
+    assert box._clicks.isVisibleTo(box)
     box._clicks.setChecked(True)
     assert stack.widget.settings.get("clicks") is True
     stack.hand.press("g")

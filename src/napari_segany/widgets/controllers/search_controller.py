@@ -90,6 +90,11 @@ class SearchController(QObject):
         box.filtered.connect(self.show)
         box.dropped.connect(self.drop)
 
+    def use_model(self, name: str = "") -> None:
+        """Offer what the model that was loaded can do."""
+        can = self._answers.segmenter.capabilities
+        self._box.offer_clicks(can.draws and can.proposals)
+
     def bind(self, binding: Binding | None) -> None:
         """Use another image; objects found on the one before are discarded."""
         if self._binding is not None:

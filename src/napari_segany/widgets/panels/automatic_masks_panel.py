@@ -115,6 +115,7 @@ class AutomaticMasksPanel(QWidget):
             "Where the model's decoder draws all objects, as micro-sam's (AIS): click on each instead, and take the "
             "mask of the click (APG)"
         )
+        self.offer_clicks(False)
         self._confident = self._slider("Masks with at least this score are confident")
         self._confident.setValue(CONFIDENT)
         self._at_once = QCheckBox("Keep confident objects when found")
@@ -253,6 +254,10 @@ class AutomaticMasksPanel(QWidget):
     def grid(self) -> Grid | Proposals | None:
         """Where all objects are searched for; None where the model draws or proposes them."""
         return grid_of(crop_layers=self._crop_layers.value(), clicks=self._clicks.isChecked())
+
+    def offer_clicks(self, offered: bool) -> None:
+        """Show the choice of clicks, for a model whose decoder draws all objects by itself."""
+        self._clicks.setVisible(offered)
 
     def choose(self, *, at_once: bool, crop_layers: int = 0, clicks: bool = False) -> None:
         """Choose whether confident objects are kept when a search ends, and where all objects are searched for."""
