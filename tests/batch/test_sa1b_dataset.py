@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -15,10 +16,15 @@ from hypothesis import given, settings
 from PIL import Image
 from pycocotools import mask as coco
 
-from napari_segany.batch.sa1b_dataset import concavity, make_dataset, read_dataset, report_dataset
+from napari_segany.batch.sa1b_dataset import draw_dataset, make_dataset, read_dataset, report_dataset
 from napari_segany.core.errors import InputError
+from napari_segany.io.formats.mask_statistics import concavity
 from napari_segany.io.formats.rle import to_rle
 from napari_segany.io.labels import read_labels
+from napari_segany.session.events import LayerEvent, ModelEvent
+from napari_segany.session.fingerprint import fingerprint_of
+from napari_segany.session.history import Patch, Step
+from napari_segany.session.journal import Header, Journal
 from tests.filling import few_labels
 
 # A square of 4 x 4 pixels, and one that lacks its lower right quarter.
@@ -260,3 +266,39 @@ def refused(call: Callable[[], object], line: str) -> None:
     with pytest.raises(InputError, match=line) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+class TestPicture:
+    def test_a_picture_of_a_set(self, tmp_path: Path) -> None:
+        folder = labelled(tmp_path / "set", a=TWO, b=FULL)
+        draw_dataset(folder, tmp_path / "set.svg")
+        text = (tmp_path / "set.svg").read_text()
+        root = ET.fromstring(text)
+        masks = sum(row["n"] for row in report_dataset(folder) if row["what"] == "relative mask size")
+        assert f"2 images, {masks} masks" in text
+        assert len(root) > 3 * 20 + 64
+
+    def test_nothing_is_replaced_by_a_picture(self, tmp_path: Path) -> None:
+        folder = labelled(tmp_path / "set", a=TWO)
+        (tmp_path / "mine.svg").write_text("mine")
+        refused(lambda: draw_dataset(folder, tmp_path / "mine.svg"), "exists")
+        refused(lambda: draw_dataset(folder, tmp_path / "set.png"), "is an .svg")
+        refused(lambda: draw_dataset(tmp_path / "gone", tmp_path / "a.svg"), "gone")
+        assert (tmp_path / "mine.svg").read_text() == "mine"
+        assert not (tmp_path / "a.svg").exists()
+
+    @pytest.mark.parametrize("shape", [(6, 8), (3, 6, 8)])
+    def test_the_labels_of_a_session(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
+        labels = np.zeros(shape, np.int32)
+        labels[..., 1:3, 1:3], labels[..., 4:6, 4:8] = 1, 2
+        image = np.zeros(shape, np.uint8)
+        header = Header("1", ModelEvent("tiny", "x"), fingerprint_of(image))
+        journal = Journal.create(tmp_path / "a.jsonl", header)
+        journal.write(LayerEvent(1, "labels", shape, "<i4"))
+        journal.write(Step("keep all", ((1, Patch.between(np.zeros_like(labels), labels)),), label=1))
+        journal.close()
+        rows = {row["what"]: row for row in report_dataset(tmp_path / "a.jsonl")}
+        images = math.prod(shape[:-2])
+        assert rows["images"]["n"] == images
+        assert rows["masks per image"]["mean"] == 2
+        assert rows["relative mask size"]["max"] == pytest.approx(math.sqrt(8 / 48))

@@ -127,7 +127,7 @@ PLANE, VOLUME = np.ones((3, 4), int), np.ones((2, 3, 4), int)
             PLANE,
             "a.png",
             {},
-            r"labels are exported to .json, .zip, .geojson, .csv, .ctc, .tif, .tiff, .zarr, not to a.png",
+            r"labels are exported to .json, .zip, .geojson, .csv, .ctc, .svg, .tif, .tiff, .zarr, not to a.png",
         ),
         (PLANE, "a", {}, "labels are exported to"),
         (PLANE, "a.json", {"format": "voc"}, "there is no format voc; there are coco, sa1b"),

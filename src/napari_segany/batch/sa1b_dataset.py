@@ -25,19 +25,18 @@ from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.simulate import centre_point
 from napari_segany.io.export import export_labels
 from napari_segany.io.formats.labelled_image import LabelledImage
+from napari_segany.io.formats.mask_statistics import MaskStatistics, Row, picture, spread
 from napari_segany.io.formats.rle import from_rle
 from napari_segany.io.formats.sa1b import write_sa1b
 from napari_segany.io.images import PICTURES, TIFF, read_image, reading
-from napari_segany.io.labels import compact, read_labels, replacing, write_labels
+from napari_segany.io.labels import check_place, compact, read_labels, replacing, write_labels
 from napari_segany.io.output_checks import check_apart, named
+from napari_segany.session.recovery import recover
 
-BINS = 8
-"""Parts of the height and of the width, in each of which the centres of masks are counted."""
 AGREEING = (0.9, 0.75)
 """IoU above which two annotations of an object count as agreeing; the values of the paper of SA-1B."""
 _LABELS = "_labels"
 """May stand behind the name of a label image, as where ``segment --everything`` wrote it."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ def report_dataset(folder: str | Path, against: str | Path | None = None) -> lis
     Parameters
     ----------
     folder : str or Path
-        Labelled images, or the layout of SA-1B.
+        Labelled images, the layout of SA-1B, or the file of a session.
     against : str or Path, optional
         Other annotations of the same images.
 
@@ -206,22 +205,32 @@ def report_dataset(folder: str | Path, against: str | Path | None = None) -> lis
         A file cannot be used, or the two sets are not of the same images.
     """
     folder = as_path(folder, "folder")
-    spreads: dict[str, list[float]] = {
-        name: [] for name in ("masks per image", "relative mask size", "concavity", "overlap")
-    }
-    counts, sizes, concavities, overlaps = spreads.values()
-    centres: list[tuple[float, float]] = []
-    for one in annotated_images(folder):
-        counts.append(len(one.masks))
-        overlaps.append(_overlap(one))
-        for cut in one.masks:
-            sizes.append(math.sqrt(cut.area / math.prod(one.shape)))
-            concavities.append(concavity(cut.mask))
-            centres.append(_centre(cut, one.shape))
-    rows: list[Row] = [{"what": "images", "n": len(counts)}]
-    rows += [_spread(what, values) for what, values in spreads.items()]
-    rows.append({"what": "centres", "n": len(centres), "heat_map": heat_map(centres)})
+    rows = statistics_of(folder).rows()
     return rows if against is None else rows + _agreement(folder, as_path(against, "against"))
+
+
+def statistics_of(folder: Path) -> MaskStatistics:
+    """The statistics of a data set, or of the labels of a session; errors as of :func:`annotated_images`."""
+    found = MaskStatistics()
+    for one in annotated_images(folder):
+        found.add(one.shape, one.masks)
+    return found
+
+
+def draw_dataset(folder: Path, path: Path) -> None:
+    """Draw the statistics of a data set, or of the labels of a session.
+
+    Raises
+    ------
+    InputError
+        There is something at `path` already, it is no .svg, or as of :func:`annotated_images`.
+    """
+    if path.suffix.lower() != ".svg":
+        raise InputError(f"the picture is an .svg, not {path.name!r}")
+    check_place(path, overwrite=False)
+    drawn = picture(statistics_of(folder))
+    with replacing(path) as temporary:
+        temporary.write_text(drawn, encoding="utf-8")
 
 
 def annotated_images(folder: Path) -> Iterator[AnnotatedImage]:
@@ -230,13 +239,16 @@ def annotated_images(folder: Path) -> Iterator[AnnotatedImage]:
     Parameters
     ----------
     folder : Path
-        Labelled images, or the layout of SA-1B.
+        Labelled images, the layout of SA-1B, or the file of a session, whose slices are images.
 
     Raises
     ------
     InputError
-        It is neither, or a file cannot be used.
+        It is none of these, or a file cannot be used.
     """
+    if folder.is_file():
+        yield from _session_images(folder)
+        return
     if not (folder / "labels").is_dir():
         yield from map(_read_sa1b, _sa1b_files(folder))
         return
@@ -245,60 +257,14 @@ def annotated_images(folder: Path) -> Iterator[AnnotatedImage]:
         yield AnnotatedImage(stem, image.plane_shape, [Cut(one.mask, one.corner, one.about) for one in image.pieces()])
 
 
-def concavity(mask: np.ndarray) -> float:
-    """How much of its convex hull a mask leaves free, 0 for what is convex: 1 - area / area of the hull.
-
-    Parameters
-    ----------
-    mask : ndarray
-        (h, w) bool, not empty. Its hull is that of the corners of its pixels, so that rectangles have 0.
-    """
-    rows = np.flatnonzero(mask.any(axis=1))
-    first = mask[rows].argmax(axis=1)
-    last = mask.shape[1] - mask[rows][:, ::-1].argmax(axis=1)
-    corners = [np.stack([rows + down, side], axis=1) for down in (0, 1) for side in (first, last)]
-    hull = scipy.spatial.ConvexHull(np.concatenate(corners).astype(float))
-    # (the area of a hull in two dimensions is its "volume")
-    return max(0.0, 1 - int(np.count_nonzero(mask)) / float(hull.volume))
-
-
-def heat_map(centres: Sequence[tuple[float, float]], bins: int = BINS) -> list[list[float]]:
-    """The share of centres in each part of the image, rows from the top; zeros when there are none.
-
-    Parameters
-    ----------
-    centres : sequence of (y, x)
-        As shares of height and width, 0..1.
-    bins : int
-        Parts along each axis.
-    """
-    counts = np.zeros((bins, bins))
-    for y, x in centres:
-        counts[min(int(y * bins), bins - 1), min(int(x * bins), bins - 1)] += 1
-    shares: list[list[float]] = (counts / max(len(centres), 1)).tolist()
-    return shares
-
-
-def _spread(what: str, values: Sequence[float]) -> Row:
-    row: Row = {"what": what, "n": len(values)}
-    if values:
-        row |= {"mean": float(np.mean(values)), "median": float(np.median(values))}
-        row |= {"min": float(min(values)), "max": float(max(values))}
-    return row
-
-
-def _overlap(one: AnnotatedImage) -> float:
-    times = np.zeros(one.shape, np.uint16)
-    for cut in one.masks:
-        times[cut.window] += cut.mask
-    covered = int(np.count_nonzero(times))
-    return int(np.count_nonzero(times > 1)) / covered if covered else 0.0
-
-
-def _centre(cut: Cut, shape: tuple[int, int]) -> tuple[float, float]:
-    """Centroid of a mask as shares of height and width."""
-    y, x = (float(places.mean()) for places in np.nonzero(cut.mask))
-    return (y + cut.corner[0] + 0.5) / shape[0], (x + cut.corner[1] + 0.5) / shape[1]
+def _session_images(session: Path) -> Iterator[AnnotatedImage]:
+    labels = recover(session).labels
+    if labels is None:
+        raise InputError(f"no object was kept in the session {session}")
+    for number, plane in enumerate(labels.reshape(-1, *labels.shape[-2:])):
+        name = session.stem if labels.ndim == 2 else f"{session.stem}/{number}"
+        image = _labelled(session, plane, name)
+        yield AnnotatedImage(name, image.plane_shape, [Cut(one.mask, one.corner, one.about) for one in image.pieces()])
 
 
 def _agreement(folder: Path, against: Path) -> list[Row]:
@@ -315,7 +281,7 @@ def _agreement(folder: Path, against: Path) -> list[Row]:
         count += len(other.masks)
     if others:
         raise InputError(f"{folder} holds no annotation of {min(others)}, as {against} does")
-    row = _spread("IoU", overlaps) | {"others": count}
+    row = spread("IoU", overlaps) | {"others": count}
     shares = [float(np.mean(np.array(overlaps) > least)) if overlaps else None for least in AGREEING]
     agreement = [
         {"what": f"IoU above {least:g}", "n": len(overlaps), "share": share}

@@ -51,11 +51,14 @@ def read(
 
 @dataset.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Labelled images, images/ and labels/, or the layout of SA-1B.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Labelled images, images/ and labels/, the layout of SA-1B, or a session file.")
+    ],
     against: Annotated[
         Path | None, typer.Option(help="Other annotations of the same images, with which to compare.")
     ] = None,
     json: JsonOption = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the statistics: an .svg, new.")] = None,
 ) -> None:
     """Print statistics of a data set: masks for each image, their sizes, concavity, overlap, and positions.
 
@@ -63,10 +66,13 @@ def report(
     of annotated pixels in several masks; centres are shares of the masks in 8 x 8 parts of the image. --against adds
     the share of masks whose IoU with their partner is above 0.9 and 0.75.
     """
-    from napari_segany.batch.sa1b_dataset import report_dataset
+    from napari_segany.batch.sa1b_dataset import draw_dataset, report_dataset
     from napari_segany.experiments.benchmark import check_rows, write_rows
     from napari_segany.io.output_checks import check_apart
 
+    if picture is not None:
+        draw_dataset(folder, picture)
+        typer.echo(f"wrote {picture}")
     if json is not None:
         check_apart(json, [folder, against], "the rows")
         check_rows(json)

@@ -15,6 +15,7 @@ from napari_segany.io.formats.coco import write_coco
 from napari_segany.io.formats.geojson import write_geojson
 from napari_segany.io.formats.imagej_rois import write_rois
 from napari_segany.io.formats.labelled_image import LabelledImage, by_label
+from napari_segany.io.formats.mask_statistics import write_statistics
 from napari_segany.io.formats.rle import from_rle, to_rle
 from napari_segany.io.formats.sa1b import write_sa1b
 from napari_segany.io.formats.tables import write_table
@@ -104,6 +105,12 @@ FORMATS: Mapping[str, ExportFormat] = {
         (".ctc",),
         lambda image, path: write_ctc(path, is_time_series(image.labels)),
         is_folder=True,
+    ),
+    "statistics": ExportFormat(
+        "Statistics",
+        "A picture: sizes, concavity and places of the masks, as of Segment Anything's data set",
+        (".svg",),
+        write_statistics,
     ),
     "tiff": ExportFormat("TIFF label image", "The labels as they are; names and scores are not in it", TIFF),
     "ome-zarr": ExportFormat(
