@@ -528,7 +528,7 @@ class TestEngine:
         results = {path.name for path in (tmp_path / "out" / "plate-1").iterdir()}
         assert results == {"a_labels.tif", "a_masks.json", "a_objects.csv", "everything.json", "review.csv"}
         again = run("engine", folder, "-o", tmp_path / "out", "--name", "plate")
-        assert "nothing was added since plate-1" in again.out
+        assert "nothing was added since the last round; plate-1 is used again" in again.out
         assert len(trained) == 1
         self.planes.append(("b2", *self.planes[0][1:]))
         run("engine", folder, "-o", tmp_path / "out", "--name", "plate")
@@ -537,9 +537,11 @@ class TestEngine:
     def test_a_model_that_is_no_better_is_not_used(
         self, run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.train(monkeypatch, alpha=0.0)
+        trained = self.train(monkeypatch, alpha=0.0)
         answer = run("engine", folder, "-o", tmp_path / "out")
         assert "segmented 1 images with tiny" in answer.out
+        assert "tiny is used again" in run("engine", folder, "-o", tmp_path / "out").out
+        assert len(trained) == 1
         assert (tmp_path / "out" / "tiny" / "a_labels.tif").is_file()
 
     def test_bad_input_is_one_line(self, run: Run, folder: Path, tmp_path: Path) -> None:

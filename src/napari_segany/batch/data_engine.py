@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from napari_segany.batch.labelled_sources import NamedPlane, session_planes
 from napari_segany.batch.segment_folder import images_of
 from napari_segany.core.errors import InputError
@@ -22,7 +24,49 @@ from napari_segany.io.labels import replacing
 from napari_segany.session.fingerprint import fingerprint_of, sample_fingerprint
 
 REVIEW = "review.csv"
-"""In the folder of the results: the images, the least certain first."""
+"""In the folder of a model's results: the images, the least certain first."""
+ROUND = "round.json"
+"""In the folder of all results: the last round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round learned from, and the model that came of it or was kept.
+
+    Parameters
+    ----------
+    masks : int
+        How many there were.
+    model : str
+        Name of the model that the other images were segmented with.
+    """
+
+    masks: int
+    model: str
+
+
+def last_round(out: Path) -> Round | None:
+    """The last round whose results lie in a folder; None where there is none that can be read."""
+    try:
+        return msgspec.json.decode((out / ROUND).read_bytes(), type=Round)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def write_round(out: Path, what: Round) -> None:
+    """Note a round in the folder of its results, which is made if needed.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be made or written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(out / ROUND) as temporary:
+            temporary.write_bytes(msgspec.json.encode(what))
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
     from napari_segany.batch.labelled_sources import NamedPlane
+    from napari_segany.models.registry import ModelSpec
     from napari_segany.training.data import Sample
 
 LISTED = 5
@@ -41,24 +42,34 @@ def engine(
         raise InputError(
             f"no image in {images} has been annotated yet: open one in the window, segment some objects, and try again"
         )
-    model = _latest_model(annotated, name, shown)
+    model = _latest_model(annotated, name, out, shown)
     _segment_others(images, out, model, frozenset(annotated), shown)
 
 
-def _latest_model(annotated: dict[Path, list[NamedPlane]], name: str, shown: ShownStages) -> str:
+def _latest_model(annotated: dict[Path, list[NamedPlane]], name: str, out: Path, shown: ShownStages) -> str:
     """The model of this round: a new one where there is more to learn from and it is better, else the last one."""
+    from napari_segany.batch.data_engine import Round, last_round, write_round
     from napari_segany.models.registry import find, new_own_model
-    from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
     from napari_segany.training.generations import latest_generation
     from napari_segany.training.held_out import count_masks
 
     samples = _samples(annotated)
-    masks = sum(map(count_masks, samples.values()))
+    masks, before = sum(map(count_masks, samples.values())), last_round(out)
     number, last = latest_generation(name)
-    if last is not None and last.report is not None and last.report.masks + last.report.held_out_masks >= masks:
-        typer.echo(f"nothing was added since {last.name}, which is used again")
-        return last.name
+    current = "tiny" if last is None else last.name
+    if before is not None and before.masks >= masks and before.model == current:
+        typer.echo(f"nothing was added since the last round; {current} is used again")
+        return current
     made = new_own_model(f"{name}-{number + 1}")
+    model = find(made.name).name if _improved(samples, made, shown) else current
+    write_round(out, Round(masks, model))
+    return model
+
+
+def _improved(samples: dict[str, Sample], made: ModelSpec, shown: ShownStages) -> bool:
+    """Fine-tune, tell the result, and return whether there is a new model."""
+    from napari_segany.training.fine_tune import FineTuneConfig, fine_tune
+
     report = None
     for progress in fine_tune(samples, made.path, FineTuneConfig(name=made.name)):
         shown(progress.stage, progress.done, progress.total, progress.seconds_left)
@@ -67,9 +78,7 @@ def _latest_model(annotated: dict[Path, list[NamedPlane]], name: str, shown: Sho
         raise RuntimeError("fine-tuning ended without a report")
     typer.echo(report.sentence)
     typer.echo(report.gauge_sentence)
-    if report.accepted:
-        return find(made.name).name
-    return "tiny" if last is None else last.name
+    return report.accepted
 
 
 def _samples(annotated: dict[Path, list[NamedPlane]]) -> dict[str, Sample]:
