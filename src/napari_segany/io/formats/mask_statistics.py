@@ -68,7 +68,7 @@ class MaskStatistics:
 
     def rows(self) -> list[Row]:
         """A row for each statistic; see :func:`~napari_segany.batch.sa1b_dataset.report_dataset`."""
-        spreads = {
+        spreads: dict[str, Sequence[float]] = {
             "masks per image": self.counts,
             "relative mask size": self.sizes,
             "concavity": self.concavities,
@@ -136,7 +136,7 @@ def write_statistics(image: LabelledImage, path: Path) -> None:
 
 def picture(found: MaskStatistics) -> str:
     """An SVG: histograms of relative mask size, of concavity and of masks per image, and where the centres are."""
-    histograms = (
+    histograms: tuple[tuple[str, Sequence[float], float], ...] = (
         ("relative mask size", found.sizes, 1.0),
         ("concavity", found.concavities, 1.0),
         ("masks per image", found.counts, float(max(found.counts, default=1))),
