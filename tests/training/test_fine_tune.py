@@ -270,8 +270,8 @@ def test_sessions_find_an_own_model_by_the_name_that_they_record(
         ([(1.0, 0.30, 0.00), (0.5, 0.20, 0.00)], 1.0),
         ([(1.0, 0.50, 0.03), (0.75, 0.45, 0.01)], 0.75),
         ([(1.0, 0.50, 0.03), (0.75, 0.30, 0.01)], 1.0),
-        # and twice where nothing would be gained then
-        ([(1.0, 0.10, 0.05), (0.25, 0.01, 0.03)], 1.0),
+        # and once where nothing would be gained then: the parent stays, too
+        ([(1.0, 0.05, 0.05), (0.25, 0.01, 0.03)], 1.0),
         ([(1.0, 0.05, 0.05), (0.25, 0.01, 0.01)], 0.25),
         ([(1.0, -0.05, 0.05), (0.25, -0.01, 0.0)], 0.25),
     ],

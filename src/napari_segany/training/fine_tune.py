@@ -60,7 +60,7 @@ SAVE_EVERY = 20
 """Steps between checkpoints."""
 FORGETTABLE = 0.01
 """What the gauge may lose before it counts against a mixture."""
-COSTS_OF_FORGETTING = (4.0, 2.0)
+COSTS_OF_FORGETTING = (4.0, 1.0)
 """What it loses beyond that counts so many times against the gain on held-out masks; the second number where no mixture
 has a gain left by the first, as a model that is good at this work alone is better than none."""
 
