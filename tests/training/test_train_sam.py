@@ -331,3 +331,27 @@ def test_a_run_never_writes_into_its_sources_or_over_its_start(folder):
     with pytest.raises(InputError, match="would replace"):
         train_sam.check_apart(folder / "out", [source], str(folder / "out" / "weights.safetensors"))
     train_sam.check_apart(folder / "data", [source])
+
+
+class _Square:
+    """A task whose loss is a mean over the batch."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = torch.nn.Linear(3, 1)
+
+    def training_forward(self, batch: dict[str, torch.Tensor], step: int) -> dict[str, torch.Tensor]:
+        return {"loss": self.model(batch["x"]).square().mean()}
+
+
+@pytest.mark.parametrize("parts", [2, 4, 9])
+def test_parts_of_a_batch_train_as_the_whole(tmp_path, parts):
+    batch = {"x": torch.rand(8, 3, generator=torch.Generator().manual_seed(1))}
+    weights, losses = [], []
+    for number in (1, parts):
+        config = LoopConfig(steps=3, warmup_steps=1, decay_steps=1, parts=number)
+        loop = Loop(_Square(), config, tmp_path / str(number), torch.device("cpu"))
+        losses.append(list(loop.steps(lambda step: iter([batch] * 9))))
+        weights.append(loop.task.model.weight.detach())
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-4)
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)

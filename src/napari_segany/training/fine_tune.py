@@ -58,6 +58,8 @@ ALPHAS = (1.0, 0.75, 0.5, 0.25)
 """Shares of the new weights that are tried; 0 is the parent."""
 SAVE_EVERY = 20
 """Steps between checkpoints."""
+PARTS = 4
+"""Parts of a step, so that it fits into the memory of a laptop next to the window."""
 FORGETTABLE = 0.01
 """What the gauge may lose before it counts against a mixture."""
 COSTS_OF_FORGETTING = (4.0, 1.0)
@@ -311,6 +313,7 @@ class _FineTuning:
             average=0.95,
             save_every=SAVE_EVERY,
             workers=0,
+            parts=PARTS,
         )
         identity = {"parent": config.parent, "seed": config.seed, "steps": steps, "data": digest_of(self.learned)}
         loop = Loop(self._task(model), settings, self.work, torch.device("cpu"), identity)

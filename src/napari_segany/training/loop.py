@@ -46,6 +46,8 @@ class LoopConfig:
         Steps between checkpoints and between lines of the log.
     workers : int
         Processes that make batches.
+    parts : int
+        Parts of a batch that are computed one after the other, and whose gradients are added up: less memory.
     """
 
     steps: int = 5000
@@ -57,6 +59,7 @@ class LoopConfig:
     save_every: int = 200
     log_every: int = 20
     workers: int = 1
+    parts: int = 1
 
     def of_length(self, steps: int) -> LoopConfig:
         """Return a training of another length, whose learning rate rises and falls in proportion.
@@ -194,14 +197,24 @@ class Loop:
     def _advance(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(self.step)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            losses = self.task.training_forward(batch, self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        parts = [dict(zip(batch, values, strict=True)) for values in zip(*self._split(batch), strict=True)]
+        total = torch.zeros((), device=self.device)
+        losses: dict[str, Tensor] = {}
+        for part in parts:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                losses = {**losses, **self.task.training_forward(part, self.step)}
+            (losses["loss"] / len(parts)).backward()
+            total += losses["loss"].detach() / len(parts)
+        losses["loss"] = total
         nn.utils.clip_grad_norm_(self.task.model.parameters(), 1.0)
         self.optimizer.step()
         self._follow()
         return losses
+
+    def _split(self, batch: dict[str, Tensor]) -> list[tuple[Tensor, ...]]:
+        """The parts of each tensor of a batch."""
+        return [value.chunk(self.config.parts) for value in batch.values()]
 
     @torch.no_grad()
     def _follow(self) -> None:
