@@ -70,12 +70,12 @@ def report(
     from napari_segany.experiments.benchmark import check_rows, write_rows
     from napari_segany.io.output_checks import check_apart
 
-    if picture is not None:
-        draw_dataset(folder, picture)
-        typer.echo(f"wrote {picture}")
     if json is not None:
         check_apart(json, [folder, against], "the rows")
         check_rows(json)
+    if picture is not None:
+        draw_dataset(folder, picture)
+        typer.echo(f"wrote {picture}")
     rows = report_dataset(folder, against)
     if json is not None:
         write_rows(json, rows)

@@ -220,7 +220,7 @@ def _painted(labels: np.ndarray, objects: Sequence[RefinedObject]) -> np.ndarray
     for one in objects:
         painted[one.window][one.before] = 0
     own = [(one, labels[one.window] == one.label) for one in objects]
-    # what it keeps of its own pixels comes first
+    # first each object gets the pixels that were its own before
     for one, mine in own:
         painted[one.window][one.after & mine] = one.label
     for one, _ in sorted(own, key=lambda pair: -pair[0].score):

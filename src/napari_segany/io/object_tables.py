@@ -16,8 +16,8 @@ UNATTENDED = ("automatic", "text")
 def objects_of_labels(path: Path) -> dict[int, ObjectInfo]:
     """What the table ``NAME_objects.csv`` tells of the objects of ``NAME_labels.tif``, by label.
 
-    Objects that a batch found have the state "automatic", also where the table has no states, as in all that nobody
-    looked at; nothing is known where there is no such table, or it is none of this program.
+    Objects that a batch found have the state "automatic", also where the table has no column of states. The result is
+    empty where there is no such table, or another program wrote it.
 
     Parameters
     ----------

@@ -336,7 +336,7 @@ def own_sizes(state: dict[str, Tensor]) -> EncoderConfig | None:
 
 
 def _new(architecture: str, state: dict[str, Tensor]) -> Sam:
-    """A model of an architecture, whose sizes are those of a state where it has none of its own."""
+    """An untrained model of an architecture; the sizes of ``OWN_SIZES`` are read from the weights."""
     sizes = own_sizes(state) if architecture == OWN_SIZES else None
     return _builders()[architecture]() if sizes is None else build_sam(sizes)
 

@@ -40,7 +40,9 @@ def test_a_shared_part_holds_its_windows(scale: float) -> None:
 
 def test_a_window_of_a_part_shows_the_same_pixels() -> None:
     plane = np.random.default_rng(0).integers(0, 255, (260, 260, 3), np.uint8)
-    for part in shared_parts(near(20, 60, 1.7)):
+    parts = shared_parts(near(20, 60, 1.7))
+    assert parts
+    for part in parts:
         whole = window_image(plane, part.whole)
         for number, (y, x) in part.corners.items():
             alone = window_image(plane, part.windows[number])
