@@ -9,6 +9,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import napari
 import numpy as np
@@ -17,9 +18,11 @@ from qtpy.QtCore import QEventLoop, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from scipy.ndimage import maximum_filter, minimum_filter
+from tifffile import imwrite
 
 from napari_segany.core.prompts import Point
 from napari_segany.core.simulate import centre_point
+from napari_segany.core.synthetic import synthetic_image
 from napari_segany.sample_data import nuclei, nuclei_stack
 from napari_segany.widgets.main import SeganyWidget
 
@@ -87,6 +90,7 @@ def walk(tour: Tour) -> None:
     rest(tour)
     stack(tour)
     refine(tour)
+    project(tour)
 
 
 def begin(tour: Tour) -> np.ndarray:
@@ -175,6 +179,26 @@ def refine(tour: Tour) -> None:
     tour.wait(lambda: "drawn again" in widget.refine_box.text, 300)
     tour.rest(1)
     tour.picture("refine")
+
+
+def project(tour: Tour) -> None:
+    """A folder of images, one of which is done."""
+    widget = tour.widget
+    with TemporaryDirectory() as folder:
+        for number in range(1, 5):
+            image = synthetic_image(np.random.default_rng(number), (400, 500)).image
+            imwrite(Path(folder) / f"well A{number}.tif", image)
+        for name in ("well A1.tif", "well A2.tif"):
+            widget.project.open_folder(folder)
+            tour.wait(lambda name=name: widget.project.current == name)
+            tour.wait(lambda: len(widget.answers.cache))
+            widget.find_everything()
+            tour.wait(lambda: widget.finder.found is not None)
+            widget.keep()
+            if name == "well A1.tif":
+                widget.act("finish_image")
+        tour.picture("project")
+        widget.close_session()
 
 
 def stack(tour: Tour) -> None:

@@ -18,7 +18,7 @@ from napari_segany.batch.labelled_sources import NamedPlane, session_planes
 from napari_segany.batch.segment_folder import images_of
 from napari_segany.core.errors import InputError
 from napari_segany.engine.autosave import saved_sessions
-from napari_segany.engine.session_files import sessions_folder
+from napari_segany.engine.session_files import session_files
 from napari_segany.io.images import read_image, reading
 from napari_segany.io.labels import replacing
 from napari_segany.session.fingerprint import fingerprint_of, sample_fingerprint
@@ -122,9 +122,9 @@ def _latest_session(image: Path) -> Path | None:
         with reading(image):
             array = read_image(image).array
             # reading all values of a large image takes long, and most images have no session
-            if not any(sessions_folder().glob(f"{sample_fingerprint(array).name}-*.jsonl")):
+            if not session_files(sample_fingerprint(array), str(image)):
                 return None
-            sessions = saved_sessions(fingerprint_of(array), being_written=True)
+            sessions = saved_sessions(fingerprint_of(array), being_written=True, path=str(image))
     except InputError:
         return None
     return next((one.path for one in sessions if one.objects), None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_segany.cli.shared import ShownStages
+from napari_segany.cli.shared import JsonProgressOption, ShownStages
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def engine(
     images: Annotated[Path, typer.Argument(help="Folder of images, some of which were annotated in the window.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the labels, a folder in it for each model.")],
     name: Annotated[str, typer.Option(help="What the models are called: NAME-1, NAME-2 and so on.")] = "folder",
-    json_progress: Annotated[bool, typer.Option("--json-progress", hidden=True)] = False,
+    json_progress: JsonProgressOption = False,
 ) -> None:
     """Learn from the images of a folder that were annotated in the window, and segment all others.
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_segany.cli.shared import DeviceOption, ModelOption, ShownProgress, TextHeadOption, files_of, loader
+from napari_segany.cli.prompt_options import example_box, prompts_of
+from napari_segany.cli.shared import (
+    DeviceOption,
+    JsonProgressOption,
+    ModelOption,
+    ShownProgress,
+    ShownStages,
+    TextHeadOption,
+    files_of,
+    loader,
+)
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
     from napari_segany.batch.dask_cluster import DaskCluster
     from napari_segany.batch.exemplar_files import ExemplarFiles
-    from napari_segany.batch.segment_file import Place, SegmentJob, SegmentReport
+    from napari_segany.batch.segment_file import SegmentJob, SegmentReport
     from napari_segany.core.automatic_masks import Grid, Proposals
-    from napari_segany.core.prompts import Box, ExampleBox, Point, Prompt
     from napari_segany.core.segmenter import Segmenter
-
-SIGNS = {"+": True, "-": False}
-
 
 DOUBTFUL = 5
 """Slices that are listed after propagation, the most uncertain first."""
@@ -276,6 +281,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     edges: EdgesOption = False,
     example: ExampleOption = None,
     clicks: ClicksOption = False,
+    json_progress: JsonProgressOption = False,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
 
@@ -307,8 +313,11 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         head = None if text_head is None else Path(text_head)
         inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
-        wanted["examples"] = tuple(_example(one) for one in example or ())
-        _all_objects(image, labels, wanted, (_grid(grid, crop_layers, clicks), used), (dask, model, device), text_head)
+        wanted["examples"] = tuple(example_box(one) for one in example or ())
+        shown = ShownStages(as_json=True) if json_progress else None
+        _all_objects(
+            image, labels, wanted, (_grid(grid, crop_layers, clicks), used), (dask, model, device), (text_head, shown)
+        )
         return
     if link or tracks or grid is not None or crop_layers or clicks or used:
         raise InputError(
@@ -317,7 +326,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         )
     from napari_segany.batch.segment_file import SegmentJob
 
-    prompts, planes = _prompts_of(point or (), box or (), plane, one_object)
+    prompts, planes = prompts_of(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
     _prompted_objects(job, propagate, (dask, model, device))
 
@@ -369,16 +378,17 @@ def _all_objects(
     wanted: dict[str, Any],
     filters: tuple[Grid | Proposals | None, dict[str, float]],
     where: tuple[str, str, str],
-    text_head: str | None,
+    head_and_progress: tuple[str | None, ShownStages | None],
 ) -> None:
     """Segment without prompts; `where` is the address of a cluster, the model and the device."""
+    text_head, shown = head_and_progress
     if where[0] and text_head is not None:
         raise InputError("--text-head works on this machine alone; leave --dask out")
     if wanted["tracks"] and not wanted["link"]:
         raise InputError("--tracks are of what is linked: add --link")
     _, model, device = where
     with _cluster(*where) as cluster:
-        _everything(image, labels, wanted, filters, (loader(model, device, text_head), cluster))
+        _everything(image, labels, wanted, filters, (loader(model, device, text_head), cluster), shown)
 
 
 def _prompted_objects(job: SegmentJob, propagate: bool, where: tuple[str, str, str]) -> None:
@@ -397,28 +407,6 @@ def _cluster(address: str, model: str, device: str) -> AbstractContextManager[Da
     from napari_segany.batch.dask_cluster import DaskCluster, loader
 
     return DaskCluster(address, loader(model, device))
-
-
-def _prompts_of(
-    point: Sequence[str], box: Sequence[str], plane: int | None, one_object: bool
-) -> tuple[tuple[Prompt, ...], tuple[Place, ...]]:
-    """Prompts, and the plane of each where points name theirs."""
-    from napari_segany.batch.segment_file import object_prompts
-
-    places = [_point(text) for text in point]
-    clicks, boxes = [click for _, click in places], [_box(text) for text in box]
-    prompts = object_prompts(clicks, boxes, together=one_object)
-    named = [z for z, _ in places if z is not None]
-    if not named:
-        return prompts, ()
-    if plane is not None or boxes or len(named) < len(places):
-        raise InputError("either all points include their plane, z,y,x, and there are no boxes, or use --plane")
-    starts = [i for i, click in enumerate(clicks) if click.positive][: len(prompts)]
-    bounds = [0, *starts[1:], len(named)]
-    for first, last in pairwise(bounds):
-        if len(set(named[first:last])) > 1:
-            raise InputError("the points of one object lie on one plane")
-    return prompts, tuple(named[i] for i in starts)
 
 
 def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cluster: DaskCluster | None) -> None:
@@ -450,8 +438,9 @@ def _everything(
     options: dict[str, Any],
     wanted: tuple[Grid | Proposals | None, dict[str, float]],
     who: tuple[Callable[[], Segmenter], DaskCluster | None],
+    shown: ShownStages | None,
 ) -> None:
-    from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
+    from napari_segany.batch.segment_folder import FolderJob, images_of, segment_folder_files
     from napari_segany.io.labels import TIFF, ZARR
 
     if out.suffix.lower() in (*TIFF, *ZARR):
@@ -460,8 +449,11 @@ def _everything(
     grid, changes = wanted
     job = FolderJob(image, out, grid, changes, **options)
     reports = []
+    total = 0 if shown is None else len(images_of(image))
     for report in segment_folder_files(job, *who):
         reports.append(report)
+        if shown is not None:
+            shown("images", len(reports), total, float("nan"))
         if report.problem:
             typer.echo(f"napari-segany: {' '.join(report.problem.split())}", err=True)
         elif report.objects >= 0:
@@ -471,47 +463,3 @@ def _everything(
     typer.echo(f"wrote {out}: {done} images, {before} were done before, {failed} failed")
     if failed:
         raise typer.Exit(2)
-
-
-def _numbers(text: str, option: str, form: str, count: int) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count:
-        raise InputError(f"{option} takes {form}, got {text!r}")
-    return values
-
-
-def _point(text: str) -> tuple[Place | None, Point]:
-    """A point, and its plane where there are more than two numbers."""
-    from napari_segany.core.prompts import Point
-
-    place, _, sign = text.rpartition(",")
-    positive = SIGNS.get(sign.strip())
-    numbers = text if positive is None else place
-    if numbers.count(",") < 2:
-        y, x = _numbers(numbers, "--point", "y,x or y,x,+ or y,x,-", 2)
-        return None, Point(y, x, positive is not False)
-    count = max(numbers.count(",") + 1, 3)
-    *place_of, y, x = _numbers(numbers, "--point", "y,x or z,y,x or t,z,y,x, and + or - after it", count)
-    if not all(at.is_integer() for at in place_of):
-        raise InputError(f"the plane of a point is a whole number, got {numbers}")
-    plane = tuple(map(int, place_of))
-    return plane[0] if len(plane) == 1 else plane, Point(y, x, positive is not False)
-
-
-def _example(text: str) -> ExampleBox:
-    from napari_segany.core.prompts import Box, ExampleBox
-
-    place, _, sign = text.rpartition(",")
-    positive = SIGNS.get(sign.strip())
-    numbers = text if positive is None else place
-    box = Box(*_numbers(numbers, "--example", "y0,x0,y1,x1, and + or - after it", 4))
-    return ExampleBox(box, positive is not False)
-
-
-def _box(text: str) -> Box:
-    from napari_segany.core.prompts import Box
-
-    return Box(*_numbers(text, "--box", "y0,x0,y1,x1", 4))

@@ -59,6 +59,10 @@ TextHeadOption = Annotated[
 ]
 
 
+JsonProgressOption = Annotated[bool, typer.Option("--json-progress", hidden=True)]
+"""For the window, which reads the progress of a command in a separate process."""
+
+
 def loader(model: str, device: str, text: str | None = None) -> Callable[[], Segmenter]:
     """What loads the model when it is needed: torch takes seconds to import."""
 

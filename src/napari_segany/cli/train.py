@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_segany.cli.shared import DeviceOption, ShownProgress, ShownStages, new_app
+from napari_segany.cli.shared import DeviceOption, JsonProgressOption, ShownProgress, ShownStages, new_app
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def train_on(  # noqa: PLR0913  each parameter is an option of the command line
     name: Annotated[str, typer.Option(help="Kept in the weights.")] = "",
     note: Annotated[str, typer.Option(help="Kept in the weights.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of weights.")] = False,
-    json_progress: Annotated[bool, typer.Option("--json-progress", hidden=True)] = False,
+    json_progress: JsonProgressOption = False,
 ) -> None:
     """Fine-tune the shipped model on your own masks; a fifth of them measure whether it got better.
 

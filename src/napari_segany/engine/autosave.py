@@ -13,7 +13,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import ChannelSettings, LazyArray
 from napari_segany.engine.journal_writer import JournalWriter, Reopened
-from napari_segany.engine.session_files import SessionStart, sessions_folder
+from napari_segany.engine.session_files import SessionStart, session_files
 from napari_segany.session.events import ActionEvent, Event, LayerEvent, PromptEvent
 from napari_segany.session.fingerprint import ImageFingerprint, fingerprint_of, sample_fingerprint
 from napari_segany.session.history import Step
@@ -73,7 +73,7 @@ class EarlierSession:
     sessions: tuple[SavedSession, ...] = ()
 
 
-def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool) -> EarlierSession:
+def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool, path: str = "") -> EarlierSession:
     """Find earlier sessions of an image; all its values are read only where there are files of its sample.
 
     Parameters
@@ -82,31 +82,35 @@ def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool) -> 
         The image.
     cancelled : callable
         See :func:`~napari_segany.session.fingerprint.fingerprint_of`.
+    path : str
+        Where the image was opened from, see :func:`~napari_segany.engine.session_files.session_files`.
     """
     sampled = sample_fingerprint(array)
-    if not _files_of(sampled):
+    if not session_files(sampled, path):
         return EarlierSession()
     content = fingerprint_of(array, cancelled)
-    sessions = tuple(saved_sessions(content))
+    sessions = tuple(saved_sessions(content, path=path))
     latest = recover(sessions[0].path, partial=True) if sessions else None
-    return EarlierSession(unfinished_sessions(content), latest, sessions)
+    return EarlierSession(unfinished_sessions(content, path), latest, sessions)
 
 
-def unfinished_sessions(content: ImageFingerprint) -> Recovered | None:
+def unfinished_sessions(content: ImageFingerprint, path: str = "") -> Recovered | None:
     """The latest session of an image that is worth continuing; None when there is none.
 
     These are sessions that were not ended, and those that were ended with labels that were neither saved nor exported.
     Of a damaged file, the records before the damage count. Files without a readable record are skipped, and so are
-    files that another window writes to. No file is changed.
+    files that another window writes to. No file is changed. `path` is as of :func:`earlier_sessions`.
     """
-    for path in _files_of(content):
-        found = _readable(path, content)
+    for file in session_files(content, path):
+        found = _readable(file, content)
         if found is not None and not found.empty and not found.state.dismissed and _worth_continuing(found):
             return found
     return None
 
 
-def saved_sessions(content: ImageFingerprint, most: int = 10, *, being_written: bool = False) -> list[SavedSession]:
+def saved_sessions(
+    content: ImageFingerprint, most: int = 10, *, being_written: bool = False, path: str = ""
+) -> list[SavedSession]:
     """The latest sessions of an image that hold anything, the newest first; see :func:`unfinished_sessions`.
 
     Parameters
@@ -117,23 +121,21 @@ def saved_sessions(content: ImageFingerprint, most: int = 10, *, being_written: 
         How many, at most.
     being_written : bool
         Whether those that a window has open count, as far as they are written.
+    path : str
+        As of :func:`earlier_sessions`.
     """
     sessions: list[SavedSession] = []
-    for path in _files_of(content):
-        found = _readable(path, content, being_written=being_written)
+    for file in session_files(content, path):
+        found = _readable(file, content, being_written=being_written)
         if found is None or found.empty:
             continue
-        when = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone()
+        when = datetime.fromtimestamp(file.stat().st_mtime, UTC).astimezone()
         state, warning = found.state, found.journal.warning
-        kept = SavedSession(path, when, found.objects, found.prompts, not state.unsaved, state.dismissed, warning)
+        kept = SavedSession(file, when, found.objects, found.prompts, not state.unsaved, state.dismissed, warning)
         sessions.append(kept)
         if len(sessions) == most:
             break
     return sessions
-
-
-def _files_of(content: ImageFingerprint) -> list[Path]:
-    return sorted(sessions_folder().glob(f"{content.name}-*.jsonl"), reverse=True)
 
 
 def _readable(path: Path, content: ImageFingerprint, *, being_written: bool = False) -> Recovered | None:
@@ -197,6 +199,11 @@ class Autosave:
     def keeping(self) -> bool:
         """Whether the session has begun, so that there is a file of it or will be one."""
         return self._writer is not None
+
+    @property
+    def stored(self) -> bool:
+        """Whether all that happened since the first prompt is on the disk."""
+        return self._writer is None or self._writer.stored
 
     @property
     def path(self) -> Path | None:

@@ -65,6 +65,11 @@ class JournalWriter:
         self._thread.start()
         atexit.register(self.end, LAST_SECONDS)
 
+    @property
+    def stored(self) -> bool:
+        """Whether all events so far are on the disk."""
+        return self._taken >= self._put and not (self._failing or self._broken or self._waiting)
+
     def put(self, event: Event, model: str = "") -> None:
         """Have an event written; returns at once.
 

@@ -16,11 +16,15 @@ from napari_segany.core.planes import LazyArray
 from napari_segany.models.inference_config import weights_hash
 from napari_segany.models.registry import find
 from napari_segany.session.events import ModelEvent
-from napari_segany.session.fingerprint import sample_fingerprint
+from napari_segany.session.fingerprint import ImageFingerprint, sample_fingerprint
 from napari_segany.session.journal import Header
 
 FOLDER = "SEGANY_SESSIONS"
 """Environment variable that names another folder for sessions."""
+PROJECT = "segany-project.json"
+"""Makes a folder of images a project; the sessions of its images are kept in it."""
+PROJECT_SESSIONS = "segany-sessions"
+"""Folder of a project that sessions are kept in, so that they go with the images to other computers."""
 UNKNOWN = "fake"
 """What stands for the hash of weights that are in no registry."""
 
@@ -29,6 +33,36 @@ def sessions_folder() -> Path:
     """The folder that sessions are kept in; not created here."""
     given = os.environ.get(FOLDER)
     return Path(given) if given else platformdirs.user_data_path("napari-segany", appauthor=False) / "sessions"
+
+
+def project_folder(image: str | Path) -> Path | None:
+    """The folder of an image, if it is a project.
+
+    Parameters
+    ----------
+    image : str or Path
+        Where the image was opened from; empty when it is not known.
+    """
+    if not str(image) or "://" in str(image):
+        return None
+    folder = Path(image).absolute().parent
+    return folder if (folder / PROJECT).is_file() else None
+
+
+def session_files(image: ImageFingerprint, path: str = "") -> list[Path]:
+    """The files of sessions of images with the same sample, the newest first.
+
+    Parameters
+    ----------
+    image : ImageFingerprint
+        Only its sample counts.
+    path : str
+        Where the image was opened from; in a project its sessions there count, too.
+    """
+    project = project_folder(path)
+    folders = [sessions_folder(), *([project / PROJECT_SESSIONS] if project is not None else [])]
+    found = [file for folder in folders for file in folder.glob(f"{image.name}-*.jsonl")]
+    return sorted(found, key=lambda file: file.name, reverse=True)
 
 
 def model_of(name: str) -> ModelEvent:
@@ -69,5 +103,8 @@ class SessionStart:
 
 
 def new_path(header: Header) -> Path:
-    """Where a session that begins now is stored."""
-    return sessions_folder() / f"{header.image.name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.jsonl"
+    """Where a session that begins now is stored: with its project, where that can be written to."""
+    project = project_folder(header.path)
+    inside = project is not None and os.access(project, os.W_OK)
+    folder = project / PROJECT_SESSIONS if project is not None and inside else sessions_folder()
+    return folder / f"{header.image.name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.jsonl"

@@ -6,14 +6,22 @@ Every other module of ``layers`` and ``widgets`` uses this one, and never tests 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Layer
+from napari.layers._source import layer_source
 
 RESTING = "pan_zoom"
 """The mode in which the mouse moves the camera; that of layers that know no modes."""
 _SPACE = ("units", "axis_labels")
+
+
+def opened_from(path: Path) -> AbstractContextManager[Any]:
+    """Within it layers are made whose source is a file; napari has no public way to say so."""
+    return layer_source(path=str(path))
 
 
 def camera_of(viewer: ViewerModel) -> Any:

@@ -77,6 +77,11 @@ ACTIONS: Mapping[str, Action] = {
     "work_here": Action(
         "Shift+W", "Work on the part of a large image that is shown", lambda widget: widget.regions.work_here()
     ),
+    "next_image": Action("PageDown", "Open the next image that is not done", lambda widget: widget.project.step(1)),
+    "previous_image": Action("PageUp", "Open the previous image", lambda widget: widget.project.step(-1)),
+    "finish_image": Action(
+        "Shift+PageDown", "Mark this image done, and open the next one", lambda widget: widget.project.finish()
+    ),
     "show_keys": Action("/", "Show what the keys do", lambda widget: widget.keys.toggle_sheet()),
 }
 """Under the names of their commands, without the plugin's."""

@@ -36,6 +36,7 @@ from napari_segany.widgets.controllers.layer_controller import LayerController
 from napari_segany.widgets.controllers.learning_controller import LearningController
 from napari_segany.widgets.controllers.pending_controller import PendingController, PendingPanels
 from napari_segany.widgets.controllers.prediction_controller import PredictionController
+from napari_segany.widgets.controllers.project_controller import ProjectController
 from napari_segany.widgets.controllers.propagation_controller import PropagationController
 from napari_segany.widgets.controllers.ranking_controller import RankingController
 from napari_segany.widgets.controllers.refine_controller import RefineController
@@ -56,6 +57,7 @@ from napari_segany.widgets.panels.export_panel import ExportPanel
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.model_panel import ModelPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
+from napari_segany.widgets.panels.project_panel import ProjectPanel
 from napari_segany.widgets.panels.prompt_panel import PromptPanel
 from napari_segany.widgets.panels.refine_panel import RefinePanel
 from napari_segany.widgets.panels.resume_panel import ResumePanel
@@ -111,8 +113,10 @@ class SeganyWidget(QWidget):
         self.learn_box = LearnPanel()
         self.status_box = StatusPanel(WELCOME)
         self.resume_box = ResumePanel()
+        self.project_box = ProjectPanel()
 
     def _make_controllers(self) -> None:
+        answers = self.answers
         self._pause = PaintPause(self)
         self.autosaving = AutosaveSignals(self.keeper, self)
         self.layers = LayerController(self.viewer, self.model_box, self.prompt_box, self.objects_box, self.export_box)
@@ -143,13 +147,16 @@ class SeganyWidget(QWidget):
         )
         self.resuming = ResumeController(self.keeper, self.jobs, self.resume_box, self.objects_box, self.layers)
         self.effort = EffortController(self.learn_box.effort, self.resuming.lookups)
+        self.project: ProjectController = ProjectController(
+            self.viewer, self.project_box, self.keeper, self.layers, self.resuming.lookups, lambda: answers.name
+        )
         self.folder = FolderController(self.learn_box.folder, self.keeper.flush, self.resuming.lookups)
         self.images = ImageController(self.viewer, self.session, self.keeper, self.large, self.layers)
         self.regions: RegionController = RegionController(self.large, self.layers)
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
             *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
-            *(self.edges, self.refining, self.folder),
+            *(self.edges, self.refining, self.folder, self.project),
             *(self.classes, self.suggesting, self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -179,7 +186,7 @@ class SeganyWidget(QWidget):
         versions.setWordWrap(True)
         versions.setVisible(bool(versions.text()))
         layout = QVBoxLayout(self)
-        for part in (self.resume_box, versions, self.layer_box):
+        for part in (self.project_box, self.resume_box, versions, self.layer_box):
             layout.addWidget(part)
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.status_box)
@@ -285,6 +292,7 @@ class SeganyWidget(QWidget):
         self.hover.close()
         self.learning.stop()
         self.folder.stop()
+        self.project.stop()
         self.refining.close()
         self.classes.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self.show_failure)

@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.planes import LazyArray
 from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
+from napari_segany.engine.session_files import project_folder
 from napari_segany.io.export import FORMATS
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.read import image_array
@@ -49,10 +50,13 @@ class ResumeController(QObject):
         Emitted with a message about the continued session.
     failed : Signal
         Emitted with the exception of what failed.
+    fresh : Signal
+        Emitted without arguments when the image has no earlier session.
     """
 
     message = Signal(str)
     failed = Signal(object)
+    fresh = Signal()
 
     def __init__(
         self, keeper: Autosave, jobs: Jobs, box: ResumePanel, objects: ObjectsPanel, layers: LayerController
@@ -77,14 +81,18 @@ class ResumeController(QObject):
     def look_up(self) -> None:
         """Search for earlier sessions of the image."""
         if self._binding is not None:
-            find = partial(self._earlier, image_array(self._binding.image))
+            find = partial(self._earlier, image_array(self._binding.image), self._path)
             # an image that cannot be read is reported when it is used
             self.lookups.run(find, done=self._offer, failed=lambda _: None, instead_of="find session")
 
-    def _earlier(self, array: LazyArray) -> EarlierSession:
+    @property
+    def _path(self) -> str:
+        return "" if self._binding is None else str(self._binding.image.source.path or "")
+
+    def _earlier(self, array: LazyArray, path: str) -> EarlierSession:
         """Runs in the thread for lookups: sessions of an image, the one that was just ended among them."""
         self._keeper.flush()
-        return earlier_sessions(array, self._is_over)
+        return earlier_sessions(array, self._is_over, path)
 
     def _is_over(self) -> bool:
         """For a lookup to call while it runs; raises Cancelled where its result is not wanted any more."""
@@ -92,15 +100,24 @@ class ResumeController(QObject):
         return False
 
     def _offer(self, earlier: EarlierSession) -> None:
-        """Continue an earlier session whose labels are still in the viewer; else offer to, unless another one began."""
+        """Continue an earlier session whose labels are still in the viewer, or that is of a project; else offer to.
+
+        Nothing happens where another session began.
+        """
         if self._keeper.keeping or self._binding is None:
             return
         latest = earlier.latest
         labels = None if latest is None else self._layer_of(latest)
-        if latest is not None and labels is not None:
+        if latest is not None and (labels is not None or self._goes_on(latest)):
             self._resume(latest, labels)
-        else:
-            self._box.offer(earlier)
+            return
+        self._box.offer(earlier)
+        if latest is None:
+            self.fresh.emit()
+
+    def _goes_on(self, latest: Recovered) -> bool:
+        """Whether a session is continued without a question: in projects, unless the user chose to start a new one."""
+        return project_folder(self._path) is not None and not latest.state.dismissed
 
     def _layer_of(self, found: Recovered) -> Labels | None:
         """A layer that holds the labels of an earlier session."""

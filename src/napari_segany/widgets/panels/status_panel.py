@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 PATIENCE_MS = 250
 """Work that takes less is not worth a flicker of the progress bar."""
@@ -28,6 +28,8 @@ class StatusPanel(QWidget):
         super().__init__()
         self._text = QLabel(text)
         self._text.setWordWrap(True)
+        # a long name must not decide how much of the window is left for the picture
+        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._message = text
         self._since = time.monotonic()

@@ -1,0 +1,263 @@
+"""Goes from image to image of a project, and segments all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Layer
+from qtpy.QtCore import QObject, Signal
+
+from napari_segany.batch.project import LABELS, Project, begin_project, mark_image, read_project
+from napari_segany.core.errors import InputError, SeganyError
+from napari_segany.engine.autosave import Autosave
+from napari_segany.engine.session_files import project_folder
+from napari_segany.io.images import ImageFile, read_image
+from napari_segany.io.labels import read_labels
+from napari_segany.layers.binding import Binding
+from napari_segany.layers.file_layers import image_layer, labels_layer
+from napari_segany.session.fingerprint import sample_fingerprint
+from napari_segany.widgets.command_process import CommandProcess
+from napari_segany.widgets.controllers.layer_controller import LayerController
+from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.panels.project_panel import ProjectPanel
+
+
+class ProjectController(QObject):
+    """Connects the panel of a project, its files, and the image that is open.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Gets the layers of the images.
+    panel : ProjectPanel
+        Shows the images; owns this object.
+    keeper : Autosave
+        Has written what was done to an image before its layers are taken away.
+    layers : LayerController
+        Chooses the image that is segmented.
+    jobs : Jobs
+        A worker on which no click waits; it reads files.
+    model : callable
+        Returns the name of the current model.
+
+    Attributes
+    ----------
+    message : Signal
+        Emitted with a message.
+    failed : Signal
+        Emitted with the exception of what failed.
+    """
+
+    message = Signal(str)
+    failed = Signal(object)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        panel: ProjectPanel,
+        keeper: Autosave,
+        layers: LayerController,
+        jobs: Jobs,
+        model: Callable[[], str],
+    ) -> None:
+        super().__init__(panel)
+        self._viewer, self._panel, self._keeper, self._layers, self._jobs = viewer, panel, keeper, layers, jobs
+        self._model = model
+        self._binding: Binding | None = None
+        self._project: Project | None = None
+        self._process = CommandProcess("segmenting the folder", self)
+        self._process.progressed.connect(panel.show_progress)
+        self._process.ended.connect(self._end)
+        self._process.failed.connect(self._refuse)
+        panel.folder_chosen.connect(self.open_folder)
+        panel.stepped.connect(self.step)
+        panel.chosen.connect(self.open_image)
+        panel.done_changed.connect(self.set_done)
+        panel.started.connect(self.segment_all)
+        panel.stopped.connect(self.stop)
+
+    @property
+    def current(self) -> str:
+        """File name of the image that is open, if it is one of the project; else empty."""
+        path = self._path
+        inside = self._project is not None and path is not None and path.parent == self._project.folder
+        return path.name if inside and path is not None else ""
+
+    @property
+    def _path(self) -> Path | None:
+        path = None if self._binding is None else self._binding.image.source.path
+        return None if path is None or "://" in str(path) else Path(path).absolute()
+
+    def bind(self, binding: Binding | None) -> None:
+        """Show the project of the image that is open, if it belongs to one."""
+        self._binding = binding
+        path = self._path
+        folder = None if path is None else project_folder(path)
+        if folder is not None and (self._project is None or folder != self._project.folder):
+            self._read(partial(read_project, folder), self._take)
+        elif folder is not None and path is not None:
+            self._note_sample(path.name)
+        self._show()
+
+    def open_folder(self, folder: str) -> None:
+        """Work on the images of a folder from here on; the first one that is not done is opened."""
+        self._read(partial(begin_project, Path(folder).absolute()), self._begin)
+
+    def step(self, step: int) -> None:
+        """Open the next image that is not done (1), or the previous image (-1)."""
+        if self._project is None:
+            self.message.emit("No folder of images is open.")
+            return
+        name = self._project.neighbour(self.current, step, skip_done=step > 0)
+        if name is None:
+            left = len(self._project.names) - len(self._project.done)
+            self.message.emit("This is the last image that is not done." if left else "All images are done.")
+        else:
+            self.open_image(name)
+
+    def finish(self) -> None:
+        """Mark the image done, and open the next one that is not."""
+        if self.current:
+            self.set_done(True)
+        self.step(1)
+
+    def set_done(self, done: bool) -> None:
+        """Mark the image that is open as done, or not."""
+        if self._project is None or not self.current:
+            self.message.emit("The image that is open belongs to no folder of images.")
+            return
+        try:
+            self._project = mark_image(self._project, self.current, done=done)
+        except SeganyError as error:
+            self.failed.emit(error)
+        self._show()
+
+    def open_image(self, name: str) -> None:
+        """Open an image of the project in place of the one that is open, whose session stays on the disk."""
+        if self._project is None or name == self.current:
+            return
+        path = self._project.folder / name
+        self._read(partial(self._file, path), partial(self._exchange, path))
+
+    def _file(self, path: Path) -> ImageFile:
+        """Runs in the worker."""
+        self._keeper.flush()
+        return read_image(path)
+
+    def _exchange(self, path: Path, file: ImageFile) -> None:
+        """Show another image, and take the layers of the one before away."""
+        before, kept = self._own_layers()
+        image = self._viewer.add_layer(image_layer(file, path))
+        self._layers.box.image.value = image
+        for layer in before:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self._viewer.reset_view()
+        if kept is not None:
+            self.message.emit(f"“{kept.name}” stays, as it is in no session and no file.")
+        elif self._project is not None:
+            names, done = self._project.names, self._project.done
+            self.message.emit(f"Image {names.index(path.name) + 1} of {len(names)}; {len(done)} done.")
+
+    def _own_layers(self) -> tuple[list[Layer], Layer | None]:
+        """The layers of the image that can be brought back from its session, and its labels if they cannot."""
+        binding = self._binding
+        if binding is None or not self.current:
+            return [], None
+        labels = binding.labels
+        recorded = self._keeper.keeping and self._keeper.stored
+        lost = labels is not None and not recorded and not labels.source.path and bool(labels.data.any())
+        layers = [binding.image, binding.points, binding.shapes, None if lost else labels]
+        return [layer for layer in layers if layer is not None], labels if lost else None
+
+    def open_labels(self) -> None:
+        """Open what a batch run found in the image, where there is nothing else of it."""
+        if self._project is None or not self.current or self._binding is None or self._binding.labels is not None:
+            return
+        path = self._project.labels_of(self.current)
+        if path.is_file():
+            self._read(partial(read_labels, path), partial(self._add_labels, path, self._binding))
+
+    def _add_labels(self, path: Path, binding: Binding, labels: np.ndarray) -> None:
+        if binding is not self._binding or binding.labels is not None or self._keeper.keeping:
+            return
+        try:
+            layer = labels_layer(labels, path, binding.image)
+        except InputError as error:
+            self.failed.emit(error)
+            return
+        # below the layers of prompts, in which clicks go on
+        active = self._viewer.layers.selection.active
+        self._viewer.layers.insert(self._viewer.layers.index(binding.image) + 1, layer)
+        self._layers.box.labels.value = layer
+        self._viewer.layers.selection.active = active
+
+    def segment_all(self, text: str) -> None:
+        """Find all objects of the images that have no results, or those of a text, in a separate process."""
+        if self._project is None or self._process.running:
+            return
+        folder = self._project.folder
+        how = ["--text", text] if text else ["--everything"]
+        self._panel.show_progress("images", 0, len(self._project.names), None)
+        self._process.start(["segment", str(folder), "-o", str(folder / LABELS), "--model", self._model(), *how])
+
+    def stop(self) -> None:
+        """End the run; images that have results keep them, and the next run goes on with the others."""
+        if self._process.running:
+            self._process.stop()
+            self._panel.show_idle("Cancelled. The images that were segmented keep their labels.")
+
+    def _end(self, lines: list[str]) -> None:
+        self._panel.show_idle(lines[-1] if lines else "")
+        self.open_labels()
+
+    def _refuse(self, error: Exception) -> None:
+        self._panel.show_idle("")
+        self.failed.emit(error)
+
+    def _begin(self, project: Project) -> None:
+        self._take(project)
+        name = project.neighbour("", 1, skip_done=True) or project.names[0]
+        self.open_image(name)
+
+    def _take(self, project: Project) -> None:
+        self._project = project
+        if self.current:
+            self._note_sample(self.current)
+        self._show()
+
+    def _note_sample(self, name: str) -> None:
+        """Have the file know the image by its content, too."""
+        project = self._project
+        if project is None or name not in project.names or self._binding is None:
+            return
+        if name in project.records and project.records[name].sample:
+            return
+        note = partial(_sampled, project, name, self._binding.image.data)
+        self._jobs.run(note, done=self._noted, failed=lambda _: None, instead_of="sample", unseen=True)
+
+    def _noted(self, project: Project) -> None:
+        if self._project is not None and project.folder == self._project.folder:
+            self._project = project
+            self._show()
+
+    def _show(self) -> None:
+        project = self._project
+        names, done = ((), frozenset()) if project is None else (project.names, project.done)
+        self._panel.show_project(names, done, self.current)
+        self._panel.set_ready(project is not None and not self._process.running)
+
+    def _read(self, work: Callable[[], object], done: Callable[..., object]) -> None:
+        self._jobs.run(work, done=done, failed=self._failed, instead_of="project")
+
+    def _failed(self, error: Exception) -> None:
+        self.failed.emit(error if isinstance(error, SeganyError) else InputError(str(error)))
+
+
+def _sampled(project: Project, name: str, array: object) -> Project:
+    """Runs in the worker."""
+    return mark_image(project, name, sample=sample_fingerprint(array).sample)  # type: ignore[arg-type]

@@ -1,0 +1,180 @@
+"""The images of a project: which one is open, which are done, and the way to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QInputDialog,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+)
+
+from napari_segany.widgets.panels.run_panel import RunPanel
+
+LETTERS = 10
+"""How much of the name of an image is shown at least."""
+DONE = "✓ "
+"""Stands before the names of images that are done."""
+SEGMENT_TIP = (
+    "Find objects in the images that have no results yet, with the model that is chosen. "
+    "The results lie in the folder segany-labels; they are opened with their image, marked automatic."
+)
+
+
+class ProjectPanel(RunPanel):
+    """A line of buttons: a folder to open, or the images of the one that is open.
+
+    Attributes
+    ----------
+    folder_chosen : Signal
+        Emitted with the path of a folder whose images are to be worked on.
+    stepped : Signal
+        Emitted with 1 for the next image that is not done, with -1 for the previous image.
+    chosen : Signal
+        Emitted with the name of an image that is to be opened.
+    done_changed : Signal
+        Emitted with True or False when the image that is open is done, or not.
+    started : Signal
+        Emitted with a text to search all images for, or an empty one for all objects.
+    """
+
+    folder_chosen = Signal(str)
+    stepped = Signal(int)
+    chosen = Signal(str)
+    done_changed = Signal(bool)
+    started = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__("Segment all images")
+        # the work is started from a menu
+        self._start.setParent(self)
+        self._start.hide()
+        self._names: tuple[str, ...] = ()
+        self._open = QPushButton("Open a folder of images…")
+        self._open.setToolTip("Work on all images of a folder, one after the other. Nothing in it is changed.")
+        self._open.clicked.connect(self._choose_folder)
+        self._previous = self._arrow("◀", "The image before this one. Key: PageUp", -1)
+        self._next = self._arrow("▶", "The next image that is not done. Key: PageDown", 1)
+        self._images = QComboBox()
+        self._images.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._images.setMinimumContentsLength(LETTERS)
+        self._images.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._images.activated.connect(self._choose)
+        self._done = QCheckBox("Done")
+        self._done.setToolTip("This image is finished. Key: Shift+PageDown, which also opens the next one")
+        self._done.clicked.connect(self.done_changed)
+        self._menu = QToolButton()
+        self._menu.setText("⋯")
+        self._menu.setToolTip("More for this folder")
+        self._menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self._menu)
+        menu.setToolTipsVisible(True)
+        self._work = (
+            menu.addAction("Segment all images", self._segment),
+            menu.addAction("Find a text in all images…", self._find_text),
+        )
+        for action in self._work:
+            action.setToolTip(SEGMENT_TIP)
+        menu.addAction("Open another folder…", self._choose_folder)
+        self._menu.setMenu(menu)
+        self._lay_out()
+        self.show_idle("")
+        self.show_project((), frozenset(), "")
+
+    def _arrow(self, text: str, tip: str, step: int) -> QToolButton:
+        button = QToolButton()
+        button.setText(text)
+        button.setToolTip(tip)
+        button.setProperty("step", step)
+        button.clicked.connect(self._go)
+        return button
+
+    def _lay_out(self) -> None:
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._open, 0, 0, 1, 5)
+        for column, part in enumerate((self._previous, self._images, self._next, self._done, self._menu)):
+            layout.addWidget(part, 1, column)
+        layout.setColumnStretch(1, 1)
+        layout.addWidget(self._bar, 2, 0, 1, 4)
+        layout.addWidget(self._stop, 2, 4)
+        layout.addWidget(self._result, 3, 0, 1, 5)
+
+    def show_project(self, names: Sequence[str], done: frozenset[str], current: str) -> None:
+        """Show the images of a project.
+
+        Parameters
+        ----------
+        names : sequence of str
+            All images; empty where no project is open.
+        done : frozenset of str
+            Those that are done.
+        current : str
+            The one that is open.
+        """
+        self._open.setVisible(not names)
+        for part in (self._previous, self._images, self._next, self._done, self._menu):
+            part.setVisible(bool(names))
+        with QSignalBlocker(self._images):
+            if tuple(names) != self._names:
+                self._names = tuple(names)
+                self._images.clear()
+                self._images.addItems(list(names))
+            for position, name in enumerate(names):
+                text = DONE + name if name in done else name
+                if self._images.itemText(position) != text:
+                    self._images.setItemText(position, text)
+            self._images.setCurrentIndex(self._names.index(current) if current in self._names else -1)
+        self._images.setToolTip(f"{len(done)} of {len(names)} images are done")
+        self._done.setChecked(current in done)
+        self._done.setEnabled(current in self._names)
+        self._previous.setEnabled(current not in self._names[:1])
+        self._next.setEnabled(any(name not in done for name in names if name != current))
+
+    def show_progress(self, stage: str, done: int, total: int, seconds_left: float | None) -> None:
+        """Show where the work is."""
+        super().show_progress(stage, done, total, seconds_left)
+        self._stop.show()
+        self._offer_work()
+
+    def show_idle(self, result: str) -> None:
+        """Show the result; no work runs any more."""
+        super().show_idle(result)
+        self._stop.hide()
+        self._offer_work()
+
+    def set_ready(self, ready: bool) -> None:
+        """Tell whether the work could start."""
+        super().set_ready(ready)
+        self._offer_work()
+
+    def _offer_work(self) -> None:
+        for action in self._work:
+            action.setEnabled(self._start.isEnabled())
+
+    def _segment(self) -> None:
+        self.started.emit("")
+
+    def _find_text(self) -> None:
+        text, chosen = QInputDialog.getText(self, "Find in all images", "Names, as nucleus; large cell")
+        if chosen and text.strip():
+            self.started.emit(text.strip())
+
+    def _go(self) -> None:
+        self.stepped.emit(self.sender().property("step"))
+
+    def _choose(self, position: int) -> None:
+        self.chosen.emit(self._names[position])
+
+    def _choose_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of images")
+        if chosen:
+            self.folder_chosen.emit(chosen)

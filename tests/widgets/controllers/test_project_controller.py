@@ -1,0 +1,141 @@
+"""A folder of images in a real window: from one image to the next, and back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtWidgets import QFileDialog
+
+from napari_segany.engine.session_files import PROJECT, PROJECT_SESSIONS, sessions_folder
+from napari_segany.widgets import command_process
+from tests.fakes import FakeSegmenter
+from tests.widgets.conftest import Hand, Opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three images, and a dialog in which their folder is chosen."""
+    plate = tmp_path / "plate"
+    plate.mkdir()
+    for number, name in enumerate("abc"):
+        tifffile.imwrite(plate / f"{name}.tif", np.full((60, 80), number, np.uint8))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(plate))
+    return plate
+
+
+@pytest.fixture
+def opened(hand: Hand, folder: Path) -> Iterator[Opened]:
+    """The panel with the first image of the folder."""
+    made = Opened(hand, np.zeros((60, 80), np.uint8), FakeSegmenter(radius=8))
+    made.viewer.layers.clear()
+    made.widget.project_box._open.click()
+    arrived(made, "a.tif")
+    yield made
+    made.close()
+
+
+def arrived(opened: Opened, name: str) -> None:
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.project.current == name, timeout=20_000)
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.binding is not None)
+    opened.settle()
+
+
+def keep_one(opened: Opened) -> np.ndarray:
+    opened.hand.click(30, 40)
+    opened.wait_for_mask()
+    opened.hand.press("k")
+    opened.settle()
+    return opened.widget.binding.labels.data.copy()
+
+
+def test_from_image_to_image_and_back(opened: Opened, folder: Path) -> None:
+    made = keep_one(opened)
+    opened.hand.press("shift+Next")
+    arrived(opened, "b.tif")
+    assert opened.widget.binding.labels is None
+    assert [layer.name for layer in opened.viewer.layers if layer.source.path] == ["b"]
+    assert not any("a labels" in layer.name for layer in opened.viewer.layers)
+    assert json.loads((folder / PROJECT).read_text())["images"]["a.tif"]["done"] is True
+    opened.hand.press("Prior")
+    arrived(opened, "a.tif")
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.binding.labels is not None)
+    np.testing.assert_array_equal(opened.widget.binding.labels.data, made)
+    assert opened.widget.project_box._done.isChecked()
+    # the next one that is not done
+    opened.widget.project.set_done(False)
+    opened.hand.press("Next")
+    arrived(opened, "b.tif")
+    assert list((folder / PROJECT_SESSIONS).glob("*.jsonl"))
+    assert not sessions_folder().exists()
+
+
+def test_a_project_goes_to_another_place_with_its_sessions(opened: Opened, folder: Path) -> None:
+    made = keep_one(opened)
+    opened.widget.project.step(1)
+    arrived(opened, "b.tif")
+    moved = folder.with_name("elsewhere")
+    shutil.copytree(folder, moved)
+    opened.widget.project.open_folder(str(moved))
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.binding is not None and moved_image(opened, moved), timeout=20_000)
+    opened.settle()
+    np.testing.assert_array_equal(opened.widget.binding.labels.data, made)
+
+
+def moved_image(opened: Opened, moved: Path) -> bool:
+    binding = opened.widget.binding
+    return binding.image.source.path == str(moved / "a.tif") and binding.labels is not None
+
+
+def test_labels_that_are_nowhere_else_stay(opened: Opened) -> None:
+    mine = opened.viewer.add_labels(np.ones((60, 80), int), name="mine")
+    opened.widget.layer_box.labels.value = mine
+    opened.settle()
+    opened.widget.project.step(1)
+    arrived(opened, "b.tif")
+    assert mine in opened.viewer.layers
+    assert "mine" in opened.widget.status_box.text
+
+
+def test_all_images_are_segmented_and_opened_with_their_labels(
+    opened: Opened, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = np.zeros((60, 80), np.int32)
+    found[5:20, 5:20] = 1
+    results = folder / "segany-labels"
+    results.mkdir()
+    tifffile.imwrite(results / "a_labels.tif", found)
+    (results / "a_objects.csv").write_text("label,state,score\n1,automatic,0.9\n")
+    program, seen = tmp_path / "program", tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\necho "$@" > {seen}\necho "wrote x: 3 images"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(command_process, "PYTHON", str(program))
+    opened.widget.project.segment_all("")
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.binding.labels is not None, timeout=20_000)
+    np.testing.assert_array_equal(opened.widget.binding.labels.data, found)
+    assert f"segment {folder} -o {results}" in seen.read_text()
+    assert "--everything" in seen.read_text()
+    assert "3 images" in opened.widget.project_box._result.text()
+
+
+def test_an_image_that_cannot_be_read_is_one_line(opened: Opened, folder: Path) -> None:
+    (folder / "b.tif").write_bytes(b"II*\0broken")
+    opened.widget.project.step(1)
+    opened.hand.qtbot.waitUntil(lambda: "b.tif" in opened.widget.status_box.text, timeout=20_000)
+    assert opened.widget.project.current == "a.tif"
+    assert "\n" not in opened.widget.status_box.text
+
+
+def test_a_project_file_opens_the_panel(hand: Hand, folder: Path) -> None:
+    (folder / PROJECT).write_text("{}")
+    hand.viewer.open(str(folder / PROJECT), plugin="napari-segany")
+    hand.qtbot.waitUntil(lambda: bool(hand.viewer.window.dock_widgets))
+    widget = next(iter(hand.viewer.window.dock_widgets.values()))
+    hand.qtbot.waitUntil(lambda: widget.project.current == "a.tif", timeout=20_000)
+    widget.close_session()
