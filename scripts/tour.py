@@ -22,7 +22,6 @@ from tifffile import imwrite
 
 from napari_segany.core.prompts import Point
 from napari_segany.core.simulate import centre_point
-from napari_segany.core.synthetic import synthetic_image
 from napari_segany.sample_data import nuclei, nuclei_stack
 from napari_segany.widgets.main import SeganyWidget
 
@@ -184,10 +183,11 @@ def refine(tour: Tour) -> None:
 def project(tour: Tour) -> None:
     """A folder of images, one of which is done."""
     widget = tour.widget
+    tour.viewer.layers.clear()
     with TemporaryDirectory() as folder:
-        for number in range(1, 5):
-            image = synthetic_image(np.random.default_rng(number), (400, 500)).image
-            imwrite(Path(folder) / f"well A{number}.tif", image)
+        (image, *_), _ = nuclei()
+        for number, part in enumerate((image[:300], image[-300:], image[:, :300], image[:, -300:]), start=1):
+            imwrite(Path(folder) / f"well A{number}.tif", part)
         for name in ("well A1.tif", "well A2.tif"):
             widget.project.open_folder(folder)
             tour.wait(lambda name=name: widget.project.current == name)

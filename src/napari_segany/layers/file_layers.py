@@ -13,13 +13,17 @@ from napari_segany.layers.compat import opened_from
 from napari_segany.layers.read import image_shape
 from napari_segany.layers.write import placement
 
+PIXEL = "pixel"
+"""What napari calls the unit of an axis without one."""
+
 
 def image_layer(file: ImageFile, path: Path) -> Image:
     """A layer of an image file, with its pixel size and units where napari's layers have them."""
     axes = len(file.axes) - file.rgb
+    units = tuple(unit or PIXEL for unit in file.units)
     placed = {
         name: values[:axes]
-        for name, values in (("scale", file.scale), ("translate", file.translation), ("units", file.units))
+        for name, values in (("scale", file.scale), ("translate", file.translation), ("units", units))
         if len(values) >= axes
     }
     with opened_from(path):

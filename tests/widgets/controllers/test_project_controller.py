@@ -83,7 +83,9 @@ def test_a_project_goes_to_another_place_with_its_sessions(opened: Opened, folde
     moved = folder.with_name("elsewhere")
     shutil.copytree(folder, moved)
     opened.widget.project.open_folder(str(moved))
-    opened.hand.qtbot.waitUntil(lambda: opened.widget.binding is not None and moved_image(opened, moved), timeout=20_000)
+    opened.hand.qtbot.waitUntil(
+        lambda: opened.widget.binding is not None and moved_image(opened, moved), timeout=20_000
+    )
     opened.settle()
     np.testing.assert_array_equal(opened.widget.binding.labels.data, made)
 
