@@ -1,8 +1,9 @@
 """What each part of the inference of ``tiny`` that corrects its training is worth, for clicks and boxes.
 
-python scripts/inference_patches.py "$SEGANY_DATA/train/axon_sem" "$SEGANY_DATA/train/microglia"
+python scripts/inference_patches.py "$SEGANY_DATA/train"
 
-Prints a table: mean IoU of one click and of one box over the objects of all sets, each without one part.
+Prints a table: mean IoU of one click and of one box on what was held out of each training source, each without one
+part.
 """
 
 from __future__ import annotations
@@ -15,24 +16,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from held_out import held_out_planes, measured
 
-from napari_segany.experiments.benchmark import drawn_targets
-from napari_segany.experiments.datasets import labelled_planes
-from napari_segany.experiments.simulated_users import box_prompts, click_prompts
 from napari_segany.models.loading import load_segmenter
-from napari_segany.models.tiny import zoom
 from napari_segany.models.tiny.zoom import ZoomSegmenter
 
 
 @contextmanager
 def without(segmenter: ZoomSegmenter, part: str) -> Iterator[None]:
     """Leave out one of ``PARTS``."""
-    post, zoomed, sides = segmenter.post, segmenter.zoom, zoom.SIDES
+    post, zoomed = segmenter.post, segmenter.zoom
     PARTS[part](segmenter)
     try:
         yield
     finally:
-        segmenter.post, segmenter.zoom, zoom.SIDES = post, zoomed, sides
+        segmenter.post, segmenter.zoom = post, zoomed
 
 
 def _postprocess(**changes: object) -> Callable[[ZoomSegmenter], None]:
@@ -49,39 +47,21 @@ def _windows(**changes: object) -> Callable[[ZoomSegmenter], None]:
     return change
 
 
-def _no_flips(segmenter: ZoomSegmenter) -> None:
-    zoom.SIDES = zoom.SIDES[:1]
-
-
 PARTS: dict[str, Callable[[ZoomSegmenter], None]] = {
     "nothing (as it ships)": lambda segmenter: None,
     "outward bias": _postprocess(outwards=0.0),
     "mixing of single mask and three masks": _postprocess(leaning=(0.0, 0.0)),
     "penalty beyond the box": _postprocess(beyond_box=0.0),
     "removal of specks": _postprocess(speck=0.0),
-    "mirrored and transposed windows of boxes": _no_flips,
     "second window": _windows(looks=1),
     "coarse pass on the plane itself": _windows(glances=()),
 }
 
 
-def measured(segmenter: ZoomSegmenter, folder: Path, images: int, objects: int) -> tuple[list[float], list[float]]:
-    """IoU of a click and of a box on some objects of a set."""
-    clicks: list[float] = []
-    boxes: list[float] = []
-    for one, _ in zip(labelled_planes(folder), range(images), strict=False):
-        targets = drawn_targets(one.labels, objects)
-        if targets:
-            embedding = segmenter.embed(one.plane)
-            clicks += click_prompts(segmenter, embedding, targets, 1).chosen[:, 0].tolist()
-            boxes += box_prompts(segmenter, embedding, targets).chosen[:, 0].tolist()
-    return clicks, boxes
-
-
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sets", nargs="+", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the training sources")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--objects", type=int, default=5)
@@ -89,12 +69,13 @@ def main() -> None:
     segmenter = load_segmenter(given.model, "cpu")
     if not isinstance(segmenter, ZoomSegmenter):
         parser.error(f"{given.model} is not of the architecture `tiny`")
+    sources = held_out_planes(given.data).values()
     print("| without | click | box |\n|---|---|---|")
     for part in PARTS:
         with without(segmenter, part):
-            found = [measured(segmenter, folder, given.images, given.objects) for folder in given.sets]
-        clicks, boxes = (np.mean([np.mean(one[k]) for one in found]) for k in (0, 1))
-        print(f"| {part} | {clicks:.3f} | {boxes:.3f} |")
+            found = [measured(segmenter, planes, given.images, given.objects) for planes in sources]
+        click, _, box = np.mean([one.mean(axis=1) for one in found if one.size], axis=0)
+        print(f"| {part} | {click:.3f} | {box:.3f} |")
         sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ from napari_segany.models.sam_segmenter import (
 )
 from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_specks
 from napari_segany.models.tiny.shared_windows import shared_parts
-from napari_segany.models.tiny.test_time_augmentation import SIDES, Flip, flip_boxes, flip_window
 from napari_segany.models.tiny.text_unions import PLANE, TextUnions, overview_of
 from napari_segany.models.tiny.tiny_sam import STRIDE, TinySam, fold_batch_norm
 from napari_segany.models.windows import (
@@ -198,15 +197,15 @@ class ZoomSegmenter(TextUnions):
         numbers = list(windows)
         for group in is_similar([prompts[i] for i in numbers]):
             chosen = [numbers[k] for k in group]
-            sides = SIDES if only_box(prompts[chosen[0]]) else SIDES[:1]
-            if shared and len(sides) == 1:
+            if shared:
                 crops |= self._predict_shared(plane, frame, prompts, {i: windows[i] for i in chosen})
                 chosen = [i for i in chosen if i not in crops]
             if not chosen:
                 continue
             images = torch.cat([window_image(plane, windows[i]) for i in chosen]).to(self.device)
             given, here = [prompts[i] for i in chosen], {i: windows[i] for i in chosen}
-            crops |= _mean([self._predict_flipped(images, side, frame, given, here) for side in sides])
+            encoded = self.model.encode_windows(images)
+            crops |= self._decoded({name: found.float() for name, found in encoded.items()}, frame, given, here)
         return crops
 
     def _predict_shared(
@@ -224,25 +223,11 @@ class ZoomSegmenter(TextUnions):
             crops |= self._decoded(features, frame, [prompts[i] for i in part.windows], part.windows)
         return crops
 
-    def _predict_flipped(
-        self, images: Tensor, side: Flip, frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
-    ) -> dict[int, _Crop]:
-        """Predictions for prompts of one kind, each on the image of its window."""
-        encoded = self.model.encode_windows(flip_window(side, images))
-        return self._decoded({name: found.float() for name, found in encoded.items()}, frame, prompts, windows, side)
-
     def _decoded(
-        self,
-        features: dict[str, Tensor],
-        frame: Frame,
-        prompts: Sequence[Prompt],
-        windows: dict[int, Window],
-        side: Flip = Flip.AS_IT_IS,
+        self, features: dict[str, Tensor], frame: Frame, prompts: Sequence[Prompt], windows: dict[int, Window]
     ) -> dict[int, _Crop]:
-        """Predictions for prompts of one kind, each on a window and its features; flipped only for boxes."""
+        """Predictions for prompts of one kind, each on a window and its features."""
         given = window_prompts(prompts, list(windows.values()), frame, self.model.mask_size).to(self.device)
-        if given.boxes is not None:
-            given = replace(given, boxes=flip_boxes(side, given.boxes, self.zoom.window))
         features = {**features, "image_pe": self._position}
         text = self._tokens(prompts)
         if text is None or self.texts is None:
@@ -250,7 +235,6 @@ class ZoomSegmenter(TextUnions):
         else:
             model = self.model.with_decoder(self.texts.decoder)
             logits, scores = model.decode_windows(features, given.points, given.boxes, given.masks, text)
-        logits = flip_window(side, logits)
         return {i: _Crop(window, logits[k], scores[k]) for k, (i, window) in enumerate(windows.items())}
 
     def _kept_cells(self, crop: _Crop, prompt: Prompt, frame: Frame) -> Tensor:
@@ -272,18 +256,6 @@ class ZoomSegmenter(TextUnions):
         pixels, stability = window_masks(logits, crop.window, frame.plane, self.model.mask_threshold)
         low = frame_logits(logits, crop.window, frame, self.model.mask_size)
         return masks_of(pixels, scores, low, stability)
-
-
-def _mean(crops: Sequence[dict[int, _Crop]]) -> dict[int, _Crop]:
-    """Mean of several predictions of each object."""
-    return {
-        i: replace(
-            first,
-            logits=torch.stack([one[i].logits for one in crops]).mean(dim=0),
-            scores=torch.stack([one[i].scores for one in crops]).mean(dim=0),
-        )
-        for i, first in crops[0].items()
-    }
 
 
 def only_box(prompt: Prompt) -> bool:
