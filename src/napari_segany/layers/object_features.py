@@ -7,7 +7,7 @@ are; ours are written again when pixels, scale or names change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -392,13 +392,40 @@ class ObjectFeatures:
             raise InputError(f"object {label} is in one piece already")
         piece = pieces[inside]
         order = np.argsort(-np.bincount(piece)[1:], kind="stable")
-        first = free_label(self.labels, None, 1, count=count - 1)
-        names = [label, *range(first, first + count - 1)]
-        name_of = np.zeros(count + 1, self.labels.data.dtype)
-        name_of[order + 1] = names
-        for new in names[1:]:
+        others = [tuple(axis[piece == number + 1] for axis in pixels) for number in order[1:]]
+        return [label, *self.divide(label, others)]
+
+    def windows(self, labels: Iterable[int]) -> dict[int, tuple[slice, ...]]:
+        """The smallest part of the array that holds each object, by label; errors as of :meth:`delete`."""
+        wanted = self._check(labels)
+        if self._counter is None or not can_be_written(self.labels):
+            raise InputError(f"{self.labels.name!r} cannot be painted into")
+        rows = feature_columns.rows_of(wanted, self.total)
+        return {label: self.total.window(int(row)) for label, row in zip(wanted, rows, strict=True)}
+
+    def repaint(self, pixels: Sequence[tuple[tuple[np.ndarray, ...], int]], kind: str) -> None:
+        """Give pixels, an index of single ones, to objects, by label, in one step of undo called `kind`."""
+        with self._step(Step(kind)):
+            for index, label in pixels:
+                if index[0].size:
+                    set_pixels(self.labels, index, label)
+        self.update()
+
+    def divide(self, label: int, pieces: Sequence[tuple[np.ndarray, ...]]) -> list[int]:
+        """Give pieces of an object new labels, which are returned; what is left keeps its label.
+
+        Parameters
+        ----------
+        label : int
+            Of the object.
+        pieces : sequence of tuple of ndarray
+            Index of single pixels of each piece.
+        """
+        first = free_label(self.labels, None, 1, count=len(pieces))
+        names = list(range(first, first + len(pieces)))
+        for new in names:
             self.note(ObjectInfo(new, class_name=self.about(label).class_name, source=f"split from {label}"))
-        self._paint(pixels, name_of[piece], "split")
+        self.repaint(list(zip(pieces, names, strict=True)), "split")
         return names
 
     def rename(self, label: int, name: str) -> None:

@@ -241,6 +241,12 @@ def _inside(kind: str, corners: bytes, plane: tuple[int, ...]) -> tuple[np.ndarr
 _remembered = lru_cache(maxsize=2**12)(_inside)
 
 
+def strokes_here(shapes: Shapes | None, image: Image, view: View, dims: Dims | None = None) -> list[np.ndarray]:
+    """The lines and paths on the plane: (n, 2) corners of each, in its pixels."""
+    drawn = [] if shapes is None else _shapes_of(shapes, image, view, dims)
+    return [shape.corners for shape in drawn if shape.kind in LINES]
+
+
 def read_example_boxes(
     shapes: Shapes | None, image: Image, view: View, dims: Dims | None = None
 ) -> tuple[ExampleBox, ...]:

@@ -74,6 +74,12 @@ ACTIONS: Mapping[str, Action] = {
         "Draw the objects of a Labels layer again, with each as prompt",
         lambda widget: widget.refine(),
     ),
+    "cut_objects": Action(
+        "Shift+C", "Cut objects along the strokes on this slice", lambda widget: widget.cleaning.cut()
+    ),
+    "join_objects": Action(
+        "Shift+M", "Merge the objects under each stroke on this slice", lambda widget: widget.cleaning.join()
+    ),
     "work_here": Action(
         "Shift+W", "Work on the part of a large image that is shown", lambda widget: widget.regions.work_here()
     ),

@@ -23,6 +23,7 @@ from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.class_controller import ClassController
+from napari_segany.widgets.controllers.clean_up_controller import CleanUpController
 from napari_segany.widgets.controllers.commit_controller import CommitController
 from napari_segany.widgets.controllers.edge_controller import EdgeController
 from napari_segany.widgets.controllers.effort_controller import EffortController
@@ -52,6 +53,7 @@ from napari_segany.widgets.paint_pause import PaintPause
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
 from napari_segany.widgets.panels.candidate_panel import CandidatePanel
 from napari_segany.widgets.panels.classes_panel import ClassesPanel
+from napari_segany.widgets.panels.clean_up_panel import CleanUpPanel
 from napari_segany.widgets.panels.contrast_panel import ContrastPanel
 from napari_segany.widgets.panels.export_panel import ExportPanel
 from napari_segany.widgets.panels.learn_panel import LearnPanel
@@ -110,6 +112,7 @@ class SeganyWidget(QWidget):
         self.picture_box = ContrastPanel(self.jobs)
         self.stack_box = StackPanel()
         self.refine_box = RefinePanel()
+        self.clean_up_box = CleanUpPanel()
         self.learn_box = LearnPanel()
         self.status_box = StatusPanel(WELCOME)
         self.resume_box = ResumePanel()
@@ -130,6 +133,7 @@ class SeganyWidget(QWidget):
             self.stack_box, self.jobs, self.answers, self.exemplars.query_maker
         )
         self.refining: RefineController = RefineController(self.viewer, self.refine_box, self.jobs, self.answers)
+        self.cleaning: CleanUpController = CleanUpController(self.clean_up_box, self.objects_box, self.jobs)
         self.tracks = TrackLayers(self.viewer, self.jobs)
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
@@ -156,7 +160,7 @@ class SeganyWidget(QWidget):
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
             *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
-            *(self.edges, self.refining, self.folder, self.project),
+            *(self.edges, self.refining, self.cleaning, self.folder, self.project),
             *(self.classes, self.suggesting, self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -175,7 +179,12 @@ class SeganyWidget(QWidget):
             ),
             Tab("All", "All objects of this slice", (self.everything_box,)),
             Tab("Stack", "The objects of this slice on the other slices", (self.stack_box,)),
-            Tab("Refine", "Labels of Cellpose, StarDist or by hand, drawn again", (self.refine_box,), grows=True),
+            Tab(
+                "Refine",
+                "Labels of Cellpose, StarDist or by hand, drawn again or cleaned up",
+                (self.clean_up_box, self.refine_box),
+                grows=True,
+            ),
             Tab("Picture", "The picture as the model gets it", (self.picture_box,)),
             Tab("Learn", "Train a model on your objects", (self.learn_box,), grows=True),
             Tab("Objects", "Table of your objects", (self.objects_box, self.classes_box), grows=True),
