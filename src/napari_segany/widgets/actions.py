@@ -83,6 +83,9 @@ ACTIONS: Mapping[str, Action] = {
     "work_here": Action(
         "Shift+W", "Work on the part of a large image that is shown", lambda widget: widget.regions.work_here()
     ),
+    "show_objects": Action(
+        "Shift+T", "Show the table of objects and their sizes", lambda widget: widget.tabs.show_box(widget.objects_box)
+    ),
     "next_image": Action("PageDown", "Open the next image that is not done", lambda widget: widget.project.step(1)),
     "previous_image": Action("PageUp", "Open the previous image", lambda widget: widget.project.step(-1)),
     "finish_image": Action(

@@ -190,7 +190,7 @@ class SeganyWidget(QWidget):
             Tab("Objects", "Table of your objects", (self.objects_box, self.classes_box), grows=True),
             Tab("Export", "Write objects to files", (self.export_box,)),
         )
-        self.tabs = Tabs(tabs, corner=keys)
+        self.tabs: Tabs = Tabs(tabs, corner=keys)
         versions = QLabel(warning_of_versions())
         versions.setWordWrap(True)
         versions.setVisible(bool(versions.text()))

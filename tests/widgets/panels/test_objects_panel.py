@@ -105,6 +105,37 @@ def test_a_click_on_a_row_looks_at_the_object_and_leaves_the_clicks_in_use(opene
     assert len(opened.clicks.data) == 1
 
 
+def test_the_object_of_a_row_blinks(opened):
+    opened.click_row(1)
+    assert opened.labels.show_selected_label
+    assert opened.labels.selected_label == 5
+    opened.hand.qtbot.waitUntil(lambda: not opened.labels.show_selected_label)
+    opened.click_row(0)
+    opened.box.bind(None)
+    assert not opened.labels.show_selected_label, "what blinks when the table lets go is shown again"
+
+
+def test_what_the_user_shows_alone_stays_alone(opened):
+    opened.labels.show_selected_label = True
+    opened.click_row(1)
+    opened.hand.qtbot.wait(500)
+    assert opened.labels.show_selected_label
+
+
+def test_the_delete_key_deletes_and_a_double_click_renames(opened, monkeypatch):
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("mother", True))
+    place = opened.view.visualRect(opened.view.model().index(1, 0)).center()
+    opened.click_row(1)
+    opened.hand.qtbot.mousePress(opened.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    opened.hand.qtbot.mouseDClick(opened.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    opened.wait()
+    assert opened.box.objects.about(5).name == "mother"
+    opened.view.setFocus()
+    opened.hand.press("Delete")
+    opened.wait()
+    assert set(np.unique(opened.labels.data)) == {0, 2, 9}
+
+
 def test_a_label_picked_in_the_layer_selects_its_row_and_the_view_stays(opened):
     camera = getattr(opened.viewer, "scene", opened.viewer).camera
     before = camera.center

@@ -47,11 +47,11 @@ class CleanUpPanel(QWidget):
         buttons = {
             "All objects": (partial(self._emit, True), f"Correct all objects of the layer. {UNDO}"),
             "Selected": (partial(self._emit, False), f"Correct the objects selected in the table. {UNDO}"),
-            "Cut along stroke  (Shift+C)": (
+            "Cut  (Shift+C)": (
                 self._cut,
                 f"Draw a scribble across an object, then press this: the object is cut there. {UNDO}",
             ),
-            "Merge under stroke  (Shift+M)": (
+            "Merge  (Shift+M)": (
                 self._join,
                 f"Draw a scribble over several objects, then press this: they become one. {UNDO}",
             ),

@@ -15,7 +15,8 @@ from napari.utils.events import EmitterGroup, Event, Selection
 from npe2 import PluginManager
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QTableView, QWidget
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QShortcut, QTableView, QWidget
 
 from napari_segany.layers.compat import present_parts
 from napari_segany.layers.object_features import ObjectFeatures
@@ -171,9 +172,13 @@ class FeaturesView:
         To be put into a layout.
     clicked : Signal
         Emitted without arguments when the user clicked into the table, after its row was chosen.
+    delete_wanted, rename_wanted : Signal
+        Emitted without arguments when the Delete key is pressed in the table, and when a row is double-clicked.
     """
 
     clicked = Signal()
+    delete_wanted = Signal()
+    rename_wanted = Signal()
 
     def __init__(self) -> None:
         self._selected: Selection[ObjectRows] = Selection()
@@ -193,6 +198,10 @@ class FeaturesView:
         header.setSortIndicatorShown(True)
         header.sortIndicatorChanged.connect(self._sort)
         self._table.clicked.connect(lambda _: self.clicked.emit())
+        self._table.doubleClicked.connect(lambda _: self.rename_wanted.emit())
+        for key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            shortcut = QShortcut(QKeySequence(key), self._table, context=Qt.ShortcutContext.WidgetShortcut)
+            shortcut.activated.connect(self.delete_wanted.emit)
         self._hide_switches()
 
     @property

@@ -29,6 +29,7 @@ from napari_segany.layers.colours import NameColours, paler
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.widgets.controllers.pending_objects import count_of
+from napari_segany.widgets.object_blink import ObjectBlink
 from napari_segany.widgets.panels.object_rows import FeaturesView, ObjectRows
 
 REST_MS = 100
@@ -70,6 +71,7 @@ class ObjectsPanel(QWidget):
         self._viewer = viewer
         self.objects: ObjectFeatures | None = None
         self._rows: ObjectRows | None = None
+        self._blink = ObjectBlink(self)
         self._sweep: Iterator[None] | None = None
         self._stale = False
         self._chosen: list[int] = []
@@ -177,6 +179,7 @@ class ObjectsPanel(QWidget):
     def _release(self) -> None:
         self._rest.stop()
         self._steps.stop()
+        self._blink.end()
         self._sweep = None
         self._show(None)
         if self._rows is not None and self.objects is not None:
@@ -243,6 +246,8 @@ class ObjectsPanel(QWidget):
             # napari's table imports pandas, and the dock widget must not wait for it
             self._view = FeaturesView()
             self._view.clicked.connect(self._clicked)
+            self._view.delete_wanted.connect(self._delete_rows)
+            self._view.rename_wanted.connect(self._rename)
             self._layout.insertWidget(1, self._view.widget, 1)
         self._show(self._rows)
         if self._stale:
@@ -305,6 +310,8 @@ class ObjectsPanel(QWidget):
     def _show_object(self, label: int) -> None:
         if self.objects is not None:
             self._try(partial(self.objects.show, label))
+            if len(self.objects.present) > 1:
+                self._blink.begin(self.objects.labels)
             self.object_shown.emit()
 
     def _tell(self) -> None:
@@ -360,6 +367,10 @@ class ObjectsPanel(QWidget):
 
     def _delete(self) -> None:
         self.delete(self._chosen)
+
+    def _delete_rows(self) -> None:
+        # psygnal keeps no panel alive for a method of it
+        self._try(self._delete)
 
     def _accept(self) -> None:
         self.set_state([label for label in self._chosen if not self.confirmed(label)], ACCEPTED)
