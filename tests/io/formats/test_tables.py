@@ -40,10 +40,19 @@ def test_plane(tmp_path: Path) -> None:
         "x_min": "2",
         "y_max": "3",
         "x_max": "3",
+        "length [µm]": first["length [µm]"],
+        "width [µm]": first["width [µm]"],
+        "perimeter [µm]": "",
+        "roundness": "",
+        "solidity": "1.0",
+        "orientation [deg]": "90.0",
+        "neighbour_distance [µm]": str(np.hypot(1.5, 1.125)),
         "intensity_mean": str(intensity[1:4, 2:4].mean()),
         "intensity_min": "10.0",
         "intensity_max": "27.0",
+        "intensity_std": str(intensity[1:4, 2:4].std()),
     }
+    assert float(first["length [µm]"]) > float(first["width [µm]"]) > 0
     assert (second["label"], second["name"], second["score"], second["pixels"]) == ("70000", "", "", "1")
     assert (second["y_min"], second["x_max"], second["intensity_mean"]) == ("5", "7", "47.0")
 

@@ -12,9 +12,10 @@ import numpy as np
 import skimage
 
 from napari_segany.io.formats.labelled_image import LabelledImage, numbered
+from napari_segany.io.formats.shapes import measured_shapes, shape_columns
 
 PROPERTIES = ("num_pixels", "area", "centroid", "bbox")
-INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
+INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max", "intensity_std")
 
 
 def write_table(image: LabelledImage, path: Path) -> None:
@@ -22,6 +23,7 @@ def write_table(image: LabelledImage, path: Path) -> None:
 
     Sizes and centroids are in the unit that their column names, the centre of the first pixel being 0. Boxes, "y_min"
     to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
+    Shapes are those of :func:`~napari_segany.io.formats.shapes.measured_shapes`.
     Intensities are measured where there is an image, "state" is written where some object has one. Unknown values are
     empty.
     """
@@ -48,24 +50,29 @@ def _columns(image: LabelledImage) -> list[str]:
         *(f"{axis}_min" for axis in space),
         *(f"{axis}_max" for axis in space),
         *(["slices"] if "z" in space else []),
+        *shape_columns(space, image.unit),
         *(INTENSITIES if image.intensity is not None else []),
     ]
 
 
 def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None) -> Iterator[list[Any]]:
     dense, label_of = numbered(labels)
+    spacing = image.scale[-labels.ndim :]
     table = skimage.measure.regionprops_table(
         dense,
         intensity,
         properties=PROPERTIES + (INTENSITIES if intensity is not None else ()),
-        spacing=image.scale[-labels.ndim :],
+        spacing=spacing,
         extra_properties=(slices,) if labels.ndim == 3 else None,
     )
     # boxes end behind their last pixel
     for axis in range(labels.ndim, 2 * labels.ndim):
         table[f"bbox-{axis}"] -= 1
-    order = [name for name in table if name not in (*INTENSITIES, "slices")]
-    order += [name for name in ("slices", *INTENSITIES) if name in table]
+    centroids = np.column_stack([table[f"centroid-{axis}"] for axis in range(labels.ndim)])
+    shapes = measured_shapes(dense, centroids, spacing)
+    table |= {f"shape-{number}": column for number, column in enumerate(shapes.T)}
+    last = ("slices", *(f"shape-{number}" for number in range(shapes.shape[1])), *INTENSITIES)
+    order = [name for name in table if name not in last] + [name for name in last if name in table]
     states = _states(image)
     for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
         known = image.known(label)
