@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,8 +22,9 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import ExampleBox
 from napari_segany.core.query import Query, example_query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.track_graph import DivisionFinder
 from napari_segany.io.export import export_labels
-from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
+from napari_segany.io.formats.tracks import graph_of, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import TIFF as LABEL_TIFF
 from napari_segany.io.labels import replacing
@@ -439,16 +440,28 @@ def _segment(image: Path, job: FolderJob, find: Callable[[Path, Stack], Iterator
         whole = labels.reshape(stack.shape + stack.plane_shape)
         if job.link and file.label_axes == "tzyx":
             objects = link_volumes(whole, objects)
+        if job.link and file.label_axes in ("tyx", "tzyx"):
+            objects = _with_mothers(whole, objects)
         if job.tracks:
-            _write_tracks(job.out / name, whole)
+            _write_tracks(job.out / name, whole, objects)
         _write(job.out / name, image.name, file, whole, objects)
     return len(objects)
 
 
-def _write_tracks(stem: Path, labels: np.ndarray) -> None:
-    is_time_series(labels)
-    write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), track_table(labels))
-    write_ctc(stem.with_name(f"{stem.name}_ctc"), labels)
+def _with_mothers(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Objects of linked frames, with the label of the mother where one divided, as found by overlap."""
+    finder = DivisionFinder()
+    for frame in labels:
+        finder.add(frame)
+    mothers = finder.parents()
+    return [replace(one, parent=mothers.get(one.label, 0)) for one in objects]
+
+
+def _write_tracks(stem: Path, labels: np.ndarray, objects: Sequence[ObjectInfo]) -> None:
+    known = {one.label: one.parent for one in objects if one.parent}
+    graph = graph_of(labels, known)
+    write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), graph)
+    write_ctc(stem.with_name(f"{stem.name}_ctc"), labels, graph)
 
 
 def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[ObjectInfo]) -> None:
