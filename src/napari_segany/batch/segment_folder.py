@@ -22,7 +22,7 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import ExampleBox
 from napari_segany.core.query import Query, example_query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
-from napari_segany.core.track_graph import DivisionFinder
+from napari_segany.core.track_graph import found_divisions
 from napari_segany.io.export import export_labels
 from napari_segany.io.formats.tracks import graph_of, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
@@ -450,10 +450,7 @@ def _segment(image: Path, job: FolderJob, find: Callable[[Path, Stack], Iterator
 
 def _with_mothers(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
     """Objects of linked frames, with the label of the mother where one divided, as found by overlap."""
-    finder = DivisionFinder()
-    for frame in labels:
-        finder.add(frame)
-    mothers = finder.parents()
+    mothers = found_divisions(labels)
     return [replace(one, parent=mothers.get(one.label, 0)) for one in objects]
 
 

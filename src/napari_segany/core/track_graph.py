@@ -270,6 +270,14 @@ class DivisionFinder:
         return found
 
 
+def found_divisions(labels: Iterable[np.ndarray]) -> dict[int, int]:
+    """Mothers by their daughters, of linked frames, as far as overlap shows them; see :class:`DivisionFinder`."""
+    finder = DivisionFinder()
+    for frame in labels:
+        finder.add(frame)
+    return finder.parents()
+
+
 def _divided(before: np.ndarray, after: np.ndarray, fresh: set[int]) -> list[tuple[int, tuple[int, ...]]]:
     """Mothers of a frame, and their daughters in the next one, where the objects `fresh` begin."""
     if not fresh:

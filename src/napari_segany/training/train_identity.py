@@ -216,7 +216,7 @@ def train_identity(
     clips = [one for one in clips if len(one["index"])]
     for _ in loop.steps(lambda first: _batches(clips, config, first)):
         if loop.step % config.loop.save_every == 0 or loop.step == config.loop.steps:
-            write_identity(loop.average, folder / "weights.safetensors")
+            write_identity(loop.average, folder / "weights.safetensors", identity["start"])
         yield loop.step
 
 
@@ -238,11 +238,11 @@ def _batches(clips: list[dict[str, Tensor]], config: IdentityTrainConfig, first:
         step += 1
 
 
-def write_identity(model: torch.nn.Module, path: Path) -> None:
-    """Write :class:`IdentityQueries` in half precision, its sizes with it; there is never half a file."""
+def write_identity(model: torch.nn.Module, path: Path, features_of: str) -> None:
+    """Write :class:`IdentityQueries` in half precision, with sizes and the hash of what it learned from."""
     if not isinstance(model, IdentityQueries):
         raise ModelError(f"{type(model).__name__} has no identity queries")
     half = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     partial = path.with_suffix(".partial")
-    save_file(half, partial, metadata=identity_metadata(model.config))
+    save_file(half, partial, metadata=identity_metadata(model.config, features_of))
     partial.replace(path)

@@ -65,7 +65,8 @@ def lineage_of(image: LabelledImage) -> TrackGraph:
 def write_geff(image: LabelledImage, path: Path) -> None:
     """Write a folder in the Graph Exchange File Format: a node for each object in each frame, and its edges.
 
-    Nodes have ``t``, (``z``,) ``y`` and ``x`` in the unit of the image, their label, pixels, and ``tracklet``.
+    Nodes have ``t``, the number of the frame, (``z``,) ``y`` and ``x`` in the unit of the image, label, pixels, and
+    ``tracklet``.
 
     Notes
     -----
@@ -78,7 +79,7 @@ def write_geff(image: LabelledImage, path: Path) -> None:
     graph, space = lineage_of(image), image.axes[1:]
     places = graph.places * np.array(image.scale[1:])
     columns = {
-        "t": graph.times.astype(float) * image.scale[0],
+        "t": graph.times.astype(float),
         **{axis: places[:, number] for number, axis in enumerate(space)},
         "label": graph.labels,
         "pixels": graph.sizes,

@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_segany.core.errors import ModelError
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.models.inference_config import weights_hash
 from napari_segany.models.mask2former.identity_features import (
     PAIRS,
     SHAPES,
@@ -32,9 +33,10 @@ from napari_segany.models.mask2former.identity_features import (
     frame_objects,
     object_pairs,
 )
+from napari_segany.models.registry import find
 
-SETTINGS = "identity_queries"
-"""Of the entry in the metadata of the weights."""
+SETTINGS, FEATURES = "identity_queries", "features_of"
+"""Of the entries in the metadata: sizes, and the hash of the weights whose features were learned from."""
 VELOCITY = 0.5
 """Share of the last step in the velocity of an object."""
 
@@ -330,6 +332,27 @@ def read_identity(path: Path) -> IdentityQueries:
     return model.eval()
 
 
-def identity_metadata(config: IdentityConfig) -> dict[str, str]:
-    """The entry for the metadata of a file of weights."""
-    return {SETTINGS: json.dumps(asdict(config))}
+def identity_for(segmenter: Segmenter) -> IdentityAssociation | None:
+    """What links objects by the features of a model; None for one whose features the weights do not know.
+
+    That is any but `tiny` of the package, and this too while its weights are others than those that the queries were
+    trained on.
+    """
+    path = shipped_identity()
+    if segmenter.name != "tiny" or not path.is_file():
+        return None
+    with safe_open(path, "pt") as file:
+        learned_from = (file.metadata() or {}).get(FEATURES)
+    if learned_from != weights_hash(find("tiny").path):
+        return None
+    return IdentityAssociation(read_identity(path))
+
+
+def shipped_identity() -> Path:
+    """The weights in the package."""
+    return Path(__file__).parents[1] / "data" / "tiny-identity.safetensors"
+
+
+def identity_metadata(config: IdentityConfig, features_of: str) -> dict[str, str]:
+    """The entries for the metadata of a file of weights, learned from features of a model with a hash."""
+    return {SETTINGS: json.dumps(asdict(config)), FEATURES: features_of}
