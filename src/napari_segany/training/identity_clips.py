@@ -95,9 +95,10 @@ def _slices(rng: Random, image: np.ndarray, labels: np.ndarray, frames: int) -> 
     axis, stride = int(rng.integers(3)), int(rng.choice(STRIDES))
     first = int(rng.integers(labels.shape[axis] - stride * (frames - 1)))
     places = np.arange(first, first + stride * frames, stride)[:: rng.choice([1, -1])]
-    stack = Stack(image.take(places, axis))
+    image, labels = (np.moveaxis(each.take(places, axis), axis, 0) for each in (image, labels))
+    stack = Stack(image, rgb=False)
     planes = np.stack([stack.plane(number) for number in range(frames)])
-    return LabelledClip(planes, np.moveaxis(labels.take(places, axis), axis, 0).astype(np.int32), {})
+    return LabelledClip(planes, labels.astype(np.int32), {})
 
 
 def _warped(rng: Random, image: np.ndarray, labels: np.ndarray, frames: int) -> LabelledClip:
