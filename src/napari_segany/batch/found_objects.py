@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ from napari_segany.core.arguments import check_type
 from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import InputError
 from napari_segany.core.exemplars import Exemplars
-from napari_segany.core.link import Linker, relabel_planes
+from napari_segany.core.link import Association, Linker, relabel_planes
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import LazyPlane, PlaneParts, Stack
 from napari_segany.core.query import Query, exemplar_query, query_for
-from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.tiles import is_large
+from napari_segany.core.track_graph import found_divisions
 from napari_segany.engine.crop_ranking import find
 
 if TYPE_CHECKING:
@@ -184,6 +186,61 @@ def _link(labels: np.ndarray, length: int, objects: Sequence[ObjectInfo]) -> lis
             _keep_best(best, objects, new)
         count = len(best)
     return [best[name] for name in sorted(best)]
+
+
+def seen_frames(segmenter: Segmenter, planes: PlaneParts) -> SeenFrames | None:
+    """What tells objects of the frames of a movie apart by the features of a model; None where it cannot."""
+    from napari_segany.models.mask2former.identity_queries import identity_for
+
+    association = None if is_large(planes.plane_shape) else identity_for(segmenter)
+    if association is None:
+        return None
+    whole = tuple(slice(0, length) for length in planes.plane_shape)
+    return SeenFrames(association, lambda number: segmenter.embed(planes.part(number, (whole[0], whole[1]))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenFrames:
+    """What tells the objects of a movie apart by how they look.
+
+    Parameters
+    ----------
+    association : Association
+        Decides which objects of two frames are one.
+    embed : callable
+        The embedding of a frame by its number.
+    """
+
+    association: Association
+    embed: Callable[[int], ImageEmbedding]
+
+
+def link_frames(labels: np.ndarray, objects: Sequence[ObjectInfo], seen: SeenFrames | None) -> list[ObjectInfo]:
+    """Link the objects of the frames of (t, y, x) labels through time, in place, and find which divide.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Integers; no two objects of different frames have one number.
+    objects : sequence of ObjectInfo
+        In the order of their labels, from 1.
+    seen : SeenFrames, optional
+        What tells objects apart; without, they are linked by overlap.
+
+    Returns
+    -------
+    list of ObjectInfo
+        In the order of their new labels; the parent of each is the label of its mother, 0 for none. One daughter keeps
+        the label of its mother.
+    """
+    linker, best = Linker(association=None if seen is None else seen.association), dict[int, ObjectInfo]()
+    for number, frame in enumerate(labels):
+        linker.add(np.asarray(frame), None if seen is None else seen.embed(number))
+    for time, names in enumerate(linker.numbers()):
+        labels[time] = relabel_planes(np.asarray(labels[time]), names)
+        _keep_best(best, objects, names)
+    mothers = found_divisions(labels) if seen is None else linker.mothers()
+    return [replace(best[name], parent=mothers.get(name, 0)) for name in sorted(best)]
 
 
 def link_volumes(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:

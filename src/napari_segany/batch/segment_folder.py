@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_segany.batch.exemplar_files import ExemplarFiles
-from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
+from napari_segany.batch.found_objects import (
+    LabelledPlane,
+    SeenFrames,
+    collect_planes,
+    find_on_plane,
+    link_frames,
+    link_volumes,
+    seen_frames,
+    segmenter_of,
+)
 from napari_segany.core.arguments import as_path, check_callable, check_type
 from napari_segany.core.automatic_masks import Grid, Proposals
 from napari_segany.core.errors import InputError
@@ -187,13 +196,17 @@ def segment_folder_files(
         planes = FilePlanes(image, stack)
         return (find_on_plane(segmenter, query, planes, number, clip) for number in range(len(stack)))
 
+    def seen(image: Path, stack: Stack) -> SeenFrames | None:
+        # on a cluster the model is elsewhere
+        return None if spread is not None else seen_frames(segmenter, FilePlanes(image, stack))
+
     for image, name in images.items():
         try:
             if _exists(job.out / f"{name}_objects.csv"):
                 yield ImageReport(image, -1)
                 continue
             _check_results(job.out / name, known=ours)
-            count = _segment(image, job, find, name)
+            count = _segment(image, job, (find, seen), name)
         except InputError as error:
             yield ImageReport(image, 0, str(error))
         else:
@@ -430,18 +443,26 @@ def loaded_clip(name: str) -> Clip | None:
     return load_clip(name)
 
 
-def _segment(image: Path, job: FolderJob, find: Callable[[Path, Stack], Iterator[LabelledPlane]], name: str) -> int:
+def _segment(
+    image: Path,
+    job: FolderJob,
+    ways: tuple[Callable[[Path, Stack], Iterator[LabelledPlane]], Callable[[Path, Stack], SeenFrames | None]],
+    name: str,
+) -> int:
+    """Segment an image; `ways` find the objects of its planes, and tell those of frames apart."""
+    find, seen = ways
     file = read_image(image)
     with reading(image):
         stack = file.stack()
+    movie = job.link and file.label_axes == "tyx"
     with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
-        length = (stack.shape[-1] if stack.shape else 1) if job.link else None
+        length = (stack.shape[-1] if stack.shape else 1) if job.link and not movie else None
         objects = collect_planes(find(image, stack), labels, length)
+        if movie:
+            objects = link_frames(labels, objects, seen(image, stack))
         whole = labels.reshape(stack.shape + stack.plane_shape)
         if job.link and file.label_axes == "tzyx":
-            objects = link_volumes(whole, objects)
-        if job.link and file.label_axes in ("tyx", "tzyx"):
-            objects = _with_mothers(whole, objects)
+            objects = _with_mothers(whole, link_volumes(whole, objects))
         if job.tracks:
             _write_tracks(job.out / name, whole, objects)
         _write(job.out / name, image.name, file, whole, objects)
