@@ -111,7 +111,8 @@ def find_objects(  # noqa: PLR0913  each is a keyword of the public function
         query = exemplar_query(segmenter, Exemplars(objects_of), **options)
     labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
     planes = (find_on_plane(segmenter, query, stack, number) for number in range(len(stack)))
-    objects = collect_planes(planes, labels, (stack.shape[-1] if stack.shape else 1) if link else None)
+    length = (stack.shape[-1] if stack.shape else 1) if link else None
+    objects = collect_planes(planes, labels, length, seen_frames(segmenter, stack) if link and len(stack) > 1 else None)
     return FoundObjects(labels.reshape(stack.shape + stack.plane_shape), tuple(objects))
 
 
@@ -147,7 +148,9 @@ def candidate_info(one: Candidate, label: int) -> ObjectInfo:
     return ObjectInfo(label, class_name=one.name, score=one.score, stability=stability, points=points, source=source)
 
 
-def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: int | None) -> list[ObjectInfo]:
+def collect_planes(
+    planes: Iterable[LabelledPlane], labels: np.ndarray, link: int | None, seen: SeenFrames | None = None
+) -> list[ObjectInfo]:
     """Write the labels of planes into an array, where no two objects of different planes have one label.
 
     Parameters
@@ -158,6 +161,8 @@ def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: in
         (planes, y, x) integers, written in place.
     link : int or None
         Length of the stacks of neighbouring planes within which objects are linked; None does not link.
+    seen : SeenFrames, optional
+        What tells objects apart; without, they are linked by overlap.
 
     Returns
     -------
@@ -169,17 +174,17 @@ def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: in
         before = len(objects)
         labels[number] = np.where(found, found + before, 0)
         objects += [replace(one, label=one.label + before) for one in here]
-    return objects if link is None else _link(labels, link, objects)
+    return objects if link is None else _link(labels, link, objects, seen)
 
 
-def _link(labels: np.ndarray, length: int, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+def _link(labels: np.ndarray, length: int, objects: Sequence[ObjectInfo], seen: SeenFrames | None) -> list[ObjectInfo]:
     """Link objects of slices within stacks of `length` slices each."""
     count = 0
     best: dict[int, ObjectInfo] = {}
     for first in range(0, len(labels), length):
-        linker = Linker()
-        for plane in labels[first : first + length]:
-            linker.add(plane)
+        linker = Linker(association=None if seen is None else seen.association)
+        for number, plane in enumerate(labels[first : first + length], start=first):
+            linker.add(plane, None if seen is None else seen.embed(number))
         for number, names in enumerate(linker.numbers(), start=first):
             new = {old: name + count for old, name in names.items()}
             labels[number] = relabel_planes(labels[number], new)
@@ -201,7 +206,7 @@ def seen_frames(segmenter: Segmenter, planes: PlaneParts) -> SeenFrames | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFrames:
-    """What tells the objects of a movie apart by how they look.
+    """What tells the objects of neighbouring frames or slices apart by how they look.
 
     Parameters
     ----------

@@ -457,14 +457,15 @@ def _segment(
     movie = job.link and file.label_axes == "tyx"
     with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
         length = (stack.shape[-1] if stack.shape else 1) if job.link and not movie else None
-        objects = collect_planes(find(image, stack), labels, length)
+        looks = seen(image, stack) if job.link else None
+        objects = collect_planes(find(image, stack), labels, length, looks)
         if movie:
-            objects = link_frames(labels, objects, seen(image, stack))
+            objects = link_frames(labels, objects, looks)
         whole = labels.reshape(stack.shape + stack.plane_shape)
         if job.link and file.label_axes == "tzyx":
             objects = _with_mothers(whole, link_volumes(whole, objects))
         if job.tracks:
-            _write_tracks(job.out / name, whole, objects)
+            _write_tracks(job.out / name, whole, objects, moving=file.label_axes in ("tyx", "tzyx"))
         _write(job.out / name, image.name, file, whole, objects)
     return len(objects)
 
@@ -475,9 +476,9 @@ def _with_mothers(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[Obj
     return [replace(one, parent=mothers.get(one.label, 0)) for one in objects]
 
 
-def _write_tracks(stem: Path, labels: np.ndarray, objects: Sequence[ObjectInfo]) -> None:
-    known = {one.label: one.parent for one in objects if one.parent}
-    graph = graph_of(labels, known)
+def _write_tracks(stem: Path, labels: np.ndarray, objects: Sequence[ObjectInfo], *, moving: bool) -> None:
+    known = {one.label: one.parent for one in objects if one.parent is not None}
+    graph = graph_of(labels, known, by_overlap=moving)
     write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), graph)
     write_ctc(stem.with_name(f"{stem.name}_ctc"), labels, graph)
 

@@ -136,6 +136,10 @@ class Linker:
                 found[number] = parent
         return found
 
+    def mother_nodes(self) -> dict[Node, Node]:
+        """Where mothers began, by where their daughters did, as an association found them."""
+        return {self._root(child): self._root(mother) for child, mother in self._mothers.items()}
+
     def latest(self) -> dict[int, Node]:
         """Labels of the slice that was added last, and of each the slice and the label with which its object began."""
         last = self._count - 1

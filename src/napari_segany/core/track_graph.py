@@ -22,7 +22,7 @@ LIFE = 3
 """Frames that a daughter exists at least, unless the movie ends before."""
 
 Parents = Mapping[int, int]
-"""The label of the mother, by that of a daughter; a mother may herself be one of the daughters."""
+"""The label of the mother, by that of a daughter; 0 for an object that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,9 @@ class TrackGraph:
         return {pair: row for row, pair in enumerate(pairs)}
 
 
-def track_graph(labels: Iterable[np.ndarray], axes: int, parents: Parents | None = None) -> TrackGraph:
+def track_graph(
+    labels: Iterable[np.ndarray], axes: int, parents: Parents | None = None, *, by_overlap: bool = True
+) -> TrackGraph:
     """Measure the objects of all frames, and connect them to tracks.
 
     Parameters
@@ -144,8 +146,9 @@ def track_graph(labels: Iterable[np.ndarray], axes: int, parents: Parents | None
     axes : int
         2 or 3, those of a frame.
     parents : mapping of int to int, optional
-        The label of the mother of each daughter. By default divisions are found by overlap, see
-        :class:`DivisionFinder`.
+        The label of the mother of each daughter, and 0 for objects that are known to have none.
+    by_overlap : bool
+        Whether mothers of other objects are found by overlap, see :class:`DivisionFinder`.
     """
     finder = DivisionFinder()
     rows: list[tuple[int, int, int, tuple[float, ...]]] = []
@@ -157,10 +160,10 @@ def track_graph(labels: Iterable[np.ndarray], axes: int, parents: Parents | None
             (label, time, size, tuple(map(float, middle)))
             for label, size, middle in zip(there.tolist(), sizes.tolist(), middles, strict=True)
         ]
-        if parents is None:
+        if by_overlap:
             finder.add(frame)
     rows.sort(key=lambda row: row[:2])
-    known = finder.parents() if parents is None else parents
+    known = {**finder.parents(), **(parents or {})}
     return TrackGraph(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.int64),

@@ -159,7 +159,7 @@ def test_known_mothers_count_and_not_the_overlap(tmp_path: Path) -> None:
     parents = [line.split()[3] for line in (path / "res_track.txt").read_text().splitlines()]
     # 8 after its gap
     assert parents == ["0", "0", "0", "0", "4"]
-    jumped = [ObjectInfo(3), ObjectInfo(5), ObjectInfo(6, parent=5)]
+    jumped = [ObjectInfo(3), ObjectInfo(5), ObjectInfo(6, parent=5), ObjectInfo(8, parent=0)]
     lines = (export_labels(movie(), tmp_path / "b.ctc", axes="tyx", objects=jumped) / "res_track.txt").read_text()
     # 5 divides into itself and 6
     assert lines.splitlines() == ["1 0 5 0", "2 0 2 0", "3 3 5 2", "4 3 3 2", "5 2 3 0", "6 5 5 5"]

@@ -48,13 +48,9 @@ _TRACK: tuple[_Feature, ...] = (
 )
 
 
-def parents_of(image: LabelledImage) -> Parents | None:
-    """Mothers by the labels of their daughters, as far as they are known; None where divisions were not looked for.
-
-    Each object that is known to have no mother has a parent of 0.
-    """
-    known = {label: one.parent for label, one in image.about.items() if one.parent is not None}
-    return {label: parent for label, parent in known.items() if parent} if known else None
+def parents_of(image: LabelledImage) -> Parents:
+    """Mothers by the labels of their daughters, as far as they are known; 0 for objects that are known to have none."""
+    return {label: one.parent for label, one in image.about.items() if one.parent is not None}
 
 
 def lineage_of(image: LabelledImage) -> TrackGraph:

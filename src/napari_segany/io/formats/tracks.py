@@ -35,7 +35,7 @@ def is_time_series(labels: np.ndarray) -> np.ndarray:
     return labels
 
 
-def graph_of(labels: np.ndarray, parents: Parents | None = None) -> TrackGraph:
+def graph_of(labels: np.ndarray, parents: Parents | None = None, *, by_overlap: bool = True) -> TrackGraph:
     """Return the graph of linked labels, see :func:`~napari_segany.core.track_graph.track_graph`.
 
     Parameters
@@ -44,14 +44,16 @@ def graph_of(labels: np.ndarray, parents: Parents | None = None) -> TrackGraph:
         (t, y, x) or (t, z, y, x) integers, an object has one number in all frames, 0 is background; read by
         frames.
     parents : mapping of int to int, optional
-        The label of the mother of each daughter; by default divisions are found by overlap.
+        The label of the mother of each daughter, and 0 for objects that are known to have none.
+    by_overlap : bool
+        Whether mothers of other objects are found by overlap.
 
     Raises
     ------
     InputError
         When the labels cannot have tracks.
     """
-    return track_graph(is_time_series(labels), labels.ndim - 1, parents)
+    return track_graph(is_time_series(labels), labels.ndim - 1, parents, by_overlap=by_overlap)
 
 
 def write_tracks(path: Path, graph: TrackGraph) -> None:

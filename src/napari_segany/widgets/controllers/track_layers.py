@@ -10,8 +10,9 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Tracks
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.track_graph import Parents, TrackGraph
+from napari_segany.core.track_graph import TrackGraph
 from napari_segany.io.formats.tracks import graph_of
+from napari_segany.layers.lineage import known_parents
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Jobs
 
@@ -54,7 +55,8 @@ class TrackLayers:
 
         # where the first axis is called otherwise, as z, nothing divides
         first = str(labels.axis_labels[0]).lower()
-        parents: Parents | None = {} if first in SPACE else None
+        moving = first not in SPACE
+        parents = known_parents(labels) if moving else {}
 
         def done(graph: TrackGraph) -> None:
             table, mothers = graph.tracks()
@@ -66,7 +68,9 @@ class TrackLayers:
             counted = f", {count_of(divisions, 'division')}" if divisions else ""
             shown(f"{count_of(len(np.unique(table[:, 0])), 'track')}{counted}.")
 
-        self._jobs.run(lambda: graph_of(data, parents), done=done, failed=failed, instead_of="tracks")
+        self._jobs.run(
+            lambda: graph_of(data, parents, by_overlap=moving), done=done, failed=failed, instead_of="tracks"
+        )
 
     def _renew(self, labels: Labels, table: np.ndarray, mothers: dict[int, list[int]]) -> None:
         before = self._made.get(labels)
