@@ -9,6 +9,14 @@ from napari.layers import Labels
 PARENTS = "parents"
 """In the layer's metadata: the label of the mother of each object that was found, 0 for none."""
 
+SPACE = ("z", "depth")
+"""Names of a first axis along which nothing divides."""
+
+
+def may_divide(labels: Labels) -> bool:
+    """Whether the first axis of a layer may be time: it is not called otherwise."""
+    return str(labels.axis_labels[0]).lower() not in SPACE
+
 
 def known_parents(labels: Labels) -> dict[int, int]:
     """Mothers by the labels of their daughters, 0 for objects that are known to have none."""

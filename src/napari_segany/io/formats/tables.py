@@ -23,7 +23,7 @@ def write_table(image: LabelledImage, path: Path) -> None:
     Sizes and centroids are in the unit that their column names, the centre of the first pixel being 0. Boxes, "y_min"
     to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
     Intensities are measured where there is an image, "state" is written where some object has one. Unknown values are
-    empty. "parent" is written where divisions were looked for, and is empty for objects that came from none.
+    empty. "parent" is written where some object came from a division, with the label of its mother.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -82,7 +82,7 @@ def _states(image: LabelledImage) -> list[str]:
 
 def _parents(image: LabelledImage) -> list[str]:
     """The column of mothers, where they are known."""
-    return ["parent"] if any(known.parent is not None for known in image.about.values()) else []
+    return ["parent"] if any(known.parent for known in image.about.values()) else []
 
 
 def _cell(value: Any) -> Any:

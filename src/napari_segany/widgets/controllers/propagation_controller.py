@@ -23,7 +23,7 @@ from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.stack_search import PlaneObjects
 from napari_segany.engine.worker_jobs import PlaneSource, propagate_objects, search_slices
 from napari_segany.layers.binding import Binding
-from napari_segany.layers.lineage import note_parents
+from napari_segany.layers.lineage import may_divide, note_parents
 from napari_segany.layers.propagated_objects import Place, PropagatedObjects, planes_along, present_labels
 from napari_segany.layers.read import image_shape
 from napari_segany.layers.write import free_label
@@ -243,7 +243,7 @@ class PropagationController(QObject):
             self.remarked.emit(label, *remarks.get(label, ("", math.nan)))
         uncertain = len(self.followed.uncertain(DOUBT))
         self._binding.labels.metadata[CONFIDENCE] = self.followed.table()
-        if self._walk.fresh:
+        if self._walk.fresh and may_divide(self._binding.labels):
             note_parents(self._binding.labels, {label: self._walk.parents.get(label, 0) for label in labels})
         what = (
             f"{count_of(uncertain, 'place')} to check, the worst first: Shift+N."

@@ -12,12 +12,9 @@ from napari.layers import Labels, Tracks
 from napari_segany.core.errors import InputError
 from napari_segany.core.track_graph import TrackGraph
 from napari_segany.io.formats.tracks import graph_of
-from napari_segany.layers.lineage import known_parents
+from napari_segany.layers.lineage import known_parents, may_divide
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Jobs
-
-SPACE = ("z", "depth")
-"""Names of a first axis along which nothing divides."""
 
 
 class TrackLayers:
@@ -54,8 +51,7 @@ class TrackLayers:
         data = labels.data.copy() if isinstance(labels.data, np.ndarray) else labels.data
 
         # where the first axis is called otherwise, as z, nothing divides
-        first = str(labels.axis_labels[0]).lower()
-        moving = first not in SPACE
+        moving = may_divide(labels)
         parents = known_parents(labels) if moving else {}
 
         def done(graph: TrackGraph) -> None:
