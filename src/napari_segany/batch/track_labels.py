@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -157,7 +158,7 @@ def _written(
     placed = file.label_calibration if len(file.label_axes) == labels.ndim else None
     if placed is not None and own is not None:
         placed = placed.metric(own)
-    options = {} if placed is None else {"scale": placed.scale, "unit": unit_shown(placed, own)}
+    options: dict[str, Any] = {} if placed is None else {"scale": placed.scale, "unit": unit_shown(placed, own)}
     export_labels(
         labels,
         job.out,

@@ -229,7 +229,8 @@ def is_own_geff(folder: Path) -> bool:
     import zarr
 
     try:
-        about: dict[str, Any] = dict(zarr.open_group(folder, mode="r", use_consolidated=False).attrs)["geff"]
+        attributes: dict[str, Any] = zarr.open_group(folder, mode="r", use_consolidated=False).attrs.asdict()
+        about = attributes["geff"]
         if not about["extra"][MARK]:
             return False
     except Exception:  # noqa: BLE001  whatever is wrong with it, it is not known to be ours

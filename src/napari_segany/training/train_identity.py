@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class IdentityTask:
         generator = torch.Generator(device).manual_seed(step)
         hidden = torch.rand(len(objects), device=device, generator=generator) < self.forgotten
         queries = _handed_on(model, objects, batch["time"], torch.where(hidden, -1, batch["last"]))
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for name, chosen in (("next", ~batch["gap"]), ("gap", batch["gap"])):
             index, same = batch["index"][chosen], batch["same"][chosen]
             if not len(index):
@@ -199,7 +199,8 @@ def train_identity(
     segmenter = load_segmenter(config.start, device=device)
     path = Path(config.start) if Path(config.start).is_file() else find(config.start).path
     torch.manual_seed(config.seed)
-    identity = {"seed": config.seed, "clips": config.clips, "frames": config.frames, "start": weights_hash(path)}
+    learned_from = weights_hash(path)
+    identity = {"seed": config.seed, "clips": config.clips, "frames": config.frames, "start": learned_from}
     task = IdentityTask(IdentityQueries(config.model), config.forgotten)
     loop = Loop(task, config.loop, folder, device, identity)
     loop.resume()
@@ -216,11 +217,11 @@ def train_identity(
     clips = [one for one in clips if len(one["index"])]
     for _ in loop.steps(lambda first: _batches(clips, config, first)):
         if loop.step % config.loop.save_every == 0 or loop.step == config.loop.steps:
-            write_identity(loop.average, folder / "weights.safetensors", identity["start"])
+            write_identity(loop.average, folder / "weights.safetensors", learned_from)
         yield loop.step
 
 
-def _check_features(features: dict[str, np.ndarray], config: IdentityTrainConfig) -> None:
+def _check_features(features: Mapping[str, np.ndarray], config: IdentityTrainConfig) -> None:
     channels = sum(features[name].shape[1] for name in MAPS) if set(MAPS) <= features.keys() else 0
     if channels != config.model.content:
         raise ModelError(
