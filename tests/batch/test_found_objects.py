@@ -8,7 +8,7 @@ import tifffile
 
 import napari_segany
 from napari_segany import Box, Point, Prompt, Stack, find_objects, segment_folder, segment_image
-from napari_segany.batch.found_objects import collect_planes
+from napari_segany.batch.found_objects import SeenFrames, collect_planes, link_frames
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.synthetic import synthetic_image
@@ -127,3 +127,34 @@ def test_objects_like_exemplars(tiny):
     ):
         with pytest.raises(InputError, match=message):
             find_objects(IMAGE, text, model=tiny, exemplars=exemplars)
+
+
+def test_frames_are_linked_with_mothers_and_the_best_of_each_object_is_known() -> None:
+    labels = np.zeros((5, 20, 60), np.int32)
+    labels[:2, 5:15, 10:40] = np.array([1, 2])[:, None, None]
+    labels[2:, 5:15, 10:24] = np.array([3, 5, 7])[:, None, None]
+    labels[2:, 5:15, 26:40] = np.array([4, 6, 8])[:, None, None]
+    objects = [ObjectInfo(label, score=label / 10) for label in range(1, 9)]
+    found = link_frames(labels, objects, None)
+    assert [(one.label, one.parent, one.score) for one in found] == [(1, 0, 0.7), (2, 1, 0.8)]
+    assert [sorted(np.unique(frame[frame > 0])) for frame in labels] == [[1], [1], [1, 2], [1, 2], [1, 2]]
+
+
+def test_an_association_decides_instead_of_the_overlap() -> None:
+    class Crossing:
+        """Objects of neighbouring frames are linked in the reverse order."""
+
+        def describe(self, labels, embedding):
+            assert embedding == "seen"
+            return sorted(np.unique(labels[labels > 0]).tolist())
+
+        def link(self, before, after, gap, among):
+            return list(zip(before, reversed(after), strict=True)), []
+
+    labels = np.zeros((2, 20, 60), np.int32)
+    for frame, numbers in enumerate(((1, 2), (3, 4))):
+        labels[frame, 5:15, 5:15], labels[frame, 5:15, 40:50] = numbers
+    objects = [ObjectInfo(label) for label in range(1, 5)]
+    found = link_frames(labels, objects, SeenFrames(Crossing(), lambda _: "seen"))
+    assert [labels[1, 10, 10], labels[1, 10, 45]] == [2, 1]
+    assert [one.parent for one in found] == [0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from dataclasses import replace
@@ -20,7 +21,18 @@ from napari_segany.io.export import FORMATS, check_export, export_labels, from_r
 from napari_segany.io.labels import read_labels
 
 NAMES = {name: f"a{one.endings[0]}" for name, one in FORMATS.items()}
-WRITTEN = [name for name, one in FORMATS.items() if one.write is not None]
+TIMED = ("tracks", "ctc", "geff", "trackmate")
+
+
+def param(name: str) -> Any:
+    """A format, skipped where its package is missing."""
+    package = FORMATS[name].package
+    missing = bool(package) and importlib.util.find_spec(package) is None
+    return pytest.param(name, marks=pytest.mark.skipif(missing, reason=f"the package {package} is not installed"))
+
+
+KINDS = [param(name) for name in FORMATS]
+WRITTEN = [param(name) for name, one in FORMATS.items() if one.write is not None]
 
 
 @pytest.fixture
@@ -76,17 +88,21 @@ def test_labels_join_an_ome_zarr(tmp_path: Path, labels: np.ndarray) -> None:
 
 def suited(kind: str, plane: np.ndarray) -> np.ndarray:
     """Labels (y, x) as they are, or twice one after the other for formats of what moves."""
-    return np.stack([plane, plane]) if kind in ("tracks", "ctc") else plane
+    return np.stack([plane, plane]) if kind in TIMED else plane
 
 
 def content(path: Path) -> list[bytes] | None:
-    """What is in a file, or in those of a flat folder; None for OME-Zarr."""
+    """What is in a file, or in those of a folder; None for OME-Zarr."""
     if path.suffix == ".zarr":
         return None
-    return [path.read_bytes()] if path.is_file() else [one.read_bytes() for one in sorted(path.iterdir())]
+    return (
+        [path.read_bytes()]
+        if path.is_file()
+        else [one.read_bytes() for one in sorted(path.rglob("*")) if one.is_file()]
+    )
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_overwritten_unless_asked(tmp_path: Path, labels: np.ndarray, kind: str) -> None:
     path = export_labels(suited(kind, labels[0]), tmp_path / NAMES[kind], format=kind)
     before = content(path)
@@ -127,7 +143,7 @@ PLANE, VOLUME = np.ones((3, 4), int), np.ones((2, 3, 4), int)
             PLANE,
             "a.png",
             {},
-            r"labels are exported to .json, .zip, .geojson, .csv, .ctc, .svg, .tif, .tiff, .zarr, not to a.png",
+            r"labels are exported to .json, .zip, .geojson, .csv, .ctc, .geff, .xml, .svg, .tif, .tiff, .zarr, not",
         ),
         (PLANE, "a", {}, "labels are exported to"),
         (PLANE, "a.json", {"format": "voc"}, "there is no format voc; there are coco, sa1b"),
@@ -201,3 +217,12 @@ def test_it_is_told_how_much_is_written_and_stopped_nothing_is_left(
         export_labels(labels, tmp_path / name, overwrite=True, report=stop)
     assert (tmp_path / name).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("kind", [name for name, one in FORMATS.items() if one.package])
+def test_a_missing_package_is_named_before_the_work(
+    tmp_path: Path, labels: np.ndarray, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=rf'pip install "napari-segany\[{FORMATS[kind].package}\]"'):
+        check_export(tmp_path / NAMES[kind], format=kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ from napari_segany.core.arguments import check_type
 from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import InputError
 from napari_segany.core.exemplars import Exemplars
-from napari_segany.core.link import Linker, relabel_planes
+from napari_segany.core.link import Association, Linker, relabel_planes
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import LazyPlane, PlaneParts, Stack
 from napari_segany.core.query import Query, exemplar_query, query_for
-from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
+from napari_segany.core.tiles import is_large
+from napari_segany.core.track_graph import found_divisions
 from napari_segany.engine.crop_ranking import find
 
 if TYPE_CHECKING:
@@ -109,7 +111,8 @@ def find_objects(  # noqa: PLR0913  each is a keyword of the public function
         query = exemplar_query(segmenter, Exemplars(objects_of), **options)
     labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
     planes = (find_on_plane(segmenter, query, stack, number) for number in range(len(stack)))
-    objects = collect_planes(planes, labels, (stack.shape[-1] if stack.shape else 1) if link else None)
+    length = (stack.shape[-1] if stack.shape else 1) if link else None
+    objects = collect_planes(planes, labels, length, seen_frames(segmenter, stack) if link and len(stack) > 1 else None)
     return FoundObjects(labels.reshape(stack.shape + stack.plane_shape), tuple(objects))
 
 
@@ -145,7 +148,9 @@ def candidate_info(one: Candidate, label: int) -> ObjectInfo:
     return ObjectInfo(label, class_name=one.name, score=one.score, stability=stability, points=points, source=source)
 
 
-def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: int | None) -> list[ObjectInfo]:
+def collect_planes(
+    planes: Iterable[LabelledPlane], labels: np.ndarray, link: int | None, seen: SeenFrames | None = None
+) -> list[ObjectInfo]:
     """Write the labels of planes into an array, where no two objects of different planes have one label.
 
     Parameters
@@ -156,6 +161,8 @@ def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: in
         (planes, y, x) integers, written in place.
     link : int or None
         Length of the stacks of neighbouring planes within which objects are linked; None does not link.
+    seen : SeenFrames, optional
+        What tells objects apart; without, they are linked by overlap.
 
     Returns
     -------
@@ -167,23 +174,78 @@ def collect_planes(planes: Iterable[LabelledPlane], labels: np.ndarray, link: in
         before = len(objects)
         labels[number] = np.where(found, found + before, 0)
         objects += [replace(one, label=one.label + before) for one in here]
-    return objects if link is None else _link(labels, link, objects)
+    return objects if link is None else _link(labels, link, objects, seen)
 
 
-def _link(labels: np.ndarray, length: int, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+def _link(labels: np.ndarray, length: int, objects: Sequence[ObjectInfo], seen: SeenFrames | None) -> list[ObjectInfo]:
     """Link objects of slices within stacks of `length` slices each."""
     count = 0
     best: dict[int, ObjectInfo] = {}
     for first in range(0, len(labels), length):
-        linker = Linker()
-        for plane in labels[first : first + length]:
-            linker.add(plane)
+        linker = Linker(association=None if seen is None else seen.association)
+        for number, plane in enumerate(labels[first : first + length], start=first):
+            linker.add(plane, None if seen is None else seen.embed(number))
         for number, names in enumerate(linker.numbers(), start=first):
             new = {old: name + count for old, name in names.items()}
             labels[number] = relabel_planes(labels[number], new)
             _keep_best(best, objects, new)
         count = len(best)
     return [best[name] for name in sorted(best)]
+
+
+def seen_frames(segmenter: Segmenter, planes: PlaneParts) -> SeenFrames | None:
+    """What tells objects of the frames of a movie apart by the features of a model; None where it cannot."""
+    from napari_segany.models.mask2former.identity_queries import identity_for
+
+    association = None if is_large(planes.plane_shape) else identity_for(segmenter)
+    if association is None:
+        return None
+    whole = tuple(slice(0, length) for length in planes.plane_shape)
+    return SeenFrames(association, lambda number: segmenter.embed(planes.part(number, (whole[0], whole[1]))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenFrames:
+    """What tells the objects of neighbouring frames or slices apart by how they look.
+
+    Parameters
+    ----------
+    association : Association
+        Decides which objects of two frames are one.
+    embed : callable
+        The embedding of a frame by its number.
+    """
+
+    association: Association
+    embed: Callable[[int], ImageEmbedding]
+
+
+def link_frames(labels: np.ndarray, objects: Sequence[ObjectInfo], seen: SeenFrames | None) -> list[ObjectInfo]:
+    """Link the objects of the frames of (t, y, x) labels through time, in place, and find which divide.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Integers; no two objects of different frames have one number.
+    objects : sequence of ObjectInfo
+        In the order of their labels, from 1.
+    seen : SeenFrames, optional
+        What tells objects apart; without, they are linked by overlap.
+
+    Returns
+    -------
+    list of ObjectInfo
+        In the order of their new labels; the parent of each is the label of its mother, 0 for none. One daughter keeps
+        the label of its mother.
+    """
+    linker, best = Linker(association=None if seen is None else seen.association), dict[int, ObjectInfo]()
+    for number, frame in enumerate(labels):
+        linker.add(np.asarray(frame), None if seen is None else seen.embed(number))
+    for time, names in enumerate(linker.numbers()):
+        labels[time] = relabel_planes(np.asarray(labels[time]), names)
+        _keep_best(best, objects, names)
+    mothers = found_divisions(labels) if seen is None else linker.mothers()
+    return [replace(best[name], parent=mothers.get(name, 0)) for name in sorted(best)]
 
 
 def link_volumes(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:

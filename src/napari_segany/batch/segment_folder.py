@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_segany.batch.exemplar_files import ExemplarFiles
-from napari_segany.batch.found_objects import LabelledPlane, collect_planes, find_on_plane, link_volumes, segmenter_of
+from napari_segany.batch.found_objects import (
+    LabelledPlane,
+    SeenFrames,
+    collect_planes,
+    find_on_plane,
+    link_frames,
+    link_volumes,
+    seen_frames,
+    segmenter_of,
+)
 from napari_segany.core.arguments import as_path, check_callable, check_type
 from napari_segany.core.automatic_masks import Grid, Proposals
 from napari_segany.core.errors import InputError
@@ -22,8 +31,9 @@ from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import ExampleBox
 from napari_segany.core.query import Query, example_query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.track_graph import found_divisions
 from napari_segany.io.export import export_labels
-from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
+from napari_segany.io.formats.tracks import graph_of, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import TIFF as LABEL_TIFF
 from napari_segany.io.labels import replacing
@@ -186,13 +196,17 @@ def segment_folder_files(
         planes = FilePlanes(image, stack)
         return (find_on_plane(segmenter, query, planes, number, clip) for number in range(len(stack)))
 
+    def seen(image: Path, stack: Stack) -> SeenFrames | None:
+        # on a cluster the model is elsewhere
+        return None if spread is not None else seen_frames(segmenter, FilePlanes(image, stack))
+
     for image, name in images.items():
         try:
             if _exists(job.out / f"{name}_objects.csv"):
                 yield ImageReport(image, -1)
                 continue
             _check_results(job.out / name, known=ours)
-            count = _segment(image, job, find, name)
+            count = _segment(image, job, (find, seen), name)
         except InputError as error:
             yield ImageReport(image, 0, str(error))
         else:
@@ -429,26 +443,44 @@ def loaded_clip(name: str) -> Clip | None:
     return load_clip(name)
 
 
-def _segment(image: Path, job: FolderJob, find: Callable[[Path, Stack], Iterator[LabelledPlane]], name: str) -> int:
+def _segment(
+    image: Path,
+    job: FolderJob,
+    ways: tuple[Callable[[Path, Stack], Iterator[LabelledPlane]], Callable[[Path, Stack], SeenFrames | None]],
+    name: str,
+) -> int:
+    """Segment an image; `ways` find the objects of its planes, and tell those of frames apart."""
+    find, seen = ways
     file = read_image(image)
     with reading(image):
         stack = file.stack()
+    movie = job.link and file.label_axes == "tyx"
     with temporary_array(job.out, (len(stack), *stack.plane_shape), MANY) as labels:
-        length = (stack.shape[-1] if stack.shape else 1) if job.link else None
-        objects = collect_planes(find(image, stack), labels, length)
+        length = (stack.shape[-1] if stack.shape else 1) if job.link and not movie else None
+        looks = seen(image, stack) if job.link else None
+        objects = collect_planes(find(image, stack), labels, length, looks)
+        if movie:
+            objects = link_frames(labels, objects, looks)
         whole = labels.reshape(stack.shape + stack.plane_shape)
         if job.link and file.label_axes == "tzyx":
-            objects = link_volumes(whole, objects)
+            objects = _with_mothers(whole, link_volumes(whole, objects))
         if job.tracks:
-            _write_tracks(job.out / name, whole)
+            _write_tracks(job.out / name, whole, objects, moving=file.label_axes in ("tyx", "tzyx"))
         _write(job.out / name, image.name, file, whole, objects)
     return len(objects)
 
 
-def _write_tracks(stem: Path, labels: np.ndarray) -> None:
-    is_time_series(labels)
-    write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), track_table(labels))
-    write_ctc(stem.with_name(f"{stem.name}_ctc"), labels)
+def _with_mothers(labels: np.ndarray, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Objects of linked frames, with the label of the mother where one divided, as found by overlap."""
+    mothers = found_divisions(labels)
+    return [replace(one, parent=mothers.get(one.label, 0)) for one in objects]
+
+
+def _write_tracks(stem: Path, labels: np.ndarray, objects: Sequence[ObjectInfo], *, moving: bool) -> None:
+    known = {one.label: one.parent for one in objects if one.parent is not None}
+    graph = graph_of(labels, known, by_overlap=moving)
+    write_tracks(stem.with_name(f"{stem.name}_tracks.csv"), graph)
+    write_ctc(stem.with_name(f"{stem.name}_ctc"), labels, graph)
 
 
 def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[ObjectInfo]) -> None:

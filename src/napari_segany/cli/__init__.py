@@ -21,6 +21,7 @@ from napari_segany.cli.rounds import engine
 from napari_segany.cli.segmenting import segment
 from napari_segany.cli.shared import ModelOption, ShownProgress, new_app, show_download
 from napari_segany.cli.system import Ended, ended_by_signals, writable_names
+from napari_segany.cli.tracking import export, link
 from napari_segany.cli.train import train
 from napari_segany.core.errors import SeganyError
 
@@ -112,6 +113,8 @@ def demo(
 app.command()(segment)
 app.command()(classify)
 app.command()(refine)
+app.command()(link)
+app.command()(export)
 app.command()(effort)
 app.command()(engine)
 

@@ -160,6 +160,14 @@ def bench_stack(  # noqa: PLR0913  each parameter is an option of the command li
     _show(json, lambda: rows_of_stacks(data, load, limit, per_image, corrections, ShownProgress()), files_of(model))
 
 
+LinkMethodOption = Annotated[
+    list[str] | None, typer.Option(help="iou (the default), identity, laptrack or laptrack-overlap. Repeat.")
+]
+
+
+IdentityOption = Annotated[Path | None, typer.Option(help="Weights of identity queries, in place of the package's.")]
+
+
 @bench.command("link")
 def bench_link(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
@@ -169,14 +177,39 @@ def bench_link(  # noqa: PLR0913  each parameter is an option of the command lin
     device: DeviceOption = "auto",
     given_only: Annotated[bool, typer.Option("--given-only", help="Without the model's own objects.")] = False,
     first: Annotated[int, typer.Option(min=0, help="Leave out the slices before this one, from 0.")] = 0,
+    method: LinkMethodOption = None,
+    identity: IdentityOption = None,
 ) -> None:
     """Measure how objects of slices or frames are linked: those that are given, and those that the model finds."""
     from napari_segany.experiments.linking import rows_of_links
 
+    methods = method or ["iou"]
+    load = loader(model, device)
     _show(
         json,
-        lambda: rows_of_links(data, loader(model, device), limit, given_only, first, ShownProgress()),
-        files_of(model),
+        lambda: rows_of_links(data, load, limit, given_only, first, ShownProgress(), methods, identity),
+        [*files_of(model), *([identity] if identity else [])],
+    )
+
+
+@bench.command("divisions")
+def bench_divisions(
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    movies: Annotated[int, typer.Option(min=1, help="Made-up movies.")] = 40,
+    device: DeviceOption = "auto",
+    method: LinkMethodOption = None,
+    identity: IdentityOption = None,
+) -> None:
+    """Measure links and divisions in made-up movies, of seeds that no training uses."""
+    from napari_segany.experiments.linking import rows_of_divisions
+
+    methods = method or ["iou"]
+    load = loader(model, device)
+    _show(
+        json,
+        lambda: rows_of_divisions(load, movies, methods, identity, ShownProgress("movies")),
+        [*files_of(model), *([identity] if identity else [])],
     )
 
 

@@ -124,6 +124,24 @@ def train_queries(
     typer.echo(f"wrote {out / 'weights.safetensors'}")
 
 
+@train.command("identity")
+def train_identities(
+    config: Annotated[str, typer.Argument(help="TOML file, or `tiny-identity`.")],
+    data: SourcesOption,
+    out: RunOption,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train queries that keep the identity of objects from frame to frame, on the features of `tiny`."""
+    path = _checked(config, data, out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training.train_identity import train_identity
+
+    made, shown = ShownProgress("clips"), ShownProgress("steps")
+    for step in train_identity(path, data, out, pick_device(device), lambda done, _: made(done)):
+        shown(step)
+    typer.echo(f"wrote {out / 'weights.safetensors'}")
+
+
 @train.command("on")
 def train_on(  # noqa: PLR0913  each parameter is an option of the command line
     sources: Annotated[

@@ -1,25 +1,54 @@
 """Objects of single slices become objects of the whole stack: the same code for depth and for time.
 
 An object is linked with at most one of the next slice, and with one of the slice after that where it was missed on one.
-In time nothing divides: of two daughters one keeps the number, or none where neither overlaps enough, and the other
-begins again.
+By overlap nothing divides: of two daughters one keeps the number, or none where neither overlaps enough, and the other
+begins again; :mod:`~napari_segany.core.track_graph` finds such divisions. An :class:`Association` may decide instead,
+and then tells daughters itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
+
+from napari_segany.core.segmenter import ImageEmbedding
 
 GATE = 0.3
 """Least IoU of an object with itself on the next slice."""
 SKIP = 1
 """Slices on which an object may be missing."""
 
+LIFE = 3
+"""Slices on which a daughter is at least, unless the stack ends before."""
+
 Node = tuple[int, int]
 """A slice, and a label on it."""
+
+
+class Association(Protocol):
+    """Decides which objects of two frames are one, by more than their overlap."""
+
+    def describe(self, labels: np.ndarray, embedding: ImageEmbedding | None) -> Any:
+        """Measure the objects of a frame (y, x); what is returned is handed to :meth:`link`."""
+
+    def link(
+        self, before: Any, after: Any, gap: int, among: tuple[set[int], set[int]]
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Label before and after of each object that is in both, and of mothers and their further daughters.
+
+        Parameters
+        ----------
+        before, after : object
+            From :meth:`describe`.
+        gap : int
+            Frames between them.
+        among : pair of set of int
+            Labels of each that are free.
+        """
 
 
 @dataclass(slots=True, eq=False)
@@ -32,38 +61,84 @@ class Linker:
         Least IoU of an object with itself on the next slice, and on the one after a gap.
     skip : int
         Slices on which an object may be missing.
+    association : Association, optional
+        Decides instead of the overlap.
     """
 
     gate: float = GATE
     skip: int = SKIP
-    _recent: dict[int, _Slice] = field(default_factory=dict)
+    association: Association | None = None
+    _described: dict[int, Any] = field(default_factory=dict)
+    _mothers: dict[Node, Node] = field(default_factory=dict)
+    _recent: dict[int, SliceLabels] = field(default_factory=dict)
     _parent: dict[Node, Node] = field(default_factory=dict)
     _ends: set[Node] = field(default_factory=set)
     _count: int = 0
 
-    def add(self, labels: np.ndarray) -> None:
+    def add(self, labels: np.ndarray, embedding: ImageEmbedding | None = None) -> None:
         """Take the next slice.
 
         Parameters
         ----------
         labels : ndarray
             (y, x) integers from 0, 0 is background; numbers need not have anything to do with those of other slices.
+        embedding : ImageEmbedding, optional
+            Of the slice; only an association uses it.
         """
-        number, here = self._count, _in_order(labels)
+        number, here = self._count, in_order(labels)
+        self._recent[number] = here
+        if self.association is not None:
+            self._described[number] = self.association.describe(labels, embedding)
         self._parent |= {(number, label): (number, label) for label in here.values}
         free = set(here.values)
-        for before in sorted(self._recent, reverse=True):
+        for before in sorted(self._recent.keys() - {number}, reverse=True):
             known = {label for at, label in self._ends if at == before}
-            for old, new in _pairs(self._recent[before], here, self.gate, (known, free)):
+            pairs, daughters = self._linked(before, number, (known, free))
+            for old, new in pairs:
                 self._parent[number, new] = before, old
                 self._ends.discard((before, old))
-                free.discard(new)
+            self._mothers |= {(number, new): (before, old) for old, new in daughters}
+            free -= {new for _, new in (*pairs, *daughters)}
         self._ends |= {(number, label) for label in here.values}
-        self._recent[number] = here
         for old in [at for at in self._recent if at < number - self.skip]:
             del self._recent[old]
+            self._described.pop(old, None)
             self._ends = {end for end in self._ends if end[0] != old}
         self._count += 1
+
+    def _linked(
+        self, before: int, number: int, among: tuple[set[int], set[int]]
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        if self.association is None:
+            return _pairs(self._recent[before], self._recent[number], self.gate, among), []
+        return self.association.link(self._described[before], self._described[number], number - before - 1, among)
+
+    def mothers(self, smallest_extent: int = 1, life: int = LIFE) -> dict[int, int]:
+        """Numbers of mothers by those of their daughters, as an association found them.
+
+        Parameters
+        ----------
+        smallest_extent : int
+            As for :meth:`numbers`.
+        life : int
+            Slices on which a daughter is at least, unless the last slice is one of them.
+        """
+        numbers = self.numbers(smallest_extent)
+        seen: dict[int, list[int]] = {}
+        for place, here in enumerate(numbers):
+            for number in here.values():
+                seen.setdefault(number, []).append(place)
+        found = {}
+        for (at, label), (before, mother) in self._mothers.items():
+            number, parent = numbers[at].get(label, 0), numbers[before].get(mother, 0)
+            stays = number and (len(seen[number]) >= life or seen[number][-1] == self._count - 1)
+            if stays and parent:
+                found[number] = parent
+        return found
+
+    def mother_nodes(self) -> dict[Node, Node]:
+        """Where mothers began, by where their daughters did, as an association found them."""
+        return {self._root(child): self._root(mother) for child, mother in self._mothers.items()}
 
     def latest(self) -> dict[int, Node]:
         """Labels of the slice that was added last, and of each the slice and the label with which its object began."""
@@ -125,18 +200,18 @@ def match_objects(
     list of (int, int)
         Label before and label after.
     """
-    return _pairs(_in_order(before), _in_order(after), gate, among)
+    return _pairs(in_order(before), in_order(after), gate, among)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Slice:
+class SliceLabels:
     """Labels of a slice and, (y, x), the place of each pixel's label among them from 1; 0 is background."""
 
     values: list[int]
     places: np.ndarray
 
 
-def _in_order(labels: np.ndarray) -> _Slice:
+def in_order(labels: np.ndarray) -> SliceLabels:
     """Labels in the order of their first pixels, so that ties do not hang on numbers."""
     values, flat = np.unique(labels, return_inverse=True) if labels.max() > labels.size else (None, labels)
     flat = flat.ravel()
@@ -148,10 +223,12 @@ def _in_order(labels: np.ndarray) -> _Slice:
     table = np.zeros(len(first), np.int32)
     table[there] = np.arange(1, len(there) + 1)
     named = there if values is None else [int(values[label]) for label in there]
-    return _Slice(named, table[flat].reshape(labels.shape))
+    return SliceLabels(named, table[flat].reshape(labels.shape))
 
 
-def _pairs(before: _Slice, after: _Slice, gate: float, among: tuple[set[int], set[int]]) -> list[tuple[int, int]]:
+def _pairs(
+    before: SliceLabels, after: SliceLabels, gate: float, among: tuple[set[int], set[int]]
+) -> list[tuple[int, int]]:
     rows, columns = (
         [place for place, label in enumerate(each.values) if label in free]
         for each, free in zip((before, after), among, strict=True)
@@ -166,7 +243,7 @@ def _pairs(before: _Slice, after: _Slice, gate: float, among: tuple[set[int], se
     return [(before.values[rows[i]], after.values[columns[j]]) for i, j in good]
 
 
-def _overlaps(before: _Slice, after: _Slice) -> np.ndarray:
+def _overlaps(before: SliceLabels, after: SliceLabels) -> np.ndarray:
     """IoU of each pair of labels, (labels before, labels after)."""
     size = (len(before.values) + 1, len(after.values) + 1)
     both = before.places.astype(np.int64) * size[1] + after.places

@@ -44,6 +44,9 @@ class ObjectInfo:
         How many pixels it had when this was noted.
     state : str
         One of ``STATES``; empty for an object that the user made or corrected.
+    parent : int, optional
+        The label of the object that divided into this one and others; 0 for none, None where divisions were not
+        looked for.
     """
 
     label: int
@@ -57,6 +60,7 @@ class ObjectInfo:
     points: tuple[tuple[float, float], ...] = ()
     pixels: int | None = None
     state: str = ""
+    parent: int | None = None
 
     @property
     def confirmed(self) -> bool:

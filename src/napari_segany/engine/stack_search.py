@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from napari_segany.core.confidence import SliceConfidence
-from napari_segany.core.link import Linker, Node, relabel_planes
+from napari_segany.core.link import LIFE, Association, Linker, Node, relabel_planes
 from napari_segany.core.query import Query
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 
@@ -50,15 +50,20 @@ class PlaneObjects:
         For each label how far to trust it here.
     names : mapping of int to str
         What each label is, where a text named it.
+    parents : mapping of int to int
+        The label of the mother of each daughter that is now known to stay, having been on ``LIFE`` planes.
     """
 
     number: int
     labels: np.ndarray
     verdicts: Mapping[int, SliceConfidence]
     names: Mapping[int, str]
+    parents: Mapping[int, int] = field(default_factory=dict)
 
 
-def search_stack(segmenter: Segmenter, planes: Iterable[StackPlane], query: Query) -> Iterator[PlaneObjects]:
+def search_stack(
+    segmenter: Segmenter, planes: Iterable[StackPlane], query: Query, association: Association | None = None
+) -> Iterator[PlaneObjects]:
     """Find objects slice by slice, and link each slice to the one before.
 
     Parameters
@@ -69,6 +74,8 @@ def search_stack(segmenter: Segmenter, planes: Iterable[StackPlane], query: Quer
         In the order in which they are neighbours; each is read after the one before is processed.
     query : Query
         Objects to find.
+    association : Association, optional
+        Decides which objects of neighbouring planes are one; without, their overlap does.
 
     Yields
     ------
@@ -81,19 +88,24 @@ def search_stack(segmenter: Segmenter, planes: Iterable[StackPlane], query: Quer
     ModelError
         There are phrases, and the model takes no text.
     """
-    linker, known = Linker(), dict[Node, int]()
+    linker, known = Linker(association=association), dict[Node, int]()
+    ages: dict[int, int] = {}
     for plane in planes:
         candidates = query.candidates(segmenter, plane.plane, embedding=plane.embedding, final=True)
         selection = query.select(candidates, plane.taken)
         found, objects = np.where(plane.taken, 0, selection.labels), selection.objects
-        linker.add(found)
+        linker.add(found, plane.embedding)
         began = linker.latest()
         for node in began.values():
             known.setdefault(node, len(known) + 1)
         name_of = {here: known[node] for here, node in began.items()}
+        for label in name_of.values():
+            ages[label] = ages.get(label, 0) + 1
+        mothers = {known[child]: known[mother] for child, mother in linker.mother_nodes().items() if mother in known}
         yield PlaneObjects(
             plane.number,
             relabel_planes(found, name_of),
             {label: SliceConfidence(objects[here - 1].score) for here, label in name_of.items()},
             {label: text for here, label in name_of.items() if (text := objects[here - 1].prompt.text)},
+            {label: mothers[label] for label in name_of.values() if ages[label] == LIFE and label in mothers},
         )

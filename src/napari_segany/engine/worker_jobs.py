@@ -229,4 +229,6 @@ def search_slices(
         StackPlane(number, context.planes.plane(number), context.embed(number), taken.plane(number))
         for number in numbers
     )
-    yield from search_stack(context.segmenter, planes, query)
+    from napari_segany.models.mask2former.identity_queries import identity_for
+
+    yield from search_stack(context.segmenter, planes, query, identity_for(context.segmenter))

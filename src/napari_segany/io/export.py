@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from napari_segany.io.formats.coco import write_coco
 from napari_segany.io.formats.geojson import write_geojson
 from napari_segany.io.formats.imagej_rois import write_rois
 from napari_segany.io.formats.labelled_image import LabelledImage, by_label
+from napari_segany.io.formats.lineages import lineage_of, write_geff, write_trackmate
 from napari_segany.io.formats.mask_statistics import write_statistics
 from napari_segany.io.formats.rle import from_rle, to_rle
 from napari_segany.io.formats.sa1b import write_sa1b
 from napari_segany.io.formats.tables import write_table
-from napari_segany.io.formats.tracks import is_time_series, track_table, write_ctc, write_tracks
+from napari_segany.io.formats.tracks import write_ctc, write_tracks
 from napari_segany.io.labels import (
     TIFF,
     ZARR,
@@ -57,6 +59,8 @@ class ExportFormat:
         Whether a folder is written.
     measures_intensity : bool
         Whether the intensities of the image go into it.
+    package : str
+        An optional package that writes it, which is also the name of the extra that installs it.
     """
 
     title: str
@@ -65,6 +69,7 @@ class ExportFormat:
     write: Writer | None = None
     is_folder: bool = False
     measures_intensity: bool = False
+    package: str = ""
 
     @property
     def holds_all_labels(self) -> bool:
@@ -95,16 +100,27 @@ FORMATS: Mapping[str, ExportFormat] = {
     ),
     "tracks": ExportFormat(
         "Tracks",
-        "Where each object is at each time or slice, as napari's Tracks layer takes it",
+        "Where each object is at each time or slice, as napari's Tracks layer takes it; divisions have a column",
         (".csv",),
-        lambda image, path: write_tracks(path, track_table(is_time_series(image.labels))),
+        lambda image, path: write_tracks(path, lineage_of(image)),
     ),
     "ctc": ExportFormat(
         "Cell Tracking Challenge",
-        "A folder with a label image for each time, for programs that judge tracking",
+        "A folder with a label image for each time, and which track came from which, for programs that judge tracking",
         (".ctc",),
-        lambda image, path: write_ctc(path, is_time_series(image.labels)),
+        lambda image, path: write_ctc(path, image.labels, lineage_of(image)),
         is_folder=True,
+    ),
+    "geff": ExportFormat(
+        "GEFF",
+        "Tracks with divisions as a graph, for motile, tracksdata and other tracking programs",
+        (".geff",),
+        write_geff,
+        is_folder=True,
+        package="geff",
+    ),
+    "trackmate": ExportFormat(
+        "TrackMate", "Tracks with divisions as an XML file that TrackMate of Fiji opens", (".xml",), write_trackmate
     ),
     "statistics": ExportFormat(
         "Statistics",
@@ -163,6 +179,11 @@ def check_export(
     if format is not None and format not in fitting:
         raise InputError(f"{format} is written to {' or '.join(FORMATS[format].endings)}, not to {path.name}")
     chosen = format or fitting[0]
+    package = FORMATS[chosen].package
+    if package and importlib.util.find_spec(package) is None:
+        raise InputError(
+            f'{FORMATS[chosen].title} is written by the package {package}: pip install "napari-segany[{package}]"'
+        )
     if FORMATS[chosen].write is None:
         check_output(path, overwrite=overwrite, inputs=inputs)
         return chosen

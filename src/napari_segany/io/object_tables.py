@@ -49,4 +49,5 @@ def _info(row: dict[str, str]) -> ObjectInfo:
         source=how,
         pixels=int(row["pixels"]),
         state=state,
+        parent=int(row["parent"] or 0) if "parent" in row else None,
     )

@@ -24,6 +24,7 @@ LINK_DEPTH = 3
 """How deep links are searched for in the folder of an image: group, level, dimension."""
 _CHUNK_NAME = re.compile(r"\d+|c|zarr\.json|\.zarray|\.zattrs|\.zgroup|.*\.partial")
 _GROUP_NAME = re.compile(r"zarr\.json|\.zattrs|\.zgroup|\.zmetadata|.*\.partial")
+_GEFF_NAME = re.compile(r"nodes|edges|ids|props|values|missing|t|z|y|x|label|pixels|tracklet|\d+(\.\d+)*")
 _CTC_NAME = re.compile(r"mask\d{3,}\.tif|res_track\.txt")
 _MULTISCALE_KEYS = {"version", "name", "axes", "datasets"}
 _ATTRIBUTES = {"multiscales", "image-label", f"{MARK} highest label"}
@@ -145,7 +146,7 @@ def check_replaceable(path: Path) -> None:
     InputError
         When it is such a folder. Files may be replaced.
     """
-    if path.is_dir() and not (is_own_zarr(path) or is_own_ctc(path)):
+    if path.is_dir() and not (is_own_zarr(path) or is_own_ctc(path) or is_own_geff(path)):
         raise InputError(
             f"{path} is a folder that holds what this program did not write, so it is not replaced; take another name"
         )
@@ -223,6 +224,24 @@ def is_own_ctc(folder: Path) -> bool:
     return is_own_tiff(folder / masks[0], before=True)
 
 
+def is_own_geff(folder: Path) -> bool:
+    """Whether a folder is a graph of tracks that this program wrote, and holds nothing else."""
+    import zarr
+
+    try:
+        attributes: dict[str, Any] = zarr.open_group(folder, mode="r", use_consolidated=False).attrs.asdict()
+        about = attributes["geff"]
+        if not about["extra"][MARK]:
+            return False
+    except Exception:  # noqa: BLE001  whatever is wrong with it, it is not known to be ours
+        return False
+    for _, folders, files in os.walk(folder):
+        names = (*folders, *files)
+        if not all(_dropped(name) or _CHUNK_NAME.fullmatch(name) or _GEFF_NAME.fullmatch(name) for name in names):
+            return False
+    return True
+
+
 def is_own_tiff(path: Path, *, before: bool = False) -> bool:
     """Whether a TIFF contains the mark of this program; `before`: or it is as version 0.1.0 wrote labels."""
     try:
@@ -256,7 +275,8 @@ def is_own_tracks(path: Path) -> bool:
     """Whether a table has the columns of the tracks that this program writes."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline(100).strip() in ("track_id,t,y,x", "track_id,t,z,y,x")
+            columns = file.readline(100).strip().removesuffix(",parent")
+            return columns in ("track_id,t,y,x", "track_id,t,z,y,x")
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ from napari.layers import Tracks
 from napari_segany import cli
 from napari_segany.core.errors import InputError
 from napari_segany.io.formats import tracks
-from napari_segany.io.formats.tracks import track_table, write_ctc, write_tracks
+from napari_segany.io.formats.tracks import graph_of, write_ctc, write_tracks
 from napari_segany.models import loading
 from tests.fakes import SightedSegmenter
 
@@ -30,7 +30,7 @@ def labels() -> np.ndarray:
 
 
 def test_the_table_is_what_napari_takes(labels: np.ndarray, tmp_path: Path) -> None:
-    write_tracks(tmp_path / "tracks.csv", track_table(labels))
+    write_tracks(tmp_path / "tracks.csv", graph_of(labels))
     assert (tmp_path / "tracks.csv").read_text().splitlines()[:2] == ["track_id,t,y,x", "3,0,3.000,5.000"]
     table = np.loadtxt(tmp_path / "tracks.csv", delimiter=",", skiprows=1)
     assert table.tolist() == [[3, 0, 3, 5], [3, 1, 3, 5], [3, 3, 3, 5], [7, 1, 12, 21], [7, 2, 13, 21], [7, 3, 14, 21]]
@@ -39,9 +39,9 @@ def test_the_table_is_what_napari_takes(labels: np.ndarray, tmp_path: Path) -> N
 
 def test_the_table_of_volumes_and_of_nothing(labels: np.ndarray, tmp_path: Path) -> None:
     volumes = np.stack([labels, labels], axis=1)
-    assert track_table(volumes)[0].tolist() == [3, 0, 0.5, 3, 5]
-    empty = track_table(np.zeros((2, 8, 8), np.uint16))
-    assert empty.shape == (0, 4)
+    assert graph_of(volumes).tracks()[0][0].tolist() == [3, 0, 0.5, 3, 5]
+    empty = graph_of(np.zeros((2, 8, 8), np.uint16))
+    assert empty.tracks()[0].shape == (0, 4)
     write_tracks(tmp_path / "tracks.csv", empty)
     assert (tmp_path / "tracks.csv").read_text() == "track_id,t,y,x\n"
 

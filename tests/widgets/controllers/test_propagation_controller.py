@@ -171,6 +171,37 @@ def test_tracks_are_shown_and_renewed(seen: Opened) -> None:
     seen.hand.qtbot.waitUntil(lambda: len(np.unique(tracks.data[:, 0])) == 1)
 
 
+def dividing() -> np.ndarray:
+    """A block that is two from the third slice on."""
+    labels = np.zeros((9, 60, 80), np.int32)
+    labels[:, 20:40, 20:34] = 3
+    labels[:2, 20:40, 34:50] = 3
+    labels[2:, 20:40, 36:50] = 4
+    return labels
+
+
+@pytest.mark.parametrize(("axis", "divisions"), [("t", 1), ("axis -3", 1), ("z", 0)])
+def test_divisions_are_the_graph_of_the_tracks(seen: Opened, axis: str, divisions: int) -> None:
+    widget, viewer = seen.widget, seen.viewer
+    labels = widget.binding.output.ensure()
+    labels.data[...] = dividing()
+    labels.axis_labels = (axis, "y", "x")
+    widget.stack_box._tracks.click()
+    seen.hand.qtbot.waitUntil(lambda: any(isinstance(layer, Tracks) for layer in viewer.layers))
+    (tracks,) = (layer for layer in viewer.layers if isinstance(layer, Tracks))
+    # the daughter that keeps the label of its mother is another track
+    assert tracks.graph == ({4: [3], 5: [3]} if divisions else {})
+    assert len(np.unique(tracks.data[:, 0])) == 2 + divisions
+    assert ("1 division" in widget.status_box.text) == bool(divisions)
+    # renewed without the daughter, then with it
+    for there in (labels.data * (labels.data == 3), dividing()):
+        labels.data[...] = there
+        count = len(np.unique(there)) - 1 + (divisions if there.max() == 4 else 0)
+        widget.stack_box._tracks.click()
+        seen.hand.qtbot.waitUntil(lambda count=count: len(np.unique(tracks.data[:, 0])) == count)
+        assert bool(tracks.graph) == (count == 3)
+
+
 def test_tracks_of_nothing_are_refused(seen: Opened) -> None:
     seen.widget.stack_box._tracks.click()
     assert "there are none" in seen.text

@@ -25,7 +25,7 @@ def write_table(image: LabelledImage, path: Path) -> None:
     to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
     Shapes are those of :func:`~napari_segany.io.formats.shapes.measured_shapes`.
     Intensities are measured where there is an image, "state" is written where some object has one. Unknown values are
-    empty.
+    empty. "parent" is written where some object came from a division, with the label of its mother.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -45,7 +45,7 @@ def _columns(image: LabelledImage) -> list[str]:
     return [
         "label",
         *(["t"] if "t" in image.axes else []),
-        *("name", "class", "score", "stability", "how", *_states(image), "pixels", size),
+        *("name", "class", "score", "stability", "how", *_states(image), *_parents(image), "pixels", size),
         *(f"centroid_{axis} [{image.unit}]" for axis in space),
         *(f"{axis}_min" for axis in space),
         *(f"{axis}_max" for axis in space),
@@ -73,17 +73,23 @@ def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None
     table |= {f"shape-{number}": column for number, column in enumerate(shapes.T)}
     last = ("slices", *(f"shape-{number}" for number in range(shapes.shape[1])), *INTENSITIES)
     order = [name for name in table if name not in last] + [name for name in last if name in table]
-    states = _states(image)
+    states, parents = _states(image), _parents(image)
     for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
         known = image.known(label)
         state = [known.state] if states else []
-        values = (known.score, known.stability, known.source, *state, *measured)
+        parent = [known.parent or None] if parents else []
+        values = (known.score, known.stability, known.source, *state, *parent, *measured)
         yield [label, known.name, known.class_name, *map(_cell, values)]
 
 
 def _states(image: LabelledImage) -> list[str]:
     """The column of states, where some object has one."""
     return ["state"] if any(known.state for known in image.about.values()) else []
+
+
+def _parents(image: LabelledImage) -> list[str]:
+    """The column of mothers, where they are known."""
+    return ["parent"] if any(known.parent for known in image.about.values()) else []
 
 
 def _cell(value: Any) -> Any:

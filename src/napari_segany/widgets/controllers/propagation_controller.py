@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from napari_segany.engine.prediction import PredictionService
 from napari_segany.engine.stack_search import PlaneObjects
 from napari_segany.engine.worker_jobs import PlaneSource, propagate_objects, search_slices
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.lineage import may_divide, note_parents
 from napari_segany.layers.propagated_objects import Place, PropagatedObjects, planes_along, present_labels
 from napari_segany.layers.read import image_shape
 from napari_segany.layers.write import free_label
@@ -54,6 +55,8 @@ class _Walk:
         What objects are called, by their labels.
     first : int
         The first label to give, where objects are found again and have labels when they come; else 0.
+    parents : dict of int to int
+        The label of the mother of each daughter that was found.
     """
 
     views: dict[int, View]
@@ -61,6 +64,7 @@ class _Walk:
     labels: dict[int, int]
     names: dict[int, str]
     first: int = 0
+    parents: dict[int, int] = field(default_factory=dict)
 
     @property
     def fresh(self) -> bool:
@@ -213,6 +217,7 @@ class PropagationController(QObject):
         if binding.labels is not None:
             verdicts = {walk.labels[number]: verdict for number, verdict in found.verdicts.items()}
             self.followed.note(binding.labels, view, verdicts)
+        walk.parents.update({walk.labels[one]: walk.labels[mother] for one, mother in found.parents.items()})
         walk.names.update({walk.labels[number]: name for number, name in found.names.items()})
 
     def _give_labels(self, binding: Binding, walk: _Walk, numbers: list[int]) -> None:
@@ -238,6 +243,8 @@ class PropagationController(QObject):
             self.remarked.emit(label, *remarks.get(label, ("", math.nan)))
         uncertain = len(self.followed.uncertain(DOUBT))
         self._binding.labels.metadata[CONFIDENCE] = self.followed.table()
+        if self._walk.fresh and may_divide(self._binding.labels):
+            note_parents(self._binding.labels, {label: self._walk.parents.get(label, 0) for label in labels})
         what = (
             f"{count_of(uncertain, 'place')} to check, the worst first: Shift+N."
             if uncertain

@@ -1,4 +1,4 @@
-"""The way of each object from slice to slice, or through time, as a Tracks layer."""
+"""The way of each object from slice to slice, or through time, as a Tracks layer; divisions are its graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Tracks
 
 from napari_segany.core.errors import InputError
-from napari_segany.io.formats.tracks import is_time_series, track_table
+from napari_segany.core.track_graph import TrackGraph
+from napari_segany.io.formats.tracks import graph_of
+from napari_segany.layers.lineage import known_parents, may_divide
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Jobs
 
@@ -48,23 +50,35 @@ class TrackLayers:
         # the layer may be painted into meanwhile; what is not in memory is read frame by frame
         data = labels.data.copy() if isinstance(labels.data, np.ndarray) else labels.data
 
-        def done(table: np.ndarray) -> None:
+        # where the first axis is called otherwise, as z, nothing divides
+        moving = may_divide(labels)
+        parents = known_parents(labels) if moving else {}
+
+        def done(graph: TrackGraph) -> None:
+            table, mothers = graph.tracks()
             if not len(table):
                 failed(InputError(f"{labels.name!r} has no objects: there is nothing to track"))
                 return
-            self._renew(labels, table)
-            shown(f"{count_of(len(np.unique(table[:, 0])), 'track')}.")
+            self._renew(labels, table, mothers)
+            divisions = len({tuple(each) for each in mothers.values()})
+            counted = f", {count_of(divisions, 'division')}" if divisions else ""
+            shown(f"{count_of(len(np.unique(table[:, 0])), 'track')}{counted}.")
 
-        self._jobs.run(lambda: track_table(is_time_series(data)), done=done, failed=failed, instead_of="tracks")
+        self._jobs.run(
+            lambda: graph_of(data, parents, by_overlap=moving), done=done, failed=failed, instead_of="tracks"
+        )
 
-    def _renew(self, labels: Labels, table: np.ndarray) -> None:
+    def _renew(self, labels: Labels, table: np.ndarray, mothers: dict[int, list[int]]) -> None:
         before = self._made.get(labels)
         if before is not None and before in self._viewer.layers:
+            # the graph names tracks that must be in the data, before and after
+            before.graph = {}
             before.data = table
+            before.graph = mothers
             return
         active = self._viewer.layers.selection.active
         placed = {"scale": labels.scale, "translate": labels.translate, "units": labels.units}
-        tracks = Tracks(table, name=f"{labels.name} tracks", tail_length=30, head_length=0, **placed)
+        tracks = Tracks(table, graph=mothers, name=f"{labels.name} tracks", tail_length=30, head_length=0, **placed)
         self._made[labels] = self._viewer.add_layer(tracks)
         # clicks go on being prompts
         self._viewer.layers.selection.active = active

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from napari_segany.core.errors import SeganyError
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.export import FORMATS, check_export, export_labels
 from napari_segany.layers.feature_columns import grey_values, physical, read_rows
+from napari_segany.layers.lineage import known_parents
 from napari_segany.layers.object_features import ObjectFeatures
 
 _AXES = ("yx", "zyx", "tyx", "tzyx")
@@ -172,6 +174,9 @@ class ExportPanel(QWidget):
             known = self._objects.known
         elif self._labels is not None:
             known = read_rows(self._labels.features)[0]
+        if self._labels is not None:
+            mothers = known_parents(self._labels).items()
+            known = known | {label: replace(known.get(label, ObjectInfo(label)), parent=one) for label, one in mothers}
         return tuple(about for label, about in known.items() if label > 0)
 
     def _ask(self) -> None:
