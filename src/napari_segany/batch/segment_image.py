@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from napari_segany.batch.found_objects import FoundObjects, segmenter_of
-from napari_segany.batch.segment_file import check_inside, segment_prompts
+from napari_segany.batch.segment_file import check_inside, predicted_info, segment_prompts
 from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import Segmenter
@@ -60,10 +59,12 @@ def segment_image(
     labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
     objects = []
     for number in sorted({one.z for one in placed}):
-        for one, mask, window in segment_prompts(segmenter, stack, [each for each in placed if each.z == number]):
+        for one, mask, window in segment_prompts(
+            segmenter, stack, [each for each in placed if each.z == number], named=names
+        ):
             part = labels[number] if window is None else labels[number][window]
             part[mask.pixels & (part == 0)] = one.label
-            objects.append(ObjectInfo(one.label, score=mask.score, stability=mask.stability, source="prompt"))
+            objects.append(predicted_info(one.label, mask))
     objects.sort(key=lambda one: one.label)
     return FoundObjects(labels.reshape(stack.shape + stack.plane_shape), tuple(objects))
 

@@ -49,4 +49,5 @@ def _info(row: dict[str, str]) -> ObjectInfo:
         source=how,
         pixels=int(row["pixels"]),
         state=state,
+        class_probability=float(told) if (told := row.get("class_probability")) else None,
     )

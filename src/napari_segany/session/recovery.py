@@ -53,6 +53,7 @@ class State:
         self.current: dict[str, int] = {}
         self.history = History()
         self.described: dict[int, ObjectInfo] = {}
+        self._named: dict[int, tuple[str, float]] = {}
         self.choice = 0
         self.channel_settings = ChannelSettings()
         self.finished = self.unsaved = self.dismissed = False
@@ -69,6 +70,10 @@ class State:
             self.channel_settings = event
         elif isinstance(event, ObjectInfo):
             self.described[event.label] = event
+            if event.class_probability is not None:
+                self._named[event.label] = event.class_name, event.class_probability
+            elif not event.class_name:
+                self._named.pop(event.label, None)
         elif isinstance(event, Step):
             self.history.do(event)
             self._apply(event)
@@ -86,7 +91,8 @@ class State:
         step.apply(self.labels, self.marks)
         self.unsaved = self.unsaved or bool(step.patches or step.classes or step.states)
         for label, _, name in step.classes:
-            self.described[label] = replace(self.described.get(label, ObjectInfo(label)), class_name=name)
+            known = self.described.get(label, ObjectInfo(label))
+            self.described[label] = known.with_class(name, self._named.get(label))
         for label, _, state in step.states:
             self.described[label] = replace(self.described.get(label, ObjectInfo(label)), state=state)
         if step.choice[0] != step.choice[1]:

@@ -22,8 +22,8 @@ def write_table(image: LabelledImage, path: Path) -> None:
 
     Sizes and centroids are in the unit that their column names, the centre of the first pixel being 0. Boxes, "y_min"
     to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
-    Intensities are measured where there is an image, "state" is written where some object has one. Unknown values are
-    empty.
+    Intensities are measured where there is an image, "state" is written where some object has one, and
+    "class_probability" where a model named some object. Unknown values are empty.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -43,7 +43,7 @@ def _columns(image: LabelledImage) -> list[str]:
     return [
         "label",
         *(["t"] if "t" in image.axes else []),
-        *("name", "class", "score", "stability", "how", *_states(image), "pixels", size),
+        *("name", "class", *_told(image), "score", "stability", "how", *_states(image), "pixels", size),
         *(f"centroid_{axis} [{image.unit}]" for axis in space),
         *(f"{axis}_min" for axis in space),
         *(f"{axis}_max" for axis in space),
@@ -66,12 +66,18 @@ def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None
         table[f"bbox-{axis}"] -= 1
     order = [name for name in table if name not in (*INTENSITIES, "slices")]
     order += [name for name in ("slices", *INTENSITIES) if name in table]
-    states = _states(image)
+    states, told = _states(image), _told(image)
     for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
         known = image.known(label)
         state = [known.state] if states else []
         values = (known.score, known.stability, known.source, *state, *measured)
-        yield [label, known.name, known.class_name, *map(_cell, values)]
+        probability = [known.class_probability] if told else []
+        yield [label, known.name, known.class_name, *map(_cell, (*probability, *values))]
+
+
+def _told(image: LabelledImage) -> list[str]:
+    """The column of the probabilities of classes, where a model named some object."""
+    return ["class_probability"] if any(known.class_probability is not None for known in image.about.values()) else []
 
 
 def _states(image: LabelledImage) -> list[str]:
