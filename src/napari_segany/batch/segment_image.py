@@ -18,7 +18,12 @@ from napari_segany.io.prompt_tables import PlacedPrompt
 
 
 def segment_image(
-    image: Any, prompts: Sequence[Prompt], *, model: str | Segmenter = "tiny", planes: int | Sequence[int] | None = None
+    image: Any,
+    prompts: Sequence[Prompt],
+    *,
+    model: str | Segmenter = "tiny",
+    planes: int | Sequence[int] | None = None,
+    names: bool = True,
 ) -> FoundObjects:
     """Segment an object for each prompt.
 
@@ -32,6 +37,8 @@ def segment_image(
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
     planes : int or sequence of int, optional
         The plane of all prompts, or of each, leading axes counted in C order; needed where there are several planes.
+    names : bool
+        Whether objects get the names that the model knows, with ``class_probability``, where it is sure enough.
 
     Returns
     -------
@@ -59,9 +66,8 @@ def segment_image(
     labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
     objects = []
     for number in sorted({one.z for one in placed}):
-        for one, mask, window in segment_prompts(
-            segmenter, stack, [each for each in placed if each.z == number], named=names
-        ):
+        here = [each for each in placed if each.z == number]
+        for one, mask, window in segment_prompts(segmenter, stack, here, named=names):
             part = labels[number] if window is None else labels[number][window]
             part[mask.pixels & (part == 0)] = one.label
             objects.append(predicted_info(one.label, mask))

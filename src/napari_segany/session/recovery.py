@@ -69,11 +69,7 @@ class State:
         elif isinstance(event, ChannelSettings):
             self.channel_settings = event
         elif isinstance(event, ObjectInfo):
-            self.described[event.label] = event
-            if event.class_probability is not None:
-                self._named[event.label] = event.class_name, event.class_probability
-            elif not event.class_name:
-                self._named.pop(event.label, None)
+            self._describe(event)
         elif isinstance(event, Step):
             self.history.do(event)
             self._apply(event)
@@ -86,6 +82,13 @@ class State:
             self.choice = event.value
         elif isinstance(event, PromptEvent):
             self.choice = 0
+
+    def _describe(self, about: ObjectInfo) -> None:
+        self.described[about.label] = about
+        if about.class_probability is not None:
+            self._named[about.label] = about.class_name, about.class_probability
+        elif not about.class_name:
+            self._named.pop(about.label, None)
 
     def _apply(self, step: Step) -> None:
         step.apply(self.labels, self.marks)

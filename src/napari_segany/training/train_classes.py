@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +156,11 @@ class ViewBank:
         found = {name: torch.from_numpy(array[np.sort(rows)]) for name, array in self.arrays.items() if name != "fold"}
         return {**found, "name": found["name"].long()}
 
-    def batches(self, rows: np.ndarray, size: int, seed: int, first: int) -> Iterator[dict[str, Tensor]]:
+    def batches(self, rows: np.ndarray, config: ClassesTrainConfig, first: int) -> Iterator[dict[str, Tensor]]:
         """Endless batches of some views from a step on."""
         step = first
         while True:
-            yield self.rows(np.random.default_rng((seed, step)).choice(rows, size))
+            yield self.rows(np.random.default_rng((config.seed, step)).choice(rows, config.batch))
             step += 1
 
 
@@ -266,11 +267,14 @@ def train_classes(config_path: Path, data: Path, folder: Path, device: torch.dev
     for number in range(len(config.folds)):
         run = replace(config, loop=config.loop.of_length(max(round(config.loop.steps * config.fold_share), 1)))
         rows = np.flatnonzero(banks[0].arrays["fold"] != number)
-        for step, short in _trained(run, banks[0], rows, folder / f"without-{number}", device, encoder):
-            yield f"run without other sources {number + 1}", step, run.loop.steps
-        unknown += [judged(short, bank, left_out(bank, banks[0], number), device) for bank in banks]
-    for step, branch in _trained(config, banks[0], np.arange(len(banks[0])), folder, device, encoder):
-        yield "steps", step, config.loop.steps
+        loop = _loop(run, folder / f"without-{number}", device, encoder)
+        for _ in loop.steps(partial(banks[0].batches, rows, config)):
+            yield f"run without other sources {number + 1}", loop.step, run.loop.steps
+        unknown += [judged(branch_of(loop), bank, left_out(bank, banks[0], number), device) for bank in banks]
+    loop = _loop(config, folder, device, encoder)
+    for _ in loop.steps(partial(banks[0].batches, np.arange(len(banks[0])), config)):
+        yield "steps", loop.step, config.loop.steps
+    branch = branch_of(loop)
     held = judged(branch, banks[1], np.arange(len(banks[1])), device)
     branch.config = calibrated(config.model, [held, joined(unknown)] if unknown else [held])
     settled = branch.config
@@ -319,21 +323,21 @@ def is_held_out(one: NamedObject, pictures: NamedPictures) -> bool:
     return count > 2 and one.picture >= min(count * 4 // 5, count - 1)
 
 
-def _trained(
-    config: ClassesTrainConfig, bank: ViewBank, rows: np.ndarray, folder: Path, device: torch.device, encoder: str
-) -> Iterator[tuple[int, MaskClasses]]:
-    """Train a branch on some views; the averaged branch with each step."""
+def _loop(config: ClassesTrainConfig, folder: Path, device: torch.device, encoder: str) -> Loop:
+    """The training of a branch, where it was left."""
     torch.manual_seed(config.seed)
     identity = {"seed": config.seed, "sources": list(config.sources), "encoder": encoder, "shares": config.shares}
-    task = ClassTask(MaskClasses(config.model), config.smoothing)
-    loop = Loop(task, config.loop, folder, device, identity)
+    loop = Loop(ClassTask(MaskClasses(config.model), config.smoothing), config.loop, folder, device, identity)
     loop.resume()
+    return loop
+
+
+def branch_of(loop: Loop) -> MaskClasses:
+    """The averaged branch of a training."""
     average = loop.average
     if not isinstance(average, MaskClasses):
         raise ModelError(f"{type(average).__name__} has no names")
-    for _ in loop.steps(lambda first: bank.batches(rows, config.batch, config.seed, first)):
-        yield loop.step, average
-    yield loop.step, average
+    return average
 
 
 @torch.inference_mode()
