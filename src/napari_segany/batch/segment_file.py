@@ -105,7 +105,7 @@ class SegmentReport:
 
     path: Path
     painted: dict[int, int]
-    names: dict[int, tuple[str, float]] = field(default_factory=dict)
+    names: dict[int, tuple[str, float]] = field(default_factory=dict, kw_only=True)
 
 
 def object_prompts(points: Sequence[Point], boxes: Sequence[Box], *, together: bool = False) -> tuple[Prompt, ...]:
@@ -172,7 +172,7 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
     if job.boxes is not None:
         write_objects(job, ready, found)
     named = {label: (one.class_name, one.class_probability or 0.0) for label, one in found.items() if one.class_name}
-    return SegmentReport(job.labels, painted, {label: named[label] for label in painted if label in named})
+    return SegmentReport(job.labels, painted, names={label: named[label] for label in painted if label in named})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
