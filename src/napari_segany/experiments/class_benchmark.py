@@ -117,7 +117,8 @@ def _methods(objects: ClassDescriptors) -> dict[str, ClassDescriptors | None]:
     """What each method knows of objects; None for chance."""
     unnamed = replace(objects, named=objects.named[:, :0])
     alone = replace(unnamed, appearance=np.zeros_like(objects.appearance), vectors=objects.vectors[:, :0])
-    return {"classes": objects, "without class branch": unnamed, "mask features alone": alone, "chance": None}
+    branch = {"without class branch": unnamed} if objects.named.shape[1] else {}
+    return {"classes": objects, **branch, "mask features alone": alone, "chance": None}
 
 
 def _scores(objects: ClassDescriptors | None, names: Sequence[str], count: int, seeds: int) -> Row:

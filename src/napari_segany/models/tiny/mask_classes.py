@@ -240,7 +240,7 @@ def shapes_of(cover: Tensor) -> Tensor:
         sides.amax(dim=1).log() - 3,
         (large / small).log(),
         area / sides.prod(dim=1),
-        (edge / area.sqrt()).log() - 1.5,
+        (edge.clamp_min(1) / area.sqrt()).log() - 1.5,
     ]
     return torch.stack(found, dim=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -91,8 +92,8 @@ class SuggestionController(QObject):
         if self._to_name:
             self._name(self._to_name)
 
-    def _name(self, labels: Iterable[int]) -> None:
-        """Name some objects in the worker; those that are asked for meanwhile are named with them."""
+    def _name(self, labels: Iterable[int], *, asked: bool = False) -> None:
+        """Name some objects in the worker; `asked` when the user waits for it."""
         binding, objects = self._binding, self._table.objects
         view = binding.planes.view() if binding is not None else None
         if binding is None or objects is None or view is None or binding.labels is None:
@@ -103,6 +104,9 @@ class SuggestionController(QObject):
         def work() -> Suggestions:
             known = self._answers.segmenter.capabilities.known_classes
             if known is None:
+                # then classes come from the user alone
+                if asked:
+                    check_classes([])
                 return {}
             described = self._describe(*read())
             return dict(zip(described, known.suggest(_joined(list(described.values())).named), strict=True))
@@ -111,6 +115,8 @@ class SuggestionController(QObject):
             self._to_name.difference_update(found)
             if self._table.objects is objects and self._answers.naming:
                 objects.name_objects(found)
+            if asked:
+                self.message.emit(_told(found))
 
         self._jobs.run(work, done=done, failed=self.failed.emit, instead_of="names")
 
@@ -151,7 +157,7 @@ class SuggestionController(QObject):
         if not any(classes.values()) and self._answers.naming and objects.nameless:
             # before there is a class of the user's, the names are those that the model knows
             self.message.emit(f"Naming {count_of(len(objects.nameless), 'object')} …")
-            self._name(objects.nameless)
+            self._name(objects.nameless, asked=True)
             return
         try:
             check_classes(filter(None, classes.values()))
@@ -205,6 +211,15 @@ class SuggestionController(QObject):
                 f"A class suggested for {count_of(len(suggested), 'object')}; least certain: object {least}, "
                 f"{name} ({probability:.2f}). Correct some and suggest again, or accept."
             )
+
+
+def _told(found: Suggestions) -> str:
+    """What objects were named, in a line."""
+    counts = Counter(name for name, _ in found.values() if name)
+    names = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    unsure = sum(not name for name, _ in found.values())
+    rest = f" The model is not sure of {count_of(unsure, 'object')}." if unsure else ""
+    return f"Named by the model: {names or 'none'}.{rest} Give a few objects classes of your own to teach others."
 
 
 def _plane_of(objects: ObjectFeatures, label: int, view: View) -> View:
