@@ -84,7 +84,7 @@ class ClassDescriptors:
     @property
     def length(self) -> int:
         """How long the vectors are, both kinds together."""
-        return self.vectors.shape[1] + self.named.shape[1]
+        return int(self.vectors.shape[1] + self.named.shape[1])
 
     @property
     def parts(self) -> tuple[np.ndarray, ...]:
