@@ -39,6 +39,8 @@ SYNTHETIC: Mapping[str, tuple[str, ...]] = {
 """For each kind of synthetic picture what its levels show; of what is not named here nothing is learned."""
 LEAST_BODY, LEAST_SOLIDITY = 150, 0.85
 """Pixels, and share of the convex hull, of a dark body in a neurite that is taken for a mitochondrion."""
+REAL = 3.0
+"""How much more often a kind of real pictures is drawn than one of synthetic ones."""
 _NEAR_DARK = 0.5
 """Between the darkest pixels and the threshold of the dark class: membranes are above."""
 
@@ -53,6 +55,8 @@ class NamedObject:
         Which; the number of the picture in its source.
     name : str
         What it is.
+    kind : str
+        Kind of picture, where a source has several.
     """
 
     source: str
@@ -60,6 +64,7 @@ class NamedObject:
     level: int
     label: int
     name: str
+    kind: str = ""
 
 
 @dataclass(eq=False)
@@ -154,7 +159,7 @@ def read_pictures(
     found = NamedPictures(pictures)
     for source, own in pictures.items():
         for number, picture in enumerate(own):
-            found.objects += [NamedObject(source, number, *one) for one in _objects(picture, names)]
+            found.objects += [NamedObject(source, number, *one, picture.modality) for one in _objects(picture, names)]
         if not own:
             raise InputError(f"training source {source!r} holds no labelled picture")
     return found
@@ -183,7 +188,7 @@ def synthetic_pictures(count: int, seed: int) -> list[NamedImage]:
         )
         empty = empty_places(picture.levels, rng, 3)
         blank = {int(label): BACKGROUND for label in np.unique(empty) if label}
-        found.append(NamedImage(picture.image, (*levels, empty), (*named, blank)))
+        found.append(NamedImage(picture.image, (*levels, empty), (*named, blank), modality=picture.kind))
     return found
 
 
@@ -227,15 +232,21 @@ def _with_bodies(picture: NamedImage, dark: np.ndarray) -> NamedImage:
 def drawn(
     objects: Sequence[NamedObject], shares: Mapping[str, float], count: int, rng: np.random.Generator
 ) -> list[NamedObject]:
-    """Draw objects: a name by its share, then a source, a picture and an object of that name."""
-    tree: dict[str, dict[str, dict[int, list[NamedObject]]]] = {}
+    """Draw objects: a name by its share, then a kind of picture of a source, a picture, and an object of that name.
+
+    A kind of real pictures is drawn ``REAL`` times as often as one of synthetic ones.
+    """
+    tree: dict[str, dict[tuple[str, str], dict[int, list[NamedObject]]]] = {}
     for one in objects:
-        tree.setdefault(one.name, {}).setdefault(one.source, {}).setdefault(one.picture, []).append(one)
+        kind = (one.source, one.kind)
+        tree.setdefault(one.name, {}).setdefault(kind, {}).setdefault(one.picture, []).append(one)
     names = [name for name in shares if name in tree]
     weights = np.array([shares[name] for name in names], float)
     found = []
     for name in rng.choice(names, count, p=weights / weights.sum()):
-        source = tree[name][str(rng.choice(list(tree[name])))]
-        own = source[int(rng.choice(list(source)))]
+        kinds = list(tree[name])
+        odds = np.array([1.0 if source == "synthetic" else REAL for source, _ in kinds])
+        pictures = tree[name][kinds[int(rng.choice(len(kinds), p=odds / odds.sum()))]]
+        own = pictures[int(rng.choice(list(pictures)))]
         found.append(own[int(rng.integers(len(own)))])
     return found

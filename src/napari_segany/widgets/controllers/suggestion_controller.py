@@ -14,7 +14,7 @@ from napari_segany.core.object_classes import ClassDescriptors, check_classes, l
 from napari_segany.core.planes import Stack
 from napari_segany.core.views import View
 from napari_segany.engine.prediction import PredictionService
-from napari_segany.engine.worker_jobs import PlaneObject, describe_for_classification
+from napari_segany.engine.worker_jobs import PlaneObject, describe_for_classification, name_objects
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.widgets.controllers.pending_objects import count_of
@@ -102,14 +102,14 @@ class SuggestionController(QObject):
         read = self._reader(binding, objects, view, set(labels) & set(objects.present))
 
         def work() -> Suggestions:
-            known = self._answers.segmenter.capabilities.known_classes
-            if known is None:
+            if self._answers.segmenter.capabilities.known_classes is None:
                 # then classes come from the user alone
                 if asked:
                     check_classes([])
                 return {}
-            described = self._describe(*read())
-            return dict(zip(described, known.suggest(_joined(list(described.values())).named), strict=True))
+            stack, found = read()
+            (names,) = self._answers.stream(name_objects, stack, list(found.values()), report=self._report)
+            return dict(zip(found, names, strict=True))
 
         def done(found: Suggestions) -> None:
             self._to_name.difference_update(found)
