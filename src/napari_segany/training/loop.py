@@ -198,7 +198,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        parts = [dict(zip(batch, values, strict=True)) for values in zip(*self._split(batch), strict=True)]
+        parts = self._split(batch)
         total = torch.zeros((), device=self.device)
         losses: dict[str, Tensor] = {}
         for part in parts:
@@ -212,9 +212,12 @@ class Loop:
         self._follow()
         return losses
 
-    def _split(self, batch: dict[str, Tensor]) -> list[tuple[Tensor, ...]]:
-        """The parts of each tensor of a batch."""
-        return [value.chunk(self.config.parts) for value in batch.values()]
+    def _split(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The parts of a batch along its first axis; a batch that is not divided may have tensors without axes."""
+        if self.config.parts == 1:
+            return [batch]
+        chunks = [value.chunk(self.config.parts) for value in batch.values()]
+        return [dict(zip(batch, values, strict=True)) for values in zip(*chunks, strict=True)]
 
     @torch.no_grad()
     def _follow(self) -> None:
