@@ -34,6 +34,15 @@ def test_no_name_is_given_below_the_least_probability(least: float, names: list[
     assert known.suggest(np.zeros((0, 3))) == []
 
 
+def test_the_same_numbers_are_equal_and_others_are_not() -> None:
+    """Capabilities, which hold them, are compared after a journey between processes."""
+    one, same = (KnownClasses(("a", "other"), np.eye(2), np.zeros(2)) for _ in range(2))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != KnownClasses(("a", "other"), np.eye(2), np.ones(2))
+    assert one != KnownClasses(("a", "other"), np.eye(2), np.zeros(2), 0.9)
+
+
 @pytest.mark.parametrize(("left", "name"), [(5, "nucleus"), (50, "cell"), (25, "")])
 def test_masks_get_names_where_the_model_is_sure(left: int, name: str) -> None:
     (found,) = named_masks(NamingSegmenter(), PLANE, [mask(left)])

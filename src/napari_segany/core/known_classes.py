@@ -30,6 +30,17 @@ class KnownClasses:
     bias: np.ndarray
     least: float = 0.5
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same names are told apart by the same numbers."""
+        return isinstance(other, KnownClasses) and self._values == other._values
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+    @property
+    def _values(self) -> tuple[object, ...]:
+        return self.names, self.weights.tobytes(), self.bias.tobytes(), self.least
+
     def probabilities(self, vectors: np.ndarray) -> np.ndarray:
         """Return the probability of each name for each object, (n, names)."""
         found: np.ndarray = scipy.special.softmax(vectors @ self.weights + self.bias, axis=1)
