@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from pycocotools.coco import COCO
 from napari_segany import cli
 from napari_segany.batch.segment_file import SegmentJob, segment_file
 from napari_segany.batch.segment_folder import FolderJob, segment_folder_files
+from napari_segany.batch.segment_image import segment_image
 from napari_segany.core.automatic_masks import Grid
 from napari_segany.core.errors import InputError
 from napari_segany.core.prompts import Point, Prompt
+from napari_segany.io.object_tables import objects_of_labels
 from napari_segany.models import loading
-from tests.fakes import FakeSegmenter, KnowingSegmenter
+from tests.fakes import FakeSegmenter, KnowingSegmenter, NamingSegmenter
 
 PLACES = [Point(15, 20), Point(40, 60)]
 
@@ -263,3 +266,62 @@ def test_objects_like_exemplars_of_another_image(
     ):
         assert cli.main(wrong) == 2
         assert message in capsys.readouterr().err
+
+
+class NamingAndKnowing(NamingSegmenter, KnowingSegmenter):
+    """Proposes objects and names them."""
+
+    capabilities = replace(KnowingSegmenter.capabilities, known_classes=NamingSegmenter.capabilities.known_classes)
+
+
+@pytest.fixture
+def bright_and_dark(tmp_path: Path) -> Path:
+    plane = np.full((60, 80), 100, np.uint8)
+    plane[5:25, 10:30], plane[30:50, 50:70], plane[0, 0], plane[0, 1] = 250, 5, 0, 255
+    Image.fromarray(plane).save(tmp_path / "two.png")
+    return tmp_path / "two.png"
+
+
+def named_rows(image: Path, out: Path, *, names: bool) -> list[dict[str, str]]:
+    job = FolderJob(image, out, None, {}, names=names)
+    assert [one.objects for one in segment_folder_files(job, lambda: NamingAndKnowing(PLACES, 6))] == [2]
+    with (out / "two_objects.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_objects_have_the_names_that_the_model_gives_with_their_probability(
+    bright_and_dark: Path, tmp_path: Path
+) -> None:
+    rows = named_rows(bright_and_dark, tmp_path / "out", names=True)
+    assert [row["class"] for row in rows] == ["nucleus", "cell"]
+    assert all(0.9 < float(row["class_probability"]) <= 1 for row in rows)
+    coco = json.loads((tmp_path / "out" / "two_masks.json").read_text())
+    assert [one["name"] for one in coco["categories"]] == ["nucleus", "cell"]
+    assert all(one["class_probability"] > 0.9 for one in coco["annotations"])
+    found = objects_of_labels(tmp_path / "out" / "two_labels.tif")
+    assert {label: one.given_class for label, one in found.items()} == {1: "", 2: ""}
+    assert found[1].class_name == "nucleus"
+
+
+def test_names_can_be_switched_off_and_are_not_mixed(bright_and_dark: Path, tmp_path: Path) -> None:
+    rows = named_rows(bright_and_dark, tmp_path / "out", names=False)
+    assert [row["class"] for row in rows] == ["", ""]
+    assert "class_probability" not in rows[0]
+    with pytest.raises(InputError, match="names"):
+        named_rows(bright_and_dark, tmp_path / "out", names=True)
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_prompted_objects_are_named_too(bright_and_dark: Path, tmp_path: Path, names: bool) -> None:
+    prompts = tuple(Prompt((place,)) for place in PLACES)
+    job = SegmentJob(bright_and_dark, tmp_path / "labels.tif", prompts, names=names)
+    report = segment_file(job, lambda: NamingSegmenter(radius=6))
+    assert {label: name for label, (name, _) in report.names.items()} == ({1: "nucleus", 2: "cell"} if names else {})
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_prompted_objects_of_an_array_are_named_too(bright_and_dark: Path, names: bool) -> None:
+    plane = np.asarray(Image.open(bright_and_dark))
+    found = segment_image(plane, [Prompt((place,)) for place in PLACES], model=NamingSegmenter(radius=6), names=names)
+    assert [one.class_name for one in found.objects] == (["nucleus", "cell"] if names else ["", ""])
+    assert all((one.class_probability is not None) == names for one in found.objects)

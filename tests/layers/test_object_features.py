@@ -451,3 +451,72 @@ def test_an_accepted_object_is_a_step_and_one_that_was_accepted_before_is_none(d
     objects.set_states({1: before, 2: ""})
     assert len(steps) == 1
     assert objects.unconfirmed == [1]
+
+
+class TestNames:
+    """Names that a model gives: listed with a probability, and never in the place of a class of the user's."""
+
+    def test_they_are_listed_with_their_probability(self, desk):
+        desk.objects.name_objects({1: ("nucleus", 0.912), 2: ("", 0.3)})
+        assert desk.table["class_name"].tolist() == ["nucleus", "", ""]
+        assert desk.table["class_probability"][1] == 0.91
+        assert desk.objects.classes == {1: "", 2: "", 5: ""}
+        assert desk.objects.nameless == [5]
+
+    @pytest.mark.parametrize("first", [True, False], ids=["named first", "given first"])
+    def test_a_given_class_stays(self, desk, first):
+        if first:
+            desk.objects.name_objects({1: ("nucleus", 0.9)})
+        desk.objects.classify({1: "mine"})
+        desk.objects.name_objects({1: ("cell", 0.99)})
+        assert desk.objects.about(1).class_name == "mine"
+        assert desk.objects.about(1).class_probability is None
+        assert desk.objects.classes[1] == "mine"
+
+    def test_a_name_comes_back_when_the_class_is_taken_away(self, desk):
+        desk.objects.name_objects({1: ("nucleus", 0.9)})
+        desk.objects.classify({1: "mine"})
+        desk.objects.set_classes({1: ""})
+        assert (desk.objects.about(1).class_name, desk.objects.about(1).class_probability) == ("nucleus", 0.9)
+
+    def test_the_user_can_confirm_and_refuse_a_name(self, desk):
+        desk.objects.name_objects({1: ("nucleus", 0.9), 5: ("cell", 0.8)})
+        desk.objects.classify({1: "nucleus", 5: ""})
+        assert desk.objects.classes == {1: "nucleus", 2: "", 5: ""}
+        assert desk.objects.about(1).class_probability is None
+        assert desk.objects.about(5).class_name == ""
+        assert desk.objects.nameless == [2]
+
+    def test_switched_off_they_go_and_classes_stay(self, desk):
+        desk.objects.name_objects({1: ("nucleus", 0.9), 5: ("cell", 0.8)})
+        desk.objects.classify({1: "mine"})
+        desk.objects.forget_names()
+        assert desk.objects.about(1).class_name == "mine"
+        assert desk.objects.about(5).class_name == ""
+        assert desk.objects.about(5).class_probability is None
+        desk.objects.set_classes({1: ""})
+        assert desk.objects.about(1).class_name == ""
+
+    def test_another_object_under_a_label_has_no_old_name(self, desk):
+        desk.objects.name_objects({1: ("nucleus", 0.9)})
+        desk.objects.note(ObjectInfo(1, source="2 clicks"))
+        assert desk.objects.about(1).class_name == ""
+        assert 1 in desk.objects.nameless
+
+    def test_they_are_read_again_from_the_features(self, desk):
+        desk.objects.name_objects({1: ("nucleus", 0.9)})
+        desk.objects.classify({5: "mine"})
+        other = ObjectFeatures(desk.viewer, desk.labels)
+        other.update()
+        assert (other.about(1).class_name, other.about(1).class_probability) == ("nucleus", 0.9)
+        assert other.classes == {1: "", 2: "", 5: "mine"}
+
+    def test_every_change_is_told_to_the_session(self, desk):
+        told = []
+        desk.objects.described.connect(told.append)
+        desk.objects.name_objects({1: ("nucleus", 0.9), 2: ("", 0.2)})
+        desk.objects.forget_names()
+        assert [(one.label, one.class_name, one.class_probability) for one in told] == [
+            (1, "nucleus", 0.9),
+            (1, "", None),
+        ]

@@ -260,6 +260,33 @@ def test_classes_are_undone_and_found_again(tmp_path):
     assert found.described[1].class_name == "cell"
 
 
+@pytest.mark.parametrize("end", [[], ["undone"], ["undone", "redone"]], ids=["given", "undone", "redone"])
+def test_names_by_the_model_survive_and_come_back_when_a_class_is_undone(tmp_path, end):
+    step = Step("class", classes=((1, "", "mine"),))
+    journal = Journal.create(tmp_path / "one.jsonl", HEADER)
+    named = ObjectInfo(1, class_name="nucleus", class_probability=0.9)
+    for event in (named, ObjectInfo(2, class_name="cell", class_probability=0.7), step, *map(ActionEvent, end)):
+        journal.write(event)
+    journal.close()
+    found = recover(journal.path).state.described
+    assert found[2] == ObjectInfo(2, class_name="cell", class_probability=0.7)
+    undone = end == ["undone"]
+    assert found[1] == (named if undone else ObjectInfo(1, class_name="mine"))
+
+
+def test_a_name_that_was_dropped_does_not_come_back(tmp_path):
+    journal = Journal.create(tmp_path / "one.jsonl", HEADER)
+    for event in (
+        ObjectInfo(1, class_name="nucleus", class_probability=0.9),
+        ObjectInfo(1),
+        Step("class", classes=((1, "", "mine"),)),
+        ActionEvent("undone"),
+    ):
+        journal.write(event)
+    journal.close()
+    assert recover(journal.path).state.described[1].class_name == ""
+
+
 def test_states_are_undone_and_found_again(tmp_path):
     step = Step("accept", states=((1, "automatic", "accepted"), (4, "uncertain", "accepted")))
     assert step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from napari_segany.core.automatic_masks import Candidate
 from napari_segany.core.errors import InputError
 from napari_segany.core.exemplars import Exemplars
 from napari_segany.core.link import Association, Linker, relabel_planes
+from napari_segany.core.masks import windows_of
+from napari_segany.core.object_classes import NamesObjects
 from napari_segany.core.objects import ObjectInfo
-from napari_segany.core.planes import LazyPlane, PlaneParts, Stack
+from napari_segany.core.planes import LazyPlane, Plane, PlaneParts, Stack
 from napari_segany.core.query import Query, exemplar_query, query_for
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 from napari_segany.core.tiles import is_large
@@ -55,6 +57,7 @@ def find_objects(  # noqa: PLR0913  each is a keyword of the public function
     overlap: float = 0.5,
     link: bool = True,
     exemplars: np.ndarray | None = None,
+    names: bool = True,
 ) -> FoundObjects:
     """Find all objects of an image, all that a text names, or all that are like exemplars.
 
@@ -76,6 +79,8 @@ def find_objects(  # noqa: PLR0913  each is a keyword of the public function
     exemplars : ndarray, optional
         Integers of the shape of the image without channels or colours: labels of some objects that show what to find.
         They are found again, like the others. Not with a text.
+    names : bool
+        Whether objects get the names that the model knows, with ``class_probability``, where it is sure enough.
 
     Returns
     -------
@@ -110,6 +115,7 @@ def find_objects(  # noqa: PLR0913  each is a keyword of the public function
         objects_of = describe_planes(segmenter, stack, exemplars, "exemplars")
         query = exemplar_query(segmenter, Exemplars(objects_of), **options)
     labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
+    query = replace(query, named=names)
     planes = (find_on_plane(segmenter, query, stack, number) for number in range(len(stack)))
     length = (stack.shape[-1] if stack.shape else 1) if link else None
     objects = collect_planes(planes, labels, length, seen_frames(segmenter, stack) if link and len(stack) > 1 else None)
@@ -135,8 +141,24 @@ def find_on_plane(
     segmenter: Segmenter, query: Query, planes: PlaneParts, number: int, clip: Clip | None = None
 ) -> LabelledPlane:
     """Labels of a plane, and what is known of its objects."""
-    selection = find(segmenter, query, LazyPlane(planes, number), clip)
-    return selection.labels, [candidate_info(one, label) for label, one in enumerate(selection.objects, start=1)]
+    plane = LazyPlane(planes, number)
+    selection = find(segmenter, query, plane, clip)
+    objects = [candidate_info(one, label) for label, one in enumerate(selection.objects, start=1)]
+    return selection.labels, name_labels(segmenter, plane, selection.labels, objects) if query.named else objects
+
+
+def name_labels(
+    segmenter: Segmenter, plane: Plane, labels: np.ndarray, objects: Sequence[ObjectInfo]
+) -> list[ObjectInfo]:
+    """Return what is known of the objects of labels (y, x) with the names that a model gives those without a class."""
+    known, windows = segmenter.capabilities.known_classes, windows_of(labels)
+    nameless = [one.label for one in objects if not one.class_name and one.label in windows]
+    if known is None or not nameless:
+        return list(objects)
+    regions, masks = [windows[label][0] for label in nameless], [windows[label][1] for label in nameless]
+    vectors = cast("NamesObjects", segmenter).class_vectors(plane, regions, masks)
+    names = {label: one for label, one in zip(nameless, known.suggest(vectors), strict=True) if one[0]}
+    return [one.with_class("", names[one.label]) if one.label in names else one for one in objects]
 
 
 def candidate_info(one: Candidate, label: int) -> ObjectInfo:

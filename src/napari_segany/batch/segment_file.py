@@ -13,6 +13,7 @@ import numpy as np
 from napari_segany.core.arguments import as_path, check_callable, check_each, check_type
 from napari_segany.core.errors import InputError
 from napari_segany.core.masks import Mask
+from napari_segany.core.object_classes import named_masks
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Region, Stack
 from napari_segany.core.prompts import Box, Point, Prompt
@@ -61,6 +62,8 @@ class SegmentJob:
     boxes : Path, optional
         A file of a detector's boxes, each an object, see :func:`~napari_segany.io.detections.read_detections`; those
         without a plane lie on `plane`. A table of the objects is written then, see :func:`objects_path`.
+    names : bool
+        Whether objects get the names that the model knows, with their probabilities, where it is sure enough.
     """
 
     image: Path
@@ -72,6 +75,7 @@ class SegmentJob:
     planes: tuple[Place, ...] = ()
     inputs: tuple[Path, ...] = ()
     boxes: Path | None = None
+    names: bool = True
 
     def __post_init__(self) -> None:
         given = [name for name in ("table", "boxes") if getattr(self, name) is not None]
@@ -95,10 +99,13 @@ class SegmentReport:
     painted : dict of int to int
         Pixels of each label, in the order of the objects; 0 when nothing was found or earlier objects have all its
         pixels.
+    names : dict of int to (str, float)
+        What the model takes objects for, and the probability; without those of which it is not sure.
     """
 
     path: Path
     painted: dict[int, int]
+    names: dict[int, tuple[str, float]] = field(default_factory=dict, kw_only=True)
 
 
 def object_prompts(points: Sequence[Point], boxes: Sequence[Box], *, together: bool = False) -> tuple[Prompt, ...]:
@@ -159,12 +166,13 @@ def segment_file(job: SegmentJob, load: Callable[[], Segmenter]) -> SegmentRepor
     check_callable(load, "load")
     ready = prepare_job(job)
     segmenter = load()
-    scores: dict[int, tuple[float, float]] = {}
+    found: dict[int, ObjectInfo] = {}
     with open_label_writer(label_file_spec(job, ready)) as labels:
-        painted = _paint(FilePlanes(job.image, ready.stack), ready.placed, segmenter, labels, scores)
+        painted = _paint(FilePlanes(job.image, ready.stack), ready.placed, segmenter, labels, found, named=job.names)
     if job.boxes is not None:
-        write_objects(job, ready, scores)
-    return SegmentReport(job.labels, painted)
+        write_objects(job, ready, found)
+    named = {label: (one.class_name, one.class_probability or 0.0) for label, one in found.items() if one.class_name}
+    return SegmentReport(job.labels, painted, names={label: named[label] for label in painted if label in named})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,7 +245,7 @@ def objects_path(labels: Path) -> Path:
     return (owner_of(labels) or labels).with_name(f"{labels.stem}_objects.csv")
 
 
-def write_objects(job: SegmentJob, ready: PreparedJob, scores: Mapping[int, tuple[float, float]]) -> Path:
+def write_objects(job: SegmentJob, ready: PreparedJob, found: Mapping[int, ObjectInfo]) -> Path:
     """Write a table of the objects next to their labels, with the scores and classes of a detector.
 
     Parameters
@@ -246,17 +254,20 @@ def write_objects(job: SegmentJob, ready: PreparedJob, scores: Mapping[int, tupl
         Whose labels have been written.
     ready : PreparedJob
         The same job.
-    scores : mapping of int to (float, float)
-        Predicted IoU and stability of each label. The IoU is the score of objects without a score of a detector; the
-        column "how" distinguishes the two.
+    found : mapping of int to ObjectInfo
+        What the model predicts of each label: IoU, stability, and its name if it has one. The IoU is the score of
+        objects without a score of a detector, and the column "how" distinguishes the two; the name is the class of
+        those without a class of a detector.
     """
     objects = []
     for label in dict.fromkeys(one.label for one in ready.placed):
         known = ready.about.get(label, ObjectInfo(label, source="prompt"))
-        score, stability = scores.get(label, (math.nan, math.nan))
+        own = found.get(label, ObjectInfo(label, score=math.nan, stability=math.nan))
         if known.score is None:
-            known = replace(known, score=score, source=f"{known.source}, predicted IoU")
-        objects.append(replace(known, stability=stability))
+            known = replace(known, score=own.score, source=f"{known.source}, predicted IoU")
+        if own.class_name and not known.class_name:
+            known = replace(known, class_name=own.class_name, class_probability=own.class_probability)
+        objects.append(replace(known, stability=own.stability))
     axes = _letters(ready.image)
     calibration = ready.image.label_calibration
     placed = calibration if axes is None else calibration.metric(axes)
@@ -341,20 +352,30 @@ def _paint(
     placed: Sequence[PlacedPrompt],
     segmenter: Segmenter,
     canvas: LabelWriter,
-    scores: dict[int, tuple[float, float]],
+    found: dict[int, ObjectInfo],
+    *,
+    named: bool,
 ) -> dict[int, int]:
-    """Paint all objects, the first one first; the pixels that each got. Their `scores` are noted."""
+    """Paint all objects, the first one first; the pixels that each got. What the model predicts of them is noted."""
     painted = {one.label: 0 for one in placed}
     for z in sorted({one.z for one in placed}):
         here = [one for one in placed if one.z == z]
-        for one, mask, window in segment_prompts(segmenter, planes, here):
+        for one, mask, window in segment_prompts(segmenter, planes, here, named=named):
             painted[one.label] += canvas.paint(z, mask.pixels, one.label, window)
-            scores[one.label] = max(scores.get(one.label, (-math.inf, 0.0)), (mask.score, mask.stability))
+            before = found.get(one.label)
+            if before is None or (before.score or 0.0) < mask.score:
+                found[one.label] = predicted_info(one.label, mask)
     return painted
 
 
+def predicted_info(label: int, mask: Mask) -> ObjectInfo:
+    """What a model predicts of an object, by the mask of a prompt."""
+    about = ObjectInfo(label, score=mask.score, stability=mask.stability, source="prompt")
+    return about.with_class("", (mask.class_name, mask.class_probability)) if mask.class_name else about
+
+
 def segment_prompts(
-    segmenter: Segmenter, planes: FilePlanes | Stack, placed: Sequence[PlacedPrompt]
+    segmenter: Segmenter, planes: FilePlanes | Stack, placed: Sequence[PlacedPrompt], *, named: bool = False
 ) -> Iterator[tuple[PlacedPrompt, Mask, Region | None]]:
     """Predict the best mask of each prompt on one plane, in their order.
 
@@ -366,6 +387,8 @@ def segment_prompts(
         Source of the plane.
     placed : sequence of PlacedPrompt
         Prompts on one plane.
+    named : bool
+        Whether masks get the names that the model knows.
 
     Yields
     ------
@@ -380,11 +403,15 @@ def segment_prompts(
     if is_large(shape):
         for one in placed:
             window, masks = segment_in_window(segmenter, partial(planes.part, z), shape, one.prompt)
-            yield one, masks[0], window
+            part = planes.part(z, window) if named else np.zeros((0, 0, 3), np.uint8)
+            yield one, (named_masks(segmenter, part, masks[:1]) if named else masks)[0], window
         return
     embedding = segmenter.embed(planes.plane(z))
     for start in range(0, len(placed), TOGETHER):
         group = placed[start : start + TOGETHER]
         answers = segmenter.segment(embedding, [one.prompt for one in group])
-        for one, candidates in zip(group, answers, strict=True):
-            yield one, candidates[0], None
+        best = [candidates[0] for candidates in answers]
+        if named:
+            best = named_masks(segmenter, planes.plane(z), best)
+        for one, mask in zip(group, best, strict=True):
+            yield one, mask, None

@@ -97,6 +97,8 @@ class FolderJob:
         Images of the folder that are left out.
     examples : tuple of ExampleBox
         Boxes of objects that show what to find, next to a text or instead of it; `source` is one image of one plane.
+    names : bool
+        Whether objects get the names that the model knows, with their probabilities, where it is sure enough.
     """
 
     source: Path
@@ -112,6 +114,7 @@ class FolderJob:
     exemplars: ExemplarFiles | None = None
     skipped: frozenset[Path] = frozenset()
     examples: tuple[ExampleBox, ...] = ()
+    names: bool = True
 
     def __post_init__(self) -> None:
         for name in ("source", "out"):
@@ -187,7 +190,7 @@ def segment_folder_files(
     ours = (job.out / SETTINGS).is_file() and identity(job.out) != identity(_folder_of(job.source))
     segmenter = load()
     clip = loaded_clip(job.clip)
-    query = _query(job, segmenter, clip)
+    query = replace(_query(job, segmenter, clip), named=job.names)
     _settle(job, segmenter, query.filters)
 
     def find(image: Path, stack: Stack) -> Iterator[LabelledPlane]:
@@ -246,7 +249,7 @@ def _query(job: FolderJob, segmenter: Segmenter, clip: Clip | None) -> Query:
     return query_for(segmenter, job.text, reader=clip, **options)
 
 
-def segment_folder(
+def segment_folder(  # noqa: PLR0913  each is a keyword of the public function
     source: str | Path,
     out: str | Path,
     text: str = "",
@@ -254,6 +257,7 @@ def segment_folder(
     model: str | Segmenter = "tiny",
     filters: Mapping[str, float] | None = None,
     link: bool = False,
+    names: bool = True,
 ) -> Iterator[ImageReport]:
     """Find all objects, or all that a text names, in each image of a folder; images that are done are skipped.
 
@@ -271,6 +275,8 @@ def segment_folder(
         Fields of :class:`~napari_segany.core.filters.Filters` to use instead of those that suit the model.
     link : bool
         Whether objects that continue through slices, and through time, have one label.
+    names : bool
+        Whether objects get the names that the model knows, where it is sure enough.
 
     Yields
     ------
@@ -286,7 +292,14 @@ def segment_folder(
     """
     inputs = (Path(model),) if isinstance(model, str) and Path(model).is_file() else ()
     job = FolderJob(
-        as_path(source, "source"), as_path(out, "out"), None, dict(filters or {}), link=link, text=text, inputs=inputs
+        as_path(source, "source"),
+        as_path(out, "out"),
+        None,
+        dict(filters or {}),
+        link=link,
+        text=text,
+        inputs=inputs,
+        names=names,
     )
     return segment_folder_files(job, partial(segmenter_of, model))
 
@@ -409,6 +422,8 @@ def _settle(job: FolderJob, segmenter: Segmenter, filters: Filters) -> None:
         "overlap": job.overlap,
     }
     now |= {key: getattr(job, key) for key in _NAMED if getattr(job, key)}
+    if job.names and segmenter.capabilities.known_classes is not None:
+        now["names"] = True
     if job.exemplars is not None:
         now["exemplars"] = job.exemplars.identity
     if job.examples:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from napari_segany.batch.found_objects import FoundObjects, segmenter_of
-from napari_segany.batch.segment_file import check_inside, segment_prompts
+from napari_segany.batch.segment_file import check_inside, predicted_info, segment_prompts
 from napari_segany.core.arguments import check_each, check_type
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.segmenter import Segmenter
@@ -19,7 +18,12 @@ from napari_segany.io.prompt_tables import PlacedPrompt
 
 
 def segment_image(
-    image: Any, prompts: Sequence[Prompt], *, model: str | Segmenter = "tiny", planes: int | Sequence[int] | None = None
+    image: Any,
+    prompts: Sequence[Prompt],
+    *,
+    model: str | Segmenter = "tiny",
+    planes: int | Sequence[int] | None = None,
+    names: bool = True,
 ) -> FoundObjects:
     """Segment an object for each prompt.
 
@@ -33,6 +37,8 @@ def segment_image(
         A name or path, see :func:`load_segmenter`, or a segmenter that is loaded already.
     planes : int or sequence of int, optional
         The plane of all prompts, or of each, leading axes counted in C order; needed where there are several planes.
+    names : bool
+        Whether objects get the names that the model knows, with ``class_probability``, where it is sure enough.
 
     Returns
     -------
@@ -60,10 +66,11 @@ def segment_image(
     labels = np.zeros((len(stack), *stack.plane_shape), np.int32)
     objects = []
     for number in sorted({one.z for one in placed}):
-        for one, mask, window in segment_prompts(segmenter, stack, [each for each in placed if each.z == number]):
+        here = [each for each in placed if each.z == number]
+        for one, mask, window in segment_prompts(segmenter, stack, here, named=names):
             part = labels[number] if window is None else labels[number][window]
             part[mask.pixels & (part == 0)] = one.label
-            objects.append(ObjectInfo(one.label, score=mask.score, stability=mask.stability, source="prompt"))
+            objects.append(predicted_info(one.label, mask))
     objects.sort(key=lambda one: one.label)
     return FoundObjects(labels.reshape(stack.shape + stack.plane_shape), tuple(objects))
 

@@ -490,6 +490,27 @@ def classes(
 
 
 @bench.command()
+def names(  # noqa: PLR0913  each parameter is an option of the command line
+    data: Annotated[list[Path], typer.Option(help="A set; repeat.")],
+    name: Annotated[str, typer.Option(help="What the objects are, where that is not known of a set.")] = "",
+    per_image: PerImageOption = None,
+    limit: LimitOption = None,
+    model: ModelOption = "tiny",
+    json: JsonOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure how often the model names an object right without examples, and whether its probabilities are true.
+
+    A kind of what is true is right (a yeast is a cell), and so is a synonym. `ece` is the expected calibration error;
+    `named` is the share of objects that the model is sure enough to name.
+    """
+    from napari_segany.experiments.name_benchmark import NameBenchConfig, rows_of_names
+
+    config, load = NameBenchConfig(tuple(data), name, per_image, limit), loader(model, device)
+    _show(json, lambda: rows_of_names(config, load, ShownProgress()), files_of(model))
+
+
+@bench.command()
 def refine(  # noqa: PLR0913  each parameter is an option of the command line
     data: DataOption,
     pixels: Annotated[int, typer.Option(min=1, help="How far outlines are moved.")] = 3,

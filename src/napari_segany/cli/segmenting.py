@@ -241,6 +241,15 @@ ExampleOption = Annotated[
 ]
 
 
+NamesOption = Annotated[
+    bool,
+    typer.Option(
+        "--names/--no-names",
+        help="Name objects as the model takes them (nucleus, cell …), with a probability, where it is sure enough.",
+    ),
+]
+
+
 EdgesOption = Annotated[
     bool,
     typer.Option(
@@ -281,6 +290,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     edges: EdgesOption = False,
     example: ExampleOption = None,
     clicks: ClicksOption = False,
+    names: NamesOption = True,
     json_progress: JsonProgressOption = False,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
@@ -313,6 +323,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         head = None if text_head is None else Path(text_head)
         inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
+        wanted["names"] = names
         wanted["examples"] = tuple(example_box(one) for one in example or ())
         shown = ShownStages(as_json=True) if json_progress else None
         _all_objects(
@@ -327,7 +338,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     from napari_segany.batch.segment_file import SegmentJob
 
     prompts, planes = prompts_of(point or (), box or (), plane, one_object)
-    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes)
+    job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes, names)
     _prompted_objects(job, propagate, (dask, model, device))
 
 
@@ -428,6 +439,8 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
         if not pixels:
             typer.echo(f"napari-segany: object {label} got no pixel", err=True)
     found = sum(pixels > 0 for pixels in report.painted.values())
+    for label, (name, probability) in report.names.items():
+        typer.echo(f"object {label}: {name} ({probability:.2f})")
     table = f", listed in {objects_path(job.labels)}" if job.boxes else ""
     typer.echo(f"wrote {report.path}: {found} of {len(report.painted)} objects{table}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -139,6 +140,25 @@ def train_identities(
     made, shown = ShownProgress("clips"), ShownProgress("steps")
     for step in train_identity(path, data, out, pick_device(device), lambda done, _: made(done)):
         shown(step)
+    typer.echo(f"wrote {out / 'weights.safetensors'}")
+
+
+@train.command("classes")
+def train_names(
+    data: SourcesOption,
+    out: RunOption,
+    config: Annotated[str, typer.Argument(help="TOML file, or `tiny-classes`.")] = "tiny-classes",
+    device: DeviceOption = "auto",
+) -> None:
+    """Train the names of masks: a branch next to the decoder of a model that stays as it is."""
+    path = _checked(config, data, out)
+    from napari_segany.models.device import pick_device
+    from napari_segany.training.train_classes import train_classes
+
+    shown = ShownStages(as_json=False)
+    for stage, done, total in train_classes(path, data, out, pick_device(device)):
+        shown(stage, done, total, math.nan)
+    typer.echo((out / "report.json").read_text())
     typer.echo(f"wrote {out / 'weights.safetensors'}")
 
 

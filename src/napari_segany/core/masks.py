@@ -27,12 +27,18 @@ class Mask:
     stability : float
         IoU of the masks at a logit of 1 above and below the threshold, 0..1: how little the outline depends on it
         (Kirillov et al. 2023, appendix B). NaN where it is not known.
+    class_name : str
+        What the model takes it for; empty where it does not know, or was not asked.
+    class_probability : float
+        How probable that is, 0..1; NaN without a name.
     """
 
     pixels: np.ndarray
     score: float
     logits: np.ndarray
     stability: float = math.nan
+    class_name: str = ""
+    class_probability: float = math.nan
 
 
 def box_of(pixels: np.ndarray) -> Box | None:

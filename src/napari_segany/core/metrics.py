@@ -190,3 +190,20 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
         return float("nan")
     ranks = scipy.stats.rankdata(np.concatenate([positive, negative]))[: len(positive)]
     return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
+
+
+def calibration_error(told: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Return the expected calibration error: the mean gap between probability and share of right names.
+
+    Parameters
+    ----------
+    told : ndarray
+        (n,) probability of the name that was given to each object.
+    right : ndarray
+        (n,) bool, whether it is right.
+    bins : int
+        Equal parts of 0 to 1 within which the two are compared.
+    """
+    place = np.minimum((told * bins).astype(int), bins - 1)
+    parts = [place == number for number in range(bins) if (place == number).any()]
+    return float(sum(part.sum() * abs(told[part].mean() - right[part].mean()) for part in parts) / max(len(told), 1))

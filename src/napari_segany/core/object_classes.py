@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol, cast
 
 import numpy as np
 import scipy
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.exemplars import describe
+from napari_segany.core.masks import Mask, window_of
 from napari_segany.core.planes import Plane, Region
 from napari_segany.core.ranking import FEATURES
-from napari_segany.core.segmenter import Segmenter
+from napari_segany.core.segmenter import ImageEmbedding, Segmenter
 
 APPEARANCE = 12
 """Numbers of :func:`appearance`."""
@@ -57,23 +59,42 @@ class ClassDescriptors:
         (n, 12), see :func:`appearance`.
     vectors : ndarray
         (n, d) of length 1; d is 0 for a model that makes none.
+    named : ndarray
+        (n, k) vectors by which the model names objects itself, see :class:`NamesObjects`; k is 0 for a model that knows
+        no names. Classes of the user are learned from them as well, with the other vectors as one kind of numbers.
     """
 
     features: np.ndarray = field(default_factory=lambda: np.zeros((0, FEATURES)))
     appearance: np.ndarray = field(default_factory=lambda: np.zeros((0, APPEARANCE)))
     vectors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    named: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __len__(self) -> int:
         return len(self.features)
 
     @property
     def blocks(self) -> tuple[np.ndarray, ...]:
-        """The three kinds of numbers."""
-        return self.features, self.appearance, self.vectors
+        """The three kinds of numbers; both kinds of vectors count the same."""
+        vectors = self.vectors.reshape(len(self), -1)
+        if self.named.shape[1]:
+            length = np.linalg.norm(self.named, axis=1, keepdims=True)
+            vectors = np.concatenate([vectors, self.named / np.maximum(length, 1e-6)], axis=1)
+        return self.features, self.appearance, vectors
+
+    @property
+    def length(self) -> int:
+        """How long the vectors are, both kinds together."""
+        return int(self.vectors.shape[1] + self.named.shape[1])
+
+    @property
+    def parts(self) -> tuple[np.ndarray, ...]:
+        """All numbers, as the object is made of."""
+        named = self.named if len(self.named) else np.zeros((len(self), self.named.shape[1]))
+        return self.features, self.appearance, self.vectors, named
 
     def chosen(self, rows: Sequence[int] | np.ndarray) -> ClassDescriptors:
         """Return those of some objects."""
-        return ClassDescriptors(*(block[np.asarray(rows, int)] for block in self.blocks))
+        return ClassDescriptors(*(part[np.asarray(rows, int)] for part in self.parts))
 
     def joined(self, other: ClassDescriptors) -> ClassDescriptors:
         """Return these and those of other objects.
@@ -85,13 +106,33 @@ class ClassDescriptors:
         """
         if not len(self) or not len(other):
             return self if len(self) else other
-        _check_same(self, other.vectors.shape[1])
-        pairs = zip(self.blocks, other.blocks, strict=True)
+        _check_same(self, other.length)
+        pairs = zip(self.parts, other.parts, strict=True)
         return ClassDescriptors(*(np.concatenate(pair) for pair in pairs))
 
 
+class NamesObjects(Segmenter, Protocol):
+    """A segmenter with the capability ``known_classes``."""
+
+    def class_vectors(self, plane: Plane, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return vectors (n, d) float32 of objects, that classes are told apart by.
+
+        Parameters
+        ----------
+        plane : ndarray or LazyPlane
+            (y, x, 3) uint8.
+        windows : sequence of (slice, slice)
+            Rows and columns of each object's bounding box.
+        masks : sequence of ndarray
+            bool, of the windows' shapes.
+        """
+
+    def name_masks(self, embedding: ImageEmbedding, masks: Sequence[Mask]) -> list[Mask]:
+        """Return masks on the plane of an embedding of its own with their names and probabilities."""
+
+
 def _check_same(objects: ClassDescriptors, length: int) -> None:
-    if objects.vectors.shape[1] != length:
+    if objects.length != length:
         raise InputError(
             "the objects were described by different models; use the model that the classes were learned with"
         )
@@ -117,7 +158,31 @@ def describe_for_classes(
         return ClassDescriptors()
     known = describe(segmenter, plane, windows, masks)
     looks = np.stack([appearance(plane, window, mask) for window, mask in zip(windows, masks, strict=True)])
-    return ClassDescriptors(known.features, looks, known.vectors)
+    named = np.zeros((len(looks), 0))
+    if segmenter.capabilities.known_classes is not None:
+        named = cast("NamesObjects", segmenter).class_vectors(plane, windows, masks)
+    return ClassDescriptors(known.features, looks, known.vectors, named)
+
+
+def named_masks(segmenter: Segmenter, plane: Plane, masks: Sequence[Mask]) -> list[Mask]:
+    """Return masks of a plane with the names that a model gives them, the probability with each.
+
+    Masks of a model that knows no names, and empty ones, come back as they are.
+    """
+    known = segmenter.capabilities.known_classes
+    places = {number: window for number, mask in enumerate(masks) if (window := window_of(mask.pixels)) is not None}
+    if known is None or not places:
+        return list(masks)
+    shapes = [masks[number].pixels[window] for number, window in places.items()]
+    vectors = cast("NamesObjects", segmenter).class_vectors(plane, list(places.values()), shapes)
+    names = dict(zip(places, known.suggest(vectors), strict=True))
+    return [with_name(mask, names[number]) if number in names else mask for number, mask in enumerate(masks)]
+
+
+def with_name(mask: Mask, found: tuple[str, float]) -> Mask:
+    """Return a mask with a name and its probability; as it is with an empty name."""
+    name, probability = found
+    return replace(mask, class_name=name, class_probability=probability) if name else mask
 
 
 def appearance(plane: Plane, window: Region, mask: np.ndarray) -> np.ndarray:
@@ -229,7 +294,7 @@ def learn_classes(
     usual = known if others is None else known.joined(others)
     middle, spread = _usual(usual)
     values = _standardised(np.concatenate(known.chosen(rows).blocks, axis=1), middle, spread)
-    scales = list(_scales(known.vectors.shape[1]))
+    scales = list(_scales(known.length))
     fits = [_fit(values * scale, kinds, len(classes)) for scale in scales]
     shares, temperature = _judged(values, kinds, scales)
     weights = sum(s * scale[:, None] * w for s, scale, (w, _) in zip(shares, scales, fits, strict=True)) / temperature
@@ -255,11 +320,12 @@ def check_classes(names: Iterable[str]) -> tuple[str, ...]:
 def _usual(objects: ClassDescriptors) -> tuple[np.ndarray, np.ndarray]:
     """Middle and spread (d,) of the numbers of objects, such that each of the three kinds counts the same."""
     numbers = np.concatenate([objects.features, objects.appearance], axis=1)
-    middle = [np.median(numbers, axis=0), objects.vectors.mean(axis=0)]
+    vectors = objects.blocks[2]
+    middle = [np.median(numbers, axis=0), vectors.mean(axis=0)]
     spread = [np.maximum(numbers.std(axis=0), LEAST_SPREAD)]
     # the parts of a vector have one scale
-    length = math.sqrt(float(np.square(objects.vectors - middle[1]).sum(axis=1).mean()))
-    spread.append(np.full(objects.vectors.shape[1], max(length, LEAST_SPREAD)))
+    length = math.sqrt(float(np.square(vectors - middle[1]).sum(axis=1).mean()))
+    spread.append(np.full(vectors.shape[1], max(length, LEAST_SPREAD)))
     return np.concatenate(middle), np.concatenate(spread)
 
 

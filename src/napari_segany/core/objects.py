@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 AUTOMATIC, PROPOSED, UNCERTAIN, ACCEPTED, REJECTED = STATES = (
     "automatic",
@@ -47,6 +47,9 @@ class ObjectInfo:
     parent : int, optional
         The label of the object that divided into this one and others; 0 for none, None where divisions were not
         looked for.
+    class_probability : float, optional
+        How probable `class_name` is, 0..1, where the model named the object; None for a class that the user, a text or
+        a detector gave.
     """
 
     label: int
@@ -61,6 +64,18 @@ class ObjectInfo:
     pixels: int | None = None
     state: str = ""
     parent: int | None = None
+    class_probability: float | None = None
+
+    @property
+    def given_class(self) -> str:
+        """The class that the user, a text or a detector gave; empty for none, also where the model named the object."""
+        return self.class_name if self.class_probability is None else ""
+
+    def with_class(self, name: str, named: tuple[str, float] | None = None) -> ObjectInfo:
+        """Return the same with a class that was given; with an empty one it is `named` by the model, if it is."""
+        if name or named is None:
+            return replace(self, class_name=name, class_probability=None)
+        return replace(self, class_name=named[0], class_probability=named[1])
 
     @property
     def confirmed(self) -> bool:

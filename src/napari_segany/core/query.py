@@ -156,6 +156,8 @@ class Query:
     examples : tuple of ExampleBox
         Boxes on the plane that show what to look for, next to the phrases or instead of them; for models with the
         capability ``examples``.
+    named : bool
+        Whether objects that no text names get the names that the model knows, once they are selected.
     """
 
     grid: Grid | Proposals | None = None
@@ -164,6 +166,7 @@ class Query:
     overlap: float = 0.5
     exemplars: Exemplars | None = None
     examples: tuple[ExampleBox, ...] = ()
+    named: bool = False
 
     def candidates(
         self,

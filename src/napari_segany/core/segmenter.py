@@ -13,6 +13,7 @@ from napari_segany.core.arguments import check_type
 from napari_segany.core.confidence import Gates
 from napari_segany.core.errors import InputError
 from napari_segany.core.filters import Filters
+from napari_segany.core.known_classes import KnownClasses
 from napari_segany.core.masks import Mask
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.ranking import RankingConfig
@@ -79,6 +80,9 @@ class Capabilities:
     memory : bool
         Whether it follows objects through a stack by a memory of its own, see
         :class:`~napari_segany.core.object_memory.RemembersObjects`.
+    known_classes : KnownClasses, optional
+        The names that it knows of masks without examples, see
+        :class:`~napari_segany.core.object_classes.NamesObjects`.
     filters : Filters
         Which of its automatic masks pass.
     proposal_filters : Filters, optional
@@ -108,6 +112,7 @@ class Capabilities:
     memory: bool = False
     examples: bool = False
     proposal_filters: Filters | None = None
+    known_classes: KnownClasses | None = None
 
 
 class Segmenter(Protocol):

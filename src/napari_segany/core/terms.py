@@ -183,3 +183,17 @@ TERMS = (
 )
 """Names that the embedded text model can be trained with. A model lists those that it was trained with in the file
 ``vocabulary.json`` of its folder."""
+
+
+def term_of(word: str) -> Term | None:
+    """The term that a word is a name of, in any of its languages."""
+    wanted = word.strip().casefold()
+    return next((term for term in TERMS if wanted in (one.casefold() for one in term.words)), None)
+
+
+def is_kind_of(name: str, what: str) -> bool:
+    """Whether something called `name` is a `what`: the same, a synonym, or a kind of it, as a yeast is a cell."""
+    first, second = term_of(name), term_of(what)
+    if first is None or second is None:
+        return name.strip().casefold() == what.strip().casefold()
+    return second.name in (first.name, *first.parents)

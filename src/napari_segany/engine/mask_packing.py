@@ -19,15 +19,19 @@ class ConstantPadded:
     part: np.ndarray
 
 
-def pack_mask(mask: Mask) -> tuple[ConstantPadded, ConstantPadded, float, float]:
+PackedMask = tuple[ConstantPadded, ConstantPadded, float, float, str, float]
+
+
+def pack_mask(mask: Mask) -> PackedMask:
     """A mask without what is the same everywhere; :func:`unpack_mask` makes the very same again."""
-    return _crop(mask.pixels), _crop(mask.logits), mask.score, mask.stability
+    name, probability = mask.class_name, mask.class_probability
+    return _crop(mask.pixels), _crop(mask.logits), mask.score, mask.stability, name, probability
 
 
-def unpack_mask(parcel: tuple[ConstantPadded, ConstantPadded, float, float]) -> Mask:
+def unpack_mask(parcel: PackedMask) -> Mask:
     """The mask that was packed."""
-    pixels, logits, score, stability = parcel
-    return Mask(_whole(pixels), score, _whole(logits), stability)
+    pixels, logits, score, stability, name, probability = parcel
+    return Mask(_whole(pixels), score, _whole(logits), stability, name, probability)
 
 
 def _crop(array: np.ndarray) -> ConstantPadded:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from napari_segany.core.masks import Mask
+from napari_segany.core.object_classes import NamesObjects
 from napari_segany.core.planes import Stack
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.segmenter import ImageEmbedding, Segmenter
@@ -48,6 +49,8 @@ class PredictionService:
 
     Attributes
     ----------
+    naming : bool
+        Whether masks that are shown get names, of a model that knows some.
     restarted : callable or None
         Called in the calling thread when the worker process had ended and was started again.
     """
@@ -57,6 +60,7 @@ class PredictionService:
         self._segmenter: Segmenter | None = None
         self.cache = cache or EmbeddingCache()
         self.restarted: Callable[[], None] | None = None
+        self.naming = True
         self._last: tuple[ImageEmbedding, Prompt, tuple[Mask, ...]] | None = None
 
     @property
@@ -137,7 +141,7 @@ class PredictionService:
             return segmenter.stream(job, stack, *given, report=report)
         return job(JobContext(segmenter, stack, partial(self.embed, stack), report or _unreported), *given)
 
-    def answer(self, stack: Stack, number: int, request: SegmentRequest) -> SegmentResult:
+    def answer(self, stack: Stack, number: int, request: SegmentRequest, *, named: bool = False) -> SegmentResult:
         """Candidate masks for a request.
 
         Parameters
@@ -148,6 +152,8 @@ class PredictionService:
             Of that plane in `stack`.
         request : SegmentRequest
             The request.
+        named : bool
+            Whether the masks get names, where `naming` is on; a preview under the cursor does without.
         """
         embedding, prompt = self.embed(stack, number), _on_grid(request.prompt)
         known = self._last is not None and self._last[0] is embedding and prompt.ambiguous
@@ -155,7 +161,15 @@ class PredictionService:
             masks = tuple(self.segmenter.segment(embedding, [prompt])[0])
             # A click comes where the cursor was, and what it would give has just been worked out.
             self._last = embedding, prompt, masks
+        if named and self.naming:
+            self._last = embedding, prompt, self._named(embedding, self._last[2])
         return SegmentResult(request, self._last[2])
+
+    def _named(self, embedding: ImageEmbedding, masks: tuple[Mask, ...]) -> tuple[Mask, ...]:
+        """Masks with the names that the model gives them; as they are where it knows none, or they have some."""
+        if self.segmenter.capabilities.known_classes is None or any(mask.class_name for mask in masks):
+            return masks
+        return tuple(cast("NamesObjects", self.segmenter).name_masks(embedding, masks))
 
 
 def _unreported(share: float) -> None:

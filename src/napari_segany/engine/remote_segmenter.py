@@ -356,6 +356,11 @@ class RemoteSegmenter:
         found: list[list[Mask]] = self._ask("segment", embedding, list(prompts), candidates, at_least)
         return found
 
+    def name_masks(self, embedding: ImageEmbedding, masks: Sequence[Mask]) -> list[Mask]:
+        """See :class:`~napari_segany.core.object_classes.NamesObjects`."""
+        found: list[Mask] = self._ask("name_masks", embedding, list(masks))
+        return found
+
     def named_proposals(self, embedding: ImageEmbedding, phrases: Sequence[Phrase]) -> list[Prompt]:
         """See :class:`~napari_segany.core.automatic_masks.ProposesNamedObjects`."""
         found: list[Prompt] = self._ask("named_proposals", embedding, list(phrases))

@@ -14,13 +14,14 @@ import signal
 import sys
 import traceback
 from multiprocessing.connection import Client, Connection
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from napari_segany.core.automatic_masks import as_proposer, as_text_segmenter
 from napari_segany.core.errors import Cancelled, ModelError, SeganyError
 from napari_segany.core.masks import Mask
+from napari_segany.core.object_classes import NamesObjects
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.query import phrases_of
 from napari_segany.core.segmenter import Capabilities, ImageEmbedding, Segmenter
@@ -88,6 +89,11 @@ class Worker:
         if embedding is None:
             return None
         return self._model.segment(embedding, prompts, candidates=candidates, at_least=at_least)
+
+    def do_name_masks(self, key: str, masks: list[Mask]) -> list[Mask] | None:
+        """Name masks of a plane; None when the embedding is not remembered any more."""
+        embedding = self._planes.memory.get(key)
+        return None if embedding is None else cast("NamesObjects", self._model).name_masks(embedding, masks)
 
     def do_stream(self, job: Job, planes: RemotePlanes, *given: Any) -> int:
         """Run a job, and send its results until the window sends stop; returns their number."""

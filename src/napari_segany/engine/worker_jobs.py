@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from napari_segany.core.automatic_masks import Candidate, candidates_of_prompts
 from napari_segany.core.exemplars import ObjectDescriptors, describe
 from napari_segany.core.label_refinement import RefinedObject, refine_labels
-from napari_segany.core.object_classes import ClassDescriptors, describe_for_classes
+from napari_segany.core.object_classes import ClassDescriptors, NamesObjects, describe_for_classes
 from napari_segany.core.planes import LazyPlane, PlaneParts, Region, Stack
 from napari_segany.core.prompts import Prompt
 from napari_segany.core.propagate import Known, Planes, Step, propagate
@@ -196,17 +196,36 @@ def describe_for_classification(
     """Describe objects, in their order; see :func:`~napari_segany.core.object_classes.describe_for_classes`."""
     found = ClassDescriptors()
     order: list[int] = []
+    for rows, plane, windows, masks in _groups(context, objects):
+        found = found.joined(describe_for_classes(context.segmenter, plane, windows, masks))
+        order += rows
+        context.report(len(order) / len(objects))
+    yield found.chosen(np.argsort(order))
+
+
+def name_objects(context: JobContext, objects: Sequence[PlaneObject]) -> Generator[list[tuple[str, float]], None, None]:
+    """Name objects, in their order; nothing is yielded where the model knows no names."""
+    known = context.segmenter.capabilities.known_classes
+    if known is None:
+        return
+    named: dict[int, tuple[str, float]] = {}
+    for rows, plane, windows, masks in _groups(context, objects):
+        vectors = cast("NamesObjects", context.segmenter).class_vectors(plane, windows, masks)
+        named |= zip(rows, known.suggest(vectors), strict=True)
+        context.report(len(named) / len(objects))
+    yield [named[row] for row in range(len(objects))]
+
+
+def _groups(
+    context: JobContext, objects: Sequence[PlaneObject]
+) -> Iterator[tuple[list[int], LazyPlane, list[Region], list[np.ndarray]]]:
+    """Objects of one plane that are described together: their rows, the plane, windows and masks."""
     for number in dict.fromkeys(one.number for one in objects):
         rows = [row for row, one in enumerate(objects) if one.number == number]
         plane = LazyPlane(context.planes, number)
         for start in range(0, len(rows), DESCRIBED_AT_ONCE):
             part = rows[start : start + DESCRIBED_AT_ONCE]
-            own = [objects[row] for row in part]
-            windows, masks = [one.window for one in own], [one.mask for one in own]
-            found = found.joined(describe_for_classes(context.segmenter, plane, windows, masks))
-            order += part
-            context.report(len(order) / len(objects))
-    yield found.chosen(np.argsort(order))
+            yield part, plane, [objects[row].window for row in part], [objects[row].mask for row in part]
 
 
 def search_slices(

@@ -52,7 +52,8 @@ def rows_of_classes(
     Yields
     ------
     dict
-        ``bench``, ``set``, ``model``, ``method`` (classes, mask features alone, chance), ``of_each``, ``classes``,
+        ``bench``, ``set``, ``model``, ``method`` (classes, the same without the vectors of the
+        class branch, mask features alone, chance), ``of_each``, ``classes``,
         ``objects`` (classified ones in each draw), ``accuracy`` (mean over classes), ``low`` and ``high`` (95 %
         bootstrap interval over draws and objects), ``told`` (mean probability of the suggested classes), ``right``
         (share of them that are right), ``seeds`` and ``commit``.
@@ -114,8 +115,10 @@ def _described(
 
 def _methods(objects: ClassDescriptors) -> dict[str, ClassDescriptors | None]:
     """What each method knows of objects; None for chance."""
-    alone = replace(objects, appearance=np.zeros_like(objects.appearance), vectors=objects.vectors[:, :0])
-    return {"classes": objects, "mask features alone": alone, "chance": None}
+    unnamed = replace(objects, named=objects.named[:, :0])
+    alone = replace(unnamed, appearance=np.zeros_like(objects.appearance), vectors=objects.vectors[:, :0])
+    branch = {"without class branch": unnamed} if objects.named.shape[1] else {}
+    return {"classes": objects, **branch, "mask features alone": alone, "chance": None}
 
 
 def _scores(objects: ClassDescriptors | None, names: Sequence[str], count: int, seeds: int) -> Row:

@@ -50,4 +50,5 @@ def _info(row: dict[str, str]) -> ObjectInfo:
         pixels=int(row["pixels"]),
         state=state,
         parent=int(row["parent"] or 0) if "parent" in row else None,
+        class_probability=float(told) if (told := row.get("class_probability")) else None,
     )

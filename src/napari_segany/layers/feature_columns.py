@@ -21,6 +21,7 @@ EDITED, AT_THE_EDGE = "edited", "at the edge"
 _COLUMNS = ("name", "score", "how", "flags")
 CONFIDENCE, CLASS, STATE = "confidence", "class_name", "state"
 SUGGESTED, PROBABILITY = "suggested", "probability"
+CLASS_PROBABILITY = "class_probability"
 _COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
 
 
@@ -71,7 +72,7 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
     written_here = set(_COLUMNS) <= set(rows)
     # (a column of another program may be called so)
     states = written_here and STATE in rows and set(rows[STATE].dropna().map(str)) <= {"", *STATES}
-    noted = (*_COLUMNS, CONFIDENCE, CLASS, *([STATE] if states else []))
+    noted = (*_COLUMNS, CONFIDENCE, CLASS, CLASS_PROBABILITY, *([STATE] if states else []))
     words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in noted}
     words.setdefault(STATE, [""] * len(rows))
     known = {
@@ -85,11 +86,12 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
             _text(how),
             _noted(_text(flags)),
             state=_text(state),
+            class_probability=_known(told) if _text(kind) else None,
         )
-        for label, name, score, how, flags, sure, kind, state in zip(rows.index, *words.values(), strict=True)
+        for label, name, score, how, flags, sure, kind, told, state in zip(rows.index, *words.values(), strict=True)
     }
     ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_COLUMNS}
-    ours |= {CONFIDENCE, CLASS, SUGGESTED, PROBABILITY} if written_here else set()
+    ours |= {CONFIDENCE, CLASS, CLASS_PROBABILITY, SUGGESTED, PROBABILITY} if written_here else set()
     ours |= {STATE} if states else set()
     described = {label: a for label, a in known.items() if _says_something(a)}
     return described, rows[[name for name in rows if name not in ours]]
@@ -138,6 +140,8 @@ def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str
     columns = {}
     if any(about.class_name for about in known):
         columns[CLASS] = np.array([about.class_name for about in known], object)
+        told = np.array([about.class_probability for about in known], float)
+        columns |= {} if np.isnan(told).all() else {CLASS_PROBABILITY: told.round(2)}
     if not any(about.label in suggested for about in known):
         return columns
     rows = [suggested.get(about.label, ("", math.nan)) for about in known]

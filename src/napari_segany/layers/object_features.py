@@ -72,6 +72,8 @@ class ObjectFeatures:
         self._counter: LabelCounter | None = None
         self._about: dict[int, ObjectInfo] = {}
         self._suggested: dict[int, tuple[str, float]] = {}
+        self._named: dict[int, tuple[str, float]] = {}
+        self._unnamed: set[int] = set()
         self._last: dict[int, int] = {}
         self._names: dict[int, str] = {}
         self._present: set[int] = set()
@@ -136,13 +138,21 @@ class ObjectFeatures:
         self._names = {}
         for label, about in known.items():
             self._about[label] = replace(about, pixels=self.about(label).pixels)
+            self._remember_name(about)
         self._restate()
+
+    def _remember_name(self, about: ObjectInfo) -> None:
+        """A name by a model comes back when a class that was given is taken away again."""
+        if about.class_probability is not None:
+            self._named[about.label] = about.class_name, about.class_probability
 
     def _read_file(self) -> None:
         """Read what a batch wrote next to the file of the labels, where the layer itself tells nothing."""
         path = self.labels.source.path
         if path and not self._about:
             self._about.update(objects_of_labels(Path(str(path))))
+            for about in self._about.values():
+                self._remember_name(about)
 
     def announce(self) -> None:
         """Emit what is known of objects that the user has not confirmed, for the session that begins with them."""
@@ -153,6 +163,9 @@ class ObjectFeatures:
     def note(self, about: ObjectInfo) -> None:
         """Record what is known of an object that was just painted; what was known of its label before is forgotten."""
         self._about[about.label] = about
+        self._named.pop(about.label, None)
+        self._unnamed.discard(about.label)
+        self._remember_name(about)
         self._last.pop(about.label, None)
         self.described.emit(about)
         self._restate()
@@ -160,6 +173,8 @@ class ObjectFeatures:
     def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
         """Set known facts about objects of an earlier session."""
         self._about |= known
+        for about in known.values():
+            self._remember_name(about)
         self._restate()
 
     def remark(self, label: int, status: str, confidence: float = math.nan) -> None:
@@ -175,8 +190,42 @@ class ObjectFeatures:
 
     @property
     def classes(self) -> dict[int, str]:
-        """The class of each object that is there, by label; empty for none."""
-        return {label: self.about(label).class_name for label in self.present}
+        """The class that was given to each object that is there, by label; empty for none, also with a model's name."""
+        return {label: self.about(label).given_class for label in self.present}
+
+    @property
+    def nameless(self) -> list[int]:
+        """Labels of the objects that neither have a class nor were named by a model."""
+        return [label for label in self.present if not self.about(label).class_name and label not in self._unnamed]
+
+    def name_objects(self, names: Mapping[int, tuple[str, float]]) -> None:
+        """Note what a model takes objects for, and the probability; a class that was given stays.
+
+        An object that gets an empty name is not listed as nameless again until its pixels change.
+        """
+        for label, (name, probability) in names.items():
+            if self.about(label).given_class:
+                continue
+            if name:
+                self._named[label] = name, probability
+                self._about[label] = self.about(label).with_class("", self._named[label])
+                self.described.emit(self._about[label])
+            else:
+                self._unnamed.add(label)
+        self._restate()
+        self.update()
+
+    def forget_names(self, labels: Iterable[int] | None = None) -> None:
+        """Drop what a model takes objects for, of some or all of them."""
+        for label in list(self._named if labels is None else labels):
+            about = self.about(label)
+            self._named.pop(label, None)
+            if about.class_probability is not None:
+                self._about[label] = about.with_class("")
+                self.described.emit(self._about[label])
+        self._unnamed.clear()
+        self._restate()
+        self.update()
 
     @property
     def suggested(self) -> dict[int, tuple[str, float]]:
@@ -199,16 +248,20 @@ class ObjectFeatures:
             When there is no such object.
         """
         self._check(classes)
-        changes = [(label, self.about(label).class_name, name) for label, name in sorted(classes.items())]
+        changes = [(label, self.about(label).given_class, name) for label, name in sorted(classes.items())]
         changed = tuple(one for one in changes if one[1] != one[2])
         if changed:
             with self._step(Step("class", classes=changed)):
                 self.set_classes({label: name for label, _, name in changed})
+        if refused := [label for label, before, name in changes if not before and not name]:
+            # nothing that the user gave: the model's name goes, and there is no step to undo
+            self.forget_names(refused)
+            self._unnamed.update(refused)
 
     def set_classes(self, classes: Mapping[int, str]) -> None:
         """Set classes that a step already records."""
         for label, name in classes.items():
-            self._about[label] = replace(self.about(label), class_name=name)
+            self._about[label] = self.about(label).with_class(name, self._named.get(label))
         self._restate()
         self.update()
 
@@ -424,7 +477,7 @@ class ObjectFeatures:
         first = free_label(self.labels, None, 1, count=len(pieces))
         names = list(range(first, first + len(pieces)))
         for new in names:
-            self.note(ObjectInfo(new, class_name=self.about(label).class_name, source=f"split from {label}"))
+            self.note(ObjectInfo(new, class_name=self.about(label).given_class, source=f"split from {label}"))
         self.repaint(list(zip(pieces, names, strict=True)), "split")
         return names
 

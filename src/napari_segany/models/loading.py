@@ -19,7 +19,7 @@ from napari_segany.models.adapters.json_settings import CONFIG, read_json
 from napari_segany.models.adapters.meta_sam2 import is_meta_sam2, load_meta_sam2
 from napari_segany.models.device import pick_device, pick_dtype
 from napari_segany.models.entry_points import load_registered
-from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
+from napari_segany.models.inference_config import read_inference_config, read_metadata, tiny_inference_config
 from napari_segany.models.mask2former.mask2former_segmenter import (
     PREFIX,
     is_mask2former,
@@ -34,6 +34,14 @@ from napari_segany.models.sam.model import ENCODERS, SIZES, Sam, build_sam
 from napari_segany.models.sam_segmenter import SamSegmenter
 from napari_segany.models.text.own_heads import find_head, own_heads
 from napari_segany.models.text.text_prompter import DECODER, HEAD, TextPrompter, load_text_prompter, text_file
+from napari_segany.models.tiny.mask_classes import (
+    ENCODER,
+    MaskClasses,
+    MaskNamer,
+    classes_file,
+    encoder_digest,
+    read_classes,
+)
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.models.tiny.zoom import ZoomSegmenter
 from napari_segany.models.weights import (
@@ -123,7 +131,29 @@ def load_segmenter(
         return DecoderSegmenter(sam, load_decoder(decoder, str(path)), name, (place, dtype))
     if not isinstance(sam, TinySam):
         return SamSegmenter(sam, name, place, dtype, texts, read_inference_config(path))
-    return ZoomSegmenter(sam, name, place, dtype, texts, sam.inference)
+    classes = _usual_classes(sam)
+    return _with_names(ZoomSegmenter(sam, name, place, dtype, texts, sam.inference), classes)
+
+
+def _usual_classes(sam: TinySam) -> MaskClasses | None:
+    """The names of masks in the package, for the weights that they were trained with, or nearly these."""
+    path = classes_file()
+    if not path.is_file():
+        return None
+    same = read_metadata(path).get(ENCODER) == encoder_digest(sam.state_dict())
+    return read_classes(path) if same or (_names_fit() and _sees_as_tiny(sam)) else None
+
+
+def _names_fit() -> bool:
+    """Whether the names in the package were trained with the weights in the package."""
+    return bool(read_metadata(classes_file()).get(ENCODER) == encoder_digest(weights_of(find("tiny").path)))
+
+
+def _with_names(segmenter: ZoomSegmenter, classes: MaskClasses | None) -> ZoomSegmenter:
+    """A segmenter that names masks, where there is a branch for that."""
+    if classes is not None:
+        segmenter.namer = MaskNamer(segmenter.model, classes, segmenter.device)
+    return segmenter
 
 
 def _usual_head(sam: Sam, model: str) -> Path | None:
@@ -160,7 +190,9 @@ def _tiny(name: str, place: torch.device, dtype: torch.dtype) -> ZoomSegmenter:
     model = _read(find("tiny").path, "tiny")
     if not isinstance(model, TinySam):
         raise ModelError(f"{find('tiny').path} is not 'tiny'; install napari-segany again")
-    return ZoomSegmenter(model, name, place, dtype, _texts_of(text_file(), place), model.inference)
+    classes = _usual_classes(model)
+    segmenter = ZoomSegmenter(model, name, place, dtype, _texts_of(text_file(), place), model.inference)
+    return _with_names(segmenter, classes)
 
 
 def _texts_of(source: Path, place: torch.device) -> TextPrompter | None:

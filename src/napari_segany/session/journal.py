@@ -189,6 +189,7 @@ class _ObjectRecord(msgspec.Struct, rename={"source": "how", "status": "flags"})
     pixels: int | None
     class_name: str
     state: str = ""
+    class_probability: float | None = None
 
     def event(self) -> ObjectInfo:
         return ObjectInfo(**msgspec.structs.asdict(self))
@@ -213,7 +214,7 @@ def _plain(value: Any) -> dict[str, Any]:
     return msgspec.to_builtins(value, enc_hook=lambda one: one.item() if isinstance(one, np.generic) else str(one))
 
 
-_LATER = frozenset({"classes", "states", "state"})
+_LATER = frozenset({"classes", "states", "state", "class_probability"})
 """Fields of steps and objects that files of older versions lack; left out where they are empty."""
 
 

@@ -53,6 +53,7 @@ class State:
         self.current: dict[str, int] = {}
         self.history = History()
         self.described: dict[int, ObjectInfo] = {}
+        self._named: dict[int, tuple[str, float]] = {}
         self.choice = 0
         self.channel_settings = ChannelSettings()
         self.finished = self.unsaved = self.dismissed = False
@@ -68,7 +69,7 @@ class State:
         elif isinstance(event, ChannelSettings):
             self.channel_settings = event
         elif isinstance(event, ObjectInfo):
-            self.described[event.label] = event
+            self._describe(event)
         elif isinstance(event, Step):
             self.history.do(event)
             self._apply(event)
@@ -82,11 +83,19 @@ class State:
         elif isinstance(event, PromptEvent):
             self.choice = 0
 
+    def _describe(self, about: ObjectInfo) -> None:
+        self.described[about.label] = about
+        if about.class_probability is not None:
+            self._named[about.label] = about.class_name, about.class_probability
+        elif not about.class_name:
+            self._named.pop(about.label, None)
+
     def _apply(self, step: Step) -> None:
         step.apply(self.labels, self.marks)
         self.unsaved = self.unsaved or bool(step.patches or step.classes or step.states)
         for label, _, name in step.classes:
-            self.described[label] = replace(self.described.get(label, ObjectInfo(label)), class_name=name)
+            known = self.described.get(label, ObjectInfo(label))
+            self.described[label] = known.with_class(name, self._named.get(label))
         for label, _, state in step.states:
             self.described[label] = replace(self.described.get(label, ObjectInfo(label)), state=state)
         if step.choice[0] != step.choice[1]:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from napari_segany.core.masks import box_of
+from napari_segany.core.planes import Region
 from napari_segany.training.data import Sample
 
 MIN_PIXELS = 16
@@ -16,6 +17,9 @@ CLOSE_SIDE = 95.0
 """Longest side, in pixels of the crop, of the object that is magnified: the middle of the range at inference."""
 CLOSE_SHARE = 0.45
 """The same in small crops, as a share of their side: the surroundings of an object help to recognise it."""
+
+MAGNIFICATION = 4.0
+"""Pixels of a view per pixel of the picture, at most, where an object is named."""
 
 Random = np.random.Generator
 
@@ -118,6 +122,46 @@ def crop(
     mirror = rng.choice([-1, 1])
     matrix = _rotation(angle) @ np.diag([1, mirror]) @ _stretch(rng) / scale
     return _sample(sample, centre, matrix, size, scale)
+
+
+def window_view(
+    sample: Sample, window: Region, rng: Random, size: int, wanted: float, *, plain: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """A view around an object: as at inference, or scaled, rotated, mirrored and stretched.
+
+    Parameters
+    ----------
+    sample : Sample
+        Of one level.
+    window : tuple of slice
+        Rows and columns of the box of the object.
+    rng : numpy.random.Generator
+        Source of chance.
+    size : int
+        Side of the view.
+    wanted : float
+        Longest side of the object in it.
+    plain : bool
+        Whether nothing is left to chance.
+
+    Returns
+    -------
+    image : ndarray
+        (size, size, 3) uint8; black beyond the picture.
+    level : ndarray
+        (size, size) int32.
+    """
+    longest = max(side.stop - side.start for side in window)
+    centre = np.array([(side.start + side.stop - 1) / 2 for side in window])
+    scale = min(wanted / longest, MAGNIFICATION)
+    matrix = np.eye(2)
+    if not plain:
+        scale = min(scale * float(np.exp(rng.normal(0, 0.2))), MAGNIFICATION)
+        angle = np.pi / 2 * rng.integers(4) + (rng.uniform(-0.6, 0.6) if rng.random() < 0.35 else 0)
+        matrix = _rotation(angle) @ np.diag([1, rng.choice([-1, 1])]) @ _stretch(rng)
+        centre = centre + rng.normal(0, 2, 2) / scale
+    image, levels = _sample(sample, centre, matrix / scale, size, scale)
+    return image, levels[0]
 
 
 def _sample(

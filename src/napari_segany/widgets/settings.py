@@ -48,6 +48,11 @@ SETTINGS: Mapping[str, Setting] = {
     "rank": Setting(
         True, "Prefer masks like earlier objects", "Of the masks of a click, show the one most like your other objects."
     ),
+    "names": Setting(
+        True,
+        "Name objects",
+        "Whether objects get the name that the model takes them for (nucleus, cell …), where it is sure enough.",
+    ),
     "confident": Setting(
         False,
         "Keep confident objects when found",

@@ -99,6 +99,8 @@ def _connect_objects(widget: SeganyWidget) -> None:
     widget.refine_box.wanted.connect(widget.refine)
     widget.refining.shown.connect(widget.focus_canvas)
     widget.classes.chosen.connect(committing.set_class)
+    committing.noted.connect(widget.suggesting.name_objects)
+    widget.prompt_box.names_changed.connect(widget.suggesting.set_naming)
     objects.described.connect(widget.session.record)
     objects.object_shown.connect(widget.focus_canvas)
     widget.export_box.written.connect(widget.resuming.exported)

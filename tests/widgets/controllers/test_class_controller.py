@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_segany.session.recovery import recover
-from tests.fakes import FakeSegmenter
+from tests.fakes import FakeSegmenter, NamingSegmenter
 from tests.widgets.conftest import Hand, Opened
 
 PLACES = [(10 + 20 * row, 10 + 20 * column) for row in range(3) for column in range(4)]
@@ -205,3 +205,80 @@ def test_an_earlier_session_has_its_classes(cells: Opened, sessions: Path) -> No
     (path,) = sessions.glob("*.jsonl")
     known = recover(path).state.described
     assert {label: about.class_name for label, about in known.items()} == objects(cells).classes
+
+
+@pytest.fixture
+def named(hand: Hand) -> Iterator[Opened]:
+    """Bright and dark discs without labels, and a model that knows names."""
+    plane = np.full((60, 80), 100, np.uint8)
+    rows, columns = np.ogrid[:60, :80]
+    for label, (y, x) in enumerate(PLACES, start=1):
+        plane[(rows - y) ** 2 + (columns - x) ** 2 <= 36] = 250 if label % 2 else 5
+    plane[0, :2] = 0, 255
+    opened = Opened(hand, plane, NamingSegmenter(radius=4))
+    opened.settle()
+    opened.viewer.reset_view()
+    opened.hand.draw()
+    yield opened
+    opened.close()
+
+
+def keep_at(opened: Opened, place: tuple[int, int]) -> None:
+    opened.widget.binding.points.add(place)
+    opened.settle()
+    opened.widget.keep()
+    opened.settle()
+
+
+def names(opened: Opened) -> dict[int, tuple[str, float | None]]:
+    found = objects(opened)
+    found.update()
+    return {label: (found.about(label).class_name, found.about(label).class_probability) for label in found.present}
+
+
+def test_a_click_says_what_it_is_and_the_table_keeps_it(named: Opened) -> None:
+    named.widget.binding.points.add(PLACES[0])
+    named.settle()
+    assert "nucleus (" in named.text
+    named.widget.keep()
+    named.settle()
+    keep_at(named, PLACES[1])
+    assert {label: name for label, (name, _) in names(named).items()} == {1: "nucleus", 2: "cell"}
+    assert objects(named).table()["class_probability"][1] > 0.9
+    assert classes(named) == {}
+
+
+def test_a_class_of_the_user_is_never_replaced_and_undo_brings_the_name_back(named: Opened) -> None:
+    keep_at(named, PLACES[0])
+    named.widget.classes.classify({1: "mine"})
+    named.widget.suggesting.name_objects([1])
+    named.settle()
+    assert names(named)[1] == ("mine", None)
+    named.widget.binding.undo_stack.undo()
+    named.settle()
+    assert names(named)[1][0] == "nucleus"
+
+
+def test_names_can_be_switched_off(named: Opened) -> None:
+    keep_at(named, PLACES[0])
+    named.widget.prompt_box.choose(hover=False, rank=False, overwrite=False, names=False)
+    named.settle()
+    keep_at(named, PLACES[1])
+    assert {name for name, _ in names(named).values()} == {""}
+    assert named.widget.settings.get("names") is False
+
+
+def test_before_there_is_a_class_the_button_names_the_objects_of_any_layer(named: Opened) -> None:
+    rows, columns = np.ogrid[:60, :80]
+    labels = np.zeros((60, 80), np.uint8)
+    for label, (y, x) in enumerate(PLACES, start=1):
+        labels[(rows - y) ** 2 + (columns - x) ** 2 <= 36] = label
+    named.widget.layer_box.labels.value = named.viewer.add_labels(labels)
+    named.settle()
+    named.widget.tabs.show_box(named.widget.classes_box)
+    assert suggest(named) == {}
+    assert {label: name for label, (name, _) in names(named).items()} == {
+        label: "nucleus" if label % 2 else "cell" for label in range(1, 13)
+    }
+    named.widget.classes.classify({1: "mine", 2: "yours"})
+    assert {name for name, _ in suggest(named).values()} == {"mine", "yours"}

@@ -50,6 +50,7 @@ def _plane(position: dict[str, int]) -> dict[str, Any]:
 
 def _properties(known: ObjectInfo) -> dict[str, Any]:
     measured = {"label": known.label, "score": finite(known.score), "stability": finite(known.stability)}
+    measured["class_probability"] = finite(known.class_probability)
     properties: dict[str, Any] = {
         "objectType": "annotation",
         "name": known.name or str(known.label),

@@ -72,7 +72,7 @@ def _path(polygons: list[Polygon]) -> np.ndarray:
 
 def _properties(known: ObjectInfo) -> str:
     """What is known of an object, a line for each."""
-    numbers = {"score": known.score, "stability": known.stability}
+    numbers = {"score": known.score, "stability": known.stability, "class_probability": known.class_probability}
     texts = {"name": known.name, "class": known.class_name, "how": known.source, "state": known.state}
     entries = {"label": str(known.label)}
     entries |= {key: f"{value:.6g}" for key, value in numbers.items() if value is not None and math.isfinite(value)}

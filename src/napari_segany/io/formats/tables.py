@@ -24,8 +24,9 @@ def write_table(image: LabelledImage, path: Path) -> None:
     Sizes and centroids are in the unit that their column names, the centre of the first pixel being 0. Boxes, "y_min"
     to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
     Shapes are those of :func:`~napari_segany.io.formats.shapes.measured_shapes`.
-    Intensities are measured where there is an image, "state" is written where some object has one. Unknown values are
-    empty. "parent" is written where some object came from a division, with the label of its mother.
+    Intensities are measured where there is an image, "state" is written where some object has one, and
+    "class_probability" where a model named some object. Unknown values are empty. "parent" is written where some object
+    came from a division, with the label of its mother.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -45,7 +46,18 @@ def _columns(image: LabelledImage) -> list[str]:
     return [
         "label",
         *(["t"] if "t" in image.axes else []),
-        *("name", "class", "score", "stability", "how", *_states(image), *_parents(image), "pixels", size),
+        *(
+            "name",
+            "class",
+            *_told(image),
+            "score",
+            "stability",
+            "how",
+            *_states(image),
+            *_parents(image),
+            "pixels",
+            size,
+        ),
         *(f"centroid_{axis} [{image.unit}]" for axis in space),
         *(f"{axis}_min" for axis in space),
         *(f"{axis}_max" for axis in space),
@@ -73,13 +85,19 @@ def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None
     table |= {f"shape-{number}": column for number, column in enumerate(shapes.T)}
     last = ("slices", *(f"shape-{number}" for number in range(shapes.shape[1])), *INTENSITIES)
     order = [name for name in table if name not in last] + [name for name in last if name in table]
-    states, parents = _states(image), _parents(image)
+    states, parents, told = _states(image), _parents(image), _told(image)
     for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
         known = image.known(label)
         state = [known.state] if states else []
         parent = [known.parent or None] if parents else []
         values = (known.score, known.stability, known.source, *state, *parent, *measured)
-        yield [label, known.name, known.class_name, *map(_cell, values)]
+        probability = [known.class_probability] if told else []
+        yield [label, known.name, known.class_name, *map(_cell, (*probability, *values))]
+
+
+def _told(image: LabelledImage) -> list[str]:
+    """The column of the probabilities of classes, where a model named some object."""
+    return ["class_probability"] if any(known.class_probability is not None for known in image.about.values()) else []
 
 
 def _states(image: LabelledImage) -> list[str]:

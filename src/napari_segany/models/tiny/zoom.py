@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_segany.core.errors import InputError
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.masks import Mask, box_of
+from napari_segany.core.object_classes import named_masks
+from napari_segany.core.planes import Plane, Region
 from napari_segany.core.prompts import Box, Prompt
-from napari_segany.core.segmenter import ImageEmbedding
+from napari_segany.core.segmenter import Capabilities, ImageEmbedding
 from napari_segany.models import geometry
 from napari_segany.models.geometry import Frame
 from napari_segany.models.inference_config import ZoomConfig
@@ -32,6 +34,7 @@ from napari_segany.models.sam_segmenter import (
     only_text,
     wanted_masks,
 )
+from napari_segany.models.tiny.mask_classes import MaskNamer
 from napari_segany.models.tiny.postprocess import choose_masks, limit_to_box, without_specks
 from napari_segany.models.tiny.shared_windows import shared_parts
 from napari_segany.models.tiny.text_unions import PLANE, TextUnions, overview_of
@@ -84,6 +87,31 @@ class ZoomSegmenter(TextUnions):
     """
 
     model: TinySam
+    namer: MaskNamer | None = None
+    """Names masks; None where no branch was trained for the weights."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Capabilities in addition to points, boxes and masks."""
+        known = self.namer.classes if self.namer is not None else None
+        return replace(super().capabilities, known_classes=known)
+
+    def class_vectors(self, plane: Plane, windows: Sequence[Region], masks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return vectors that classes are told apart by; see :class:`~.object_classes.NamesObjects`.
+
+        Raises
+        ------
+        ModelError
+            No branch for names was trained for the weights.
+        """
+        if self.namer is None:
+            raise ModelError(f"the model {self.name!r} knows no names of objects")
+        return self.namer.vectors(plane, windows, masks)
+
+    def name_masks(self, embedding: ImageEmbedding, masks: Sequence[Mask]) -> list[Mask]:
+        """Return masks with names; see :class:`~.object_classes.NamesObjects`."""
+        plane = embedding.features[PLANE]
+        return named_masks(self, np.broadcast_to(plane, (*plane.shape[:2], 3)), masks)
 
     def _ready(self, model: Sam) -> Sam:
         """Convert the encoder to its data type; the decoder, on its small windows, is as fast in float32."""

@@ -45,12 +45,15 @@ class CommitController(QObject):
         Emitted without arguments before an object is changed or deleted.
     layers_changed : Signal
         Emitted without arguments when a layer may have been made.
+    noted : Signal
+        Emitted with the labels of objects that were committed.
     warned : Signal
         Emitted with the reason why something cannot be done.
     """
 
     editing = Signal()
     layers_changed = Signal()
+    noted = Signal(object)
     warned = Signal(str)
 
     def __init__(
@@ -125,6 +128,7 @@ class CommitController(QObject):
             name, source = candidate.name, how or known_text(candidate.prompt)
             kind = self.class_name or name
             self._objects.note(ObjectInfo(label, name, kind, candidate.score, source=source, state=state))
+        self.noted.emit(list(kept))
         if kept:
             marked = f" and marked {state}" if state else ""
             self._pending.say_done(f"{count_of(len(kept), 'object')} kept{marked}. Ctrl+Z undoes it.")
@@ -138,7 +142,12 @@ class CommitController(QObject):
         self.layers_changed.emit()
         if (kept := self._last_committed()) is not None:
             how, kind = known_text(kept.prompt), self.class_name
-            self._objects.note(ObjectInfo(kept.label, class_name=kind, score=kept.mask.score, source=how))
+            mask = kept.mask
+            about = ObjectInfo(kept.label, class_name=kind, score=mask.score, source=how)
+            if mask.class_name and not kind:
+                about = about.with_class("", (mask.class_name, mask.class_probability))
+            self._objects.note(about)
+            self.noted.emit([kept.label])
             self._pending.say_done(f"Object {kept.label} kept{kind and f' as {kind}'}. Ctrl+Z undoes it.")
         elif opened is not None:
             self._objects.restore_states({opened.label: ""} if state else {})
@@ -154,6 +163,7 @@ class CommitController(QObject):
     def note_found(self, label: int, name: str) -> None:
         """An object was found on the slices that was not known before."""
         self._objects.note(ObjectInfo(label, name, self.class_name or name, source="text" if name else "everything"))
+        self.noted.emit([label])
 
     def discard(self) -> None:
         """Forget the clicks and shapes on this plane, or what was found there."""

@@ -95,7 +95,8 @@ class PendingController(QObject):
         size = 0 if mask is None else int(np.count_nonzero(mask.pixels))
         if mask is None or result is None or not size:
             return PendingObjects(PendingKind.MASK, "Nothing was found there. Click elsewhere, or draw a box.")
-        text = f"{count_of(size, 'pixel')}, predicted IoU {shown_score(mask.score)}."
+        name = f", {mask.class_name} ({mask.class_probability:.2f})" if mask.class_name else ""
+        text = f"{count_of(size, 'pixel')}, predicted IoU {shown_score(mask.score)}{name}."
         opened, inside = binding.keeping.opened, binding.picker.clicked()
         if opened is not None and opened.view == result.request.plane:
             text = f"{text} K changes object {opened.label}, Q leaves it as it is."

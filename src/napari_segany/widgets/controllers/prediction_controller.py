@@ -170,7 +170,7 @@ class PredictionController(QObject):
             return
         if self._answers.ready(stack, number):
             self._pause.begin()
-        work = partial(self._answers.answer, stack, number, request)
+        work = partial(self._answers.answer, stack, number, request, named=True)
         self._jobs.run(work, done=self._accept, failed=self.failed.emit, instead_of="answer")
         self._binding.mask_preview.expect(request)
 

@@ -35,6 +35,8 @@ class PromptPanel(QWidget):
         Emitted with whether each click and each shape is a separate object.
     rank_changed : Signal
         Emitted with whether committed objects rank the masks of a click.
+    names_changed : Signal
+        Emitted with whether the model names objects.
     hover_changed : Signal
         Emitted with whether the mask under the cursor is shown before a click.
     """
@@ -44,6 +46,7 @@ class PromptPanel(QWidget):
     overwrite_changed = Signal(bool)
     hover_changed = Signal(bool)
     rank_changed = Signal(bool)
+    names_changed = Signal(bool)
     several_changed = Signal(bool)
 
     def __init__(self) -> None:
@@ -76,6 +79,12 @@ class PromptPanel(QWidget):
             "Of the masks of a click, shows the one that is most like the other objects of this image"
         )
         self._rank.setChecked(True)
+        self._names = QCheckBox("Name objects")
+        self._names.setToolTip(
+            "Objects get the name that the model takes them for, with its probability, where it is sure enough.\n"
+            "A class that you give is never replaced; off: names by the model are removed from the table"
+        )
+        self._names.setChecked(True)
         self._lay_out()
         self._sign.clicked.connect(self.toggle_sign)
         self._keep.clicked.connect(self.kept)
@@ -83,6 +92,7 @@ class PromptPanel(QWidget):
         self._overwrite.toggled.connect(self.overwrite_changed)
         self._hover.toggled.connect(self.hover_changed)
         self._rank.toggled.connect(self.rank_changed)
+        self._names.toggled.connect(self.names_changed)
         self._several.toggled.connect(self.several_changed)
         self._show_sign()
         self.set_keepable(False)
@@ -110,12 +120,14 @@ class PromptPanel(QWidget):
         layout.addWidget(self._overwrite)
         layout.addWidget(self._hover)
         layout.addWidget(self._rank)
+        layout.addWidget(self._names)
 
-    def choose(self, *, hover: bool, rank: bool, overwrite: bool) -> None:
+    def choose(self, *, hover: bool, rank: bool, overwrite: bool, names: bool = True) -> None:
         """Set the switches to what was chosen last time."""
         self._hover.setChecked(hover)
         self._rank.setChecked(rank)
         self._overwrite.setChecked(overwrite)
+        self._names.setChecked(names)
 
     @property
     def several(self) -> bool:
