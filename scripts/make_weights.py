@@ -61,9 +61,19 @@ RUNS = (
     Run("text", "tiny-text-towers-second", {"start": "tiny-text-towers/clip"}, result="clip"),
     Run("text", "tiny-text-second", {"model": SIXTH, "clip": TOWERS, "start": f"tiny-text/{WEIGHTS}"}),
     Run("text", "tiny-text-third", {"model": EIGHTH, "clip": TOWERS, "start": f"tiny-text-second/{WEIGHTS}"}),
+    Run("classes", "tiny-classes", {"start": EIGHTH}),
+    Run("identity", "tiny-identity", {"start": EIGHTH}),
 )
-SHIPPED = {EIGHTH: "tiny.safetensors", TOWERS: "tiny-text", f"tiny-text-third/{WEIGHTS}": "tiny-text.safetensors"}
+SHIPPED = {
+    EIGHTH: "tiny.safetensors",
+    TOWERS: "tiny-text",
+    f"tiny-text-third/{WEIGHTS}": "tiny-text.safetensors",
+    f"tiny-classes/{WEIGHTS}": "tiny-classes.safetensors",
+    f"tiny-identity/{WEIGHTS}": "tiny-identity.safetensors",
+}
 """Files and folders of the output folder, and what they are in the package."""
+SETTLED = (EIGHTH, f"tiny-text-third/{WEIGHTS}")
+"""Weights with settings of inference, which are chosen later: ``scripts/confidence.py``, ``scripts/inference_config.py``."""
 
 
 def config_of(run: Run, out: Path) -> Path:
@@ -89,7 +99,11 @@ def train(run: Run, data: Path, out: Path, device: str) -> None:
 
 
 def copy_to_package(out: Path) -> None:
-    """Copy weights into the package, with the settings of inference that the package's files have."""
+    """Copy weights into the package.
+
+    What is chosen for `tiny` and its texts stays as in the package's files; names and identity queries say themselves
+    which encoder they belong to.
+    """
     for file, name in SHIPPED.items():
         if not (out / file).exists():
             continue
@@ -97,7 +111,7 @@ def copy_to_package(out: Path) -> None:
         if target.is_dir():
             shutil.copytree(out / file, target, dirs_exist_ok=True)
         else:
-            metadata = read_metadata(target)
+            metadata = read_metadata(target if file in SETTLED else out / file)
             metadata.pop(SESSION_HASH, None)  # sessions know other weights by another hash
             save_file(load_file(out / file), target, metadata)
         print("wrote", target)

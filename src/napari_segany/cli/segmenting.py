@@ -301,10 +301,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     With --everything, LABELS is a folder: for each NAME.tif it gets NAME_labels.tif, NAME_masks.json (COCO) and
     NAME_objects.csv. Existing results are not computed again, so a run that was stopped continues where it stopped.
     """
-    if (clip or text_head is not None) and not text.strip():
-        raise InputError("--clip and --text-head belong to --text")
-    if clip and text_head is not None:
-        raise InputError("either --clip or --text-head finds what a text names, not both")
+    _check_text(text, clip, text_head)
     if example and all_objects:
         raise InputError("--example finds objects like those in boxes: leave --everything out")
     if edges:
@@ -340,6 +337,13 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     prompts, planes = prompts_of(point or (), box or (), plane, one_object)
     job = SegmentJob(image, labels, prompts, points, plane, overwrite, planes, files_of(model), boxes, names)
     _prompted_objects(job, propagate, (dask, model, device))
+
+
+def _check_text(text: str, clip: str, text_head: str | None) -> None:
+    if (clip or text_head is not None) and not text.strip():
+        raise InputError("--clip and --text-head belong to --text")
+    if clip and text_head is not None:
+        raise InputError("either --clip or --text-head finds what a text names, not both")
 
 
 def _mode(text: str, *, exemplars: bool, example: bool) -> str:

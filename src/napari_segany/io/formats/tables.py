@@ -69,30 +69,34 @@ def _columns(image: LabelledImage) -> list[str]:
 
 def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None) -> Iterator[list[Any]]:
     dense, label_of = numbered(labels)
-    spacing = image.scale[-labels.ndim :]
-    table = skimage.measure.regionprops_table(
-        dense,
-        intensity,
-        properties=PROPERTIES + (INTENSITIES if intensity is not None else ()),
-        spacing=spacing,
-        extra_properties=(slices,) if labels.ndim == 3 else None,
-    )
-    # boxes end behind their last pixel
-    for axis in range(labels.ndim, 2 * labels.ndim):
-        table[f"bbox-{axis}"] -= 1
-    centroids = np.column_stack([table[f"centroid-{axis}"] for axis in range(labels.ndim)])
-    shapes = measured_shapes(dense, centroids, spacing)
-    table |= {f"shape-{number}": column for number, column in enumerate(shapes.T)}
-    last = ("slices", *(f"shape-{number}" for number in range(shapes.shape[1])), *INTENSITIES)
-    order = [name for name in table if name not in last] + [name for name in last if name in table]
+    columns = _measured(dense, intensity, image.scale[-labels.ndim :])
     states, parents, told = _states(image), _parents(image), _told(image)
-    for label, *measured in zip(label_of.tolist(), *(table[name].tolist() for name in order), strict=True):
+    for label, *measured in zip(label_of.tolist(), *(column.tolist() for column in columns), strict=True):
         known = image.known(label)
         state = [known.state] if states else []
         parent = [known.parent or None] if parents else []
         values = (known.score, known.stability, known.source, *state, *parent, *measured)
         probability = [known.class_probability] if told else []
         yield [label, known.name, known.class_name, *map(_cell, (*probability, *values))]
+
+
+def _measured(dense: np.ndarray, intensity: np.ndarray | None, spacing: tuple[float, ...]) -> list[np.ndarray]:
+    """The columns of what is measured, in the order of their names."""
+    table = skimage.measure.regionprops_table(
+        dense,
+        intensity,
+        properties=PROPERTIES + (INTENSITIES if intensity is not None else ()),
+        spacing=spacing,
+        extra_properties=(slices,) if dense.ndim == 3 else None,
+    )
+    # boxes end behind their last pixel
+    for axis in range(dense.ndim, 2 * dense.ndim):
+        table[f"bbox-{axis}"] -= 1
+    centroids = np.column_stack([table[f"centroid-{axis}"] for axis in range(dense.ndim)])
+    shapes = measured_shapes(dense, centroids, spacing)
+    table |= {f"shape-{number}": column for number, column in enumerate(shapes.T)}
+    last = ("slices", *(f"shape-{number}" for number in range(shapes.shape[1])), *INTENSITIES)
+    return [table[name] for name in (*(name for name in table if name not in last), *last) if name in table]
 
 
 def _told(image: LabelledImage) -> list[str]:
