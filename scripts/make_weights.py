@@ -73,7 +73,7 @@ SHIPPED = {
 }
 """Files and folders of the output folder, and what they are in the package."""
 SETTLED = (EIGHTH, f"tiny-text-third/{WEIGHTS}")
-"""Weights with settings of inference, which are chosen later: ``scripts/confidence.py``, ``scripts/inference_config.py``."""
+"""Weights with settings that are chosen later, with ``scripts/confidence.py`` and ``scripts/inference_config.py``."""
 
 
 def config_of(run: Run, out: Path) -> Path:
