@@ -20,7 +20,6 @@ from torch import Tensor
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.known_classes import OTHER
 from napari_segany.core.metrics import calibration_error
-from napari_segany.models.loading import load_model
 from napari_segany.models.tiny.mask_classes import (
     IMAGE,
     TOKENS,
@@ -34,7 +33,7 @@ from napari_segany.models.tiny.mask_classes import (
 from napari_segany.models.tiny.tiny_sam import EMBED_DIM, STRIDE, TinySam
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.named_masks import NamedObject, NamedPictures, drawn, read_pictures
-from napari_segany.training.train_sam import build, check_apart, read_toml
+from napari_segany.training.train_sam import build, check_apart, load_tiny, read_toml
 
 ENCODED = 16
 """Views that are encoded together."""
@@ -253,11 +252,7 @@ def train_classes(config_path: Path, data: Path, folder: Path, device: torch.dev
     """
     config = read_classes_config(config_path)
     check_apart(folder, [data / name for name in config.sources], config.start)
-    base = load_model(config.start)
-    if not isinstance(base, TinySam):
-        raise ModelError(
-            f"names are trained next to the decoder of 'tiny', and {config.start!r} is of another architecture"
-        )
+    base = load_tiny(config.start, "names are trained next to the decoder")
     base = base.float().eval().requires_grad_(False)
     for done in make_banks(base, config, data, folder):
         yield "views", done, config.views + config.held_out_views

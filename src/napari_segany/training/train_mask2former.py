@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_segany.core.errors import InputError, ModelError
-from napari_segany.models.loading import load_model
 from napari_segany.models.mask2former.query_segmenter import SETTINGS
 from napari_segany.models.mask2former.set_loss import SetLossConfig, set_loss
 from napari_segany.models.mask2former.tiny_queries import (
@@ -27,7 +26,7 @@ from napari_segany.training.batches import stream
 from napari_segany.training.data import SourceConfig, load_sources
 from napari_segany.training.loop import Loop, LoopConfig
 from napari_segany.training.object_batches import ObjectBatchConfig, ObjectDataset, object_set
-from napari_segany.training.train_sam import build, check_apart, read_toml, with_sources
+from napari_segany.training.train_sam import build, check_apart, load_tiny, read_toml, with_sources
 
 OTHER = "object"
 """Class of the sources that the configuration does not name."""
@@ -143,11 +142,7 @@ def train_mask2former(config_path: Path, data: Path, folder: Path, device: torch
     """
     config = read_query_config(config_path)
     check_apart(folder, [data / name for name in config.sources.shares], config.start)
-    base = load_model(config.start)
-    if not isinstance(base, TinySam):
-        raise ModelError(
-            f"queries are trained on the pyramid of 'tiny', and {config.start!r} is of another architecture"
-        )
+    base = load_tiny(config.start, "queries are trained on the pyramid")
     torch.manual_seed(config.seed)
     model = TinyQueries(pyramid_channels(base), config.model)
     identity = {"seed": config.seed, "sources": config.sources.shares, "start": config.start, "classes": config.classes}

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from napari_segany.core.errors import InputError
+from napari_segany.core.errors import InputError, ModelError
 from napari_segany.models.inference_config import read_inference_config, tiny_inference_config
-from napari_segany.models.loading import architecture_of, load_weights, locate
+from napari_segany.models.loading import architecture_of, load_model, load_weights, locate
 from napari_segany.models.sam.model import Sam, build_sam
 from napari_segany.models.tiny.tiny_sam import TinySam
 from napari_segany.training.batches import BatchConfig, CropDataset, stream
@@ -251,6 +251,21 @@ def train(config: TrainConfig, data: Path, folder: Path, device: torch.device) -
     path = folder / "weights.safetensors"
     export(loop.average, path)
     return path
+
+
+def load_tiny(start: str, what: str) -> TinySam:
+    """A model of the architecture `tiny`, by its name or the path of its weights.
+
+    Raises
+    ------
+    ModelError
+        It is of another architecture, so that what is to be trained, `what`, has nothing to be trained on; or it cannot
+        be had.
+    """
+    model = load_model(start)
+    if not isinstance(model, TinySam):
+        raise ModelError(f"{what} of 'tiny', and {start!r} is of another architecture")
+    return model
 
 
 def _tiny_task(config: TrainConfig) -> SamTask:
