@@ -60,7 +60,7 @@ def test_a_file_under_another_name_keeps_its_state(folder: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 99}', '{"images": {"a.tif": {"done": "yes"}}}', "\xff"])
 def test_a_damaged_file_is_one_line_and_stays(folder: Path, content: str) -> None:
     (folder / PROJECT).write_text(content, encoding="latin-1")
-    before = Project(folder, ("a.tif",), {})
+    before = Project(folder, {"a.tif": "a"}, {})
     for work in (lambda: begin_project(folder), lambda: mark_image(before, "a.tif", done=True)):
         with pytest.raises(InputError) as error:
             work()

@@ -58,15 +58,20 @@ class Project:
     ----------
     folder : Path
         The folder.
-    names : tuple of str
-        File names of its images, sorted.
+    results : dict of str to str
+        By the file names of its images, sorted, what names of results begin with.
     records : dict of str to ImageRecord
         By file name; images that nothing is known of are missing.
     """
 
     folder: Path
-    names: tuple[str, ...]
+    results: dict[str, str]
     records: dict[str, ImageRecord]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """File names of the images, sorted."""
+        return tuple(self.results)
 
     @property
     def done(self) -> frozenset[str]:
@@ -89,8 +94,7 @@ class Project:
 
     def labels_of(self, name: str) -> Path:
         """Where a batch run writes the labels of an image."""
-        results = images_of(self.folder)
-        return self.folder / LABELS / f"{results[self.folder / name]}_labels.tif"
+        return self.folder / LABELS / f"{self.results[name]}_labels.tif"
 
 
 def read_project(folder: Path) -> Project:
@@ -101,8 +105,8 @@ def read_project(folder: Path) -> Project:
     InputError
         There is no image in the folder, or its file is damaged or of a later version.
     """
-    names = tuple(path.name for path in images_of(folder))
-    return Project(folder, names, _read(folder).images)
+    results = {path.name: result for path, result in images_of(folder).items()}
+    return Project(folder, results, _read(folder).images)
 
 
 def begin_project(folder: Path) -> Project:
