@@ -30,8 +30,11 @@ def test_the_widget_is_in_both_menus() -> None:
     manifest = PluginManifest.from_file(Path(napari_segany.__file__).with_name("napari.yaml"))
     (widget,) = manifest.contributions.widgets
     assert widget.display_name == "Segment Anything"
-    (entry,) = manifest.contributions.menus["napari/layers/segment"]
-    assert entry.command == widget.command
+    menus = manifest.contributions.menus
+    assert set(menus) == {f"napari/layers/{name}" for name in ("segment", "annotate", "track", "measure")}
+    assert menus["napari/layers/segment"][0].command == widget.command
+    known = {command.id for command in manifest.contributions.commands}
+    assert {entry.command for entries in menus.values() for entry in entries} <= known
 
 
 def test_the_manifest_is_linked_at_the_root() -> None:
