@@ -43,7 +43,7 @@ VIEWS, HELD_OUT, DONE = "views", "held-out-views", "done.json"
 """Folders of the views in that of a run, and the file that tells of what they are, written last."""
 MOST_LEFT_OUT = 1500
 """Views of left-out sources that are looked at, of each fold."""
-LEAST_NAMED, NAMED_FROM = 0.5, 0.4
+LEAST_NAMED, NAMED_FROM = 0.8, 0.4
 """A name is given from the probability on at which at least this share is right, but never below the second."""
 
 Judged = tuple[np.ndarray, np.ndarray]
@@ -369,7 +369,7 @@ def calibrated(config: MaskClassesConfig, groups: Sequence[Judged]) -> MaskClass
 
 
 def least_certainty(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The probability from which on at least half of the names are right, in steps of .05."""
+    """The probability from which on at least ``LEAST_NAMED`` of the names are right, in steps of .05."""
     found = scipy.special.softmax(logits, axis=1)
     sure, right = found.max(axis=1), found.argmax(axis=1) == truth
     for least in np.arange(NAMED_FROM, 0.9, 0.05):
