@@ -31,6 +31,8 @@ def test_the_images_that_are_done_are_passed_over(folder: Path) -> None:
     assert project.neighbour("a.tif", 1) == "b.tif"
     assert project.neighbour("a.tif", 1, skip_done=True) == "d.tif"
     assert project.neighbour("d.tif", 1) is None
+    assert project.neighbour("d.tif", 1, skip_done=True) == "a.tif", "behind the last image the first one follows"
+    assert project.neighbour("a.tif", 1, skip_done=True, skipped={"d.tif"}) is None
     assert project.neighbour("d.tif", -1) == "c.tif"
     assert project.neighbour("", 1) == "a.tif"
     assert project.done == {"b.tif", "c.tif"}

@@ -7,6 +7,9 @@ sessions lie in ``segany-sessions``, labels of batch runs in ``segany-labels``, 
 from __future__ import annotations
 
 import getpass
+import glob
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,23 +81,33 @@ class Project:
         """Names of the images that are done."""
         return frozenset(name for name in self.names if self.records.get(name, ImageRecord()).done)
 
-    def neighbour(self, name: str, step: int, *, skip_done: bool = False) -> str | None:
+    def neighbour(self, name: str, step: int, *, skip_done: bool = False, skipped: Collection[str] = ()) -> str | None:
         """The next image (`step` 1) or the previous one (-1) of an image; None where there is none.
 
-        With `skip_done` images that are done are passed over. From a name that is no image of the folder the first or
-        last one is next.
+        With `skip_done` images that are done are passed over, and behind the last image the first one follows. From a
+        name that is no image of the folder the first or last one is next. Images that are `skipped` do not count.
         """
         if name in self.names:
             position = self.names.index(name)
             others = self.names[position + 1 :] if step > 0 else self.names[:position][::-1]
         else:
             others = self.names if step > 0 else self.names[::-1]
-        done = self.done if skip_done else frozenset()
-        return next((other for other in others if other not in done), None)
+        passed = {*skipped, *(self.done if skip_done else ())}
+        if skip_done and name in self.names:
+            others += (
+                self.names[: self.names.index(name)] if step > 0 else self.names[self.names.index(name) + 1 :][::-1]
+            )
+        return next((other for other in others if other not in passed), None)
 
-    def labels_of(self, name: str) -> Path:
-        """Where a batch run writes the labels of an image."""
-        return self.folder / LABELS / f"{self.results[name]}_labels.tif"
+    def run_folder(self, text: str, model: str) -> Path:
+        """Where a batch run with a model writes its results, for a text or, without one, for all objects."""
+        name = "-".join(filter(None, (text or "all objects", model)))
+        return self.folder / LABELS / re.sub(r"[^\w .+-]", "-", name).strip(" .")
+
+    def labels_of(self, name: str) -> Path | None:
+        """The labels of an image that a batch run wrote last; None where none did."""
+        found = (self.folder / LABELS).glob(f"*/{glob.escape(self.results[name])}_labels.tif")
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def read_project(folder: Path) -> Project:
@@ -167,7 +180,7 @@ def _read(folder: Path) -> ProjectFile:
     except FileNotFoundError:
         return ProjectFile()
     except (OSError, msgspec.MsgspecError) as error:
-        raise InputError(f"cannot read the project {path}: {error}") from error
+        raise InputError(f"cannot read the project {path} ({error}); move it away to begin a new one") from error
     if found.version > ProjectFile().version:
         raise InputError(f"{path} was written by a later version of napari-segany")
     return found

@@ -471,12 +471,14 @@ def _everything(
         reports.append(report)
         if shown is not None:
             shown("images", len(reports), total, float("nan"))
-        if report.problem:
+        if report.problem and shown is not None:
+            typer.echo(" ".join(report.problem.split()))
+        elif report.problem:
             typer.echo(f"napari-segany: {' '.join(report.problem.split())}", err=True)
         elif report.objects >= 0:
             typer.echo(f"{report.image.name}: {report.objects} objects")
     before, failed = sum(one.objects < 0 for one in reports), sum(bool(one.problem) for one in reports)
     done = len(reports) - before - failed
     typer.echo(f"wrote {out}: {done} images, {before} were done before, {failed} failed")
-    if failed:
+    if failed and (shown is None or not (done or before)):
         raise typer.Exit(2)

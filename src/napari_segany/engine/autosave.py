@@ -63,14 +63,17 @@ class EarlierSession:
     offered : Recovered, optional
         See :func:`unfinished_sessions`.
     latest : Recovered, optional
-        The latest session that holds anything, whether it is offered or not.
+        The latest session that holds objects, else the latest one that holds anything, whether it is offered or not.
     sessions : tuple of SavedSession
         See :func:`saved_sessions`.
+    busy : bool
+        Whether a window has a session of the image open.
     """
 
     offered: Recovered | None = None
     latest: Recovered | None = None
     sessions: tuple[SavedSession, ...] = ()
+    busy: bool = False
 
 
 def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool, path: str = "") -> EarlierSession:
@@ -90,8 +93,10 @@ def earlier_sessions(array: LazyArray, cancelled: Callable[[], bool] = bool, pat
         return EarlierSession()
     content = fingerprint_of(array, cancelled)
     sessions = tuple(saved_sessions(content, path=path))
-    latest = recover(sessions[0].path, partial=True) if sessions else None
-    return EarlierSession(unfinished_sessions(content, path), latest, sessions)
+    chosen = next((one for one in sessions if one.objects), sessions[0] if sessions else None)
+    latest = None if chosen is None else recover(chosen.path, partial=True)
+    busy = any(is_open(file) for file in session_files(content, path))
+    return EarlierSession(unfinished_sessions(content, path), latest, sessions, busy)
 
 
 def unfinished_sessions(content: ImageFingerprint, path: str = "") -> Recovered | None:

@@ -152,7 +152,12 @@ class SeganyWidget(QWidget):
         self.resuming = ResumeController(self.keeper, self.jobs, self.resume_box, self.objects_box, self.layers)
         self.effort = EffortController(self.learn_box.effort, self.resuming.lookups)
         self.project: ProjectController = ProjectController(
-            self.viewer, self.project_box, self.keeper, self.layers, self.resuming.lookups, lambda: answers.name
+            self.viewer,
+            self.project_box,
+            self.keeper,
+            self.layers,
+            self.resuming,
+            lambda: answers.name,
         )
         self.folder = FolderController(self.learn_box.folder, self.keeper.flush, self.resuming.lookups)
         self.images = ImageController(self.viewer, self.session, self.keeper, self.large, self.layers)

@@ -102,5 +102,4 @@ def _connect_objects(widget: SeganyWidget) -> None:
     committing.noted.connect(widget.suggesting.name_objects)
     widget.prompt_box.names_changed.connect(widget.suggesting.set_naming)
     objects.described.connect(widget.session.record)
-    objects.object_shown.connect(widget.focus_canvas)
     widget.export_box.written.connect(widget.resuming.exported)

@@ -110,8 +110,8 @@ def test_all_images_are_segmented_and_opened_with_their_labels(
 ) -> None:
     found = np.zeros((60, 80), np.int32)
     found[5:20, 5:20] = 1
-    results = folder / "segany-labels"
-    results.mkdir()
+    results = folder / "segany-labels" / "all objects-fake"
+    results.mkdir(parents=True)
     tifffile.imwrite(results / "a_labels.tif", found)
     (results / "a_objects.csv").write_text("label,state,score\n1,automatic,0.9\n")
     program, seen = tmp_path / "program", tmp_path / "seen"
@@ -126,12 +126,43 @@ def test_all_images_are_segmented_and_opened_with_their_labels(
     assert "3 images" in opened.widget.project_box._result.text()
 
 
-def test_an_image_that_cannot_be_read_is_one_line(opened: Opened, folder: Path) -> None:
+def test_an_image_that_cannot_be_read_is_passed_over(opened: Opened, folder: Path) -> None:
+    told: list[str] = []
+    opened.widget.project.failed.connect(lambda error: told.append(str(error)))
     (folder / "b.tif").write_bytes(b"II*\0broken")
     opened.widget.project.step(1)
-    opened.hand.qtbot.waitUntil(lambda: "b.tif" in opened.widget.status_box.text, timeout=20_000)
-    assert opened.widget.project.current == "a.tif"
-    assert "\n" not in opened.widget.status_box.text
+    arrived(opened, "c.tif")
+    assert any("b.tif" in line and "\n" not in line for line in told)
+    opened.widget.project.step(-1)
+    arrived(opened, "a.tif")
+    opened.widget.project.open_image("b.tif")
+    opened.hand.qtbot.waitUntil(lambda: len(told) > 1, timeout=20_000)
+    opened.settle()
+    assert opened.widget.project_box._images.currentText() == "a.tif", "the list shows what is open"
+
+
+def test_what_was_done_is_back_before_a_click_can_come(opened: Opened) -> None:
+    made = keep_one(opened)
+    opened.widget.project.step(1)
+    arrived(opened, "b.tif")
+    opened.widget.project.step(-1)
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.project.current == "a.tif", timeout=20_000)
+    # no event of the window lies between the image and its labels
+    np.testing.assert_array_equal(opened.widget.binding.labels.data, made)
+
+
+def test_a_later_session_without_objects_hides_no_work(opened: Opened, folder: Path) -> None:
+    made = keep_one(opened)
+    opened.widget.project.step(1)
+    arrived(opened, "b.tif")
+    opened.widget.keeper.flush()
+    (worked,) = (folder / PROJECT_SESSIONS).glob("*.jsonl")
+    stray = worked.with_name(worked.name.replace("-20", "-21", 1))
+    lines = worked.read_text().splitlines(keepends=True)
+    stray.write_text("".join(lines[:6]))
+    opened.widget.project.step(-1)
+    arrived(opened, "a.tif")
+    np.testing.assert_array_equal(opened.widget.binding.labels.data, made)
 
 
 def test_a_project_file_opens_the_panel(hand: Hand, folder: Path) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.core.clean_up import ShapeChange, clean_objects, cut_along, drawn
+from napari_segany.core.clean_up import CleanUp, ShapeChange, clean_objects, cut_along, drawn
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.views import View
 from napari_segany.layers.binding import Binding
@@ -67,7 +67,7 @@ class CleanUpController(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
-        if not self._box.all_slices:
+        if not self._box.all_slices and self._box.how is not CleanUp.SMALL:
             windows = {label: here for label, window in windows.items() if (here := _on_slice(window, view))}
         data = objects.labels.data
         # painting goes on meanwhile
@@ -103,6 +103,8 @@ class CleanUpController(QObject):
             binding = self._binding
             if binding is None:
                 return
+            if not objects.labels.visible:
+                raise InputError(f"“{objects.labels.name}” is hidden: show it first")
             paths = strokes_here(binding.shapes, binding.image, view, binding.viewer.dims)
             if not paths:
                 raise InputError("draw a stroke over the objects first: Scribble, in the tab One")
@@ -151,7 +153,7 @@ class CleanUpController(QObject):
     def _view(self) -> View:
         view = None if self._binding is None else self._binding.planes.view()
         if view is None:
-            raise InputError("no slice of the image is shown")
+            raise InputError("clean up works on slices: open an image, and switch the display from 3D to 2D")
         return view
 
 

@@ -11,18 +11,18 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_segany.batch.project import LABELS, Project, begin_project, mark_image, read_project
+from napari_segany.batch.project import Project, begin_project, mark_image, read_project
 from napari_segany.core.errors import InputError, SeganyError
-from napari_segany.engine.autosave import Autosave
+from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
 from napari_segany.engine.session_files import project_folder
-from napari_segany.io.images import ImageFile, read_image
+from napari_segany.io.images import ImageFile, read_image, reading
 from napari_segany.io.labels import read_labels
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.file_layers import image_layer, labels_layer
 from napari_segany.session.fingerprint import sample_fingerprint
 from napari_segany.widgets.command_process import CommandProcess
 from napari_segany.widgets.controllers.layer_controller import LayerController
-from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.controllers.resume_controller import ResumeController
 from napari_segany.widgets.panels.project_panel import ProjectPanel
 
 
@@ -39,8 +39,8 @@ class ProjectController(QObject):
         Has written what was done to an image before its layers are taken away.
     layers : LayerController
         Chooses the image that is segmented.
-    jobs : Jobs
-        A worker on which no click waits; it reads files.
+    resuming : ResumeController
+        Brings back what was done to an image; its worker, on which no click waits, reads files.
     model : callable
         Returns the name of the current model.
 
@@ -61,12 +61,13 @@ class ProjectController(QObject):
         panel: ProjectPanel,
         keeper: Autosave,
         layers: LayerController,
-        jobs: Jobs,
+        resuming: ResumeController,
         model: Callable[[], str],
     ) -> None:
         super().__init__(panel)
-        self._viewer, self._panel, self._keeper, self._layers, self._jobs = viewer, panel, keeper, layers, jobs
-        self._model = model
+        self._viewer, self._panel, self._keeper, self._layers = viewer, panel, keeper, layers
+        self._model, self._resuming, self._jobs = model, resuming, resuming.lookups
+        self._unreadable: set[str] = set()
         self._binding: Binding | None = None
         self._project: Project | None = None
         self._process = CommandProcess("segmenting the folder", self)
@@ -112,12 +113,18 @@ class ProjectController(QObject):
         if self._project is None:
             self.message.emit("No folder of images is open.")
             return
-        name = self._project.neighbour(self.current, step, skip_done=step > 0)
-        if name is None:
-            left = len(self._project.names) - len(self._project.done)
-            self.message.emit("This is the last image that is not done." if left else "All images are done.")
-        else:
-            self.open_image(name)
+        self._step_from(self.current, step)
+
+    def _step_from(self, name: str, step: int) -> None:
+        if self._project is None:
+            return
+        found = self._project.neighbour(name, step, skip_done=step > 0, skipped=self._unreadable)
+        if found is not None and found != self.current:
+            self._open(found, step)
+            return
+        left = len(self._project.names) - len(self._project.done)
+        no_more = "No other image is left to do." if left else "All images are done."
+        self.message.emit(no_more if step > 0 else "This is the first image.")
 
     def finish(self) -> None:
         """Mark the image done, and open the next one that is not."""
@@ -134,25 +141,48 @@ class ProjectController(QObject):
             self._project = mark_image(self._project, self.current, done=done)
         except SeganyError as error:
             self.failed.emit(error)
+        else:
+            self.message.emit(f"{len(self._project.done)} of {len(self._project.names)} images are done.")
         self._show()
 
     def open_image(self, name: str) -> None:
         """Open an image of the project in place of the one that is open, whose session stays on the disk."""
+        self._unreadable.discard(name)
+        self._open(name, 0)
+
+    def _open(self, name: str, step: int) -> None:
         if self._project is None or name == self.current:
             return
         path = self._project.folder / name
-        self._read(partial(self._file, path), partial(self._exchange, path))
+        self._jobs.run(
+            partial(self._file, path),
+            done=partial(self._exchange, path),
+            failed=partial(self._pass_over, name, step),
+            instead_of="project",
+        )
 
-    def _file(self, path: Path) -> ImageFile:
-        """Runs in the worker."""
+    def _pass_over(self, name: str, step: int, error: Exception) -> None:
+        """An image cannot be read: say so, and go on to the one behind it, if one was going through them."""
+        self._unreadable.add(name)
+        self._failed(error)
+        self._show()
+        if step:
+            self._step_from(name, step)
+
+    def _file(self, path: Path) -> tuple[ImageFile, EarlierSession]:
+        """Runs in the worker: the image, and what was done to it, so that no click comes before that is back."""
         self._keeper.flush()
-        return read_image(path)
+        file = read_image(path)
+        with reading(path):
+            return file, earlier_sessions(file.array, path=str(path))
 
-    def _exchange(self, path: Path, file: ImageFile) -> None:
+    def _exchange(self, path: Path, found: tuple[ImageFile, EarlierSession]) -> None:
         """Show another image, and take the layers of the one before away."""
+        file, earlier = found
         before, kept = self._own_layers()
         image = self._viewer.add_layer(image_layer(file, path))
         self._layers.box.image.value = image
+        self._resuming.offer(earlier)
         for layer in before:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -165,8 +195,8 @@ class ProjectController(QObject):
 
     def _own_layers(self) -> tuple[list[Layer], Layer | None]:
         """The layers of the image that can be brought back from its session, and its labels if they cannot."""
-        binding = self._binding
-        if binding is None or not self.current:
+        binding, path = self._binding, self._path
+        if binding is None or path is None or project_folder(path) is None:
             return [], None
         labels = binding.labels
         recorded = self._keeper.keeping and self._keeper.stored
@@ -179,7 +209,7 @@ class ProjectController(QObject):
         if self._project is None or not self.current or self._binding is None or self._binding.labels is not None:
             return
         path = self._project.labels_of(self.current)
-        if path.is_file():
+        if path is not None:
             self._read(partial(read_labels, path), partial(self._add_labels, path, self._binding))
 
     def _add_labels(self, path: Path, binding: Binding, labels: np.ndarray) -> None:
@@ -200,10 +230,11 @@ class ProjectController(QObject):
         """Find all objects of the images that have no results, or those of a text, in a separate process."""
         if self._project is None or self._process.running:
             return
-        folder = self._project.folder
+        model = self._model()
+        out = self._project.run_folder(text, model)
         how = ["--text", text] if text else ["--everything"]
         self._panel.show_progress("images", 0, len(self._project.names), None)
-        self._process.start(["segment", str(folder), "-o", str(folder / LABELS), "--model", self._model(), *how])
+        self._process.start(["segment", str(self._project.folder), "-o", str(out), "--model", model, *how])
 
     def stop(self) -> None:
         """End the run; images that have results keep them, and the next run goes on with the others."""
@@ -212,7 +243,8 @@ class ProjectController(QObject):
             self._panel.show_idle("Cancelled. The images that were segmented keep their labels.")
 
     def _end(self, lines: list[str]) -> None:
-        self._panel.show_idle(lines[-1] if lines else "")
+        problems = [line for line in lines if line.startswith("cannot ")]
+        self._panel.show_idle("\n".join([*lines[-1:], *problems]))
         self.open_labels()
 
     def _refuse(self, error: Exception) -> None:
@@ -222,10 +254,11 @@ class ProjectController(QObject):
     def _begin(self, project: Project) -> None:
         self._take(project)
         name = project.neighbour("", 1, skip_done=True) or project.names[0]
-        self.open_image(name)
+        self._open(name, 1)
 
     def _take(self, project: Project) -> None:
         self._project = project
+        self._unreadable.clear()
         if self.current:
             self._note_sample(self.current)
         self._show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
 from napari_segany.widgets.panels.resume_panel import ResumePanel
+
+BUSY = "Another window works on this image: what you do here is kept in a session of its own."
 
 
 class ResumeController(QObject):
@@ -83,7 +86,7 @@ class ResumeController(QObject):
         if self._binding is not None:
             find = partial(self._earlier, image_array(self._binding.image), self._path)
             # an image that cannot be read is reported when it is used
-            self.lookups.run(find, done=self._offer, failed=lambda _: None, instead_of="find session")
+            self.lookups.run(find, done=self.offer, failed=lambda _: None, instead_of="find session")
 
     @property
     def _path(self) -> str:
@@ -99,17 +102,22 @@ class ResumeController(QObject):
         self.lookups.check()
         return False
 
-    def _offer(self, earlier: EarlierSession) -> None:
+    def offer(self, earlier: EarlierSession) -> None:
         """Continue an earlier session whose labels are still in the viewer, or that is of a project; else offer to.
 
         Nothing happens where another session began.
         """
         if self._keeper.keeping or self._binding is None:
             return
+        if earlier.busy:
+            self.message.emit(BUSY)
         latest = earlier.latest
         labels = None if latest is None else self._layer_of(latest)
         if latest is not None and (labels is not None or self._goes_on(latest)):
             self._resume(latest, labels)
+            if any(one.objects > latest.objects for one in earlier.sessions):
+                # there is more in one of them, as after a stray click in another window
+                self._box.offer(replace(earlier, offered=None))
             return
         self._box.offer(earlier)
         if latest is None:

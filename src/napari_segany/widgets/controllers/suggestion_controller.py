@@ -78,10 +78,8 @@ class SuggestionController(QObject):
         self._to_name.clear()
 
     def set_naming(self, on: bool) -> None:
-        """Have the model name objects from here on, or not; names that it gave go when it is switched off."""
+        """Have the model name objects from here on, or not; names that it gave stay."""
         self._answers.naming = on
-        if not on and self._table.objects is not None:
-            self._table.objects.forget_names()
 
     def name_objects(self, labels: Iterable[int]) -> None:
         """Have the model name objects that were committed and have no class, where it knows names."""

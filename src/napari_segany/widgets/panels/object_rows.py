@@ -14,16 +14,21 @@ from typing import Any
 from napari.utils.events import EmitterGroup, Event, Selection
 from npe2 import PluginManager
 from psygnal import Signal
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QShortcut, QTableView, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QKeySequence
+from qtpy.QtWidgets import QApplication, QShortcut, QTableView, QWidget
 
 from napari_segany.layers.compat import present_parts
 from napari_segany.layers.object_features import ObjectFeatures
+from napari_segany.widgets.focus import focus_canvas
 
 COMMAND = "napari.widgets.features_table"
 MEASURED_ROWS = 30
 """Columns are made as wide as these many rows need."""
+_MOVES = ("Up", "Down", "Left", "Right", "PageUp", "PageDown", "Home", "End", "Tab", "Backtab")
+_OTHERS = ("Delete", "Backspace", "Shift", "Control", "Alt", "Meta")
+KEPT_KEYS = frozenset(getattr(Qt.Key, f"Key_{name}") for name in (*_MOVES, *_OTHERS))
+"""Keys that a table uses."""
 FILTERED = ("name", "class_name", "suggested", "state", "how", "flags")
 """Columns that the filter searches, next to the label."""
 
@@ -163,6 +168,32 @@ class ObjectRows:
         self._selection.symmetric_difference_update(rows ^ set(self._selection))
 
 
+class TableKeys(QObject):
+    """Hands the keys that a table has no use for to the picture, so that one can go on there after a click on a row.
+
+    Parameters
+    ----------
+    table : QTableView
+        Owns this object.
+    """
+
+    def __init__(self, table: QTableView) -> None:
+        super().__init__(table)
+        self._table = table
+        table.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """See Qt."""
+        if event.type() != QEvent.Type.KeyPress or not isinstance(event, QKeyEvent) or event.key() in KEPT_KEYS:
+            return False
+        focus_canvas(self._table)
+        canvas = QApplication.focusWidget()
+        if canvas is None or canvas is self._table:
+            return False
+        QApplication.sendEvent(canvas, event)
+        return True
+
+
 class FeaturesView:
     """napari's table widget, and the layer that it is to show.
 
@@ -170,13 +201,10 @@ class FeaturesView:
     ----------
     widget : QWidget
         To be put into a layout.
-    clicked : Signal
-        Emitted without arguments when the user clicked into the table, after its row was chosen.
     delete_wanted, rename_wanted : Signal
         Emitted without arguments when the Delete key is pressed in the table, and when a row is double-clicked.
     """
 
-    clicked = Signal()
     delete_wanted = Signal()
     rename_wanted = Signal()
 
@@ -197,7 +225,7 @@ class FeaturesView:
         header.setSectionsClickable(True)
         header.setSortIndicatorShown(True)
         header.sortIndicatorChanged.connect(self._sort)
-        self._table.clicked.connect(lambda _: self.clicked.emit())
+        self._keys = TableKeys(self._table)
         self._table.doubleClicked.connect(lambda _: self.rename_wanted.emit())
         for key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             shortcut = QShortcut(QKeySequence(key), self._table, context=Qt.ShortcutContext.WidgetShortcut)

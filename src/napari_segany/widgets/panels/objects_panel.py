@@ -55,15 +55,12 @@ class ObjectsPanel(QWidget):
         The objects that are listed.
     described : Signal
         Emitted with a :class:`~napari_segany.core.objects.ObjectInfo` when a known fact about an object changes.
-    object_shown : Signal
-        Emitted without arguments when a row was clicked, and its object is shown.
     listed : Signal
         Emitted without arguments when the objects of the table, or what is known of them, may have changed, or
         other rows are selected.
     """
 
     described = Signal(object)
-    object_shown = Signal()
     listed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -245,7 +242,6 @@ class ObjectsPanel(QWidget):
         if self._view is None:
             # napari's table imports pandas, and the dock widget must not wait for it
             self._view = FeaturesView()
-            self._view.clicked.connect(self._clicked)
             self._view.delete_wanted.connect(self._delete_rows)
             self._view.rename_wanted.connect(self._rename)
             self._layout.insertWidget(1, self._view.widget, 1)
@@ -304,15 +300,11 @@ class ObjectsPanel(QWidget):
             self._view.scroll()
         self.listed.emit()
 
-    def _clicked(self) -> None:
-        self.object_shown.emit()
-
     def _show_object(self, label: int) -> None:
         if self.objects is not None:
             self._try(partial(self.objects.show, label))
             if len(self.objects.present) > 1:
                 self._blink.begin(self.objects.labels)
-            self.object_shown.emit()
 
     def _tell(self) -> None:
         self._choose()

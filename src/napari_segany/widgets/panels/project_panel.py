@@ -59,7 +59,10 @@ class ProjectPanel(RunPanel):
         self._start.hide()
         self._names: tuple[str, ...] = ()
         self._open = QPushButton("Open a folder of images…")
-        self._open.setToolTip("Work on all images of a folder, one after the other. Nothing in it is changed.")
+        self._open.setToolTip(
+            "Work on all images of a folder, one after the other. No image is changed; "
+            "the folder gets segany-project.json and segany-sessions."
+        )
         self._open.clicked.connect(self._choose_folder)
         self._previous = self._arrow("◀", "The image before this one. Key: PageUp", -1)
         self._next = self._arrow("▶", "The next image that is not done. Key: PageDown", 1)
