@@ -264,7 +264,7 @@ def test_names_can_be_switched_off(named: Opened) -> None:
     named.widget.prompt_box.choose(hover=False, rank=False, overwrite=False, names=False)
     named.settle()
     keep_at(named, PLACES[1])
-    assert {name for name, _ in names(named).values()} == {""}
+    assert {label: name for label, (name, _) in names(named).items()} == {1: "nucleus", 2: ""}, "given names stay"
     assert named.widget.settings.get("names") is False
 
 

@@ -117,10 +117,10 @@ def test_a_model_that_cannot_be_had_changes_nothing(opened, monkeypatch):
 def test_the_open_question_is_answered_when_a_model_cannot_be_had(opened, monkeypatch):
     begun, chosen = threading.Event(), threading.Event()
 
-    def slow(stack, number, request, answer=opened.widget.answers.answer):
+    def slow(stack, number, request, answer=opened.widget.answers.answer, **how):
         begun.set()
         chosen.wait(10)
-        return answer(stack, number, request)
+        return answer(stack, number, request, **how)
 
     def load(name, progress):
         raise ModelError("there is no network")

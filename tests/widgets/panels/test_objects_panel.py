@@ -124,10 +124,8 @@ def test_what_the_user_shows_alone_stays_alone(opened):
 
 def test_the_delete_key_deletes_and_a_double_click_renames(opened, monkeypatch):
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("mother", True))
-    place = opened.view.visualRect(opened.view.model().index(1, 0)).center()
     opened.click_row(1)
-    opened.hand.qtbot.mousePress(opened.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    opened.hand.qtbot.mouseDClick(opened.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    opened.view.doubleClicked.emit(opened.view.model().index(1, 0))
     opened.wait()
     assert opened.box.objects.about(5).name == "mother"
     opened.view.setFocus()
