@@ -128,8 +128,8 @@ class CommitController(QObject):
             name, source = candidate.name, how or known_text(candidate.prompt)
             kind = self.class_name or name
             self._objects.note(ObjectInfo(label, name, kind, candidate.score, source=source, state=state))
-        self.noted.emit(list(kept))
         if kept:
+            self.noted.emit(list(kept))
             marked = f" and marked {state}" if state else ""
             self._pending.say_done(f"{count_of(len(kept), 'object')} kept{marked}. Ctrl+Z undoes it.")
 

@@ -82,7 +82,7 @@ class PromptPanel(QWidget):
         self._names = QCheckBox("Name objects")
         self._names.setToolTip(
             "Objects get the name that the model takes them for, with its probability, where it is sure enough.\n"
-            "A class that you give is never replaced; off: names by the model are removed from the table"
+            "A class that you give is never replaced; off: new objects get no name, those that have one keep it"
         )
         self._names.setChecked(True)
         self._lay_out()
