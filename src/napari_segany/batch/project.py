@@ -34,7 +34,7 @@ class ImageRecord:
     done : bool
         Whether the user has finished it.
     by, when : str
-        Who said so last, and when (ISO 8601, UTC).
+        Who marked it last, and when (ISO 8601, UTC).
     sample : str
         Of its :class:`~napari_segany.session.fingerprint.ImageFingerprint`: it recognises a file under another name.
     """

@@ -28,7 +28,7 @@ class Mask:
         IoU of the masks at a logit of 1 above and below the threshold, 0..1: how little the outline depends on it
         (Kirillov et al. 2023, appendix B). NaN where it is not known.
     class_name : str
-        What the model takes it for; empty where it does not know, or was not asked.
+        What the model takes it for; empty where it does not know, or where names are switched off.
     class_probability : float
         How probable that is, 0..1; NaN without a name.
     """

@@ -204,9 +204,9 @@ def make_bank(
 
 def bank_identity(model: TinySam, config: ClassesTrainConfig) -> dict[str, Any]:
     """What the views of a run depend on."""
-    asked = asdict(replace(config, loop=LoopConfig(), model=MaskClassesConfig(), batch=0, smoothing=0, fold_share=0))
+    settings = asdict(replace(config, loop=LoopConfig(), model=MaskClassesConfig(), batch=0, smoothing=0, fold_share=0))
     sizes = [config.model.names, config.model.side, config.model.object_side]
-    text = json.dumps([asked, sizes], sort_keys=True)
+    text = json.dumps([settings, sizes], sort_keys=True)
     return {"encoder": encoder_digest(model.state_dict()), "views": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 

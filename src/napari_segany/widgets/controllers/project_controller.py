@@ -199,8 +199,8 @@ class ProjectController(QObject):
         if binding is None or path is None or project_folder(path) is None:
             return [], None
         labels = binding.labels
-        recorded = self._keeper.keeping and self._keeper.stored
-        lost = labels is not None and not recorded and not labels.source.path and bool(labels.data.any())
+        kept = labels is not None and (self._keeper.stored if self._keeper.keeping else bool(labels.source.path))
+        lost = labels is not None and not kept and bool(labels.data.any())
         layers = [binding.image, binding.points, binding.shapes, None if lost else labels]
         return [layer for layer in layers if layer is not None], labels if lost else None
 

@@ -90,8 +90,8 @@ class SuggestionController(QObject):
         if self._to_name:
             self._name(self._to_name)
 
-    def _name(self, labels: Iterable[int], *, asked: bool = False) -> None:
-        """Name some objects in the worker; `asked` when the user waits for it."""
+    def _name(self, labels: Iterable[int], *, awaited: bool = False) -> None:
+        """Name some objects in the worker; `awaited` when the user waits for it."""
         binding, objects = self._binding, self._table.objects
         view = binding.planes.view() if binding is not None else None
         if binding is None or objects is None or view is None or binding.labels is None:
@@ -102,7 +102,7 @@ class SuggestionController(QObject):
         def work() -> Suggestions:
             if self._answers.segmenter.capabilities.known_classes is None:
                 # then classes come from the user alone
-                if asked:
+                if awaited:
                     check_classes([])
                 return {}
             stack, found = read()
@@ -113,7 +113,7 @@ class SuggestionController(QObject):
             self._to_name.difference_update(found)
             if self._table.objects is objects and self._answers.naming:
                 objects.name_objects(found)
-            if asked:
+            if awaited:
                 self.message.emit(_told(found))
 
         self._jobs.run(work, done=done, failed=self.failed.emit, instead_of="names")
@@ -155,7 +155,7 @@ class SuggestionController(QObject):
         if not any(classes.values()) and self._answers.naming and objects.nameless:
             # before there is a class of the user's, the names are those that the model knows
             self.message.emit(f"Naming {count_of(len(objects.nameless), 'object')} …")
-            self._name(objects.nameless, asked=True)
+            self._name(objects.nameless, awaited=True)
             return
         try:
             check_classes(filter(None, classes.values()))
