@@ -275,7 +275,7 @@ class TestTrain:
     def test_the_configuration_that_ships(
         self, run: Run, asked: list[tuple[Path, Path, Path, torch.device]], tmp_path: Path
     ) -> None:
-        run("train", "sam", "tiny", "--data", tmp_path, "--out", tmp_path)
+        run("train", "sam", "tiny-eighth", "--data", tmp_path, "--out", tmp_path)
         assert training.read_config(asked[0][0]).loop.steps > 0
 
     def test_a_run_with_changes(
@@ -364,7 +364,7 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "train_sam", interrupt)
-    assert run("train", "sam", "tiny", "--data", tmp_path, "--out", tmp_path).status == 130
+    assert run("train", "sam", "tiny-eighth", "--data", tmp_path, "--out", tmp_path).status == 130
 
 
 def test_as_a_process(image: Path) -> None:

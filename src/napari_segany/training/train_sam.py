@@ -110,7 +110,7 @@ def read_config(path: Path) -> TrainConfig:
     Parameters
     ----------
     path : Path
-        See ``training/configs/tiny.toml``.
+        See ``training/configs/tiny-eighth.toml``.
 
     Raises
     ------
