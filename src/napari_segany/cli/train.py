@@ -45,7 +45,7 @@ def sam(  # noqa: PLR0913  each parameter is an option of the command line
     config: Annotated[
         str,
         typer.Argument(
-            help="TOML file, `tiny-first` to `tiny-eighth` for those of the embedded model, or `paper` for the paper's settings."
+            help="TOML file, `tiny-first` to `tiny-eighth` for the embedded model, or `paper` for the paper's settings."
         ),
     ],
     data: SourcesOption,
