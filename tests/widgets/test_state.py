@@ -299,8 +299,9 @@ def test_keys_work_after_something_was_typed_or_chosen(knowing: Opened) -> None:
     where = table.visualRect(table.model().index(0, 0)).center()
     posted(knowing.hand.qtbot)
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=where)
-    assert canvas.hasFocus()
+    assert table.hasFocus(), "arrows and the Delete key are the table's"
     find(knowing)
+    assert canvas.hasFocus(), "all other keys go to the picture"
 
 
 def test_no_text_of_the_panel_uses_our_own_words(opened: Opened) -> None:

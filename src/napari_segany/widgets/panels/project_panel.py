@@ -175,7 +175,8 @@ class ProjectPanel(RunPanel):
         self.stepped.emit(self.sender().property("step"))
 
     def _choose(self, position: int) -> None:
-        self.chosen.emit(self._names[position])
+        if 0 <= position < len(self._names):
+            self.chosen.emit(self._names[position])
 
     def _choose_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of images")
