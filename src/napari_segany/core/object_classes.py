@@ -128,7 +128,7 @@ class NamesObjects(Segmenter, Protocol):
         """
 
     def name_masks(self, embedding: ImageEmbedding, masks: Sequence[Mask]) -> list[Mask]:
-        """Return masks on the plane of an embedding of its own with their names and probabilities."""
+        """Return masks on the plane of an embedding with their names and probabilities."""
 
 
 def _check_same(objects: ClassDescriptors, length: int) -> None:

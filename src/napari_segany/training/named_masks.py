@@ -1,4 +1,4 @@
-"""Single objects with their names, each in a window of its own, for the training of names for masks."""
+"""Single objects with their names, each in a separate window, to train names for masks."""
 
 from __future__ import annotations
 

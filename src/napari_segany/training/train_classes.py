@@ -42,7 +42,7 @@ ARRAYS = ("image", "tokens", "cover", "name", "fold")
 VIEWS, HELD_OUT, DONE = "views", "held-out-views", "done.json"
 """Folders of the views in that of a run, and the file that tells of what they are, written last."""
 MOST_LEFT_OUT = 1500
-"""Views of left-out sources that are looked at, of each fold."""
+"""Views of left-out sources that are evaluated, of each fold."""
 LEAST_NAMED, NAMED_FROM = 0.8, 0.4
 """A name is given from the probability on at which at least this share is right, but never below the second."""
 

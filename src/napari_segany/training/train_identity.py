@@ -130,10 +130,10 @@ def _losses(logits: PairLogits, index: Tensor, same: Tensor, truth: tuple[Tensor
     single = same & (ends[index[:, 0]] == 1)
     queries = -torch.cat([of_queries[single], gone[_present(index[:, 0], ends == 0)]])
     divided = ends > 1
-    asked = _present(index[:, 0], ends >= 1)
-    divides = F.binary_cross_entropy_with_logits(logits.divides[asked], divided[asked].float(), reduction="none")
+    judged = _present(index[:, 0], ends >= 1)
+    divides = F.binary_cross_entropy_with_logits(logits.divides[judged], divided[judged].float(), reduction="none")
     # divisions are rare
-    weight = 1 + 4 * divided[asked].float()
+    weight = 1 + 4 * divided[judged].float()
     return {
         "objects": objects.sum() / max(len(objects), 1),
         "queries": queries.sum() / max(len(queries), 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from weakref import ref
 
 from napari.layers import Labels
@@ -9,6 +10,8 @@ from qtpy.QtCore import QObject, QTimer
 
 BLINK_MS = 350
 """How long an object is shown alone."""
+LARGEST = 2**22
+"""Pixels of a plane up to which it blinks: colouring larger ones again takes longer than the eye waits."""
 
 
 class ObjectBlink(QObject):
@@ -27,9 +30,10 @@ class ObjectBlink(QObject):
         self._timer.timeout.connect(self.end)
 
     def begin(self, labels: Labels) -> None:
-        """Have the selected object of a layer blink; nothing happens where the user shows it alone."""
+        """Have the selected object of a layer blink; nothing happens in large planes, or where it is shown alone."""
         self.end()
-        if not labels.show_selected_label:
+        shown = math.prod(labels.data.shape[-2:])
+        if not labels.show_selected_label and shown <= LARGEST:
             self._layer = ref(labels)
             labels.show_selected_label = True
             self._timer.start()

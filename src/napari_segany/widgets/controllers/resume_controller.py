@@ -26,7 +26,7 @@ from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
 from napari_segany.widgets.panels.resume_panel import ResumePanel
 
-BUSY = "Another window works on this image: what you do here is kept in a session of its own."
+BUSY = "Another window works on this image: what you do here is kept in a separate session."
 
 
 class ResumeController(QObject):
@@ -95,6 +95,9 @@ class ResumeController(QObject):
     def _earlier(self, array: LazyArray, path: str) -> EarlierSession:
         """Runs in the thread for lookups: sessions of an image, the one that was just ended among them."""
         self._keeper.flush()
+        if self._keeper.keeping:
+            # it was brought back with the image, as in projects: reading all values once more is for nothing
+            return EarlierSession()
         return earlier_sessions(array, self._is_over, path)
 
     def _is_over(self) -> bool:
