@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def test_the_images_that_are_done_are_passed_over(folder: Path) -> None:
     project = begin_project(folder)
     assert project.names == ("a.tif", "b.tif", "c.tif", "d.tif")
     for name in ("b.tif", "c.tif"):
-        project = mark_image(project, name, done=True)
+        project = mark_image(project, name, state="done")
     assert project.neighbour("a.tif", 1) == "b.tif"
     assert project.neighbour("a.tif", 1, skip_done=True) == "d.tif"
     assert project.neighbour("d.tif", 1) is None
@@ -39,17 +40,17 @@ def test_the_images_that_are_done_are_passed_over(folder: Path) -> None:
     assert read_project(folder) == project
     assert project.records["b.tif"].by
     assert project.records["b.tif"].when
-    assert not mark_image(project, "b.tif", done=False).records["b.tif"].done
+    assert not mark_image(project, "b.tif", state="").records["b.tif"].done
 
 
 def test_what_another_window_noted_stays(folder: Path) -> None:
     ours, theirs = begin_project(folder), read_project(folder)
-    mark_image(theirs, "d.tif", done=True)
-    assert mark_image(ours, "a.tif", done=True).done == {"a.tif", "d.tif"}
+    mark_image(theirs, "d.tif", state="done")
+    assert mark_image(ours, "a.tif", state="done").done == {"a.tif", "d.tif"}
 
 
 def test_a_file_under_another_name_keeps_its_state(folder: Path) -> None:
-    project = mark_image(begin_project(folder), "b.tif", sample="123", done=True)
+    project = mark_image(begin_project(folder), "b.tif", sample="123", state="done")
     (folder / "b.tif").rename(folder / "z.tif")
     project = mark_image(read_project(folder), "z.tif", sample="123")
     assert project.done == {"z.tif"}
@@ -63,7 +64,7 @@ def test_a_file_under_another_name_keeps_its_state(folder: Path) -> None:
 def test_a_damaged_file_is_one_line_and_stays(folder: Path, content: str) -> None:
     (folder / PROJECT).write_text(content, encoding="latin-1")
     before = Project(folder, {"a.tif": "a"}, {})
-    for work in (lambda: begin_project(folder), lambda: mark_image(before, "a.tif", done=True)):
+    for work in (lambda: begin_project(folder), lambda: mark_image(before, "a.tif", state="done")):
         with pytest.raises(InputError) as error:
             work()
         assert "\n" not in str(error.value)
@@ -78,9 +79,9 @@ def test_a_folder_without_images_becomes_no_project(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_again_that_is_known(folder: Path) -> None:
-    project = mark_image(begin_project(folder), "a.tif", done=True, sample="1")
+    project = mark_image(begin_project(folder), "a.tif", state="done", sample="1")
     stamp = (folder / PROJECT).stat().st_mtime_ns
-    mark_image(project, "a.tif", done=True, sample="1")
+    mark_image(project, "a.tif", state="done", sample="1")
     assert (folder / PROJECT).stat().st_mtime_ns == stamp
     assert json.loads((folder / PROJECT).read_text())["version"] == 1
 
@@ -102,3 +103,58 @@ def test_sessions_of_a_project_count_with_those_of_the_computer(
     new.touch()
     assert session_files(image, str(folder / "a.tif")) == [new, old]
     assert session_files(image) == [old]
+
+
+def test_states_of_images_and_the_order_of_a_list(folder: Path) -> None:
+    project = begin_project(folder)
+    for name, state in (("a.tif", "uncertain"), ("b.tif", "accepted"), ("c.tif", "rejected")):
+        project = mark_image(project, name, state=state)
+    assert project.done == {"b.tif", "c.tif"}, "what is uncertain is not finished"
+    again = read_project(folder)
+    assert [again.state_of(name) for name in again.names] == ["uncertain", "accepted", "rejected", ""]
+    order = ("d.tif", "c.tif", "a.tif")
+    assert again.neighbour("d.tif", 1, order=order) == "c.tif"
+    assert again.neighbour("d.tif", 1, order=order, skip_done=True) == "a.tif"
+    assert again.neighbour("a.tif", -1, order=order) == "c.tif"
+    # files of earlier versions tell only what is done
+    (folder / PROJECT).write_text('{"version": 1, "images": {"d.tif": {"done": true}}}')
+    assert read_project(folder).state_of("d.tif") == "done"
+
+
+def test_an_image_that_has_gone_gets_no_state(folder: Path) -> None:
+    project = begin_project(folder)
+    (folder / "b.tif").unlink()
+    with pytest.raises(InputError, match=r"b\.tif is no longer in"):
+        mark_image(project, "b.tif", state="done")
+    assert "b.tif" not in (folder / PROJECT).read_text()
+
+
+def test_a_folder_for_reading_alone_has_its_project_with_the_user(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("SEGANY_SESSIONS", str(home / "sessions"))
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and allowed(path, mode))
+    before = sorted(folder.iterdir())
+    project = mark_image(begin_project(folder), "b.tif", state="done")
+    assert sorted(folder.iterdir()) == before
+    assert read_project(folder).done == {"b.tif"}
+    assert project_folder(folder / "a.tif") == folder
+    assert home in project.run_folder("", "tiny").parents
+
+
+def test_what_runs_found_gives_an_order(folder: Path) -> None:
+    project = begin_project(folder)
+    for run, low in (("old", 0.9), ("new", 0.3)):
+        out = folder / "segany-labels" / run
+        out.mkdir(parents=True)
+        tifffile.imwrite(out / "b_labels.tif", np.zeros((9, 9), np.int32))
+        rows = [f"{label},,,{score},,text,9,automatic" for label, score in ((1, low), (2, 0.95), (3, 0.95))]
+        header = "label,name,class,score,stability,how,pixels,state"
+        (out / "b_objects.csv").write_text("\n".join([header, *rows]) + "\n")
+        os.utime(out, (1, 1) if run == "old" else None)
+    found = project.found()
+    assert set(found) == {"b.tif"}
+    assert found["b.tif"].objects == 3
+    assert found["b.tif"].certainty == pytest.approx(np.quantile([0.3, 0.95, 0.95], 0.1))

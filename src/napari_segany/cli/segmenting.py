@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from napari_segany.core.automatic_masks import Grid, Proposals
     from napari_segany.core.segmenter import Segmenter
 
-DOUBTFUL = 5
-"""Slices that are listed after propagation, the most uncertain first."""
+LISTED = 5
+"""How many entries are listed at most: uncertain slices after propagation, names that are not known."""
 
 
 MOST_POINTS = 1024
@@ -259,6 +259,15 @@ EdgesOption = Annotated[
 ]
 
 
+OnlyOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="LIST",
+        help="With a folder as IMAGE: segment only the images that this text file names, a file name a line.",
+    ),
+]
+
+
 def segment(  # noqa: PLR0913  each parameter is an option of the command line
     image: ImageArgument,
     labels: LabelsOption,
@@ -291,6 +300,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
     example: ExampleOption = None,
     clicks: ClicksOption = False,
     names: NamesOption = True,
+    only: OnlyOption = None,
     json_progress: JsonProgressOption = False,
 ) -> None:
     """Segment the prompted objects, or all objects, and write their labels.
@@ -321,15 +331,16 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         inputs = (*files_of(model, clip), *filter(None, (exemplars, exemplars_image, rejected, head)))
         wanted = {"link": link, "text": text, "clip": clip, "tracks": tracks, "inputs": inputs, "exemplars": given}
         wanted["names"] = names
+        wanted["skipped"] = frozenset() if only is None else _others(image, only)
         wanted["examples"] = tuple(example_box(one) for one in example or ())
         shown = ShownStages(as_json=True) if json_progress else None
         _all_objects(
             image, labels, wanted, (_grid(grid, crop_layers, clicks), used), (dask, model, device), (text_head, shown)
         )
         return
-    if link or tracks or grid is not None or crop_layers or clicks or used:
+    if link or tracks or grid is not None or crop_layers or clicks or used or only is not None:
         raise InputError(
-            "--grid, --crop-layers, --clicks, --score, --stability, --smallest, --link and --tracks belong to "
+            "--grid, --crop-layers, --clicks, --score, --stability, --smallest, --link, --tracks and --only belong to "
             "--everything"
         )
     from napari_segany.batch.segment_file import SegmentJob
@@ -376,6 +387,24 @@ def _exemplar_files(
     if exemplars_image is None and image.is_dir() and not is_zarr(image):
         raise InputError(f"{image} is a folder: name the image of the exemplars with --exemplars-image")
     return ExemplarFiles(exemplars_image or image, exemplars, rejected)
+
+
+def _others(folder: Path, names: Path) -> frozenset[Path]:
+    """The images of a folder that a list does not name."""
+    from napari_segany.batch.segment_folder import images_of
+
+    if not folder.is_dir():
+        raise InputError("--only belongs to a folder of images")
+    try:
+        lines = (line.strip() for line in names.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the list {names}: {error}") from error
+    listed, images = set(filter(None, lines)), images_of(folder)
+    if unknown := sorted(listed - {path.name for path in images}):
+        raise InputError(f"{folder} has no image {', '.join(unknown[:LISTED])} that {names} names")
+    if not listed:
+        raise InputError(f"{names} names no image")
+    return frozenset(path for path in images if path.name not in listed)
 
 
 def _grid(side: int | None, layers: int, clicks: bool) -> Grid | Proposals | None:
@@ -432,7 +461,7 @@ def _segment(job: SegmentJob, propagate: bool, load: Callable[[], Segmenter], cl
         followed = propagate_file(
             job, load, progress=ShownProgress(), encoder=None if cluster is None else cluster.encoder
         )
-        for z, label in followed.uncertain[:DOUBTFUL]:
+        for z, label in followed.uncertain[:LISTED]:
             verdict = followed.verdicts[z, label]
             why = f"{', '.join(verdict.flags)} (confidence {verdict.confidence:.2f})"
             typer.echo(f"napari-segany: check object {label} on plane {z}: {why}", err=True)
@@ -466,7 +495,7 @@ def _everything(
     grid, changes = wanted
     job = FolderJob(image, out, grid, changes, **options)
     reports = []
-    total = 0 if shown is None else len(images_of(image))
+    total = 0 if shown is None else len(images_of(image)) - len(job.skipped)
     for report in segment_folder_files(job, *who):
         reports.append(report)
         if shown is not None:

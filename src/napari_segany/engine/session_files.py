@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import platformdirs
+from xxhash import xxh3_64_hexdigest
 
 from napari_segany.core.errors import ModelError
 from napari_segany.core.planes import LazyArray
@@ -35,6 +36,23 @@ def sessions_folder() -> Path:
     return Path(given) if given else platformdirs.user_data_path("napari-segany", appauthor=False) / "sessions"
 
 
+def project_place(folder: Path) -> Path:
+    """Where the files of a project lie: in the folder of its images, or with the user's data.
+
+    The second holds for a folder that has no such file yet and cannot be written to, as on a drive that is shared for
+    reading alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the images.
+    """
+    folder = folder.absolute()
+    if (folder / PROJECT).is_file() or os.access(folder, os.W_OK):
+        return folder
+    return sessions_folder().parent / "projects" / f"{folder.name}-{xxh3_64_hexdigest(str(folder).encode())}"
+
+
 def project_folder(image: str | Path) -> Path | None:
     """The folder of an image, if it is a project.
 
@@ -46,7 +64,7 @@ def project_folder(image: str | Path) -> Path | None:
     if not str(image) or "://" in str(image):
         return None
     folder = Path(image).absolute().parent
-    return folder if (folder / PROJECT).is_file() else None
+    return folder if (project_place(folder) / PROJECT).is_file() else None
 
 
 def session_files(image: ImageFingerprint, path: str = "") -> list[Path]:
@@ -60,7 +78,7 @@ def session_files(image: ImageFingerprint, path: str = "") -> list[Path]:
         Where the image was opened from; in a project its sessions there count, too.
     """
     project = project_folder(path)
-    folders = [sessions_folder(), *([project / PROJECT_SESSIONS] if project is not None else [])]
+    folders = [sessions_folder(), *([project_place(project) / PROJECT_SESSIONS] if project is not None else [])]
     found = [file for folder in folders for file in folder.glob(f"{image.name}-*.jsonl")]
     return sorted(found, key=lambda file: file.name, reverse=True)
 
@@ -105,6 +123,7 @@ class SessionStart:
 def new_path(header: Header) -> Path:
     """Where a session that begins now is stored: with its project, where that can be written to."""
     project = project_folder(header.path)
-    inside = project is not None and os.access(project, os.W_OK)
-    folder = project / PROJECT_SESSIONS if project is not None and inside else sessions_folder()
+    place = project_place(project) if project is not None else None
+    inside = place is not None and os.access(place, os.W_OK)
+    folder = place / PROJECT_SESSIONS if place is not None and inside else sessions_folder()
     return folder / f"{header.image.name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.jsonl"

@@ -22,6 +22,7 @@ from napari_segany.models.registry import find
 from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
+from napari_segany.widgets.controllers.batch_controller import BatchController
 from napari_segany.widgets.controllers.class_controller import ClassController
 from napari_segany.widgets.controllers.clean_up_controller import CleanUpController
 from napari_segany.widgets.controllers.commit_controller import CommitController
@@ -157,7 +158,9 @@ class SeganyWidget(QWidget):
             self.keeper,
             self.layers,
             self.resuming,
-            lambda: answers.name,
+        )
+        self.batch: BatchController = BatchController(
+            self.project, self.project_box, self.objects_box, lambda: answers.name
         )
         self.folder = FolderController(self.learn_box.folder, self.keeper.flush, self.resuming.lookups)
         self.images = ImageController(self.viewer, self.session, self.keeper, self.large, self.layers)
@@ -165,7 +168,7 @@ class SeganyWidget(QWidget):
         self.images.parts = (
             *(self.layers, self.pending, self.committing, self.resuming),
             *(self.answering, self.ranking, self.learning, self.hover, self.finder, self.exemplars, self.follower),
-            *(self.edges, self.refining, self.cleaning, self.folder, self.project),
+            *(self.edges, self.refining, self.cleaning, self.folder, self.batch, self.project),
             *(self.classes, self.suggesting, self.prompt_box, self.picture_box, self.large),
         )
         self.choices = SettingsController(
@@ -306,7 +309,7 @@ class SeganyWidget(QWidget):
         self.hover.close()
         self.learning.stop()
         self.folder.stop()
-        self.project.stop()
+        self.batch.stop()
         self.refining.close()
         self.classes.close()
         self.jobs.run(self.answers.close, done=lambda _: None, failed=self.show_failure)

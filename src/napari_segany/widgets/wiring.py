@@ -54,6 +54,7 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.effort.failed.connect(widget.show_failure)
     widget.folder.failed.connect(widget.show_failure)
     widget.project.failed.connect(widget.show_failure)
+    widget.batch.failed.connect(widget.show_failure)
     widget.project.message.connect(widget.pending.say_done)
     widget.resuming.fresh.connect(widget.project.open_labels)
     widget.folder.learned.connect(widget.learning.list_models)

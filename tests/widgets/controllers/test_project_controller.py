@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_segany.batch.project import mark_image, read_project
 from napari_segany.engine.session_files import PROJECT, PROJECT_SESSIONS, sessions_folder
 from napari_segany.widgets import command_process
+from napari_segany.widgets.panels.batch_dialog import ALL, LIKE, TEXT, BatchDialog, BatchRequest
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
 
@@ -118,7 +121,7 @@ def test_all_images_are_segmented_and_opened_with_their_labels(
     program.write_text(f'#!/bin/sh\necho "$@" > {seen}\necho "wrote x: 3 images"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(command_process, "PYTHON", str(program))
-    opened.widget.project.segment_all("")
+    opened.widget.batch.begin(BatchRequest(ALL, "", opened.widget.project.project.names))
     opened.hand.qtbot.waitUntil(lambda: opened.widget.binding.labels is not None, timeout=20_000)
     np.testing.assert_array_equal(opened.widget.binding.labels.data, found)
     assert f"segment {folder} -o {results}" in seen.read_text()
@@ -172,3 +175,68 @@ def test_a_project_file_opens_the_panel(hand: Hand, folder: Path) -> None:
     widget = next(iter(hand.viewer.window.dock_widgets.values()))
     hand.qtbot.waitUntil(lambda: widget.project.current == "a.tif", timeout=20_000)
     widget.close_session()
+
+
+def test_the_list_of_images_decides_which_is_next(opened: Opened, folder: Path) -> None:
+    table = opened.widget.project.table
+    opened.widget.project_box._menu.menu().actions()[0].trigger()
+    opened.hand.qtbot.waitUntil(table.isVisible)
+    assert table.order == ("a.tif", "b.tif", "c.tif")
+    table.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    assert table.order == ("c.tif", "b.tif", "a.tif")
+    table.table.selectRow(0)
+    opened.hand.qtbot.keyClick(table.table, Qt.Key.Key_U)
+    assert opened.widget.project.project.state_of("c.tif") == "uncertain"
+    assert table.selected == ("b.tif",), "the next one is selected"
+    assert "1 uncertain" in table.text
+    opened.widget.project.step(-1)
+    arrived(opened, "b.tif")
+    opened.hand.qtbot.keyClick(table.table, Qt.Key.Key_R)
+    assert opened.widget.project_box._done.text() == "Rejected"
+    opened.widget.project.open_image("c.tif")
+    arrived(opened, "c.tif")
+    opened.widget.project.step(1)
+    arrived(opened, "a.tif")
+    table._kind.setCurrentText("not finished")
+    assert table.order == ("c.tif", "a.tif")
+    table.close()
+
+
+def test_what_another_window_marks_appears(opened: Opened, folder: Path) -> None:
+    mark_image(read_project(folder), "b.tif", state="accepted")
+    opened.hand.qtbot.waitUntil(lambda: opened.widget.project.project.state_of("b.tif") == "accepted", timeout=10_000)
+    assert "✓✓ b.tif" in [opened.widget.project_box._images.itemText(row) for row in range(3)]
+    tifffile.imwrite(folder / "d.tif", np.zeros((60, 80), np.uint8))
+    opened.hand.qtbot.waitUntil(lambda: "d.tif" in opened.widget.project.project.names, timeout=10_000)
+
+
+def test_ticked_images_are_searched_for_objects_like_the_kept_ones(
+    opened: Opened, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = keep_one(opened)
+    program, seen = tmp_path / "program", tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\necho "$@" > {seen}\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(command_process, "PYTHON", str(program))
+    opened.widget.objects_box.update_now()
+    opened.widget.project.table._model.tick(["b.tif", "c.tif"], on=True)
+    dialogs: list[BatchRequest] = []
+
+    def start(dialog: BatchDialog) -> int:
+        dialog.choose(TEXT)
+        assert not dialog._buttons.buttons()[0].isEnabled(), "a text is missing"
+        dialog.choose(LIKE)
+        dialogs.append(dialog.request)
+        return 1
+
+    monkeypatch.setattr(BatchDialog, "exec", start)
+    opened.widget.batch.ask()
+    opened.hand.qtbot.waitUntil(lambda: seen.exists() and not opened.widget.batch.running, timeout=20_000)
+    assert dialogs == [BatchRequest(LIKE, "", ("b.tif", "c.tif"))]
+    words = seen.read_text()
+    assert "--exemplars-image" in words
+    (examples,) = (folder / "segany-labels" / "examples").glob("a-*.tif")
+    np.testing.assert_array_equal(tifffile.imread(examples) > 0, made > 0)
+    (names,) = (folder / "segany-labels").glob("like a */images.txt")
+    assert names.read_text() == "b.tif\nc.tif\n"
+    assert f"--only {names}" in words

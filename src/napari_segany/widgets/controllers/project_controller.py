@@ -1,17 +1,17 @@
-"""Goes from image to image of a project, and segments all of them."""
+"""Goes from image to image of a project, and marks them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal
 
-from napari_segany.batch.project import Project, begin_project, mark_image, read_project
+from napari_segany.batch.project import DONE, FoundInImage, Project, begin_project, mark_image, read_project
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
 from napari_segany.engine.session_files import project_folder
@@ -20,10 +20,13 @@ from napari_segany.io.labels import read_labels
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.file_layers import image_layer, labels_layer
 from napari_segany.session.fingerprint import sample_fingerprint
-from napari_segany.widgets.command_process import CommandProcess
 from napari_segany.widgets.controllers.layer_controller import LayerController
 from napari_segany.widgets.controllers.resume_controller import ResumeController
+from napari_segany.widgets.panels.image_table import ImageTable
 from napari_segany.widgets.panels.project_panel import ProjectPanel
+
+SETTLED_MS = 300
+"""How long a folder rests after a change until it is read again."""
 
 
 class ProjectController(QObject):
@@ -41,11 +44,13 @@ class ProjectController(QObject):
         Chooses the image that is segmented.
     resuming : ResumeController
         Brings back what was done to an image; its worker, on which no click waits, reads files.
-    model : callable
-        Returns the name of the current model.
 
     Attributes
     ----------
+    table : ImageTable
+        The window that lists all images.
+    changed : Signal
+        Emitted without arguments when another project is open, or its images or their states are others.
     message : Signal
         Emitted with a message.
     failed : Signal
@@ -54,6 +59,7 @@ class ProjectController(QObject):
 
     message = Signal(str)
     failed = Signal(object)
+    changed = Signal()
 
     def __init__(
         self,
@@ -62,24 +68,37 @@ class ProjectController(QObject):
         keeper: Autosave,
         layers: LayerController,
         resuming: ResumeController,
-        model: Callable[[], str],
     ) -> None:
         super().__init__(panel)
         self._viewer, self._panel, self._keeper, self._layers = viewer, panel, keeper, layers
-        self._model, self._resuming, self._jobs = model, resuming, resuming.lookups
+        self._resuming, self._jobs = resuming, resuming.lookups
         self._unreadable: set[str] = set()
         self._binding: Binding | None = None
         self._project: Project | None = None
-        self._process = CommandProcess("segmenting the folder", self)
-        self._process.progressed.connect(panel.show_progress)
-        self._process.ended.connect(self._end)
-        self._process.failed.connect(self._refuse)
+        self._found: Mapping[str, FoundInImage] = {}
+        self.table: ImageTable = ImageTable(panel)
+        self._watcher = QFileSystemWatcher(self)
+        self._settled = QTimer(self, singleShot=True, interval=SETTLED_MS)
+        self._watcher.directoryChanged.connect(self._settled.start)
+        self._settled.timeout.connect(self.read_again)
+        self._connect_parts()
+
+    def _connect_parts(self) -> None:
+        panel, table = self._panel, self.table
         panel.folder_chosen.connect(self.open_folder)
         panel.stepped.connect(self.step)
-        panel.chosen.connect(self.open_image)
+        for chosen in (panel.chosen, table.opened):
+            chosen.connect(self.open_image)
         panel.done_changed.connect(self.set_done)
-        panel.started.connect(self.segment_all)
-        panel.stopped.connect(self.stop)
+        panel.marked.connect(self.mark)
+        panel.list_wanted.connect(self.show_table)
+        table.marked.connect(self._mark)
+        table.shown.connect(self.read_found)
+
+    @property
+    def project(self) -> Project | None:
+        """The project that is open."""
+        return self._project
 
     @property
     def current(self) -> str:
@@ -105,7 +124,7 @@ class ProjectController(QObject):
         self._show()
 
     def open_folder(self, folder: str) -> None:
-        """Work on the images of a folder from here on; the first one that is not done is opened."""
+        """Work on the images of a folder from here on; the first one that is not finished is opened."""
         self._read(partial(begin_project, Path(folder).absolute()), self._begin)
 
     def step(self, step: int) -> None:
@@ -115,10 +134,17 @@ class ProjectController(QObject):
             return
         self._step_from(self.current, step)
 
+    def neighbour(self, name: str, step: int) -> str | None:
+        """The image behind another one (1) or before it (-1), in the order of the list of images while that is open."""
+        if self._project is None:
+            return None
+        order = self.table.order if self.table.isVisible() else ()
+        return self._project.neighbour(name, step, skip_done=step > 0, skipped=self._unreadable, order=order)
+
     def _step_from(self, name: str, step: int) -> None:
         if self._project is None:
             return
-        found = self._project.neighbour(name, step, skip_done=step > 0, skipped=self._unreadable)
+        found = self.neighbour(name, step)
         if found is not None and found != self.current:
             self._open(found, step)
             return
@@ -134,16 +160,48 @@ class ProjectController(QObject):
 
     def set_done(self, done: bool) -> None:
         """Mark the image that is open as done, or not."""
+        self.mark(DONE if done else "")
+
+    def mark(self, state: str) -> None:
+        """Give the image that is open a state, one of ``IMAGE_STATES``, or none."""
         if self._project is None or not self.current:
             self.message.emit("The image that is open belongs to no folder of images.")
             return
+        self._mark([self.current], state)
+
+    def _mark(self, names: Sequence[str], state: str) -> None:
+        project = self._project
+        if project is None:
+            return
         try:
-            self._project = mark_image(self._project, self.current, done=done)
+            for name in names:
+                self._project = project = mark_image(project, name, state=state)
         except SeganyError as error:
             self.failed.emit(error)
         else:
-            self.message.emit(f"{len(self._project.done)} of {len(self._project.names)} images are done.")
+            self.message.emit(f"{len(project.done)} of {len(project.names)} images are done.")
         self._show()
+
+    def show_table(self) -> None:
+        """Open the list of all images."""
+        self.table.show()
+        self.table.raise_()
+
+    def read_found(self) -> None:
+        """Read what batch runs found in the images, for the list."""
+        if self._project is not None:
+            self._jobs.run(self._project.found, done=self._take_found, failed=self._failed, instead_of="found")
+
+    def _take_found(self, found: Mapping[str, FoundInImage]) -> None:
+        self._found = found
+        self._show()
+
+    def read_again(self) -> None:
+        """Take over what others did in the folder: images that came or went, and states."""
+        if self._project is not None:
+            read = partial(read_project, self._project.folder)
+            # a folder that has gone is reported when an image of it is wanted
+            self._jobs.run(read, done=self._noted, failed=lambda _: None, instead_of="read again", unseen=True)
 
     def open_image(self, name: str) -> None:
         """Open an image of the project in place of the one that is open, whose session stays on the disk."""
@@ -226,31 +284,6 @@ class ProjectController(QObject):
         self._layers.box.labels.value = layer
         self._viewer.layers.selection.active = active
 
-    def segment_all(self, text: str) -> None:
-        """Find all objects of the images that have no results, or those of a text, in a separate process."""
-        if self._project is None or self._process.running:
-            return
-        model = self._model()
-        out = self._project.run_folder(text, model)
-        how = ["--text", text] if text else ["--everything"]
-        self._panel.show_progress("images", 0, len(self._project.names), None)
-        self._process.start(["segment", str(self._project.folder), "-o", str(out), "--model", model, *how])
-
-    def stop(self) -> None:
-        """End the run; images that have results keep them, and the next run goes on with the others."""
-        if self._process.running:
-            self._process.stop()
-            self._panel.show_idle("Cancelled. The images that were segmented keep their labels.")
-
-    def _end(self, lines: list[str]) -> None:
-        problems = [line for line in lines if line.startswith("cannot ")]
-        self._panel.show_idle("\n".join([*lines[-1:], *problems]))
-        self.open_labels()
-
-    def _refuse(self, error: Exception) -> None:
-        self._panel.show_idle("")
-        self.failed.emit(error)
-
     def _begin(self, project: Project) -> None:
         self._take(project)
         name = project.neighbour("", 1, skip_done=True) or project.names[0]
@@ -259,6 +292,12 @@ class ProjectController(QObject):
     def _take(self, project: Project) -> None:
         self._project = project
         self._unreadable.clear()
+        self._found = {}
+        if self._watcher.directories():
+            self._watcher.removePaths(self._watcher.directories())
+        self._watcher.addPaths(sorted({str(project.folder), str(project.place)}))
+        if self.table.isVisible():
+            self.read_found()
         if self.current:
             self._note_sample(self.current)
         self._show()
@@ -279,10 +318,10 @@ class ProjectController(QObject):
             self._show()
 
     def _show(self) -> None:
-        project = self._project
-        names, done = ((), frozenset()) if project is None else (project.names, project.done)
-        self._panel.show_project(names, done, self.current)
-        self._panel.set_ready(project is not None and not self._process.running)
+        project, current = self._project, self.current
+        self._panel.show_project(project, current)
+        self.table.show_project(project, current, self._found)
+        self.changed.emit()
 
     def _read(self, work: Callable[[], object], done: Callable[..., object]) -> None:
         self._jobs.run(work, done=done, failed=self._failed, instead_of="project")

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
     QGridLayout,
-    QInputDialog,
     QMenu,
     QPushButton,
     QSizePolicy,
     QToolButton,
 )
 
+from napari_segany.batch.project import ACCEPTED, DONE, FINISHED, REJECTED, UNCERTAIN, Project
 from napari_segany.widgets.panels.run_panel import RunPanel
 
 LETTERS = 10
 """How much of the name of an image is shown at least."""
-DONE = "✓ "
-"""Stands before the names of images that are done."""
-SEGMENT_TIP = (
-    "Find objects in the images that have no results yet, with the model that is chosen. "
-    "The results lie in the folder segany-labels; they are opened with their image, marked automatic."
-)
+SIGNS = {UNCERTAIN: "? ", DONE: "✓ ", ACCEPTED: "✓✓ ", REJECTED: "✗ "}
+"""Stand before the names of images of a state."""
+SEGMENT_TIP = "Find all objects, those of a text, or those like the objects of this image, in many images at once"
+LIST_TIP = "All images with their states and what was found in them, in any order; ticks for what is done with several"
+MARKS = {"Uncertain": UNCERTAIN, "Accepted": ACCEPTED, "Rejected": REJECTED, "Done": DONE, "No state": ""}
 
 
 class ProjectPanel(RunPanel):
@@ -42,15 +43,21 @@ class ProjectPanel(RunPanel):
         Emitted with the name of an image that is to be opened.
     done_changed : Signal
         Emitted with True or False when the image that is open is done, or not.
-    started : Signal
-        Emitted with a text to search all images for, or an empty one for all objects.
+    marked : Signal
+        Emitted with the state that the image that is open is to have.
+    batch_wanted : Signal
+        Emitted without arguments when images are to be segmented.
+    list_wanted : Signal
+        Emitted without arguments when all images are to be listed.
     """
 
     folder_chosen = Signal(str)
     stepped = Signal(int)
     chosen = Signal(str)
     done_changed = Signal(bool)
-    started = Signal(str)
+    marked = Signal(str)
+    batch_wanted = Signal()
+    list_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__("Segment all images")
@@ -78,19 +85,33 @@ class ProjectPanel(RunPanel):
         self._menu.setText("⋯")
         self._menu.setToolTip("More for this folder")
         self._menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self._menu)
-        menu.setToolTipsVisible(True)
-        self._work = (
-            menu.addAction("Segment all images", self._segment),
-            menu.addAction("Find a text in all images…", self._find_text),
-        )
-        for action in self._work:
-            action.setToolTip(SEGMENT_TIP)
-        menu.addAction("Open another folder…", self._choose_folder)
-        self._menu.setMenu(menu)
+        self._menu.setMenu(self._make_menu())
+        self.setAcceptDrops(True)
         self._lay_out()
         self.show_idle("")
-        self.show_project((), frozenset(), "")
+        self.show_project(None, "")
+
+    def _make_menu(self) -> QMenu:
+        menu = QMenu(self._menu)
+        menu.setToolTipsVisible(True)
+        menu.addAction("List of images…", self.list_wanted.emit).setToolTip(LIST_TIP)
+        self._work = menu.addAction("Segment images…", self.batch_wanted.emit)
+        self._work.setToolTip(SEGMENT_TIP)
+        marks = menu.addMenu("Mark this image")
+        for text, state in MARKS.items():
+            marks.addAction(text, partial(self.marked.emit, state))
+        menu.addAction("Open another folder…", self._choose_folder)
+        return menu
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take a folder that is dropped on the line."""
+        if _dropped_folder(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the folder that was dropped."""
+        self.folder_chosen.emit(_dropped_folder(event))
+        event.acceptProposedAction()
 
     def _arrow(self, text: str, tip: str, step: int) -> QToolButton:
         button = QToolButton()
@@ -111,18 +132,10 @@ class ProjectPanel(RunPanel):
         layout.addWidget(self._stop, 2, 4)
         layout.addWidget(self._result, 3, 0, 1, 5)
 
-    def show_project(self, names: Sequence[str], done: frozenset[str], current: str) -> None:
-        """Show the images of a project.
-
-        Parameters
-        ----------
-        names : sequence of str
-            All images; empty where no project is open.
-        done : frozenset of str
-            Those that are done.
-        current : str
-            The one that is open.
-        """
+    def show_project(self, project: Project | None, current: str) -> None:
+        """Show the images of a project, the current one of which is open; None where no project is."""
+        names, done = ((), frozenset()) if project is None else (project.names, project.done)
+        state = "" if project is None else project.state_of(current)
         self._open.setVisible(not names)
         for part in (self._previous, self._images, self._next, self._done, self._menu):
             part.setVisible(bool(names))
@@ -132,11 +145,12 @@ class ProjectPanel(RunPanel):
                 self._images.clear()
                 self._images.addItems(list(names))
             for position, name in enumerate(names):
-                text = DONE + name if name in done else name
+                text = SIGNS.get(project.state_of(name) if project is not None else "", "") + name
                 if self._images.itemText(position) != text:
                     self._images.setItemText(position, text)
             self._images.setCurrentIndex(self._names.index(current) if current in self._names else -1)
         self._images.setToolTip(f"{len(done)} of {len(names)} images are done")
+        self._done.setText(state.capitalize() if state in FINISHED else "Done")
         self._done.setChecked(current in done)
         self._done.setEnabled(current in self._names)
         self._previous.setEnabled(current not in self._names[:1])
@@ -160,16 +174,7 @@ class ProjectPanel(RunPanel):
         self._offer_work()
 
     def _offer_work(self) -> None:
-        for action in self._work:
-            action.setEnabled(self._start.isEnabled())
-
-    def _segment(self) -> None:
-        self.started.emit("")
-
-    def _find_text(self) -> None:
-        text, chosen = QInputDialog.getText(self, "Find in all images", "Names, as nucleus; large cell")
-        if chosen and text.strip():
-            self.started.emit(text.strip())
+        self._work.setEnabled(self._start.isEnabled())
 
     def _go(self) -> None:
         self.stepped.emit(self.sender().property("step"))
@@ -182,3 +187,10 @@ class ProjectPanel(RunPanel):
         chosen = QFileDialog.getExistingDirectory(self, "Folder of images")
         if chosen:
             self.folder_chosen.emit(chosen)
+
+
+def _dropped_folder(event: QDropEvent) -> str:
+    """The folder that is dragged; empty where it is anything else."""
+    urls = event.mimeData().urls()
+    path = urls[0].toLocalFile() if len(urls) == 1 else ""
+    return path if path and Path(path).is_dir() else ""

@@ -1,0 +1,357 @@
+"""The list of the images of a project: their states, who marked them, and what was found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QGridLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QTableView,
+    QWidget,
+)
+
+from napari_segany.batch.project import FINISHED, IMAGE_STATES, FoundInImage, ImageRecord, Project
+from napari_segany.widgets.controllers.pending_objects import count_of
+
+COLUMNS = ("Image", "State", "Objects", "Certainty", "By", "When")
+NAME, STATE, OBJECTS, CERTAINTY, BY, WHEN = range(len(COLUMNS))
+TIPS = {
+    OBJECTS: "How many objects the last batch run found",
+    CERTAINTY: "One in ten of the objects that were found has a lower score; click to see the least certain first",
+    BY: "Who marked the image last",
+    WHEN: "When that was, in the time of this computer",
+}
+UNFINISHED, TICKED = "not finished", "ticked"
+FILTERS = ("all images", UNFINISHED, *IMAGE_STATES, TICKED)
+KEYS = {"uncertain": "U", "done": "D", "accepted": "A", "rejected": "R", "": "N"}
+"""Keys of the list that mark the selected images; with one selected, the next one is selected then."""
+SORTED = Qt.ItemDataRole.UserRole
+Index = QModelIndex | QPersistentModelIndex
+
+
+@dataclass
+class _Rows:
+    """What the rows show."""
+
+    names: tuple[str, ...] = ()
+    records: Mapping[str, ImageRecord] = field(default_factory=dict)
+    found: Mapping[str, FoundInImage] = field(default_factory=dict)
+    current: str = ""
+    ticked: set[str] = field(default_factory=set)
+
+    def cell(self, name: str, column: int) -> Any:
+        """The value of a cell, for sorting; None where there is none."""
+        record, found = self.records.get(name, ImageRecord()), self.found.get(name)
+        values = (
+            name,
+            record.state,
+            found.objects if found else None,
+            found.certainty if found else None,
+            record.by,
+            record.when,
+        )
+        return values[column]
+
+
+class ImageRows(QAbstractTableModel):
+    """The rows of the table; the tick of a row chooses its image for what is done with several."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = _Rows()
+
+    def show(self, rows: _Rows) -> None:
+        """Show other rows, or other values of the same ones."""
+        same = rows.names == self.rows.names
+        if not same:
+            self.beginResetModel()
+        self.rows = rows
+        if not same:
+            self.endResetModel()
+        elif rows.names:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(rows.names) - 1, len(COLUMNS) - 1))
+
+    def rowCount(self, parent: Index | None = None) -> int:
+        """How many images there are."""
+        return 0 if parent is not None and parent.isValid() else len(self.rows.names)
+
+    def columnCount(self, parent: Index | None = None) -> int:
+        """How many columns there are."""
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Names of the columns, and what they mean."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return TIPS.get(section)
+        return COLUMNS[section] if role == Qt.ItemDataRole.DisplayRole else None
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        """The first column has a tick."""
+        flags = super().flags(index)
+        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == NAME else flags
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Text, tick, font and sorting value of a cell."""
+        name, column = self.rows.names[index.row()], index.column()
+        if role == Qt.ItemDataRole.CheckStateRole and column == NAME:
+            return Qt.CheckState.Checked if name in self.rows.ticked else Qt.CheckState.Unchecked
+        value = self.rows.cell(name, column)
+        if role == SORTED:
+            # (images without a value come last)
+            empty = {OBJECTS: -1, CERTAINTY: 2.0}.get(column, "")
+            return empty if value is None else value
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(value, name, column)
+        return None
+
+    def _text(self, value: Any, name: str, column: int) -> str:
+        if value is None:
+            return ""
+        if column == CERTAINTY:
+            return f"{value:.2f}"
+        if column == WHEN:
+            return local_time(value)
+        return f"▸ {value}" if column == NAME and name == self.rows.current else str(value)
+
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        """Tick an image, or take the tick away."""
+        if role != Qt.ItemDataRole.CheckStateRole or index.column() != NAME:
+            return False
+        self.tick([self.rows.names[index.row()]], on=Qt.CheckState(value) == Qt.CheckState.Checked)
+        return True
+
+    def tick(self, names: Sequence[str], *, on: bool) -> None:
+        """Tick images, or take their ticks away."""
+        (self.rows.ticked.update if on else self.rows.ticked.difference_update)(names)
+        if self.rows.names:
+            self.dataChanged.emit(self.index(0, NAME), self.index(len(self.rows.names) - 1, NAME))
+
+
+def local_time(when: str) -> str:
+    """A time in ISO 8601 as date, hours and minutes of this computer's time zone; what is none stays as it is."""
+    from datetime import datetime
+
+    try:
+        return f"{datetime.fromisoformat(when).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return when
+
+
+class _Shown(QSortFilterProxyModel):
+    """The rows that pass the filter, in the order of a column."""
+
+    def __init__(self, source: ImageRows) -> None:
+        super().__init__()
+        self._source, self.kind, self.text = source, FILTERS[0], ""
+        self.setSourceModel(source)
+        self.setSortRole(SORTED)
+        self.setDynamicSortFilter(True)
+
+    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
+        """Whether an image is shown."""
+        rows = self._source.rows
+        name = rows.names[row]
+        if self.text.lower() not in name.lower():
+            return False
+        state = rows.cell(name, STATE)
+        if self.kind == UNFINISHED:
+            return state not in FINISHED
+        if self.kind == TICKED:
+            return name in rows.ticked
+        return self.kind == FILTERS[0] or state == self.kind
+
+
+class _Table(QTableView):
+    """A table whose letters mark images, and whose Enter opens one."""
+
+    pressed_key = Signal(str)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Take the keys of the list; all others stay what they are."""
+        key = event.text().upper()
+        if key in (*KEYS.values(), "\r", "\n"):
+            self.pressed_key.emit(key)
+            event.accept()
+            return
+        super().keyPressEvent(event)
+
+
+class ImageTable(QWidget):
+    """A window with a row for each image of the project.
+
+    While it is open, the next and the previous image are those of its order.
+
+    Attributes
+    ----------
+    opened : Signal
+        Emitted with the name of an image that is to be opened.
+    marked : Signal
+        Emitted with a list of names and the state that they are to have.
+    batch_wanted : Signal
+        Emitted without arguments when images are to be segmented.
+    shown : Signal
+        Emitted without arguments when the window opens.
+    """
+
+    opened = Signal(str)
+    marked = Signal(object, str)
+    batch_wanted = Signal()
+    shown = Signal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Window)
+        self.setWindowTitle("Images")
+        self._model = ImageRows()
+        self._proxy = _Shown(self._model)
+        self._kind = QComboBox()
+        self._kind.addItems(FILTERS)
+        self._kind.setToolTip("Which images are shown")
+        self._text = QLineEdit()
+        self._text.setPlaceholderText("Filter by name")
+        self._text.setClearButtonEnabled(True)
+        self.table = _Table()
+        self._note = QLabel()
+        self._note.setWordWrap(True)
+        self._kind.currentTextChanged.connect(self._filter)
+        self._text.textChanged.connect(self._filter)
+        self.table.doubleClicked.connect(self._open)
+        self.table.pressed_key.connect(self._press)
+        self._model.dataChanged.connect(self._tell)
+        self._make_table()
+        self._lay_out()
+        self.resize(620, 420)
+
+    def _make_table(self) -> None:
+        table = self.table
+        table.setModel(self._proxy)
+        table.setSortingEnabled(True)
+        table.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.verticalHeader().hide()
+        table.horizontalHeader().setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        table.setToolTip("Double-click or Enter opens an image; D done, U uncertain, A accepted, R rejected, N none")
+
+    def _lay_out(self) -> None:
+        layout = QGridLayout(self)
+        layout.addWidget(self._kind, 0, 0)
+        layout.addWidget(self._text, 0, 1, 1, 4)
+        layout.addWidget(self.table, 1, 0, 1, 5)
+        marks = {"Done (D)": "done", "Uncertain (U)": "uncertain", "Accept (A)": "accepted", "Reject (R)": "rejected"}
+        for column, (text, state) in enumerate({**marks, "No state (N)": ""}.items()):
+            button = self._button(text, "Mark the selected images so")
+            button.setProperty("state", state)
+            button.clicked.connect(self._mark_by_button)
+            layout.addWidget(button, 2, column)
+        tick = self._button("Tick shown", "Tick all images that the filter shows")
+        untick = self._button("Untick all", "Take all ticks away")
+        batch = self._button("Segment images…", "Find objects in the ticked images, or in others")
+        for column, (button, act) in enumerate(
+            ((tick, self._tick_shown), (untick, self._untick), (batch, self.batch_wanted.emit))
+        ):
+            button.clicked.connect(act)
+            layout.addWidget(button, 3, column)
+        layout.addWidget(self._note, 4, 0, 1, 5)
+
+    @staticmethod
+    def _button(text: str, tip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        return button
+
+    @property
+    def text(self) -> str:
+        """The counts below the table."""
+        return self._note.text()
+
+    @property
+    def ticked(self) -> tuple[str, ...]:
+        """Names of the ticked images, in the order of the folder."""
+        rows = self._model.rows
+        return tuple(name for name in rows.names if name in rows.ticked)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Names of the images that are shown, in the order of the table."""
+        rows = range(self._proxy.rowCount())
+        return tuple(self._name_at(self._proxy.index(row, NAME)) for row in rows)
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """Names of the images whose rows are selected."""
+        return tuple(self._name_at(index) for index in self.table.selectionModel().selectedRows(NAME))
+
+    def _name_at(self, index: Index) -> str:
+        return self._model.rows.names[self._proxy.mapToSource(index).row()]
+
+    def show_project(self, project: Project | None, current: str, found: Mapping[str, FoundInImage]) -> None:
+        """Show the images of a project; one of them is open."""
+        names, records = ((), {}) if project is None else (project.names, project.records)
+        ticked = self._model.rows.ticked & set(names)
+        self._model.show(_Rows(names, records, found, current, ticked))
+        self._tell()
+
+    def sort_by_certainty(self) -> None:
+        """Show the least certain images first."""
+        self.table.sortByColumn(CERTAINTY, Qt.SortOrder.AscendingOrder)
+
+    def showEvent(self, event: Any) -> None:
+        """Have the values of the rows read again."""
+        super().showEvent(event)
+        self.shown.emit()
+
+    def _tell(self) -> None:
+        rows = self._model.rows
+        states = [rows.cell(name, STATE) for name in rows.names]
+        counts = [f"{states.count(state)} {state}" for state in IMAGE_STATES if state in states]
+        counts += [f"{len(rows.ticked)} ticked"] if rows.ticked else []
+        shown = self._proxy.rowCount()
+        total = count_of(len(rows.names), "image")
+        self._note.setText(", ".join([total if shown == len(rows.names) else f"{shown} of {total}", *counts]))
+
+    def _filter(self) -> None:
+        self._proxy.kind, self._proxy.text = self._kind.currentText(), self._text.text().strip()
+        self._proxy.invalidate()
+        self._tell()
+
+    def _open(self, index: Index) -> None:
+        self.opened.emit(self._name_at(index))
+
+    def _press(self, key: str) -> None:
+        if key in "\r\n":
+            self._open(self.table.currentIndex())
+            return
+        self._mark(next(state for state, letter in KEYS.items() if letter == key))
+
+    def _mark_by_button(self) -> None:
+        self._mark(self.sender().property("state"))
+
+    def _mark(self, state: str) -> None:
+        """Mark the selected images; a single one is followed by the next."""
+        names = self.selected
+        if not names:
+            return
+        row = self.table.currentIndex().row()
+        self.marked.emit(list(names), state)
+        if len(names) == 1:
+            # where the filter has taken the row away, the next one is in its place
+            at = next((place for place, name in enumerate(self.order) if name == names[0]), row - 1)
+            self.table.selectRow(min(at + 1, self._proxy.rowCount() - 1))
+
+    def _tick_shown(self) -> None:
+        self._model.tick(self.order, on=True)
+
+    def _untick(self) -> None:
+        self._model.tick(self._model.rows.names, on=False)
