@@ -54,6 +54,8 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.effort.failed.connect(widget.show_failure)
     widget.folder.failed.connect(widget.show_failure)
     widget.project.failed.connect(widget.show_failure)
+    widget.answering.rested.connect(widget.project.encode_next)
+    widget.project.next_wanted.connect(widget.answering.encode_ahead)
     widget.batch.failed.connect(widget.show_failure)
     widget.project.message.connect(widget.pending.say_done)
     widget.resuming.fresh.connect(widget.project.open_labels)

@@ -16,7 +16,11 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_segany.batch.project import mark_image, read_project
 from napari_segany.engine.session_files import PROJECT, PROJECT_SESSIONS, sessions_folder
+from napari_segany.io.images import read_image
+from napari_segany.layers.file_layers import image_layer
+from napari_segany.layers.read import current_view, stack_of
 from napari_segany.widgets import command_process
+from napari_segany.widgets.controllers.project_controller import _middle_plane
 from napari_segany.widgets.panels.batch_dialog import ALL, LIKE, TEXT, BatchDialog, BatchRequest
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Hand, Opened
@@ -240,3 +244,24 @@ def test_ticked_images_are_searched_for_objects_like_the_kept_ones(
     (names,) = (folder / "segany-labels").glob("like a */images.txt")
     assert names.read_text() == "b.tif\nc.tif\n"
     assert f"--only {names}" in words
+
+
+def test_the_next_image_is_encoded_while_this_one_is_worked_on(opened: Opened) -> None:
+    seen = opened.widget.answers.segmenter.embedded
+    # (the first one is of the image before the folder)
+    opened.hand.qtbot.waitUntil(lambda: len(seen) == 3, timeout=20_000)
+    opened.hand.qtbot.wait(1500)
+    assert len(seen) == 3, "once"
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (5, 60, 80), (3, 4, 60, 80)])
+def test_the_plane_that_is_encoded_is_the_one_that_napari_shows(
+    hand: Hand, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    values = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    file = read_image(tmp_path / "a.tif")
+    layer = hand.viewer.add_layer(image_layer(file, tmp_path / "a.tif"))
+    stack, number = _middle_plane(tmp_path / "a.tif")
+    shown, of_view = stack_of(layer, current_view(layer, hand.viewer.dims)), current_view(layer, hand.viewer.dims)
+    np.testing.assert_array_equal(stack.plane(number), shown.plane(of_view.number(shape, None)))

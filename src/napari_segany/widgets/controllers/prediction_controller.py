@@ -55,10 +55,13 @@ class PredictionController(QObject):
         Emitted without arguments when a model could not be loaded, and the one before stays in use.
     accepted : Signal
         Emitted with a SegmentResult that the session accepted.
+    rested : Signal
+        Emitted without arguments when the user pauses and all neighbours of the plane are encoded.
     failed : Signal
         Emitted with the exception of work that failed.
     """
 
+    rested = Signal()
     message = Signal(str)
     ready = Signal()
     expected = Signal(float)
@@ -141,13 +144,27 @@ class PredictionController(QObject):
         stack, number = self._binding.planes.stack(view)
         near = [n for n in (number + 1, number - 1) if 0 <= n < len(stack) and not self._answers.ready(stack, n)]
         if near:
-            self._ahead = self._jobs.run(
-                partial(self._encode, stack, near[0]),
-                done=lambda _: self._rest(),
-                # it is reported when that plane is shown
-                failed=lambda _: None,
-                unseen=True,
-            )
+            self._ahead = self._in_background(partial(self._encode, stack, near[0]), self._rest)
+        else:
+            self.rested.emit()
+
+    def encode_ahead(self, plane: Callable[[], tuple[Stack, int]]) -> None:
+        """Encode a plane of another image in the background, where the model recognises it by its values later.
+
+        Parameters
+        ----------
+        plane : callable
+            Runs in the worker: reads the planes of the image, and tells which one.
+        """
+        self._ahead = self._in_background(partial(self._encode_of, plane), lambda: None)
+
+    def _in_background(self, work: Callable[[], None], done: Callable[[], None]) -> Job:
+        # what fails is reported when that plane is shown
+        return self._jobs.run(work, done=lambda _: done(), failed=lambda _: None, unseen=True)
+
+    def _encode_of(self, plane: Callable[[], tuple[Stack, int]]) -> None:
+        """Runs in the worker."""
+        self._encode(*plane())
 
     def _encode(self, stack: Stack, number: int) -> None:
         """Runs in the worker."""

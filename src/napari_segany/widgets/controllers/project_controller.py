@@ -13,6 +13,7 @@ from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal
 
 from napari_segany.batch.project import DONE, FoundInImage, Project, begin_project, mark_image, read_project
 from napari_segany.core.errors import InputError, SeganyError
+from napari_segany.core.planes import Stack
 from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
 from napari_segany.engine.session_files import project_folder
 from napari_segany.io.images import ImageFile, read_image, reading
@@ -49,6 +50,9 @@ class ProjectController(QObject):
     ----------
     table : ImageTable
         The window that lists all images.
+    next_wanted : Signal
+        Emitted with a callable that reads the planes of the image that is likely next, and its middle plane, so that
+        it can be encoded.
     changed : Signal
         Emitted without arguments when another project is open, or its images or their states are others.
     message : Signal
@@ -59,6 +63,7 @@ class ProjectController(QObject):
 
     message = Signal(str)
     failed = Signal(object)
+    next_wanted = Signal(object)
     changed = Signal()
 
     def __init__(
@@ -76,6 +81,7 @@ class ProjectController(QObject):
         self._binding: Binding | None = None
         self._project: Project | None = None
         self._found: Mapping[str, FoundInImage] = {}
+        self._encoded = ""
         self.table: ImageTable = ImageTable(panel)
         self._watcher = QFileSystemWatcher(self)
         self._settled = QTimer(self, singleShot=True, interval=SETTLED_MS)
@@ -151,6 +157,13 @@ class ProjectController(QObject):
         left = len(self._project.names) - len(self._project.done)
         no_more = "No other image is left to do." if left else "All images are done."
         self.message.emit(no_more if step > 0 else "This is the first image.")
+
+    def encode_next(self) -> None:
+        """Have the next image encoded while the user works on this one; once for each."""
+        name = self.neighbour(self.current, 1) if self.current else None
+        if self._project is not None and name is not None and name not in (self.current, self._encoded):
+            self._encoded = name
+            self.next_wanted.emit(partial(_middle_plane, self._project.folder / name))
 
     def finish(self) -> None:
         """Mark the image done, and open the next one that is not."""
@@ -333,3 +346,12 @@ class ProjectController(QObject):
 def _sampled(project: Project, name: str, array: object) -> Project:
     """Runs in the worker."""
     return mark_image(project, name, sample=sample_fingerprint(array).sample)  # type: ignore[arg-type]
+
+
+def _middle_plane(path: Path) -> tuple[Stack, int]:
+    """Runs in the worker: the planes of an image, and the one that napari shows first."""
+    file = read_image(path)
+    with reading(path):
+        stack = Stack(file.array, rgb=file.rgb)
+    leading = file.array.shape[: file.array.ndim - (3 if file.rgb else 2)]
+    return stack, int(np.ravel_multi_index([(length - 1) // 2 for length in leading], leading)) if leading else 0
