@@ -549,3 +549,24 @@ class TestEngine:
         self.planes.clear()
         refused(run("engine", folder, "-o", tmp_path / "out"), "has been annotated yet")
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_run_over_the_images_of_a_list(run: Run, tmp_path: Path) -> None:
+    plate, names, out = tmp_path / "plate", tmp_path / "names.txt", tmp_path / "out"
+    plate.mkdir()
+    for number, name in enumerate("abc"):
+        tifffile.imwrite(plate / f"{name}.tif", np.full((60, 80), number, np.uint8))
+    names.write_text("a.tif\n\n c.tif \n")
+    words = ("segment", plate, "-o", out, "--everything", "--grid", "2", "--only")
+    answer = run(*words, names)
+    assert answer.status == 0, answer.err
+    assert "2 images" in answer.out
+    assert sorted(path.name for path in out.glob("*_labels.tif")) == ["a_labels.tif", "c_labels.tif"]
+    names.write_text("d.tif\n")
+    refused(run(*words, names), "no image d.tif")
+    names.write_text("\n")
+    refused(run(*words, names), "names no image")
+    refused(run(*words, tmp_path / "missing.txt"), "cannot read the list")
+    refused(run("segment", plate / "a.tif", "-o", out, "--everything", "--only", names), "folder of images")
+    refused(run("segment", plate / "a.tif", "-o", "o.tif", "--point", "5,5", "--only", names), "--only belong to")

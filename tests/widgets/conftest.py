@@ -106,10 +106,10 @@ class Hand:
         place = self.canvas.mapToGlobal(QPoint(round(middle.x() + away[1]), round(middle.y() + away[0])))
         return str(place.x()), str(place.y())
 
-    def click(self, y: float, x: float, *held: str) -> None:
-        """Click with the left button, keys held down."""
+    def click(self, y: float, x: float, *held: str, button: int = 1) -> None:
+        """Click with the left button, or with another one, keys held down."""
         self._move_to(y, x)
-        self._do_and_see(*(word for key in held for word in ("keydown", key)), "click", "1")
+        self._do_and_see(*(word for key in held for word in ("keydown", key)), "click", str(button))
         if held:
             self._do_and_see(*(word for key in held for word in ("keyup", key)))
 

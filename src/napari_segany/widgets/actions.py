@@ -97,6 +97,7 @@ ACTIONS: Mapping[str, Action] = {
 
 OTHER_KEYS: Mapping[str, str] = {
     "Shift+click": "A click off the object while clicks are on it, and the other way round",
+    "Right click": "A click off the object (dragged, the right button zooms)",
     "1 to 9, 0": "While class keys are on: give the object under the cursor a class; 0 takes it away",
     "Ctrl+Z": "Take the last step back, in the clicks, shapes, preview and labels layers",
     "Ctrl+Shift+Z": "Do it again",

@@ -26,6 +26,8 @@ class CommandProcess(QObject):
 
     Attributes
     ----------
+    what : str
+        As given.
     progressed : Signal
         Emitted with the stage, the units done, their total, and the seconds left or None.
     showed : Signal
@@ -43,7 +45,7 @@ class CommandProcess(QObject):
 
     def __init__(self, what: str, parent: QObject) -> None:
         super().__init__(parent)
-        self._what = what
+        self.what = what
         self._process: QProcess | None = None
         self._lines: list[str] = []
 
@@ -100,11 +102,11 @@ class CommandProcess(QObject):
         process.deleteLater()
         if code != 0:
             reason = errors[-1].removeprefix("napari-segany: ") if errors else "the process ended"
-            self.failed.emit(InputError(f"{self._what} did not work: {reason}"))
+            self.failed.emit(InputError(f"{self.what} did not work: {reason}"))
             return
         self.ended.emit(self._lines)
 
     def _not_started(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
             self._process = None
-            self.failed.emit(InputError(f"{self._what} did not work: {PYTHON} could not be started"))
+            self.failed.emit(InputError(f"{self.what} did not work: {PYTHON} could not be started"))

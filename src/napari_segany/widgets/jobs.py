@@ -8,6 +8,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -87,6 +88,7 @@ class Jobs(QObject):
         self._open: list[Job] = []
         self._latest: dict[str, Job] = {}
         self._running: Job | None = None
+        self._since = 0.0
         self._finished.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         # the window may go without a word; the queue is no part of Qt and still there then
         self.destroyed.connect(partial(self._queue.put, None))
@@ -125,9 +127,15 @@ class Jobs(QObject):
         if not unseen:
             self._open.append(job)
             if len(self._open) == 1:
+                self._since = time.monotonic()
                 self.busy.emit(True)
         self._queue.put(job)
         return job
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how long there has been work; 0 while there is none."""
+        return time.monotonic() - self._since if self._open else 0.0
 
     def check(self) -> None:
         """Check whether the current job was cancelled; called by the work, in the worker.

@@ -8,8 +8,9 @@ from napari.components import ViewerModel
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from psygnal import EmitLoopError
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QLabel, QMainWindow, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.segmenter import Segmenter
@@ -21,6 +22,8 @@ from napari_segany.layers.proxies import unwrapped
 from napari_segany.models.registry import find
 from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
+from napari_segany.widgets.close_guard import CloseGuard
+from napari_segany.widgets.command_process import CommandProcess
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.batch_controller import BatchController
 from napari_segany.widgets.controllers.class_controller import ClassController
@@ -57,6 +60,8 @@ from napari_segany.widgets.panels.classes_panel import ClassesPanel
 from napari_segany.widgets.panels.clean_up_panel import CleanUpPanel
 from napari_segany.widgets.panels.contrast_panel import ContrastPanel
 from napari_segany.widgets.panels.export_panel import ExportPanel
+from napari_segany.widgets.panels.first_steps import FirstSteps
+from napari_segany.widgets.panels.help_button import HelpButton
 from napari_segany.widgets.panels.learn_panel import LearnPanel
 from napari_segany.widgets.panels.model_panel import ModelPanel
 from napari_segany.widgets.panels.objects_panel import ObjectsPanel
@@ -70,6 +75,9 @@ from napari_segany.widgets.panels.tabs import Tab, Tabs
 from napari_segany.widgets.qt_versions import warning_of_versions
 from napari_segany.widgets.settings import Settings
 from napari_segany.widgets.wiring import connect_parts
+
+LONG_WORK = 3.0
+"""Seconds from which on closing napari asks whether work is to be given up."""
 
 
 class SeganyWidget(QWidget):
@@ -118,6 +126,7 @@ class SeganyWidget(QWidget):
         self.status_box = StatusPanel(WELCOME)
         self.resume_box = ResumePanel()
         self.project_box = ProjectPanel()
+        self.first_steps = FirstSteps()
 
     def _make_controllers(self) -> None:
         answers = self.answers
@@ -174,13 +183,12 @@ class SeganyWidget(QWidget):
         self.choices = SettingsController(
             self.settings, self.prompt_box, self.export_box, self.everything_box, self.model_box, self.answering
         )
+        self.choices.remember_first_steps(self.first_steps)
         self.keys: KeyController = KeyController(self.viewer, self.act, self)
+        self._guard = CloseGuard(self, self.running)
 
     def _lay_out(self) -> None:
-        keys = QToolButton()
-        keys.setText("?")
-        keys.setToolTip("What the keys do. Key: /")
-        keys.clicked.connect(self.keys.toggle_sheet)
+        keys = HelpButton(self.keys.toggle_sheet)
         tabs = (
             Tab(
                 "One", "One object after the other, by clicks, boxes and strokes", (self.prompt_box, self.candidate_box)
@@ -203,7 +211,7 @@ class SeganyWidget(QWidget):
         versions.setWordWrap(True)
         versions.setVisible(bool(versions.text()))
         layout = QVBoxLayout(self)
-        for part in (self.project_box, self.resume_box, versions, self.layer_box):
+        for part in (self.first_steps, self.project_box, self.resume_box, versions, self.layer_box):
             layout.addWidget(part)
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.status_box)
@@ -291,6 +299,20 @@ class SeganyWidget(QWidget):
         self.session.discard()
         self.status_box.say("Cancelled. Click again to continue.")
 
+    def running(self) -> list[str]:
+        """What would be lost if napari were closed now, a phrase for each."""
+        found = [process.what for process in self.findChildren(CommandProcess) if process.running]
+        found += ["the work at the bottom of the panel"] if self.jobs.busy_seconds > LONG_WORK else []
+        return found + (["saving: the last steps are not on the disk yet"] if self.autosaving.behind else [])
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Watch the window that this is shown in: closing it asks while work runs."""
+        super().showEvent(event)
+        parent: QObject | None = self
+        while parent is not None and not isinstance(parent, QMainWindow):
+            parent = parent.parent()
+        self._guard.watch(parent)
+
     def event(self, event: QEvent) -> bool:
         """End the session when napari takes the widget out of its dock, which it does when the dock is closed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
@@ -302,6 +324,7 @@ class SeganyWidget(QWidget):
         if self._closed:
             return
         self._closed = True
+        self._guard.watch(None)
         self._pause.end()
         self.images.release()
         self.large.close()

@@ -21,6 +21,8 @@ class AutosaveSignals(QObject):
 
     Attributes
     ----------
+    behind : bool
+        Whether what was done last could not be written.
     problem, caught_up : Signal
         Emitted with a line of text; see :class:`~napari_segany.engine.autosave.Autosave`.
     """
@@ -31,6 +33,7 @@ class AutosaveSignals(QObject):
 
     def __init__(self, keeper: Autosave, parent: QObject) -> None:
         super().__init__(parent)
+        self.behind = False
         self._told.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         keeper.problem.connect(self._tell)
         keeper.caught_up.connect(self._caught_up)
@@ -45,6 +48,7 @@ class AutosaveSignals(QObject):
             self._told.emit(problem)
 
     def _deliver(self, problem: str) -> None:
+        self.behind = bool(problem)
         if problem:
             self.problem.emit(problem)
         else:

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.layers.binding import Binding
+from napari_segany.layers.channel_composite import composite, split_channels
 from napari_segany.layers.edge_layer import is_edges
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.write import fits_shape
@@ -125,7 +126,18 @@ class LayerController(QObject):
         self.box.offer_image(next((one for one in wanted if one is not None and one in others), None))
         free = self.layers(Labels) if binding is not None and binding.labels is None else []
         fitting = [one for one in free if binding is not None and fits_shape(one, binding.image)]
+        image = None if binding is None else binding.image
+        self.box.offer_channels([one.name for one in split_channels(image, self._viewer.layers)])
         self.box.offer_labels(fitting[-1] if fitting else None)
+
+    def use_channels(self) -> None:
+        """Segment the channels of the image as one image, in a new layer."""
+        channels = split_channels(self.box.image.value, self._viewer.layers)
+        if channels:
+            layer = self._viewer.add_layer(composite(channels))
+            for channel in channels:
+                channel.visible = False
+            self.box.image.value = layer
 
     def _set_labels(self, labels: Labels | None) -> None:
         labels = unwrapped(labels)

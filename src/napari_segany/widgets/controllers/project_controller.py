@@ -353,5 +353,5 @@ def _middle_plane(path: Path) -> tuple[Stack, int]:
     file = read_image(path)
     with reading(path):
         stack = Stack(file.array, rgb=file.rgb)
-    leading = file.array.shape[: file.array.ndim - (3 if file.rgb else 2)]
+    leading = file.array.shape[: -3 if file.rgb else -2]
     return stack, int(np.ravel_multi_index([(length - 1) // 2 for length in leading], leading)) if leading else 0

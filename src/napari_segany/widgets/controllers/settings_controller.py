@@ -12,6 +12,7 @@ from napari_segany.models.registry import find
 from napari_segany.widgets.controllers.prediction_controller import PredictionController
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
 from napari_segany.widgets.panels.export_panel import ExportPanel
+from napari_segany.widgets.panels.first_steps import FirstSteps
 from napari_segany.widgets.panels.model_panel import ModelPanel
 from napari_segany.widgets.panels.prompt_panel import PromptPanel
 from napari_segany.widgets.settings import Settings
@@ -61,6 +62,11 @@ class SettingsController(QObject):
         self._automatic_masks.remember(get("terms").splitlines())
         self._automatic_masks.named.connect(self._remember_terms)
         self._use_last(get("model"))
+
+    def remember_first_steps(self, steps: FirstSteps) -> None:
+        """Show the first steps until they were done once."""
+        steps.setVisible(self._settings.get("first_steps"))
+        steps.ended.connect(partial(self._settings.set, "first_steps", False))
 
     def _use_last(self, name: str) -> None:
         """Load the model of the last time; one that was moved or removed since is left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from weakref import WeakMethod
 
@@ -44,9 +44,12 @@ class LayerPanel(QWidget):
         The choosers; their value is the layer, or None.
     part_wanted : Signal
         Emitted when the part of a large image that is shown is to be worked on.
+    channels_wanted : Signal
+        Emitted when the channels of the image are to be segmented as one image.
     """
 
     part_wanted = Signal()
+    channels_wanted = Signal()
 
     def __init__(self, layers: Layers, model: QWidget) -> None:
         super().__init__()
@@ -67,6 +70,10 @@ class LayerPanel(QWidget):
         self._part.clicked.connect(self.part_wanted)
         self._part.hide()
         form.addRow(self._part)
+        self._channels = QPushButton()
+        self._channels.clicked.connect(self.channels_wanted)
+        self._channels.hide()
+        form.addRow(self._channels)
         self._offers: dict[ComboBox, QPushButton] = {}
         self._offered: dict[ComboBox, Layer] = {}
         for chooser in (self.image, self.labels):
@@ -116,6 +123,12 @@ class LayerPanel(QWidget):
         self._part.setVisible(large)
         where = kept or "one file"
         self._part.setToolTip(f"This image is too large to paint all of it; its labels are stored in {where}")
+
+    def offer_channels(self, names: Sequence[str]) -> None:
+        """Offer to segment channels as one image; no names offer nothing."""
+        self._channels.setVisible(bool(names))
+        self._channels.setText(f"Use {len(names)} channels as one image")
+        self._channels.setToolTip(f"{', '.join(names)}: together, in their colours, as a new layer; nothing is changed")
 
     def show_used(self, binding: Binding | None) -> None:
         """Show which layers are in use."""

@@ -14,12 +14,15 @@ from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.removal import leave_paint_mode
 
 TOOLS = {
-    "Points": ("add", "Click on the object; Shift+click, or N first, off it"),
+    "Points": ("add", "Click on the object; right click, Shift+click, or N first, off it"),
     "Box": ("add_rectangle", "Drag a rectangle around the object"),
     "Brush": ("paint", "Paint roughly over the object, or erase with N; the mask is refined from it"),
     "Scribble": ("add_path", "Draw a line along the object; Enter ends it"),
     "Outline": ("add_polygon_lasso", "Draw roughly around the object; the mask is refined from it"),
 }
+
+RIGHT = 2
+"""The right button of the mouse in napari's events; dragged, it zooms."""
 
 
 class PromptPanel(QWidget):
@@ -61,7 +64,8 @@ class PromptPanel(QWidget):
         self._tools.setExclusive(False)
         self._sign = QPushButton()
         self._sign.setToolTip(
-            "Whether the next click lies on the object or off it. Key: N. Shift+click does the other."
+            "Whether the next click lies on the object or off it. Key: N. Shift+click does the other; "
+            "a right click is always off it."
         )
         self._keep = QPushButton("Keep  (K)")
         self._keep.setToolTip("Paint the mask as a new label into the Labels layer")
@@ -298,5 +302,5 @@ class PromptPanel(QWidget):
                 layer.feature_defaults = {SIGN: NEGATIVE if negative else POSITIVE}
 
     def _decide_sign(self, layer: Points, event: Any) -> None:
-        """Runs at the press; the point itself comes into being at the release."""
-        self._set_default(self._negative != ("Shift" in event.modifiers))
+        """Runs at the press; the point itself comes into being at the release, whichever button it was."""
+        self._set_default(event.button == RIGHT or self._negative != ("Shift" in event.modifiers))
