@@ -24,6 +24,7 @@ from PIL import Image
 import napari_segany
 from napari_segany import cli
 from napari_segany.batch import data_engine
+from napari_segany.engine.session_files import PROJECT
 from napari_segany.io.labels import read_labels
 from napari_segany.models import loading, registry
 from napari_segany.models.inference_config import write_metadata
@@ -570,3 +571,20 @@ def test_a_run_over_the_images_of_a_list(run: Run, tmp_path: Path) -> None:
     refused(run(*words, tmp_path / "missing.txt"), "cannot read the list")
     refused(run("segment", plate / "a.tif", "-o", out, "--everything", "--only", names), "folder of images")
     refused(run("segment", plate / "a.tif", "-o", "o.tif", "--point", "5,5", "--only", names), "--only belong to")
+
+
+def test_open_takes_folders_of_images_alone(run: Run, tmp_path: Path) -> None:
+    refused(run("open", tmp_path / "missing"), "there is no image or folder")
+    refused(run("open", tmp_path), "there is no image in the folder")
+
+
+def test_open_shows_a_project(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9), np.uint8))
+    opened: list[str] = []
+    project = SimpleNamespace(open_folder=opened.append)
+    monkeypatch.setattr("napari.Viewer", lambda: None)
+    monkeypatch.setattr("napari.run", lambda: None)
+    monkeypatch.setattr("napari_segany.widgets.commands.docked", lambda _: SimpleNamespace(project=project))
+    for path in (tmp_path, tmp_path / PROJECT):
+        assert run("open", path).status == 0
+    assert opened == [str(tmp_path)] * 2

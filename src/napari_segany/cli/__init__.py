@@ -24,6 +24,7 @@ from napari_segany.cli.system import Ended, ended_by_signals, writable_names
 from napari_segany.cli.tracking import export, link
 from napari_segany.cli.train import train
 from napari_segany.core.errors import SeganyError
+from napari_segany.engine.session_files import PROJECT
 
 # Depending on its version typer uses click or a copy of it; this is what all of click's errors have in common.
 _UsageErrors: type[Exception] = typer.BadParameter.__mro__[2]
@@ -90,6 +91,26 @@ def _options(
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+@app.command("open")
+def open_folder(
+    folder: Annotated[Path, typer.Argument(help="A folder of images, or its segany-project.json.", show_default=False)],
+) -> None:
+    """Open napari with a folder of images, to work on one after the other.
+
+    napari itself opens a folder as one stack.
+    """
+    from napari_segany.batch.project import begin_project
+
+    folder = (folder.parent if folder.name == PROJECT else folder).absolute()
+    begin_project(folder)
+    import napari
+
+    from napari_segany.widgets.commands import docked
+
+    docked(napari.Viewer()).project.open_folder(str(folder))
+    napari.run()
 
 
 @app.command()

@@ -125,8 +125,8 @@ class ProjectController(QObject):
         folder = None if path is None else project_folder(path)
         if folder is not None and (self._project is None or folder != self._project.folder):
             self._read(partial(read_project, folder), self._take)
-        elif folder is not None and path is not None:
-            self._note_sample(path.name)
+        elif self.current:
+            self._note_sample(self.current)
         self._show()
 
     def open_folder(self, folder: str) -> None:
