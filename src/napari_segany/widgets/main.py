@@ -8,9 +8,8 @@ from napari.components import ViewerModel
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from psygnal import EmitLoopError
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QLabel, QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.segmenter import Segmenter
@@ -23,7 +22,6 @@ from napari_segany.models.registry import find
 from napari_segany.session.session import Session
 from napari_segany.widgets.actions import ACTIONS
 from napari_segany.widgets.close_guard import CloseGuard
-from napari_segany.widgets.command_process import CommandProcess
 from napari_segany.widgets.controllers.autosave_signals import AutosaveSignals
 from napari_segany.widgets.controllers.batch_controller import BatchController
 from napari_segany.widgets.controllers.class_controller import ClassController
@@ -75,9 +73,6 @@ from napari_segany.widgets.panels.tabs import Tab, Tabs
 from napari_segany.widgets.qt_versions import warning_of_versions
 from napari_segany.widgets.settings import Settings
 from napari_segany.widgets.wiring import connect_parts
-
-LONG_WORK = 3.0
-"""Seconds from which on closing napari asks whether work is to be given up."""
 
 
 class SeganyWidget(QWidget):
@@ -185,10 +180,9 @@ class SeganyWidget(QWidget):
         )
         self.choices.remember_first_steps(self.first_steps)
         self.keys: KeyController = KeyController(self.viewer, self.act, self)
-        self._guard = CloseGuard(self, self.running)
+        self._guard = CloseGuard(self, self.jobs, self.autosaving)
 
     def _lay_out(self) -> None:
-        keys = HelpButton(self.keys.toggle_sheet)
         tabs = (
             Tab(
                 "One", "One object after the other, by clicks, boxes and strokes", (self.prompt_box, self.candidate_box)
@@ -206,7 +200,7 @@ class SeganyWidget(QWidget):
             Tab("Objects", "Table of your objects", (self.objects_box, self.classes_box), grows=True),
             Tab("Export", "Write objects to files", (self.export_box,)),
         )
-        self.tabs: Tabs = Tabs(tabs, corner=keys)
+        self.tabs: Tabs = Tabs(tabs, corner=HelpButton(self.keys.toggle_sheet))
         versions = QLabel(warning_of_versions())
         versions.setWordWrap(True)
         versions.setVisible(bool(versions.text()))
@@ -299,20 +293,6 @@ class SeganyWidget(QWidget):
         self.session.discard()
         self.status_box.say("Cancelled. Click again to continue.")
 
-    def running(self) -> list[str]:
-        """What would be lost if napari were closed now, a phrase for each."""
-        found = [process.what for process in self.findChildren(CommandProcess) if process.running]
-        found += ["the work at the bottom of the panel"] if self.jobs.busy_seconds > LONG_WORK else []
-        return found + (["saving: the last steps are not on the disk yet"] if self.autosaving.behind else [])
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Watch the window that this is shown in: closing it asks while work runs."""
-        super().showEvent(event)
-        parent: QObject | None = self
-        while parent is not None and not isinstance(parent, QMainWindow):
-            parent = parent.parent()
-        self._guard.watch(parent)
-
     def event(self, event: QEvent) -> bool:
         """End the session when napari takes the widget out of its dock, which it does when the dock is closed."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
@@ -324,7 +304,7 @@ class SeganyWidget(QWidget):
         if self._closed:
             return
         self._closed = True
-        self._guard.watch(None)
+        self._guard.end()
         self._pause.end()
         self.images.release()
         self.large.close()
