@@ -91,6 +91,6 @@ def test_labels_that_fit_are_offered_until_some_are_in_use(opened: Opened) -> No
     button.click()
     assert opened.widget.binding.labels is labels
     assert not button.isVisible()
-    opened.widget.prompt_box.take("Points")
+    assert opened.widget.prompt_box.clicking, "the next click is a prompt, and not one into the labels"
     keep(opened, 15, 40)
     assert labels.data[15, 40] == 2

@@ -153,7 +153,9 @@ class BatchController(QObject):
 
     def _end(self, lines: list[str]) -> None:
         problems = [line for line in lines if line.startswith("cannot ")]
-        self._panel.show_idle("\n".join([*lines[-1:], *problems]))
+        # (the last line of the command begins with the folder of the results)
+        counts = [f"Segmented: {line.rpartition(': ')[2]}" for line in lines[-1:]]
+        self._panel.show_idle("\n".join([*counts, *problems]))
         self._allow()
         self._project.read_found()
         self._project.open_labels()

@@ -58,6 +58,7 @@ class LayerController(QObject):
         self._opened: ref[Image] | None = None
         self.box = LayerPanel(self.layers, models)
         self.box.labels.changed.connect(self._set_labels)
+        self.box.taken.connect(self._start_clicking)
         self.box.points.changed.connect(self._set_points)
         self.box.shapes.changed.connect(self._set_shapes)
         events = viewer.layers.events
@@ -138,6 +139,10 @@ class LayerController(QObject):
             for channel in channels:
                 channel.visible = False
             self.box.image.value = layer
+
+    def _start_clicking(self) -> None:
+        """The next click is to be a prompt; what was just opened is the active layer, and would get it."""
+        self.prompts.take("Points")
 
     def _set_labels(self, labels: Labels | None) -> None:
         labels = unwrapped(labels)

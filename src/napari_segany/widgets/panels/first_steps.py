@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
 
-OPEN, CLICK, KEEP = STEPS = (
-    "Open an image: drop a file on the window, or File > Open Sample",
-    "Click on an object in the picture",
-    "Press K to keep it. Done: click on the next one",
-)
+OPEN, CLICK, KEEP = STEPS = ("Open an image", "Click on an object", "Press K")
 LAST_MS = 4000
 """How long the steps stay once all are done."""
 
@@ -28,22 +24,24 @@ class FirstSteps(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._done: set[str] = set()
-        self._marks = {step: QLabel("○") for step in STEPS}
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        self._text.setTextFormat(Qt.TextFormat.RichText)
+        self._text.setToolTip(
+            "Drop a file on the window, or choose File > Open Sample > Segment Anything. "
+            "Click on an object: its mask appears. K keeps it as a label; then click on the next one."
+        )
         close = QToolButton()
         close.setText("×")
         close.setToolTip("Show the first steps no more")
         close.clicked.connect(self.end)
-        layout = QGridLayout(self)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for row, (step, mark) in enumerate(self._marks.items()):
-            text = QLabel(f"{row + 1}. {step}")
-            text.setWordWrap(True)
-            layout.addWidget(mark, row, 0)
-            layout.addWidget(text, row, 1)
-        layout.addWidget(close, 0, 2)
-        layout.setColumnStretch(1, 1)
+        layout.addWidget(self._text, 1)
+        layout.addWidget(close)
         self._rest = QTimer(self, singleShot=True, interval=LAST_MS)
         self._rest.timeout.connect(self.end)
+        self._show()
 
     @property
     def done(self) -> frozenset[str]:
@@ -73,6 +71,15 @@ class FirstSteps(QWidget):
         if step in self._done or self.isHidden():
             return
         self._done.add(step)
-        self._marks[step].setText("✓")
+        self._show()
         if len(self._done) == len(STEPS):
             self._rest.start()
+
+    def _show(self) -> None:
+        """Ticks before what was done; what comes next is bold."""
+        coming = next((step for step in STEPS if step not in self._done), None)
+        parts = [
+            f"✓ {step}" if step in self._done else f"{number}. {f'<b>{step}</b>' if step == coming else step}"
+            for number, step in enumerate(STEPS, start=1)
+        ]
+        self._text.setText("&nbsp; ".join(part.replace(" ", "&nbsp;") + " " for part in parts))

@@ -46,10 +46,13 @@ class LayerPanel(QWidget):
         Emitted when the part of a large image that is shown is to be worked on.
     channels_wanted : Signal
         Emitted when the channels of the image are to be segmented as one image.
+    taken : Signal
+        Emitted when a layer that was offered was chosen.
     """
 
     part_wanted = Signal()
     channels_wanted = Signal()
+    taken = Signal()
 
     def __init__(self, layers: Layers, model: QWidget) -> None:
         super().__init__()
@@ -117,6 +120,7 @@ class LayerPanel(QWidget):
         layer = self._offered.pop(chooser, None)
         if layer is not None and layer in chooser.choices:
             chooser.value = layer
+            self.taken.emit()
 
     def offer_part(self, *, large: bool, kept: str = "") -> None:
         """Offer to work on a part of the image, where it is a large one, and show where all its labels are stored."""
