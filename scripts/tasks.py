@@ -201,7 +201,7 @@ def correct_labels(desk: Desk) -> None:
 
 
 def touching(truth: np.ndarray) -> tuple[int, int]:
-    """Two objects with the longest common border."""
+    """Two objects with a long common border that a stroke can follow."""
     pairs: dict[tuple[int, int], int] = {}
     for a, b in ((truth[1:], truth[:-1]), (truth[:, 1:], truth[:, :-1])):
         edge = (a != b) & (a > 0) & (b > 0)
@@ -209,7 +209,17 @@ def touching(truth: np.ndarray) -> tuple[int, int]:
             key = (min(one, other), max(one, other))
             pairs[key] = pairs.get(key, 0) + 1
     inner = centres(truth)
-    return max((pair for pair in pairs if set(pair) <= set(inner)), key=lambda pair: pairs[pair])
+    ordered = sorted((pair for pair in pairs if set(pair) <= set(inner)), key=lambda pair: -pairs[pair])
+    return next(pair for pair in ordered if straight(truth, *pair))
+
+
+def straight(truth: np.ndarray, first: int, second: int) -> bool:
+    """Whether a stroke along the border of two objects parts them."""
+    from napari_segany.core.clean_up import cut_along, drawn
+
+    both = (truth == first) | (truth == second)
+    pieces = cut_along(both, drawn(np.array(cut_between(truth, first, second)), (truth.shape[0], truth.shape[1])))
+    return len(pieces) == 2 and all(iou(truth == label, pieces[0] + 2 * pieces[1]) > 0.9 for label in (first, second))
 
 
 def cut_between(truth: np.ndarray, first: int, second: int) -> list[tuple[float, float]]:
@@ -222,8 +232,11 @@ def cut_between(truth: np.ndarray, first: int, second: int) -> list[tuple[float,
     places = np.array(border, float)
     middle = places.mean(0)
     direction = np.linalg.svd(places - middle)[2][0]
-    reach = np.abs((places - middle) @ direction).max() + 6
-    return [tuple((middle + direction * reach * share).tolist()) for share in (-1, -0.5, 0, 0.5, 1)]
+    along = (places - middle) @ direction
+    bins = np.array_split(places[np.argsort(along)], max(len(places) // 5, 2))
+    path = [part.mean(0) for part in bins]
+    path = [path[0] - 14 * direction, *path, path[-1] + 14 * direction]
+    return [(float(y), float(x)) for y, x in path]
 
 
 def iou(mask: np.ndarray, labels: np.ndarray) -> float:

@@ -133,6 +133,7 @@ class Binding:
         self.output.choose(labels)
         if labels is not None:
             self.undo_stack.watch(labels)
+            self._order.lift_prompts()
         self.session.begin_at(self.output.next_label)
 
     def refresh(self) -> None:

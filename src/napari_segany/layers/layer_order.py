@@ -36,16 +36,20 @@ class LayerOrder:
             if isinstance(layer, Labels):
                 leave_paint_mode(layer)
 
+    def lift_prompts(self) -> None:
+        """Have clicks, shapes and the preview above all other layers: what is drawn is to be seen."""
+        layers = self._viewer.layers
+        for layer in (self._preview.layer, *self._prompts.layers):
+            if layer is not None and layer in layers:
+                layers.move(layers.index(layer), len(layers))
+
     def raise_prompts(self) -> None:
         """Have clicks and preview above a layer that just came, and the layer that was in use active again."""
         active, painting = self._used
         points, shapes = self._prompts.points, self._prompts.shapes
         if active not in (points, shapes):
             active = points or shapes
-        layers = self._viewer.layers
-        for layer in (self._preview.layer, *self._prompts.layers):
-            if layer is not None and layer in layers:
-                layers.move(layers.index(layer), len(layers))
-        layers.selection.active = active
+        self.lift_prompts()
+        self._viewer.layers.selection.active = active
         if painting:
             self._preview.ready_to_paint()

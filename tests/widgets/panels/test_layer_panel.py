@@ -92,5 +92,7 @@ def test_labels_that_fit_are_offered_until_some_are_in_use(opened: Opened) -> No
     assert opened.widget.binding.labels is labels
     assert not button.isVisible()
     assert opened.widget.prompt_box.clicking, "the next click is a prompt, and not one into the labels"
+    layers = list(opened.viewer.layers)
+    assert layers.index(opened.widget.binding.shapes) > layers.index(labels), "strokes are seen above the labels"
     keep(opened, 15, 40)
     assert labels.data[15, 40] == 2
