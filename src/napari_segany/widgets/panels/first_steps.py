@@ -72,7 +72,8 @@ class FirstSteps(QWidget):
             return
         self._done.add(step)
         self._show()
-        if len(self._done) == len(STEPS):
+        if step == KEEP:
+            # (what was found without a click is kept, too)
             self._rest.start()
 
     def _show(self) -> None:

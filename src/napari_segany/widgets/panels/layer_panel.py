@@ -9,7 +9,7 @@ from weakref import WeakMethod
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QToolButton, QWidget
 
 from napari_segany.layers.binding import Binding
 
@@ -66,9 +66,11 @@ class LayerPanel(QWidget):
             # the longest name must not decide how much of the window is left for the picture
             chooser.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             chooser.native.setMinimumContentsLength(LETTERS)
-            form.addRow(name, chooser.native)
+            form.addRow(name, self._with_more(chooser.native) if name == "Labels" else chooser.native)
             choosers.append(chooser)
         self.image, self.labels, self.points, self.shapes = choosers
+        self._form = form
+        self._show_prompt_layers(False)
         self._part = QPushButton("Work on the visible part  (Shift+W)")
         self._part.clicked.connect(self.part_wanted)
         self._part.hide()
@@ -85,6 +87,25 @@ class LayerPanel(QWidget):
             button.clicked.connect(partial(self._take, chooser))
             self._offers[chooser] = button
             form.addRow(button)
+
+    def _with_more(self, chooser: QWidget) -> QWidget:
+        """A chooser, and a button that shows the choosers which are seldom used."""
+        more = QToolButton()
+        more.setText("…")
+        more.setCheckable(True)
+        more.setToolTip("Choose the layers of clicks and of shapes, too")
+        more.toggled.connect(self._show_prompt_layers)
+        line = QWidget()
+        row = QHBoxLayout(line)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(chooser, 1)
+        row.addWidget(more)
+        return line
+
+    def _show_prompt_layers(self, shown: bool) -> None:
+        for chooser in (self.points.native, self.shapes.native):
+            for part in (chooser, self._form.labelForField(chooser)):
+                part.setVisible(shown)
 
     def refresh(self) -> None:
         """Offer the layers that are there now; the chosen ones stay chosen, under other names, too."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 NARROW = "QTabBar::tab { padding: 3px 2px; }"
 """Of the names: they set the width of the panel, and what is left for the picture."""
+LOWEST = 160
+"""Pixels of a tab's height at least: what has no room then is scrolled to, as with large fonts on small screens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,7 @@ class Tabs(QTabWidget):
         super().__init__()
         # all of them stay visible, also in a narrow panel
         self.setUsesScrollButtons(False)
+        self.setElideMode(Qt.TextElideMode.ElideRight)
         self.tabBar().setStyleSheet(NARROW)
         self.setCornerWidget(corner)
         for tab in tabs:
@@ -55,7 +59,7 @@ class Tabs(QTabWidget):
                 inner.addWidget(box)
             if not tab.grows:
                 inner.addStretch()
-            self.setTabToolTip(self.addTab(page, tab.name), tab.tip)
+            self.setTabToolTip(self.addTab(_Page(page), tab.name), tab.tip)
 
     def show_box(self, box: QWidget) -> None:
         """Bring the tab to the front that holds a box."""
@@ -63,3 +67,25 @@ class Tabs(QTabWidget):
             page = self.widget(number)
             if page is not None and page.isAncestorOf(box):
                 self.setCurrentIndex(number)
+
+
+class _Page(QScrollArea):
+    """A page that is as wide as what is on it needs, and is scrolled where the window is too low."""
+
+    def __init__(self, page: QWidget) -> None:
+        super().__init__()
+        self._page = page
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidgetResizable(True)
+        self.setWidget(page)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the page with the bar."""
+        page = self._page.minimumSizeHint()
+        bar = self.verticalScrollBar().sizeHint().width() if page.height() > self.height() else 0
+        return QSize(page.width() + bar, min(page.height(), LOWEST))
+
+    def sizeHint(self) -> QSize:
+        """As the page has it."""
+        return self._page.sizeHint()
