@@ -12,6 +12,7 @@ from napari_segany.layers.binding import Binding
 from napari_segany.layers.compat import mode_of
 from napari_segany.layers.read import NEGATIVE, POSITIVE, SIGN
 from napari_segany.layers.removal import leave_paint_mode
+from napari_segany.widgets.tooltip_pictures import clicked, disc, drawing, with_pictures
 
 TOOLS = {
     "Points": ("add", "Click on the object; right click, Shift+click, or N first, off it"),
@@ -72,9 +73,9 @@ class PromptPanel(QWidget):
         self._discard = QPushButton("Clear prompts  (Q)")
         self._discard.setToolTip("Remove the clicks and shapes on this slice; labels stay")
         self._overwrite = QCheckBox("Overwrite other objects")
-        self._overwrite.setToolTip("Off: a new object only fills pixels without a label")
+        self._overwrite.setToolTip(_overwrite_tip())
         self._several = QCheckBox("Each click or box is an object")
-        self._several.setToolTip("Off: all clicks and shapes on a slice describe one object. On: K keeps all of them")
+        self._several.setToolTip(_several_tip())
         self._hover = QCheckBox("Preview under the cursor  (H)")
         self._hover.setToolTip("Shows the mask under the cursor lightly, before you click")
         self._hover.setChecked(True)
@@ -304,3 +305,17 @@ class PromptPanel(QWidget):
     def _decide_sign(self, layer: Points, event: Any) -> None:
         """Runs at the press; the point itself comes into being at the release, whichever button it was."""
         self._set_default(event.button == RIGHT or self._negative != ("Shift" in event.modifiers))
+
+
+def _overwrite_tip() -> str:
+    known, new = disc(20, 14, 12), disc(20, 26, 12)
+    text = "Whether a new object takes pixels that have a label already"
+    return with_pictures(text, [drawing(new & ~known, known), drawing(known, new)], ["off", "on"])
+
+
+def _several_tip() -> str:
+    left, right = disc(20, 11, 9), disc(20, 29, 9)
+    places = (20, 11), (20, 29)
+    shown = [clicked(one, *places) for one in (drawing(left | right), drawing(left, right))]
+    text = "Off: all clicks and shapes on a slice describe one object. On: each is an object, and K keeps all of them"
+    return with_pictures(text, shown, ["off", "on"])
