@@ -221,6 +221,29 @@ def test_no_click_waits_for_an_image_to_be_known_again(hand, left_behind, monkey
     hand.qtbot.waitUntil(lambda: sum(thread.name == "napari-segany worker" for thread in threading.enumerate()) == 0)
 
 
+def test_a_click_before_the_earlier_session_was_found_does_not_hide_it(hand, left_behind, monkeypatch):
+    found, earlier = threading.Event(), resume_controller.earlier_sessions
+
+    def slow(*given):
+        found.wait(60)
+        return earlier(*given)
+
+    monkeypatch.setattr(resume_controller, "earlier_sessions", slow)
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=5))
+    _commit(opened, 45, 60)
+    mine = opened.widget.binding.labels
+    found.set()
+    box = opened.widget.resume_box
+    hand.qtbot.waitUntil(box.isVisible, timeout=20_000)
+    assert not box.button.isVisible()
+    box.older.menu().actions()[-1].trigger()
+    hand.qtbot.waitUntil(lambda: opened.widget.binding.labels is not mine, timeout=20_000)
+    np.testing.assert_array_equal(opened.widget.binding.labels.data, left_behind)
+    assert mine in hand.viewer.layers
+    assert mine.data.any(), "what was made since is in its layer"
+    opened.close()
+
+
 @pytest.mark.parametrize(
     ("when", "says"),
     [

@@ -68,6 +68,7 @@ class ResumeController(QObject):
         self._keeper, self._jobs, self._box = keeper, jobs, box
         self._objects, self._layers = objects, layers
         self._binding: Binding | None = None
+        self._resumed = False
         self.lookups = Jobs(self)
         keeper.begun.connect(box.withdraw)
         box.resumed.connect(self._resume)
@@ -77,6 +78,7 @@ class ResumeController(QObject):
     def bind(self, binding: Binding | None) -> None:
         """Be about another image; what was offered for the one before is offered no more."""
         self._binding = binding
+        self._resumed = False
         if binding is None:
             self._box.withdraw()
             self.lookups.cancel_all()
@@ -95,7 +97,7 @@ class ResumeController(QObject):
     def _earlier(self, array: LazyArray, path: str) -> EarlierSession:
         """Runs in the thread for lookups: sessions of an image, the one that was just ended among them."""
         self._keeper.flush()
-        if self._keeper.keeping:
+        if self._keeper.keeping and self._resumed:
             # it was brought back with the image, as in projects: reading all values once more is for nothing
             return EarlierSession()
         return earlier_sessions(array, self._is_over, path)
@@ -108,9 +110,13 @@ class ResumeController(QObject):
     def offer(self, earlier: EarlierSession) -> None:
         """Continue an earlier session whose labels are still in the viewer, or that is of a project; else offer to.
 
-        Nothing happens where another session began.
+        Where the user was faster, and a new session began before the earlier ones were found, these are in the menu.
         """
-        if self._keeper.keeping or self._binding is None:
+        if self._binding is None:
+            return
+        if self._keeper.keeping:
+            if not self._resumed and any(one.objects for one in earlier.sessions):
+                self._box.offer(replace(earlier, offered=None))
             return
         if earlier.busy:
             self.message.emit(BUSY)
@@ -149,6 +155,7 @@ class ResumeController(QObject):
         except SeganyError as error:
             self.failed.emit(error)
             return
+        self._resumed = True
         self._layers.show()
         self._objects.take_over(found.state.described)
         if found.journal.warning:
