@@ -30,7 +30,10 @@ def measure(
         ),
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="A column that is written, with its unit; by default all. Repeat.")
+        list[str] | None,
+        typer.Option(
+            help="What is written, for example size, length, roundness, intensity_mean; by default all. Repeat."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TABLE when it exists.")] = False,
     json_progress: JsonProgressOption = False,

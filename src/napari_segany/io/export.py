@@ -250,16 +250,18 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     objects : iterable of ObjectInfo
         Known facts about the objects; objects without pixels are not written. "tiff" and "ome-zarr" do not store them.
     axes : str, optional
-        Letter of each axis; by default the last ones of "tzyx".
+        Letter of each axis; by default the last ones of "tzyx". One without a name, "q", is "axis-0" in tables.
     scale : tuple of float, optional
         Distance of neighbouring pixels along each axis, by default 1. Stored by "ome-zarr" and "tiff", and used for
-        measurements by "csv"; the others count in pixels.
+        measurements by "csv" and "parquet"; the others count in pixels.
     unit : str
-        Of `scale`, along y, x and z; the columns of "csv" name it.
-    intensity : ndarray, optional
-        Numbers, of the labels' shape; "csv" measures them.
+        Of `scale`, along y, x and z; the columns of "csv" and "parquet" name it.
+    intensity : ndarray or mapping of str to array, optional
+        Numbers, of the labels' shape, or several such channels by their names; "csv" and "parquet" measure them.
     image_name : str
         Name of the picture in "coco" and "sa1b"; by default that of the file, without its ending.
+    columns : collection of str, optional
+        Columns of "csv" and "parquet" or groups of them (``GROUPS`` of the module measurements); by default all.
     overwrite : bool
         Replace existing files.
     report : callable, optional

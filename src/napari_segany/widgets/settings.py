@@ -69,6 +69,11 @@ SETTINGS: Mapping[str, Setting] = {
         "Where the model's decoder draws all objects, as micro-sam's (AIS), take the mask of a click on each (APG).",
     ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
+    "columns": Setting(
+        "",
+        "Columns of tables",
+        "Which measurements the table and exported tables have, a line each; empty for the usual ones.",
+    ),
     "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }
 """The manifest is written from it by ``python scripts/write_tables.py``."""

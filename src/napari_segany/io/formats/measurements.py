@@ -21,6 +21,51 @@ _MEASURED = re.compile(
 )
 
 
+GROUPS: Mapping[str, str] = {
+    "size": "Area or volume",
+    "length": "Longest axis",
+    "width": "Shortest axis",
+    "perimeter": "Perimeter",
+    "roundness": "Roundness",
+    "eccentricity": "Eccentricity",
+    "solidity": "Solidity",
+    "orientation": "Orientation",
+    "slices": "Number of slices",
+    "centroid": "Centroid",
+    "box": "Box: first and last pixel",
+    "neighbour_distance": "Distance to the nearest object",
+    "neighbours": "Number of objects that touch it",
+    "intensity_mean": "Mean intensity",
+    "intensity_min": "Lowest intensity",
+    "intensity_max": "Highest intensity",
+    "intensity_std": "Standard deviation of intensity",
+    "intensity_sum": "Sum of intensity",
+    "pixels": "Number of pixels",
+    "name": "Name",
+    "class": "Class, and its probability",
+    "score": "Score and stability",
+    "how": "How it was made",
+    "state": "State",
+    "parent": "Mother",
+}
+"""Groups of columns that are chosen together, whatever their units and channels, and their titles."""
+
+
+def group_of(column: str) -> str:
+    """The one of ``GROUPS`` that a column belongs to; its name where it belongs to none."""
+    name = column.partition(" [")[0]
+    if name in ("area", "volume"):
+        return "size"
+    if name in ("class_probability", "stability"):
+        return "class" if name == "class_probability" else "score"
+    intensity = next((one for one in INTENSITIES if name == one or name.startswith(f"{one}_")), "")
+    if intensity:
+        return intensity
+    if name.startswith("centroid_"):
+        return "centroid"
+    return "box" if re.fullmatch(r"\S+_(min|max)", name) else name
+
+
 def is_measured(column: str) -> bool:
     """Whether a column of a table has the name of a measurement."""
     return _MEASURED.fullmatch(column) is not None

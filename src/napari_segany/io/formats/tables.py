@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.formats.labelled_image import LabelledImage
-from napari_segany.io.formats.measurements import measured_columns
+from napari_segany.io.formats.measurements import group_of, measured_columns
 
 
 def write_table(image: LabelledImage, path: Path) -> None:
@@ -53,7 +54,13 @@ def object_columns(image: LabelledImage) -> dict[str, list[Any]]:
     first = {name: measured.pop(name) for name in ("label", image.name_of("t")) if name in measured}
     others = {**known_columns(image, objects), **measured}
     # (what tells which object and time a row is about is always there)
-    return first | {name: column for name, column in others.items() if not image.columns or name in image.columns}
+    wanted = image.columns
+    return first | {name: column for name, column in others.items() if not wanted or is_chosen(name, wanted)}
+
+
+def is_chosen(column: str, chosen: Collection[str]) -> bool:
+    """Whether a column is among those that are chosen, by their names or by their groups."""
+    return column in chosen or group_of(column) in chosen
 
 
 def known_columns(image: LabelledImage, objects: list[ObjectInfo]) -> dict[str, list[Any]]:
