@@ -265,8 +265,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     overwrite : bool
         Replace existing files.
     report : callable, optional
-        Called with the amount that is written, and the total, but not for "tiff" and "ome-zarr"; an exception that it
-        raises stops the writing, and no file remains.
+        Called with the amount that is written, and the total, but not for "tiff" and "ome-zarr"; it may stop it by raising.
     inputs : iterable of str, Path or None
         See :func:`check_export`.
 
