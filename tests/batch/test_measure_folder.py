@@ -82,6 +82,13 @@ def test_labels_of_other_programs_are_no_images(folder: Path, tmp_path: Path) ->
     assert reports[2].objects == 2
 
 
+def test_pairs_of_image_and_labels(tmp_path: Path) -> None:
+    for name in ("v_image.tif", "v_labels.tif"):
+        tifffile.imwrite(tmp_path / name, drawn())
+    reports = list(measure_folder(MeasureJob(tmp_path, tmp_path / "all.csv")))
+    assert [(one.image.name, one.objects) for one in reports] == [("v_image.tif", 2)]
+
+
 def test_channels_and_times(tmp_path: Path) -> None:
     place = tmp_path / "images"
     place.mkdir()

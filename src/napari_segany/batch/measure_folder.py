@@ -152,13 +152,18 @@ def images_to_measure(source: Path) -> dict[Path, str]:
     """Images, and the names that their results have; labels that other programs wrote next to them do not count."""
     with named(source):
         images = images_of(source)
-    labels = {f"{path.stem}{ending}" for path in images for ending in ENDINGS}
+    labels = {f"{stem}{ending}" for path in images for stem in stems_of(path, path.stem) for ending in ENDINGS}
     return {path: name for path, name in images.items() if path.name not in labels}
+
+
+def stems_of(image: Path, name: str) -> tuple[str, ...]:
+    """What names of the labels of an image may begin with."""
+    return tuple(dict.fromkeys((name, image.stem, image.stem.removesuffix("_image"))))
 
 
 def labels_of(image: Path, name: str, folder: Path | None) -> Path | None:
     """The labels of an image in a folder, else next to it, else of the last batch run; None where there are none."""
-    stems = dict.fromkeys((name, image.stem))
+    stems = stems_of(image, name)
     if folder is not None:
         places = [folder / f"{stem}{ending}" for stem in stems for ending in ENDINGS]
         return next((place for place in (*places, folder / image.name) if place.exists() and place != image), None)

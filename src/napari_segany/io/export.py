@@ -265,7 +265,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     overwrite : bool
         Replace existing files.
     report : callable, optional
-        Called with the amount that is written, and the total, but not for "tiff" and "ome-zarr"; it may stop it by raising.
+        Called with the amount that is written, and the total, but not for "tiff" and "ome-zarr"; it may raise to stop.
     inputs : iterable of str, Path or None
         See :func:`check_export`.
 
