@@ -28,11 +28,12 @@ def test_other_names() -> None:
 
 def test_the_widget_is_in_both_menus() -> None:
     manifest = PluginManifest.from_file(Path(napari_segany.__file__).with_name("napari.yaml"))
-    (widget,) = manifest.contributions.widgets
-    assert widget.display_name == "Segment Anything"
+    widget, measurements = manifest.contributions.widgets
+    assert (widget.display_name, measurements.display_name) == ("Segment Anything", "Measurements")
     menus = manifest.contributions.menus
     assert set(menus) == {f"napari/layers/{name}" for name in ("segment", "annotate", "track", "measure")}
     assert menus["napari/layers/segment"][0].command == widget.command
+    assert menus["napari/layers/measure"][0].command == measurements.command
     known = {command.id for command in manifest.contributions.commands}
     assert {entry.command for entries in menus.values() for entry in entries} <= known
 
@@ -49,7 +50,7 @@ def test_the_recipe_needs_what_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     text = (ROOT / "recipe" / "recipe.yaml").read_text()
     needed = yaml.safe_load(text)["requirements"]["run"]
-    renamed = {"torch": "pytorch", "dask": "dask-core"}
+    renamed = {"torch": "pytorch", "dask": "dask-core", "matplotlib": "matplotlib-base"}
     wanted = {renamed.get(one.name, one.name): str(one.specifier) for one in map(Requirement, project["dependencies"])}
     assert dict((*one.split(maxsplit=1), "")[:2] for one in needed if not one.startswith("python ")) == wanted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segany.core.clean_up import CleanUp, clean_objects, cleaned, cut_along, drawn
+from napari_segany.core.clean_up import CleanUp, clean_objects, cleaned, cut_along, drawn, told_changes
 
 
 def disc(shape: tuple[int, int], y: float, x: float, radius: float) -> np.ndarray:
@@ -96,3 +96,30 @@ def test_a_stroke_that_ends_inside_cuts_nothing() -> None:
 
 def test_a_stroke_may_leave_the_plane() -> None:
     assert drawn(((-9, 3), (99, 3)), (10, 7)).sum() == 10
+
+
+def test_a_line_tells_what_would_change() -> None:
+    labels = np.zeros((2, 20, 20), int)
+    labels[:, 2:9, 2:9] = 3
+    labels[0, 4, 4] = labels[0, 6:8, 6] = labels[1, 4, 4] = 0
+    labels[0, 15, 15] = 3
+    whole = {3: (slice(0, 2), slice(2, 16), slice(2, 16))}
+
+    def told(how: CleanUp, amount: float = 0, names: dict[int, str] | None = None) -> str:
+        return told_changes(clean_objects(labels, whole, how, amount, (1, 2)), how, (1, 2), names or {})
+
+    # holes on two slices are two, although they touch
+    assert told(CleanUp.FILL) == "3 holes filled in 1 object"
+    assert told(CleanUp.LARGEST) == "1 island dropped from 1 object"
+    assert told(CleanUp.SMALL, 500, {3: "mine"}) == "1 object too small, removed: mine"
+    assert told(CleanUp.SMALL, 5) == "Nothing would change"
+    assert told(CleanUp.SMOOTH, 1).startswith("1 object smoothed: ")
+
+
+def test_many_names_are_cut_short() -> None:
+    labels = np.arange(40).reshape(4, 10)
+    windows = {
+        label: (slice(label // 10, label // 10 + 1), slice(label % 10, label % 10 + 1)) for label in range(1, 40)
+    }
+    changes = clean_objects(labels, windows, CleanUp.SMALL, 2, (0, 1))
+    assert told_changes(changes, CleanUp.SMALL, (0, 1), {}).endswith("1, 2, 3, 4, 5, 6, 7, 8 and 31 more")

@@ -143,7 +143,7 @@ PLANE, VOLUME = np.ones((3, 4), int), np.ones((2, 3, 4), int)
             PLANE,
             "a.png",
             {},
-            r"labels are exported to .json, .zip, .geojson, .csv, .ctc, .geff, .xml, .svg, .tif, .tiff, .zarr, not",
+            r"labels are exported to .json, .zip, .geojson, .csv, .parquet, .ctc, .geff, .xml, .svg, .tif, .tiff, ",
         ),
         (PLANE, "a", {}, "labels are exported to"),
         (PLANE, "a.json", {"format": "voc"}, "there is no format voc; there are coco, sa1b"),
@@ -224,5 +224,6 @@ def test_a_missing_package_is_named_before_the_work(
     tmp_path: Path, labels: np.ndarray, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match=rf'pip install "napari-segany\[{FORMATS[kind].package}\]"'):
+    extra = FORMATS[kind].extra or FORMATS[kind].package
+    with pytest.raises(InputError, match=rf'pip install "napari-segany\[{extra}\]"'):
         check_export(tmp_path / NAMES[kind], format=kind)

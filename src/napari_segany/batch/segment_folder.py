@@ -32,7 +32,7 @@ from napari_segany.core.prompts import ExampleBox
 from napari_segany.core.query import Query, example_query, exemplar_query, query_for
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.track_graph import found_divisions
-from napari_segany.io.export import export_labels
+from napari_segany.io.export import TZYX, axes_for_export, export_labels
 from napari_segany.io.formats.tracks import graph_of, write_ctc, write_tracks
 from napari_segany.io.images import PICTURES, TIFF, FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import TIFF as LABEL_TIFF
@@ -500,10 +500,10 @@ def _write_tracks(stem: Path, labels: np.ndarray, objects: Sequence[ObjectInfo],
 
 def _write(stem: Path, name: str, image: ImageFile, labels: np.ndarray, objects: Sequence[ObjectInfo]) -> None:
     """Write the three files of an image that is called `name`."""
-    axes = image.label_axes if set(image.label_axes) <= set("tzyx") else None
+    axes = axes_for_export(image.label_axes)
     placed = image.label_calibration
-    if axes is not None:
-        placed = placed.metric(axes)
+    if set(image.label_axes) <= set(TZYX):
+        placed = placed.metric(image.label_axes)
     for ending in ("_labels.tif", "_masks.json", "_objects.csv"):
         export_labels(
             labels,

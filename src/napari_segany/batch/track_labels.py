@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from napari_segany.core.link import Association, Linker, relabel_planes
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.track_graph import found_divisions
-from napari_segany.io.export import check_export, export_labels
+from napari_segany.io.channels import file_channels
+from napari_segany.io.export import FORMATS, TZYX, axes_for_export, check_export, export_labels
 from napari_segany.io.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import compact, read_labels
 from napari_segany.io.object_tables import objects_of_labels
@@ -34,7 +35,8 @@ class TrackJob:
     format : str, optional
         One of :data:`~napari_segany.io.export.FORMATS`; by default that of the extension.
     image : Path, optional
-        The image of the labels, when objects are linked by what is seen and not by overlap alone.
+        The image of the labels: objects are linked by what is seen and not by overlap alone, and tables have the
+        intensities of its channels.
     overwrite : bool
         Whether `out` may be replaced.
     """
@@ -71,10 +73,25 @@ def export_file(job: TrackJob) -> TrackReport:
     InputError
         When a file cannot be read, or the output cannot be written; nothing is written then.
     """
-    chosen = check_export(job.out, format=job.format, overwrite=job.overwrite, inputs=[job.labels])
+    inputs = [job.labels, job.image]
+    chosen = check_export(job.out, format=job.format, overwrite=job.overwrite, inputs=inputs)
+    if job.image is not None and not FORMATS[chosen].measures_intensity:
+        raise InputError(f"intensities go into tables, not into {job.out.name}: leave out {job.image}")
     file, labels = _read(job.labels)
     objects = tuple(objects_of_labels(job.labels).values())
-    return _written(replace(job, format=chosen), file, labels, objects)
+    axes, channels = None, None
+    if job.image is not None:
+        pictures = read_image(job.image)
+        channels = file_channels(job.image, pictures, labels.shape)
+        axes = known_axes(file, pictures, labels.ndim)
+    return _written(replace(job, format=chosen), file, labels, objects, axes, channels)
+
+
+def known_axes(labels: ImageFile, image: ImageFile, ndim: int) -> str | None:
+    """The axes of labels as their file or that of their image calls them; None where neither does."""
+    found = [axes_for_export(one.label_axes) for one in (labels, image) if len(one.label_axes) == ndim]
+    known = [one for one in found if one is not None]
+    return min(known, key=lambda axes: axes.count("q"), default=None)
 
 
 def link_file(
@@ -151,26 +168,38 @@ def _identity(segmenter: Segmenter) -> Association:
 
 
 def _written(
-    job: TrackJob, file: ImageFile, labels: np.ndarray, objects: tuple[ObjectInfo, ...], axes: str | None = None
+    job: TrackJob,
+    file: ImageFile,
+    labels: np.ndarray,
+    objects: tuple[ObjectInfo, ...],
+    axes: str | None = None,
+    channels: Mapping[str, Any] | None = None,
 ) -> TrackReport:
     """Export labels, with distances as far as the file of the labels tells them."""
-    own = file.label_axes if len(file.label_axes) == labels.ndim and set(file.label_axes) <= set("tzyx") else None
-    placed = file.label_calibration if len(file.label_axes) == labels.ndim else None
-    if placed is not None and own is not None:
-        placed = placed.metric(own)
-    options: dict[str, Any] = {} if placed is None else {"scale": placed.scale, "unit": unit_shown(placed, own)}
+    fits = len(file.label_axes) == labels.ndim
+    axes = axes or (axes_for_export(file.label_axes) if fits else None)
+    options: dict[str, Any] = place_of(file, axes) if fits else {}
     export_labels(
         labels,
         job.out,
         format=job.format,
         objects=objects,
-        axes=axes or own,
+        axes=axes,
+        intensity=channels,
         image_name=job.labels.name,
         overwrite=job.overwrite,
         **options,
     )
     divisions = {(one.parent, _first(labels, one.label)) for one in objects if one.parent}
     return TrackReport(job.out, len(np.unique(labels[labels > 0])), len(divisions))
+
+
+def place_of(file: ImageFile, axes: str | None) -> dict[str, Any]:
+    """The distances of the pixels of an image without its channels, and their unit, as tables name it."""
+    placed = file.label_calibration
+    if set(file.label_axes) <= set(TZYX):
+        placed = placed.metric(file.label_axes)
+    return {"scale": placed.scale, "unit": unit_shown(placed, axes)}
 
 
 def _first(labels: np.ndarray, label: int) -> int:

@@ -14,7 +14,7 @@ import typer
 from napari_segany.cli.bench import bench
 from napari_segany.cli.classifying import classify
 from napari_segany.cli.dataset import dataset
-from napari_segany.cli.measuring import effort
+from napari_segany.cli.measuring import effort, measure
 from napari_segany.cli.models import models
 from napari_segany.cli.refining import refine
 from napari_segany.cli.rounds import engine
@@ -136,6 +136,7 @@ app.command()(classify)
 app.command()(refine)
 app.command()(link)
 app.command()(export)
+app.command()(measure)
 app.command()(effort)
 app.command()(engine)
 

@@ -1,4 +1,4 @@
-"""``napari-segany effort``: what annotation cost, by model."""
+"""``napari-segany measure``: objects of a folder as one table. ``napari-segany effort``: what annotation cost."""
 
 from __future__ import annotations
 
@@ -8,11 +8,67 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_segany.cli.shared import table
+from napari_segany.cli.shared import JsonProgressOption, ShownProgress, ShownStages, table
 from napari_segany.core.errors import InputError
 
 if TYPE_CHECKING:
     from napari_segany.session.effort import ModelEffort
+
+
+def measure(
+    images: Annotated[
+        Path,
+        typer.Argument(help="Folder of images, one image, or the folder of a batch run within segany-labels."),
+    ],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="TABLE", help="What to write: .csv or .parquet.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where the labels are, NAME_labels.tif for the image NAME.tif. By default those next to the images "
+            "(also NAME labels.tif), else those of the last batch run in segany-labels.",
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is written, for example size, length, roundness, intensity_mean; by default all. Repeat."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TABLE when it exists.")] = False,
+    json_progress: JsonProgressOption = False,
+) -> None:
+    """Measure the objects of all images of a folder into one table: sizes, shapes, places and intensities.
+
+    A row for each object, at each time of a movie; the first column is the image. Intensities are those of each channel
+    of the image. Images that cannot be read are named and left out.
+    """
+    from napari_segany.batch.measure_folder import MeasureJob, images_to_measure, measure_folder
+
+    job = MeasureJob(images, out, labels, tuple(column or ()), overwrite)
+    shown = ShownStages(as_json=True) if json_progress else None
+    progress = ShownProgress()
+    total = len(images_to_measure(images)) if shown is not None else 0
+    reports = []
+    for report in measure_folder(job):
+        reports.append(report)
+        if shown is not None:
+            shown("images", len(reports), total, math.nan)
+        else:
+            progress(len(reports))
+    failed = [one for one in reports if one.problem]
+    bare = sum(one.objects < 0 for one in reports)
+    for one in failed:
+        typer.echo(f"left out: {' '.join(one.problem.split())}", err=shown is None)
+    done = len(reports) - len(failed) - bare
+    if done:
+        objects = sum(max(one.objects, 0) for one in reports)
+        without = f", {bare} without labels" if bare else ""
+        typer.echo(f"wrote {out}: {objects} objects of {done} images{without}, {len(failed)} left out")
+    if not done:
+        raise InputError(f"no image could be measured: {failed[0].problem}")
+    if failed and shown is None:
+        raise typer.Exit(2)
 
 
 def effort(

@@ -17,8 +17,8 @@ OutOption = Annotated[
         "--output",
         "-o",
         metavar="OUT",
-        help="What to write, by its ending: .ctc (Cell Tracking Challenge), .geff, .xml (TrackMate), .csv, .json, "
-        ".geojson, .zip, .tif, .zarr.",
+        help="What to write, by its ending: .ctc (Cell Tracking Challenge), .geff, .xml (TrackMate), .csv, .parquet, "
+        ".json, .geojson, .zip, .tif, .zarr.",
     ),
 ]
 
@@ -57,6 +57,10 @@ def export(
     labels: LabelsArgument,
     out: OutOption,
     kind: FormatOption = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="The image of LABELS: tables (.csv, .parquet) have the intensities of its channels."),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a label image in the format of another program; numbers stay as they are.
@@ -66,5 +70,5 @@ def export(
     """
     from napari_segany.batch.track_labels import TrackJob, export_file
 
-    report = export_file(TrackJob(labels, out, kind, None, overwrite))
+    report = export_file(TrackJob(labels, out, kind, image, overwrite))
     typer.echo(f"wrote {report.out}: {report.objects} objects")

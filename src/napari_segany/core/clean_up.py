@@ -14,6 +14,9 @@ import skimage
 LARGEST_RADIUS = 50
 """Of a disc that smooths; larger ones take too long, and nothing of most objects is left."""
 
+NAMED = 8
+"""Objects whose names are listed at most."""
+
 
 class CleanUp(StrEnum):
     """What can be done to the shape of an object."""
@@ -131,6 +134,61 @@ def clean_objects(
         if added.any() or removed.any():
             changes.append(ShapeChange(label, _indices(added, wide), _indices(removed, wide)))
     return changes
+
+
+def count_pieces(pixels: tuple[np.ndarray, ...], axes: tuple[int, int]) -> int:
+    """How many pieces single pixels form, plane by plane; those that touch at corners are one.
+
+    Parameters
+    ----------
+    pixels : tuple of ndarray
+        Index of each, an integer array for each axis.
+    axes : tuple of int
+        The axes that are the rows and columns of planes.
+    """
+    if not pixels[0].size:
+        return 0
+    corner = [int(axis.min()) for axis in pixels]
+    mask = np.zeros([int(axis.max()) - low + 1 for axis, low in zip(pixels, corner, strict=True)], bool)
+    mask[tuple(axis - low for axis, low in zip(pixels, corner, strict=True))] = True
+    beside = np.zeros((3,) * mask.ndim, bool)
+    beside[tuple(slice(None) if axis in axes else 1 for axis in range(mask.ndim))] = True
+    return int(scipy.ndimage.label(mask, beside)[1])
+
+
+def told_changes(changes: Sequence[ShapeChange], how: CleanUp, axes: tuple[int, int], names: Mapping[int, str]) -> str:
+    """What a correction would do, in a line.
+
+    Parameters
+    ----------
+    changes : sequence of ShapeChange
+        Of :func:`clean_objects`.
+    how, axes
+        As of :func:`clean_objects`.
+    names : mapping of int to str
+        What objects are called, by label.
+    """
+    if not changes:
+        return "Nothing would change"
+    objects = _counted(len(changes), "object")
+    if how is CleanUp.FILL:
+        return f"{_counted(sum(count_pieces(one.added, axes) for one in changes), 'hole')} filled in {objects}"
+    if how is CleanUp.LARGEST:
+        return f"{_counted(sum(count_pieces(one.removed, axes) for one in changes), 'island')} dropped from {objects}"
+    if how is CleanUp.SMALL:
+        told = [names.get(one.label) or str(one.label) for one in changes]
+        more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+        return f"{objects} too small, removed: {', '.join(told[:NAMED])}{more}"
+    more_pixels, fewer = (sum(part[0].size for part in parts) for parts in _parts_of(changes))
+    return f"{objects} smoothed: {more_pixels} pixels added, {fewer} removed"
+
+
+def _parts_of(changes: Sequence[ShapeChange]) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]]]:
+    return [one.added for one in changes], [one.removed for one in changes]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _indices(pixels: np.ndarray, window: Sequence[slice]) -> tuple[np.ndarray, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from napari_segany.io.formats.lineages import lineage_of, write_geff, write_trac
 from napari_segany.io.formats.mask_statistics import write_statistics
 from napari_segany.io.formats.rle import from_rle, to_rle
 from napari_segany.io.formats.sa1b import write_sa1b
-from napari_segany.io.formats.tables import write_table
+from napari_segany.io.formats.tables import object_columns, write_parquet, write_table
 from napari_segany.io.formats.tracks import write_ctc, write_tracks
 from napari_segany.io.labels import (
     TIFF,
@@ -36,9 +37,21 @@ from napari_segany.io.labels import (
 from napari_segany.io.output_checks import check_apart, check_replaceable
 from napari_segany.io.spacing import Calibration, unit_word
 
-__all__ = ["FORMATS", "ExportFormat", "ObjectInfo", "check_export", "export_labels", "from_rle", "to_rle"]
+__all__ = [
+    "FORMATS",
+    "ExportFormat",
+    "ObjectInfo",
+    "axes_for_export",
+    "check_export",
+    "export_labels",
+    "from_rle",
+    "table_of_objects",
+    "to_rle",
+]
 
 Writer = Callable[[LabelledImage, Path], None]
+TZYX = "tzyx"
+"""Axes that objects are separated on, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,9 @@ class ExportFormat:
     measures_intensity : bool
         Whether the intensities of the image go into it.
     package : str
-        An optional package that writes it, which is also the name of the extra that installs it.
+        An optional package that writes it.
+    extra : str
+        Of this package, which installs it; by default it is called like the package.
     """
 
     title: str
@@ -70,6 +85,7 @@ class ExportFormat:
     is_folder: bool = False
     measures_intensity: bool = False
     package: str = ""
+    extra: str = ""
 
     @property
     def holds_all_labels(self) -> bool:
@@ -97,6 +113,15 @@ FORMATS: Mapping[str, ExportFormat] = {
         (".csv",),
         write_table,
         measures_intensity=True,
+    ),
+    "parquet": ExportFormat(
+        "Parquet table",
+        "The same table for pandas, R and other programs, with numbers as they are; needs the package pyarrow",
+        (".parquet",),
+        write_parquet,
+        measures_intensity=True,
+        package="pyarrow",
+        extra="parquet",
     ),
     "tracks": ExportFormat(
         "Tracks",
@@ -182,7 +207,8 @@ def check_export(
     package = FORMATS[chosen].package
     if package and importlib.util.find_spec(package) is None:
         raise InputError(
-            f'{FORMATS[chosen].title} is written by the package {package}: pip install "napari-segany[{package}]"'
+            f"{FORMATS[chosen].title} is written by the package {package}: "
+            f'pip install "napari-segany[{FORMATS[chosen].extra or package}]"'
         )
     if FORMATS[chosen].write is None:
         check_output(path, overwrite=overwrite, inputs=inputs)
@@ -204,8 +230,9 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     axes: str | None = None,
     scale: tuple[float, ...] | None = None,
     unit: str = "pixel",
-    intensity: np.ndarray | None = None,
+    intensity: np.ndarray | Mapping[str, Any] | None = None,
     image_name: str = "",
+    columns: Collection[str] | None = None,
     overwrite: bool = False,
     report: Callable[[float, float], None] | None = None,
     inputs: Iterable[str | Path | None] = (),
@@ -223,21 +250,22 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     objects : iterable of ObjectInfo
         Known facts about the objects; objects without pixels are not written. "tiff" and "ome-zarr" do not store them.
     axes : str, optional
-        Letter of each axis; by default the last ones of "tzyx".
+        Letter of each axis; by default the last ones of "tzyx". One without a name, "q", is "axis-0" in tables.
     scale : tuple of float, optional
         Distance of neighbouring pixels along each axis, by default 1. Stored by "ome-zarr" and "tiff", and used for
-        measurements by "csv"; the others count in pixels.
+        measurements by "csv" and "parquet"; the others count in pixels.
     unit : str
-        Of `scale`, along y, x and z; the columns of "csv" name it.
-    intensity : ndarray, optional
-        Numbers, of the labels' shape; "csv" measures them.
+        Of `scale`, along y, x and z; the columns of "csv" and "parquet" name it.
+    intensity : ndarray or mapping of str to array, optional
+        Numbers, of the labels' shape, or several such channels by their names; "csv" and "parquet" measure them.
     image_name : str
         Name of the picture in "coco" and "sa1b"; by default that of the file, without its ending.
+    columns : collection of str, optional
+        Columns of "csv" and "parquet" or groups of them (``GROUPS`` of the module measurements); by default all.
     overwrite : bool
         Replace existing files.
     report : callable, optional
-        Called with the amount that is written, and the total, but not for "tiff" and "ome-zarr"; an exception that it
-        raises stops the writing, and no file remains.
+        Called with the amount that is written, and the total, but not for "tiff" and "ome-zarr"; it may raise to stop.
     inputs : iterable of str, Path or None
         See :func:`check_export`.
 
@@ -260,13 +288,15 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     write = FORMATS[chosen].write
     if write is None:
         place = _placed(path, labels, axes, scale, unit)
-        return write_labels(path, labels, axes=axes, calibration=place, overwrite=overwrite)
+        named = None if axes and "q" in axes else axes
+        return write_labels(path, labels, axes=named, calibration=place, overwrite=overwrite)
     image = replace(
         _labelled_image(path, labels, axes, scale),
         about=by_label(objects),
         unit=unit,
-        intensity=None if intensity is None else np.asarray(intensity),
+        channels=_by_name(intensity),
         name=image_name or path.stem,
+        columns=columns,
     )
     with replacing(path) as temporary:
         write(image if report is None else replace(image, report=report), temporary)
@@ -278,14 +308,64 @@ def _labelled_image(path: Path, labels: np.ndarray, axes: str | None, scale: tup
     labels = compact(labels)
     # an axis that is flipped has the same distances
     distances = (1.0,) * labels.ndim if scale is None else tuple(abs(step) for step in scale)
-    return LabelledImage(labels, check_axes(path, labels.ndim, axes), {}, distances)
+    letters, nameless = named_axes(axes, labels.ndim)
+    return LabelledImage(labels, check_axes(path, labels.ndim, letters), {}, distances, nameless=nameless)
+
+
+def table_of_objects(  # noqa: PLR0913  as of export_labels
+    labels: np.ndarray,
+    *,
+    objects: Iterable[ObjectInfo] = (),
+    axes: str | None = None,
+    scale: tuple[float, ...] | None = None,
+    unit: str = "pixel",
+    intensity: np.ndarray | Mapping[str, Any] | None = None,
+    columns: Collection[str] | None = None,
+    report: Callable[[float, float], None] | None = None,
+) -> dict[str, list[Any]]:
+    """The columns that :func:`export_labels` writes to a table, with the same parameters; None for unknown values.
+
+    Raises
+    ------
+    InputError
+        When `labels` are no label image, or something does not fit them.
+    """
+    image = _labelled_image(Path(), labels, axes, scale)
+    image = replace(image, about=by_label(tuple(objects)), unit=unit, channels=_by_name(intensity), columns=columns)
+    return object_columns(image if report is None else replace(image, report=report))
+
+
+def _by_name(intensity: np.ndarray | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Channels by their names; that of a single array is empty."""
+    if isinstance(intensity, Mapping):
+        return intensity
+    return {} if intensity is None else {"": np.asarray(intensity)}
+
+
+def named_axes(axes: str | None, ndim: int) -> tuple[str | None, tuple[str, ...]]:
+    """Letters of axes, those without a name ("q") as by default, and which of them have none."""
+    if axes is None or "q" not in axes or len(axes) != ndim or ndim > len(TZYX):
+        return axes, ()
+    usual = TZYX[-ndim:]
+    letters = "".join(default if axis == "q" else axis for axis, default in zip(axes, usual, strict=True))
+    return letters, tuple(default for axis, default in zip(axes, usual, strict=True) if axis == "q")
+
+
+def axes_for_export(axes: str) -> str | None:
+    """Letters of the axes of a file as :func:`export_labels` takes them; None where it has others than (t)(z)yx.
+
+    Letters that it does not know become "q".
+    """
+    letters = "".join(axis if axis in TZYX else "q" for axis in axes)
+    known = named_axes(letters, len(letters))[0]
+    return letters if known in ("yx", "zyx", "tyx", "tzyx") else None
 
 
 def _placed(
     path: Path, labels: np.ndarray, axes: str | None, scale: tuple[float, ...] | None, unit: str
 ) -> Calibration:
     """Where the pixels of a label image lie, for a file of them."""
-    letters = check_axes(path, np.ndim(labels), axes)
+    letters = check_axes(path, np.ndim(labels), None if axes and "q" in axes else axes)
     units = tuple(unit_word("" if axis == "t" else unit, axis) for axis in letters)
     return Calibration(scale or (1.0,) * np.ndim(labels), (), units if any(units) else ())
 

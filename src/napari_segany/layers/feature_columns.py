@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari.layers import Image, Labels
 
 from napari_segany.core.objects import STATES, ObjectInfo
 from napari_segany.core.prompts import Prompt
+from napari_segany.io.formats.measurements import is_measured
 from napari_segany.layers.label_counts import LabelCounts
 
 INDEX, LABEL = "index", "label"
@@ -22,7 +24,7 @@ _COLUMNS = ("name", "score", "how", "flags")
 CONFIDENCE, CLASS, STATE = "confidence", "class_name", "state"
 SUGGESTED, PROBABILITY = "suggested", "probability"
 CLASS_PROBABILITY = "class_probability"
-_COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
+_COUNTED = re.compile(r"size \[.*\]")
 
 
 def physical(labels: Labels) -> tuple[tuple[float, ...], str, list[int]]:
@@ -90,11 +92,41 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
         )
         for label, name, score, how, flags, sure, kind, told, state in zip(rows.index, *words.values(), strict=True)
     }
-    ours = {name for name in rows if written_here and _COUNTED.fullmatch(str(name))} | {INDEX, LABEL, *_COLUMNS}
+    ours = {name for name in rows if written_here and _is_ours(str(name))} | {INDEX, LABEL, *_COLUMNS}
     ours |= {CONFIDENCE, CLASS, CLASS_PROBABILITY, SUGGESTED, PROBABILITY} if written_here else set()
     ours |= {STATE} if states else set()
     described = {label: a for label, a in known.items() if _says_something(a)}
     return described, rows[[name for name in rows if name not in ours]]
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a column is one that is counted or measured, and written again each time."""
+    return is_measured(name) or _COUNTED.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredColumns:
+    """Measurements that were made at some time, a row for each object.
+
+    Parameters
+    ----------
+    labels, pixels : ndarray
+        (n,) the objects, and how many pixels they had.
+    columns : mapping of str to ndarray
+        (n,) float each.
+    """
+
+    labels: np.ndarray
+    pixels: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+    def of(self, labels: Sequence[int], total: LabelCounts, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of objects in the order of a table; NaN for those that were not measured, or have changed since."""
+        row_of = {label: row for row, label in enumerate(self.labels.tolist())}
+        mine = np.array([row_of.get(label, -1) for label in labels], int)
+        counted = np.append(total.pixels, -1)[rows]
+        mine[counted != np.append(self.pixels, -2)[mine]] = -1
+        return {name: np.append(values, math.nan)[mine] for name, values in self.columns.items()}
 
 
 def _says_something(about: ObjectInfo) -> bool:

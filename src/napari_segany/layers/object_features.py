@@ -74,6 +74,7 @@ class ObjectFeatures:
         self._suggested: dict[int, tuple[str, float]] = {}
         self._named: dict[int, tuple[str, float]] = {}
         self._unnamed: set[int] = set()
+        self._measured: feature_columns.MeasuredColumns | None = None
         self._last: dict[int, int] = {}
         self._names: dict[int, str] = {}
         self._present: set[int] = set()
@@ -287,6 +288,12 @@ class ObjectFeatures:
         self._restate()
         self.update()
 
+    def set_measured(self, measured: feature_columns.MeasuredColumns | None) -> None:
+        """Have the features hold measurements, or none; objects that change since have none."""
+        self._measured = measured
+        self._restate()
+        self.update()
+
     @property
     def unconfirmed(self) -> list[int]:
         """Labels of the objects for which the user does not stand yet."""
@@ -362,13 +369,17 @@ class ObjectFeatures:
         labels = sorted({*self.present, *(self._theirs.index.tolist() if self._theirs.shape[1] else [])})
         rows, known = feature_columns.rows_of(labels, total), [self.about(label) for label in labels]
         intensity = self._counter is not None and self._counter.values is not None
+        counted = feature_columns.counted_columns(self.labels, total, rows, intensity=intensity)
+        measured = {} if self._measured is None else self._measured.of(labels, total, rows)
         ours = {
             feature_columns.INDEX: labels,
             feature_columns.LABEL: labels,
             **feature_columns.class_columns(known, self.suggested),
             **(feature_columns.state_column(known) if feature_columns.STATE not in self._theirs else {}),
             **feature_columns.known_columns(known),
-            **feature_columns.counted_columns(self.labels, total, rows, intensity=intensity),
+            # (what is counted is newer where both have a column)
+            **counted,
+            **{name: column for name, column in measured.items() if name not in counted},
             "how": np.array([about.source for about in known], object),
             "flags": feature_columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
         }

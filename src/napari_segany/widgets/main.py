@@ -51,6 +51,7 @@ from napari_segany.widgets.controllers.suggestion_controller import SuggestionCo
 from napari_segany.widgets.controllers.track_layers import TrackLayers
 from napari_segany.widgets.focus import focus_canvas, return_focus
 from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.measurements_dock import MeasurementsDock
 from napari_segany.widgets.paint_pause import PaintPause
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
 from napari_segany.widgets.panels.candidate_panel import CandidatePanel
@@ -140,6 +141,7 @@ class SeganyWidget(QWidget):
         self.refining: RefineController = RefineController(self.viewer, self.refine_box, self.jobs, self.answers)
         self.cleaning: CleanUpController = CleanUpController(self.clean_up_box, self.objects_box, self.jobs)
         self.tracks = TrackLayers(self.viewer, self.jobs)
+        self.measurements = MeasurementsDock(self.viewer, self)
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
         self.learning = LearningController(self.learn_box, self.objects_box, self.jobs, find(MODEL))

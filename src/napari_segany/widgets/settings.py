@@ -70,6 +70,11 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
     "first_steps": Setting(True, "First steps", "Show the three steps of the first minute above the panel."),
+    "columns": Setting(
+        "",
+        "Columns of tables",
+        "Which measurements the table and exported tables have, a line each; empty for the usual ones.",
+    ),
     "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }
 """The manifest is written from it by ``python scripts/write_tables.py``."""

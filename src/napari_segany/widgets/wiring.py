@@ -109,4 +109,5 @@ def _connect_objects(widget: SeganyWidget) -> None:
     committing.noted.connect(widget.suggesting.name_objects)
     widget.prompt_box.names_changed.connect(widget.suggesting.set_naming)
     objects.described.connect(widget.session.record)
+    objects.plot_wanted.connect(widget.measurements.open)
     widget.export_box.written.connect(widget.resuming.exported)

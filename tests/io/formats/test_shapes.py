@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 from skimage.draw import ellipse
+from skimage.measure import regionprops_table
+from skimage.segmentation import relabel_sequential
 
-from napari_segany.io.formats.shapes import measured_shapes, nearest_distances, shape_columns
+from napari_segany.io.formats.shapes import measured_shapes, nearest_distances, shape_columns, touching
 
 
 def drawn(angle: float) -> np.ndarray:
@@ -55,7 +58,7 @@ def test_a_volume_has_a_length() -> None:
     labels = np.zeros((9, 40, 9), int)
     labels[3:6, 5:35, 3:6] = 1
     found = measure(labels, (2.0, 1.0, 1.0))
-    assert set(found) == {"length [um]", "neighbour_distance [um]"}
+    assert set(found) == {"length [um]", "width [um]", "neighbour_distance [um]", "neighbours"}
     assert found["length [um]"] == pytest.approx(math.sqrt(5 / 3) * 30, rel=0.1)
 
 
@@ -70,3 +73,48 @@ def test_single_pixels_have_no_shape() -> None:
 def test_distances_to_the_nearest_neighbour() -> None:
     np.testing.assert_allclose(nearest_distances(np.array([[0, 0], [0, 3], [4, 3.0]])), [3, 3, 4])
     assert nearest_distances(np.zeros((0, 2))).shape == (0,)
+
+
+def blobs(shape: tuple[int, ...]) -> np.ndarray:
+    """Objects of many shapes, some of which touch the border, in pieces or with holes."""
+    seeds = np.random.default_rng(1).random(shape)
+    places = np.array([scipy.ndimage.gaussian_filter(seeds, 2), np.roll(seeds, 3)])
+    labels, _ = scipy.ndimage.label(places[0] > np.quantile(places[0], 0.6))
+    labels[labels == 2] = 1
+    return relabel_sequential(np.asarray(labels))[0]
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 0.5), (2.0, 0.5)])
+def test_planes_are_measured_as_by_skimage(spacing: tuple[float, float]) -> None:
+    labels = blobs((70, 90))
+    names = ("axis_major_length", "axis_minor_length", "eccentricity", "solidity", "centroid")
+    names += ("perimeter",) if spacing[0] == spacing[1] else ()
+    wanted = regionprops_table(labels, properties=names, spacing=spacing)
+    places = np.column_stack([wanted["centroid-0"], wanted["centroid-1"]])
+    found = dict(zip(shape_columns("yx", "px"), measured_shapes(labels, places, spacing).T, strict=True))
+    np.testing.assert_allclose(found["length [px]"], wanted["axis_major_length"], atol=1e-6)
+    np.testing.assert_allclose(found["width [px]"], wanted["axis_minor_length"], atol=1e-6)
+    extended = wanted["axis_major_length"] > 0
+    np.testing.assert_allclose(found["eccentricity"][extended], wanted["eccentricity"][extended], atol=1e-6)
+    np.testing.assert_allclose(found["solidity"], wanted["solidity"])
+    if "perimeter" in wanted:
+        outlined = wanted["perimeter"] > 0
+        np.testing.assert_allclose(found["perimeter [px]"][outlined], wanted["perimeter"][outlined])
+
+
+def test_volumes_are_measured_as_by_skimage() -> None:
+    labels, spacing = blobs((12, 30, 40)), (3.0, 1.0, 1.0)
+    wanted = regionprops_table(labels, properties=("axis_major_length", "centroid"), spacing=spacing)
+    places = np.column_stack([wanted[f"centroid-{axis}"] for axis in range(3)])
+    np.testing.assert_allclose(measured_shapes(labels, places, spacing)[:, 0], wanted["axis_major_length"], atol=1e-6)
+
+
+def test_neighbours_touch_at_sides_and_corners() -> None:
+    labels = np.array([[1, 1, 0, 5], [2, 0, 3, 0], [2, 0, 0, 0], [0, 0, 0, 4]])
+    np.testing.assert_array_equal(touching(labels, 5), [2, 1, 2, 0, 1])
+
+
+def test_a_square_has_no_direction() -> None:
+    labels = np.zeros((9, 9), int)
+    labels[2:6, 2:6] = 1
+    assert math.isnan(measure(labels, (1.0, 1.0))["orientation [deg]"])

@@ -10,6 +10,7 @@ import pytest
 
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.export import export_labels
+from napari_segany.io.formats import shapes
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -44,14 +45,18 @@ def test_plane(tmp_path: Path) -> None:
         "width [µm]": first["width [µm]"],
         "perimeter [µm]": "",
         "roundness": "",
+        "eccentricity": first["eccentricity"],
         "solidity": "1.0",
         "orientation [deg]": "90.0",
         "neighbour_distance [µm]": str(np.hypot(1.5, 1.125)),
+        "neighbours": "0",
         "intensity_mean": str(intensity[1:4, 2:4].mean()),
         "intensity_min": "10.0",
         "intensity_max": "27.0",
-        "intensity_std": str(intensity[1:4, 2:4].std()),
+        "intensity_std": first["intensity_std"],
+        "intensity_sum": "111.0",
     }
+    assert float(first["intensity_std"]) == pytest.approx(intensity[1:4, 2:4].std())
     assert float(first["length [µm]"]) > float(first["width [µm]"]) > 0
     assert (second["label"], second["name"], second["score"], second["pixels"]) == ("70000", "", "", "1")
     assert (second["y_min"], second["x_max"], second["intensity_mean"]) == ("5", "7", "47.0")
@@ -95,6 +100,62 @@ def test_columns_are_those_of_the_rows(tmp_path: Path) -> None:
         assert len({len(row) for row in csv.reader(file)}) == 1
     for row in rows(tmp_path / "a.csv"):
         assert row["intensity_min"] == row["intensity_max"] == f"{float(row['label'])}"
+
+
+def test_channels_have_columns_each(tmp_path: Path) -> None:
+    labels = np.zeros((4, 5), int)
+    labels[1:3, 1:4] = 2
+    channels = {"DAPI": np.arange(20.0).reshape(4, 5), "actin": np.full((4, 5), 7, np.uint8)}
+    (row,) = rows(export_labels(labels, tmp_path / "a.csv", intensity=channels))
+    assert float(row["intensity_mean_DAPI"]) == channels["DAPI"][1:3, 1:4].mean()
+    assert (row["intensity_max_DAPI"], row["intensity_sum_actin"], row["intensity_std_actin"]) == (
+        "13.0",
+        "42.0",
+        "0.0",
+    )
+    assert "intensity_mean" not in row
+
+
+def test_large_arrays_are_measured_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.random.default_rng(0).integers(0, 5, (20, 6, 7))
+    values = np.random.default_rng(1).normal(size=labels.shape)
+    whole = rows(export_labels(labels, tmp_path / "a.csv", intensity=values))
+    monkeypatch.setattr(shapes, "BLOCK_PIXELS", 100)
+    parts = rows(export_labels(labels, tmp_path / "b.csv", intensity=values))
+    for one, other in zip(whole, parts, strict=True):
+        numbers = [
+            [float(row[name] or 0) for name in row if name not in ("name", "class", "how")] for row in (one, other)
+        ]
+        np.testing.assert_allclose(*numbers, atol=1e-9)
+
+
+def test_columns_are_chosen(tmp_path: Path) -> None:
+    labels = np.ones((2, 4, 4), int)
+    path = export_labels(labels, tmp_path / "a.csv", axes="tyx", columns=["pixels", "solidity", "no such"])
+    assert list(rows(path)[0]) == ["label", "t", "pixels", "solidity"]
+
+
+@pytest.mark.parametrize(("axes", "first"), [("qyx", "axis-0"), ("zyx", "z"), (None, "z")])
+def test_an_axis_without_a_name_has_its_number(tmp_path: Path, axes: str | None, first: str) -> None:
+    labels = np.ones((2, 4, 4), int)
+    (row,) = rows(export_labels(labels, tmp_path / "a.csv", axes=axes))
+    assert row[f"centroid_{first} [pixel]"] == "0.5"
+    assert (row[f"{first}_min"], row[f"{first}_max"]) == ("0", "1")
+
+
+def test_parquet_holds_the_same(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    labels = np.zeros((5, 6), int)
+    labels[1:3, 1:4], labels[4, 4] = 1, 7
+    objects = [ObjectInfo(7, "seven", score=0.5)]
+    table = parquet.read_table(export_labels(labels, tmp_path / "a.parquet", objects=objects)).to_pydict()
+    same = rows(export_labels(labels, tmp_path / "a.csv", objects=objects))
+    assert list(table) == list(same[0])
+    assert table["name"] == ["", "seven"]
+    assert table["score"] == [None, 0.5]
+    assert table["pixels"] == [6, 1]
+    for name, values in table.items():
+        assert ["" if value is None else str(value) for value in values] == [row[name] for row in same]
 
 
 @pytest.mark.parametrize("unknown", [float("nan"), float("inf"), -float("inf"), np.float32("nan"), None])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint, Qt
 
 from napari_segany.core.clean_up import CleanUp
 from tests.fakes import FakeSegmenter
@@ -101,3 +102,82 @@ def test_labels_that_change_meanwhile_are_left_alone(opened: Opened, monkeypatch
     done(work())
     np.testing.assert_array_equal(opened.widget.binding.labels.data, before)
     assert "meanwhile" in opened.widget.status_box.text
+
+
+def previewed(opened: Opened) -> np.ndarray:
+    """The numbers of pixels that the preview shows: added 1, removed 2."""
+    opened.hand.qtbot.wait(150)
+    opened.settle()
+    layer = opened.widget.binding.mask_preview.layer
+    counts = np.bincount(layer.data.ravel(), minlength=3)
+    return counts[1:]
+
+
+def switch(opened: Opened) -> None:
+    opened.widget.tabs.show_box(opened.widget.clean_up_box)
+    box = opened.widget.clean_up_box.preview
+    opened.hand.qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+
+
+def test_a_preview_tells_and_writes_nothing(opened: Opened) -> None:
+    box, labels = opened.widget.clean_up_box, opened.widget.binding.labels
+    switch(opened)
+    assert previewed(opened).tolist() == [16, 0]
+    assert box.text == "1 hole filled in 1 object."
+    box.choose(CleanUp.SMALL)
+    box._amount.setValue(401)
+    assert previewed(opened).tolist() == [0, 400 - 16 + 400 + 400]
+    assert box.text == "3 objects too small, removed: 1, 2, 5."
+    np.testing.assert_array_equal(labels.data, holed())
+    opened.hand.press("Escape")
+    assert not box.preview.isChecked()
+    assert previewed(opened).tolist() == [0, 0]
+    assert not box.text
+
+
+def test_a_preview_follows_what_changes(opened: Opened) -> None:
+    box, labels = opened.widget.clean_up_box, opened.widget.binding.labels
+    switch(opened)
+    assert previewed(opened).tolist() == [16, 0]
+    labels.data_setitem((np.array([42, 43]), np.array([20, 20])), 0)
+    assert previewed(opened).tolist() == [18, 0]
+    box.choose_scope(everything=False)
+    opened.widget.objects_box.choose([5])
+    assert previewed(opened).tolist() == [2, 0]
+    opened.widget.objects_box.choose([1])
+    assert previewed(opened).tolist() == [16, 0]
+
+
+def test_apply_ends_the_preview_in_one_step_of_undo(opened: Opened) -> None:
+    box, labels = opened.widget.clean_up_box, opened.widget.binding.labels
+    switch(opened)
+    previewed(opened)
+    opened.hand.qtbot.mouseClick(box.buttons["Apply"], Qt.MouseButton.LeftButton)
+    assert previewed(opened).tolist() == [0, 0]
+    assert not box.preview.isChecked()
+    assert (labels.data[18:22, 18:22] == 1).all()
+    assert opened.widget.binding.undo()
+    np.testing.assert_array_equal(labels.data, holed())
+
+
+def test_a_preview_does_not_hide_a_mask(opened: Opened) -> None:
+    opened.widget.prompt_box.take("Points")
+    opened.hand.click(55, 70)
+    opened.wait_for_mask()
+    switch(opened)
+    assert not opened.widget.clean_up_box.preview.isChecked()
+    assert "Keep (K) or clear (Q)" in opened.widget.clean_up_box.text
+    opened.hand.press("q")
+    switch(opened)
+    assert previewed(opened).tolist() == [16, 0]
+    opened.hand.click(50, 66)
+    opened.wait_for_mask()
+    assert not opened.widget.clean_up_box.preview.isChecked()
+    assert opened.widget.session.mask.pixels[50, 66]
+
+
+def test_another_tab_ends_the_preview(opened: Opened) -> None:
+    switch(opened)
+    assert previewed(opened).any()
+    opened.widget.tabs.show_box(opened.widget.prompt_box)
+    assert not previewed(opened).any()

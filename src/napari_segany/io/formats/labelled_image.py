@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import scipy
@@ -66,17 +67,22 @@ class LabelledImage:
         Distance of neighbouring pixels along each axis, in `unit` where the axis is one of space.
     unit : str
         Of length, as it is to be written, for example "µm" or "pixel".
-    intensity : ndarray, optional
-        The picture, of the labels' shape.
+    channels : mapping of str to array
+        Pictures of the labels' shape, by their names; that of a single one may be empty.
     name : str
         Name of the picture.
+    nameless : tuple of str
+        Letters of axes that are treated as such, and which the image does not call so: tables name them by their
+        number, "axis-0".
+    columns : collection of str, optional
+        Columns of tables that are written; by default all.
     report : callable
         Called with the amount that is written, and the total; an exception that it raises stops the writing.
 
     Raises
     ------
     InputError
-        When the axes are others, or scale or intensity do not fit the labels.
+        When the axes are others, or scale or channels do not fit the labels.
     """
 
     labels: np.ndarray
@@ -84,8 +90,10 @@ class LabelledImage:
     about: Mapping[int, ObjectInfo]
     scale: tuple[float, ...]
     unit: str = "pixel"
-    intensity: np.ndarray | None = None
+    channels: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
+    nameless: tuple[str, ...] = ()
+    columns: Collection[str] | None = None
     report: Callable[[float, float], None] = _nobody
 
     def __post_init__(self) -> None:
@@ -94,14 +102,19 @@ class LabelledImage:
             raise InputError(f"objects are separated on the axes (t)(z)yx only, not {self.axes}; a .tif takes any axes")
         if len(self.scale) != len(shape) or not all(math.isfinite(step) and step > 0 for step in self.scale):
             raise InputError(f"labels of {len(shape)} axes do not fit the scale {self.scale}")
-        if self.intensity is not None and self.intensity.shape != shape:
-            raise InputError(f"an image of shape {self.intensity.shape} does not fit labels of shape {shape}")
+        for values in self.channels.values():
+            if values.shape != shape:
+                raise InputError(f"an image of shape {values.shape} does not fit labels of shape {shape}")
 
     @property
     def plane_shape(self) -> tuple[int, int]:
         """(height, width) of a plane."""
         height, width = self.labels.shape[-2:]
         return height, width
+
+    def name_of(self, axis: str) -> str:
+        """What tables call an axis: its letter, or its number where the image does not call it so."""
+        return f"axis-{self.axes.index(axis)}" if axis in self.nameless else axis
 
     def positions(self) -> list[dict[str, int]]:
         """Where each plane lies: its index, from 0, on each axis before y and x."""

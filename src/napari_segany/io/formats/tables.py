@@ -1,124 +1,89 @@
-"""Objects as a table of measurements."""
+"""Objects as a table of what is known and of measurements."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skimage
 
-from napari_segany.io.formats.labelled_image import LabelledImage, numbered
-from napari_segany.io.formats.shapes import measured_shapes, shape_columns
-
-PROPERTIES = ("num_pixels", "area", "centroid", "bbox")
-INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max", "intensity_std")
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.formats.labelled_image import LabelledImage
+from napari_segany.io.formats.measurements import group_of, measured_columns
 
 
 def write_table(image: LabelledImage, path: Path) -> None:
-    """Write a .csv with a row for each object, at each time where there is an axis of time.
+    """Write a .csv of the columns of :func:`object_columns`; unknown values are empty."""
+    save_csv(object_columns(image), path)
 
-    Sizes and centroids are in the unit that their column names, the centre of the first pixel being 0. Boxes, "y_min"
-    to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
-    Shapes are those of :func:`~napari_segany.io.formats.shapes.measured_shapes`.
-    Intensities are measured where there is an image, "state" is written where some object has one, and
-    "class_probability" where a model named some object. Unknown values are empty. "parent" is written where some object
-    came from a division, with the label of its mother.
-    """
+
+def save_csv(columns: dict[str, list[Any]], path: Path) -> None:
+    """Write columns to a .csv; None becomes empty."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(_columns(image))
-        if "t" not in image.axes:
-            writer.writerows(_rows(image, image.labels, image.intensity))
-            return
-        for time, labels in enumerate(image.labels):
-            image.report(time, len(image.labels))
-            intensity = None if image.intensity is None else image.intensity[time]
-            writer.writerows([*row[:1], time, *row[1:]] for row in _rows(image, labels, intensity))
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _columns(image: LabelledImage) -> list[str]:
-    space = image.axes.lstrip("t")
-    size = f"volume [{image.unit}^3]" if "z" in space else f"area [{image.unit}^2]"
-    return [
-        "label",
-        *(["t"] if "t" in image.axes else []),
-        *(
-            "name",
-            "class",
-            *_told(image),
-            "score",
-            "stability",
-            "how",
-            *_states(image),
-            *_parents(image),
-            "pixels",
-            size,
-        ),
-        *(f"centroid_{axis} [{image.unit}]" for axis in space),
-        *(f"{axis}_min" for axis in space),
-        *(f"{axis}_max" for axis in space),
-        *(["slices"] if "z" in space else []),
-        *shape_columns(space, image.unit),
-        *(INTENSITIES if image.intensity is not None else []),
-    ]
+def write_parquet(image: LabelledImage, path: Path) -> None:
+    """Write a .parquet of the columns of :func:`object_columns`; unknown values are null."""
+    save_parquet(object_columns(image), path)
 
 
-def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None) -> Iterator[list[Any]]:
-    dense, label_of = numbered(labels)
-    columns = _measured(dense, intensity, image.scale[-labels.ndim :])
-    states, parents, told = _states(image), _parents(image), _told(image)
-    for label, *measured in zip(label_of.tolist(), *(column.tolist() for column in columns), strict=True):
-        known = image.known(label)
-        state = [known.state] if states else []
-        parent = [known.parent or None] if parents else []
-        values = (known.score, known.stability, known.source, *state, *parent, *measured)
-        probability = [known.class_probability] if told else []
-        yield [label, known.name, known.class_name, *map(_cell, (*probability, *values))]
+def save_parquet(columns: dict[str, list[Any]], path: Path) -> None:
+    """Write columns to a .parquet, by pyarrow; None becomes null."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table(columns), path)
 
 
-def _measured(dense: np.ndarray, intensity: np.ndarray | None, spacing: tuple[float, ...]) -> list[np.ndarray]:
-    """The columns of what is measured, in the order of their names."""
-    table = skimage.measure.regionprops_table(
-        dense,
-        intensity,
-        properties=PROPERTIES + (INTENSITIES if intensity is not None else ()),
-        spacing=spacing,
-        extra_properties=(slices,) if dense.ndim == 3 else None,
-    )
-    # boxes end behind their last pixel
-    for axis in range(dense.ndim, 2 * dense.ndim):
-        table[f"bbox-{axis}"] -= 1
-    centroids = np.column_stack([table[f"centroid-{axis}"] for axis in range(dense.ndim)])
-    shapes = measured_shapes(dense, centroids, spacing)
-    table |= {f"shape-{number}": column for number, column in enumerate(shapes.T)}
-    last = ("slices", *(f"shape-{number}" for number in range(shapes.shape[1])), *INTENSITIES)
-    return [table[name] for name in (*(name for name in table if name not in last), *last) if name in table]
+def object_columns(image: LabelledImage) -> dict[str, list[Any]]:
+    """What is known and measured of objects, a row for each object, at each time where there is an axis of time.
+
+    Measurements are those of :func:`~napari_segany.io.formats.measurements.measured_columns`.
+    "state" is there where some object has one, and
+    "class_probability" where a model named some object. Unknown values are None. "parent" is there where some object
+    came from a division, with the label of its mother. Of these, the columns that the image chooses.
+    """
+    measured = {name: list(map(_cell, column.tolist())) for name, column in measured_columns(image).items()}
+    objects = [image.known(label) for label in measured["label"]]
+    first = {name: measured.pop(name) for name in ("label", image.name_of("t")) if name in measured}
+    others = {**known_columns(image, objects), **measured}
+    # (what tells which object and time a row is about is always there)
+    wanted = image.columns
+    return first | {name: column for name, column in others.items() if not wanted or is_chosen(name, wanted)}
 
 
-def _told(image: LabelledImage) -> list[str]:
-    """The column of the probabilities of classes, where a model named some object."""
-    return ["class_probability"] if any(known.class_probability is not None for known in image.about.values()) else []
+def is_chosen(column: str, chosen: Collection[str]) -> bool:
+    """Whether a column is among those that are chosen, by their names or by their groups."""
+    return column in chosen or group_of(column) in chosen
 
 
-def _states(image: LabelledImage) -> list[str]:
-    """The column of states, where some object has one."""
-    return ["state"] if any(known.state for known in image.about.values()) else []
-
-
-def _parents(image: LabelledImage) -> list[str]:
-    """The column of mothers, where they are known."""
-    return ["parent"] if any(known.parent for known in image.about.values()) else []
+def known_columns(image: LabelledImage, objects: list[ObjectInfo]) -> dict[str, list[Any]]:
+    """What is known of the objects of rows."""
+    there = image.about.values()
+    columns: dict[str, list[Any]] = {
+        "name": [known.name for known in objects],
+        "class": [known.class_name for known in objects],
+    }
+    if any(known.class_probability is not None for known in there):
+        columns["class_probability"] = [_cell(known.class_probability) for known in objects]
+    columns |= {
+        "score": [_cell(known.score) for known in objects],
+        "stability": [_cell(known.stability) for known in objects],
+        "how": [known.source for known in objects],
+    }
+    if any(known.state for known in there):
+        columns["state"] = [known.state for known in objects]
+    if any(known.parent for known in there):
+        columns["parent"] = [known.parent or None for known in objects]
+    return columns
 
 
 def _cell(value: Any) -> Any:
     """A value as tables have it: what is not known is empty."""
     return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
-
-
-def slices(region: np.ndarray) -> int:
-    """On how many slices of its window (z, y, x) an object lies."""
-    return int(region.any(axis=(1, 2)).sum())

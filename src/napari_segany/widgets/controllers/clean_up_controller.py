@@ -15,6 +15,7 @@ from napari_segany.layers.binding import Binding
 from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.layers.read import image_shape, strokes_here
 from napari_segany.session.history import Step
+from napari_segany.widgets.controllers.clean_up_preview import CleanUpPreview, on_slice
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.jobs import Jobs
 from napari_segany.widgets.panels.clean_up_panel import CleanUpPanel
@@ -48,17 +49,20 @@ class CleanUpController(QObject):
         super().__init__(box)
         self._box, self._panel, self._jobs = box, objects, jobs
         self._binding: Binding | None = None
+        self.preview = CleanUpPreview(box, objects, jobs)
         box.wanted.connect(self.clean)
         box.cut_wanted.connect(self.cut)
         box.join_wanted.connect(self.join)
 
     def bind(self, binding: Binding | None) -> None:
         """Correct objects of another image from here on."""
+        self.preview.bind(binding)
         self._binding = binding
         self._box.offer(several=binding is not None and len(image_shape(binding.image)) > 2)
 
     def clean(self, everything: bool) -> None:
-        """Correct all objects, or the selected ones, in one step of undo."""
+        """Correct all objects, or the selected ones, in one step of undo; a preview ends."""
+        self.preview.end()
         try:
             objects, view = self._objects(), self._view()
             objects.update()
@@ -68,7 +72,7 @@ class CleanUpController(QObject):
             self.failed.emit(error)
             return
         if not self._box.all_slices and self._box.how is not CleanUp.SMALL:
-            windows = {label: here for label, window in windows.items() if (here := _on_slice(window, view))}
+            windows = {label: here for label, window in windows.items() if (here := on_slice(window, view))}
         data = objects.labels.data
         # painting goes on meanwhile
         work = partial(clean_objects, data.copy(), windows, self._box.how, self._box.amount, view.axes)
@@ -124,7 +128,7 @@ class CleanUpController(QObject):
         crossed = np.unique(view.read(objects.labels.data)[stroke])
         made = 0
         for label, window in objects.windows(crossed[crossed > 0]).items() if (crossed > 0).any() else ():
-            part = window if self._box.all_slices else _on_slice(window, view)
+            part = window if self._box.all_slices else on_slice(window, view)
             turned = np.moveaxis(objects.labels.data[part] == label, view.axes, (-2, -1))
             here = stroke[window[view.axes[0]], window[view.axes[1]]]
             pieces = cut_along(turned, np.broadcast_to(here, turned.shape))
@@ -155,10 +159,3 @@ class CleanUpController(QObject):
         if view is None:
             raise InputError("clean up works on slices: open an image, and switch the display from 3D to 2D")
         return view
-
-
-def _on_slice(window: tuple[slice, ...], view: View) -> tuple[slice, ...]:
-    """The part of a window that lies on the plane of a view; empty where none does."""
-    inside = all(window[axis].start <= view.position[axis] < window[axis].stop for axis in view.leading)
-    here = {axis: slice(view.position[axis], view.position[axis] + 1) for axis in view.leading}
-    return tuple(here.get(axis, side) for axis, side in enumerate(window)) if inside else ()

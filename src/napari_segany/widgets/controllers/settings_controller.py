@@ -50,6 +50,7 @@ class SettingsController(QObject):
         get, keep = self._settings.get, self._settings.set
         self._prompts.choose(hover=get("hint"), rank=get("rank"), overwrite=get("overwrite"), names=get("names"))
         self._exports.choose(get("export"))
+        self._exports.columns = tuple(get("columns").splitlines())
         self._prompts.hover_changed.connect(partial(keep, "hint"))
         self._prompts.rank_changed.connect(partial(keep, "rank"))
         self._prompts.overwrite_changed.connect(partial(keep, "overwrite"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSpinBox, QWidget
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QPushButton, QSpinBox, QWidget
 
 from napari_segany.core.clean_up import LARGEST_RADIUS, CleanUp
 
@@ -21,7 +20,7 @@ UNDO = "One step of undo (Ctrl+Z)"
 
 
 class CleanUpPanel(QWidget):
-    """A list of corrections, and buttons.
+    """A list of corrections, a preview, and buttons.
 
     Attributes
     ----------
@@ -29,11 +28,14 @@ class CleanUpPanel(QWidget):
         Emitted with True when all objects are to be corrected, False for the selected ones.
     cut_wanted, join_wanted : Signal
         Emitted without arguments when objects are to be cut along the strokes of the slice, or merged under them.
+    previewed : Signal
+        Emitted with whether the preview is on, also when something else is to be previewed.
     """
 
     wanted = Signal(bool)
     cut_wanted = Signal()
     join_wanted = Signal()
+    previewed = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,20 +44,30 @@ class CleanUpPanel(QWidget):
             self._how.addItem(how.value, how)
         self._amount_name = QLabel()
         self._amount = QSpinBox()
+        # (the highest number would make the panel wider)
+        self._amount.setMaximumWidth(90)
         self._slices = QComboBox()
         self._slices.addItems(("All slices", "This slice"))
-        buttons = {
-            "All objects": (partial(self._emit, True), f"Correct all objects of the layer. {UNDO}"),
-            "Selected": (partial(self._emit, False), f"Correct the objects selected in the table. {UNDO}"),
-            "Cut  (Shift+C)": (
-                self._cut,
-                f"Draw a scribble across an object, then press this: the object is cut there. {UNDO}",
-            ),
-            "Merge  (Shift+M)": (
-                self._join,
-                f"Draw a scribble over several objects, then press this: they become one. {UNDO}",
-            ),
-        }
+        self._scope = QComboBox()
+        self._scope.addItems(("All objects", "Selected objects"))
+        self._scope.setToolTip("Objects are selected in the table Objects, or by a click on them")
+        self.preview = QCheckBox("Preview")
+        self.preview.setToolTip(
+            "Show on this slice what would be added (green) and removed (orange); labels change with Apply only. "
+            "Esc ends it."
+        )
+        self._note = QLabel()
+        self._note.setWordWrap(True)
+        self._note.hide()
+        self._lay_out()
+        self._how.currentIndexChanged.connect(self._choose)
+        self.preview.toggled.connect(self._preview)
+        for chooser in (self._slices, self._scope, self._how):
+            chooser.currentIndexChanged.connect(self._preview)
+        self._amount.valueChanged.connect(self._preview)
+        self._choose()
+
+    def _lay_out(self) -> None:
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("<b>Clean up</b>"), 0, 0)
@@ -65,13 +77,29 @@ class CleanUpPanel(QWidget):
         amount.addWidget(self._amount_name, 0, 0)
         amount.addWidget(self._amount, 0, 1)
         layout.addLayout(amount, 1, 1)
-        for number, (text, (act, tip)) in enumerate(buttons.items()):
-            button = QPushButton(text)
+        layout.addWidget(self._scope, 2, 0)
+        layout.addWidget(self.preview, 2, 1)
+        layout.addWidget(self._note, 3, 0, 1, 2)
+        stroke = "Draw a scribble"
+        buttons = {
+            "Apply": (self._emit, f"Correct these objects. {UNDO}", (4, 0, 1, 2)),
+            "Cut  (Shift+C)": (
+                self._cut,
+                f"{stroke} across an object, then press this: the object is cut there. {UNDO}",
+                (5, 0, 1, 1),
+            ),
+            "Merge  (Shift+M)": (
+                self._join,
+                f"{stroke} over several objects, then press this: they become one. {UNDO}",
+                (5, 1, 1, 1),
+            ),
+        }
+        self.buttons = {}
+        for text, (act, tip, place) in buttons.items():
+            button = self.buttons[text] = QPushButton(text)
             button.setToolTip(tip)
             button.clicked.connect(act)
-            layout.addWidget(button, 2 + number // 2, number % 2)
-        self._how.currentIndexChanged.connect(self._choose)
-        self._choose()
+            layout.addWidget(button, *place)
 
     @property
     def how(self) -> CleanUp:
@@ -88,6 +116,16 @@ class CleanUpPanel(QWidget):
         """Whether all slices are corrected, not the shown one alone."""
         return self._slices.currentIndex() == 0
 
+    @property
+    def all_objects(self) -> bool:
+        """Whether all objects are corrected, not the selected ones alone."""
+        return self._scope.currentIndex() == 0
+
+    @property
+    def text(self) -> str:
+        """What the preview tells."""
+        return self._note.text()
+
     def offer(self, *, several: bool) -> None:
         """Offer the choice of slices where there are several."""
         self._slices.setVisible(several)
@@ -95,6 +133,20 @@ class CleanUpPanel(QWidget):
     def choose(self, how: CleanUp) -> None:
         """Choose a correction."""
         self._how.setCurrentText(how.value)
+
+    def choose_scope(self, *, everything: bool) -> None:
+        """Correct all objects, or the selected ones."""
+        self._scope.setCurrentIndex(0 if everything else 1)
+
+    def tell(self, text: str) -> None:
+        """Show what a correction would do; nothing with an empty text."""
+        self._note.setText(text)
+        self._note.setVisible(bool(text))
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """End the preview."""
+        super().hideEvent(event)
+        self.preview.setChecked(False)
 
     def _choose(self) -> None:
         name, first, most = AMOUNTS.get(self.how, ("", 0, 0))
@@ -104,8 +156,11 @@ class CleanUpPanel(QWidget):
         self._amount.setValue(first)
         self._how.setToolTip(TIPS[self.how])
 
-    def _emit(self, everything: bool, _checked: bool = False) -> None:
-        self.wanted.emit(everything)
+    def _preview(self) -> None:
+        self.previewed.emit(self.preview.isChecked())
+
+    def _emit(self) -> None:
+        self.wanted.emit(self.all_objects)
 
     def _cut(self) -> None:
         self.cut_wanted.emit()

@@ -17,11 +17,10 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMessage
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.export import FORMATS, check_export, export_labels
-from napari_segany.layers.feature_columns import grey_values, physical, read_rows
+from napari_segany.layers.feature_columns import physical, read_rows
+from napari_segany.layers.layer_measurements import axes_of, layer_channels
 from napari_segany.layers.lineage import known_parents
 from napari_segany.layers.object_features import ObjectFeatures
-
-_AXES = ("yx", "zyx", "tyx", "tzyx")
 
 
 class RunsExport(Protocol):
@@ -46,6 +45,8 @@ class ExportPanel(QWidget):
 
     Attributes
     ----------
+    columns : tuple of str
+        Groups of columns that tables have; all where there is none.
     progress : Signal
         Emitted from the worker with how much is written, and how much there is.
     written : Signal
@@ -66,6 +67,7 @@ class ExportPanel(QWidget):
         self._objects: ObjectFeatures | None = None
         self._folder = Path.home()
         self._writing = False
+        self.columns: tuple[str, ...] = ()
         self.formats = QComboBox()
         self.formats.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.formats.setMinimumContentsLength(14)
@@ -141,10 +143,11 @@ class ExportPanel(QWidget):
             "format": self.format,
             "report": self._report,
             "objects": self._known(),
-            "axes": _axes_of(labels),
+            "axes": axes_of(labels, self._image),
             "scale": scale,
             "unit": unit,
-            "intensity": grey_values(labels, self._image) if FORMATS[self.format].measures_intensity else None,
+            "intensity": self._channels(labels) if FORMATS[self.format].measures_intensity else None,
+            "columns": self.columns,
             "image_name": Path(self._source).name if self._source else self._image.name if self._image else "",
             "overwrite": overwrite,
             "inputs": [self._source],
@@ -156,6 +159,11 @@ class ExportPanel(QWidget):
         self._written_format = self.format
         self._say(f"Writing {path.name} …")
         self._jobs.run(partial(_write, snapshot, path, options), done=self._done, failed=self._failed)
+
+    def _channels(self, labels: Labels) -> dict[str, Any]:
+        """The images that a table has intensities of: all of the viewer that fit, else the one that was segmented."""
+        images = [] if self._image is None else [self._image]
+        return layer_channels(labels, images if self._objects is None else self._objects.viewer.layers)
 
     @property
     def _source(self) -> str | None:
@@ -245,9 +253,3 @@ class ExportPanel(QWidget):
 def _write(data: Any, path: Path, options: dict[str, Any]) -> Path:
     """Runs in the worker."""
     return export_labels(np.asarray(data), path, **options)
-
-
-def _axes_of(labels: Labels) -> str | None:
-    """Letters of a layer's axes, where they are called so; None leaves it to the writer."""
-    letters = "".join("t" if name == "time" else name for name in (str(name).lower() for name in labels.axis_labels))
-    return letters if letters in _AXES else None

@@ -59,6 +59,7 @@ class ObjectRows:
         self._selection: Selection[int] = Selection()
         self._text, self._order = "", ("", False)
         self._chosen: set[int] = set()
+        self._picked_label = 0
         self._frame = self._shown()
         objects.changed.connect(self.refresh)
         objects.labels.events.selected_label.connect(self._follow)
@@ -160,7 +161,9 @@ class ObjectRows:
     def _follow(self, event: Any = None) -> None:
         """A label was picked in the layer."""
         label = int(self._objects.labels.selected_label)
-        if label not in self._chosen:
+        # (with other colours of the layer napari tells of the same one again)
+        before, self._picked_label = self._picked_label, label
+        if label != before and label not in self._chosen:
             self.choose([label])
 
     def _select(self) -> None:

@@ -58,10 +58,13 @@ class ObjectsPanel(QWidget):
     listed : Signal
         Emitted without arguments when the objects of the table, or what is known of them, may have changed, or
         other rows are selected.
+    plot_wanted : Signal
+        Emitted without arguments when measurements are to be plotted.
     """
 
     described = Signal(object)
     listed = Signal()
+    plot_wanted = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -90,6 +93,7 @@ class ObjectsPanel(QWidget):
             "Split": self._button("Split", f"Give each separate piece a new label. {UNDO}", self._split),
             "Accept": self._button("Accept", f"Mark the selected objects as checked and right. {UNDO}", self._accept),
             "Rename": self._button("Rename", "Name the selected object; its pixels stay as they are.", self._rename),
+            "Plot…": self._button("Plot…", "Measure all objects: plots, colours, tables.", self.plot_wanted.emit),
         }
         self._lay_out()
         self._rest = QTimer(self, singleShot=True, interval=REST_MS)
@@ -131,6 +135,21 @@ class ObjectsPanel(QWidget):
     def colour_by_class(self) -> None:
         """Show objects in the colours of their classes from here on."""
         self._by_class.setChecked(True)
+
+    def choose(self, labels: list[int]) -> None:
+        """Select the rows of objects."""
+        if self._rows is not None:
+            self._rows.choose(labels)
+
+    @property
+    def class_colours(self) -> dict[str, str]:
+        """The colour of each class, by name."""
+        return dict(self._class_colours)
+
+    def use_own_colours(self) -> None:
+        """Show objects in the colours of the layer, not in those of names or classes."""
+        self._by_name.setChecked(False)
+        self._by_class.setChecked(False)
 
     def set_class_colours(self, colours: Mapping[str, str]) -> None:
         """Set the colour of each class, by name."""
