@@ -12,9 +12,10 @@ import numpy as np
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.link import Association, Linker, relabel_planes
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.review import EVERYTHING
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.track_graph import found_divisions
-from napari_segany.io.export import check_export, export_labels
+from napari_segany.io.export import check_export, export_labels, selected
 from napari_segany.io.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import compact, read_labels
 from napari_segany.io.object_tables import objects_of_labels
@@ -37,6 +38,8 @@ class TrackJob:
         The image of the labels, when objects are linked by what is seen and not by overlap alone.
     overwrite : bool
         Whether `out` may be replaced.
+    selection : str
+        Which objects are exported, one of :data:`~napari_segany.core.review.SELECTIONS`.
     """
 
     labels: Path
@@ -44,6 +47,7 @@ class TrackJob:
     format: str | None = None
     image: Path | None = None
     overwrite: bool = False
+    selection: str = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def export_file(job: TrackJob) -> TrackReport:
     """
     chosen = check_export(job.out, format=job.format, overwrite=job.overwrite, inputs=[job.labels])
     file, labels = _read(job.labels)
-    objects = tuple(objects_of_labels(job.labels).values())
+    labels, objects = selected(labels, tuple(objects_of_labels(job.labels).values()), job.selection)
     return _written(replace(job, format=chosen), file, labels, objects)
 
 

@@ -57,14 +57,22 @@ def export(
     labels: LabelsArgument,
     out: OutOption,
     kind: FormatOption = None,
+    only_accepted: Annotated[
+        bool,
+        typer.Option("--only-accepted", help="Leave out automatic, proposed, uncertain and rejected objects."),
+    ] = False,
+    without_rejected: Annotated[bool, typer.Option("--without-rejected", help="Leave out rejected objects.")] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a label image in the format of another program; numbers stay as they are.
 
     What NAME_objects.csv tells of the objects of NAME_labels.tif is written too. In formats of tracks, divisions that
-    it does not tell of are found by overlap.
+    it does not tell of are found by overlap. That table has the states of objects,
+    too, which --only-accepted and --without-rejected go by.
     """
     from napari_segany.batch.track_labels import TrackJob, export_file
+    from napari_segany.core.review import EVERYTHING, NOT_REJECTED, ONLY_ACCEPTED
 
-    report = export_file(TrackJob(labels, out, kind, None, overwrite))
+    selection = ONLY_ACCEPTED if only_accepted else NOT_REJECTED if without_rejected else EVERYTHING
+    report = export_file(TrackJob(labels, out, kind, None, overwrite, selection))
     typer.echo(f"wrote {report.out}: {report.objects} objects")

@@ -50,6 +50,10 @@ class ObjectInfo:
     class_probability : float, optional
         How probable `class_name` is, 0..1, where the model named the object; None for a class that the user, a text or
         a detector gave.
+    reviewed_by : str
+        Name of the user who set `state` in a review; empty for a state without one.
+    reviewed_at : str
+        When that was: ISO 8601, UTC, to the second.
     """
 
     label: int
@@ -65,6 +69,8 @@ class ObjectInfo:
     state: str = ""
     parent: int | None = None
     class_probability: float | None = None
+    reviewed_by: str = ""
+    reviewed_at: str = ""
 
     @property
     def given_class(self) -> str:
@@ -76,6 +82,15 @@ class ObjectInfo:
         if name or named is None:
             return replace(self, class_name=name, class_probability=None)
         return replace(self, class_name=named[0], class_probability=named[1])
+
+    @property
+    def review(self) -> tuple[str, str]:
+        """Who set its state in a review, and when; both are empty without a review."""
+        return self.reviewed_by, self.reviewed_at
+
+    def with_state(self, state: str, review: tuple[str, str] = ("", "")) -> ObjectInfo:
+        """Return the same in another state, with who set it and when."""
+        return replace(self, state=state, reviewed_by=review[0], reviewed_at=review[1])
 
     @property
     def confirmed(self) -> bool:

@@ -51,4 +51,6 @@ def _info(row: dict[str, str]) -> ObjectInfo:
         state=state,
         parent=int(row["parent"] or 0) if "parent" in row else None,
         class_probability=float(told) if (told := row.get("class_probability")) else None,
+        reviewed_by=row.get("reviewed_by") or "",
+        reviewed_at=row.get("reviewed_at") or "",
     )

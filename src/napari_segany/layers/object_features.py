@@ -20,7 +20,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ACCEPTED, ObjectInfo
+from napari_segany.core.objects import ACCEPTED, REJECTED, UNCERTAIN, ObjectInfo
 from napari_segany.io.object_tables import objects_of_labels
 from napari_segany.layers import feature_columns
 from napari_segany.layers.commit import Steps
@@ -28,6 +28,9 @@ from napari_segany.layers.compat import camera_of
 from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up
 from napari_segany.layers.write import can_be_written, free_label, set_pixels
 from napari_segany.session.history import Step
+
+STEPS = {ACCEPTED: "accept", REJECTED: "reject", UNCERTAIN: "mark uncertain"}
+"""What the steps of undo are called that set a state."""
 
 
 class ObjectFeatures:
@@ -265,24 +268,34 @@ class ObjectFeatures:
         self._restate()
         self.update()
 
-    def set_state(self, labels: Iterable[int], state: str) -> None:
+    def set_state(self, labels: Iterable[int], state: str, review: tuple[str, str] = ("", "")) -> None:
         """Note one of ``STATES`` of some objects, or an empty one: they are the user's; in one step of undo.
+
+        Parameters
+        ----------
+        labels : iterable of int
+            Of the objects.
+        state : str
+            The state.
+        review : (str, str)
+            Who sets it in a review, and when; see :func:`~napari_segany.core.review.review_now`.
 
         Raises
         ------
         InputError
             When one is not there.
         """
-        changes = [(label, self.about(label).state, state) for label in self._check(labels)]
-        changed = tuple(one for one in changes if one[1] != one[2])
-        if changed:
-            with self._step(Step("accept" if state == ACCEPTED else "state", states=changed)):
-                self.set_states({label: state for label, _, state in changed})
+        known = [about for about in map(self.about, self._check(labels)) if about.state != state]
+        if known:
+            states = tuple((about.label, about.state, state) for about in known)
+            reviews = tuple((about.label, about.review, review) for about in known if about.review != review)
+            with self._step(Step(STEPS.get(state, "state"), states=states, reviews=reviews)):
+                self.set_states({about.label: state for about in known}, {about.label: review for about in known})
 
-    def set_states(self, states: Mapping[int, str]) -> None:
-        """Set states that a step already records."""
+    def set_states(self, states: Mapping[int, str], reviews: Mapping[int, tuple[str, str]] | None = None) -> None:
+        """Set states, and who set them and when, that a step already records."""
         for label, state in states.items():
-            self._about[label] = replace(self.about(label), state=state)
+            self._about[label] = self.about(label).with_state(state, (reviews or {}).get(label, ("", "")))
             self.described.emit(self._about[label])
         self._restate()
         self.update()
@@ -366,7 +379,7 @@ class ObjectFeatures:
             feature_columns.INDEX: labels,
             feature_columns.LABEL: labels,
             **feature_columns.class_columns(known, self.suggested),
-            **(feature_columns.state_column(known) if feature_columns.STATE not in self._theirs else {}),
+            **(feature_columns.state_columns(known) if feature_columns.STATE not in self._theirs else {}),
             **feature_columns.known_columns(known),
             **feature_columns.counted_columns(self.labels, total, rows, intensity=intensity),
             "how": np.array([about.source for about in known], object),

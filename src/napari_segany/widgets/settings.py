@@ -12,6 +12,7 @@ from typing import Any
 
 import platformdirs
 
+from napari_segany.core.review import NOT_REJECTED, SELECTIONS
 from napari_segany.io.export import FORMATS
 from napari_segany.layers.compat import plugin_setting, plugin_settings
 
@@ -69,6 +70,9 @@ SETTINGS: Mapping[str, Setting] = {
         "Where the model's decoder draws all objects, as micro-sam's (AIS), take the mask of a click on each (APG).",
     ),
     "export": Setting("coco", "Format of exported objects", "The format that is offered first.", tuple(FORMATS)),
+    "export_objects": Setting(
+        NOT_REJECTED, "Exported objects", "Which objects are exported; a review accepts or rejects them.", SELECTIONS
+    ),
     "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }
 """The manifest is written from it by ``python scripts/write_tables.py``."""

@@ -20,7 +20,7 @@ def write_coco(image: LabelledImage, path: Path) -> None:
 
     An object that lies on several planes has an annotation on each, with the same "label". What COCO has no word for
     stands next to its own entries: "label", "name", "score", "stability_score", "points" ([x, y]), "how",
-    "state", "class_probability".
+    "state", "reviewed_by", "reviewed_at", "class_probability".
     https://cocodataset.org/#format-data
     """
     pieces = list(image.pieces())
@@ -58,6 +58,8 @@ def _known(known: ObjectInfo) -> dict[str, Any]:
         "points": xy_places(known) or None,
         "how": known.source or None,
         "state": known.state or None,
+        "reviewed_by": known.reviewed_by or None,
+        "reviewed_at": known.reviewed_at or None,
         "class_probability": finite(known.class_probability),
     }
     return {name: value for name, value in entries.items() if value is not None}

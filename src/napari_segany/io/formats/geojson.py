@@ -60,6 +60,7 @@ def _properties(known: ObjectInfo) -> dict[str, Any]:
     if known.class_name:
         properties["classification"] = {"name": known.class_name}
     metadata = {"how": known.source, "state": known.state}
+    metadata |= {"reviewed_by": known.reviewed_by, "reviewed_at": known.reviewed_at}
     if any(metadata.values()):
         properties["metadata"] = {name: value for name, value in metadata.items() if value}
     return properties

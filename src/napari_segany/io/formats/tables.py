@@ -24,9 +24,10 @@ def write_table(image: LabelledImage, path: Path) -> None:
     Sizes and centroids are in the unit that their column names, the centre of the first pixel being 0. Boxes, "y_min"
     to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
     Shapes are those of :func:`~napari_segany.io.formats.shapes.measured_shapes`.
-    Intensities are measured where there is an image, "state" is written where some object has one, and
-    "class_probability" where a model named some object. Unknown values are empty. "parent" is written where some object
-    came from a division, with the label of its mother.
+    Intensities are measured where there is an image. "state" is written where some object has one, "reviewed_by" and
+    "reviewed_at" (ISO 8601, UTC) where a state was set in a review, and "class_probability" where a model named some
+    object. Unknown values are empty. "parent" is written where some object came from a division, with the label of its
+    mother.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -73,7 +74,7 @@ def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None
     states, parents, told = _states(image), _parents(image), _told(image)
     for label, *measured in zip(label_of.tolist(), *(column.tolist() for column in columns), strict=True):
         known = image.known(label)
-        state = [known.state] if states else []
+        state = [getattr(known, name) or None for name in states]
         parent = [known.parent or None] if parents else []
         values = (known.score, known.stability, known.source, *state, *parent, *measured)
         probability = [known.class_probability] if told else []
@@ -105,8 +106,9 @@ def _told(image: LabelledImage) -> list[str]:
 
 
 def _states(image: LabelledImage) -> list[str]:
-    """The column of states, where some object has one."""
-    return ["state"] if any(known.state for known in image.about.values()) else []
+    """The columns of states, of who set them and when; each where some object has one."""
+    names = ("state", "reviewed_by", "reviewed_at")
+    return [name for name in names if any(getattr(known, name) for known in image.about.values())]
 
 
 def _parents(image: LabelledImage) -> list[str]:

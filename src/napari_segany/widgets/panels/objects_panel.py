@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.objects import ACCEPTED, ObjectInfo
+from napari_segany.core.review import review_now
 from napari_segany.layers.colours import NameColours, paler
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.object_features import ObjectFeatures
@@ -216,12 +217,16 @@ class ObjectsPanel(QWidget):
         if self.objects is not None:
             changed = [label for label in labels if self.objects.about(label).state != state]
             if changed:
-                self._try(partial(self.objects.set_state, changed, state))
+                self._try(partial(self.objects.set_state, changed, state, review_now()))
 
-    def restore_states(self, states: Mapping[int, str]) -> None:
+    def restore_states(self, states: Mapping[int, str], reviews: Mapping[int, tuple[str, str]] | None = None) -> None:
         """Set states that a step of undo already records, see :meth:`ObjectFeatures.set_states`."""
         if self.objects is not None and states:
-            self.objects.set_states(states)
+            self.objects.set_states(states, reviews)
+
+    def about(self, label: int) -> ObjectInfo:
+        """What is known of an object."""
+        return ObjectInfo(label) if self.objects is None else self.objects.about(label)
 
     def state_of(self, label: int) -> str:
         """The state of an object, one of ``STATES``; empty for one that the user made or corrected."""
