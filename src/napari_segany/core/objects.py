@@ -73,6 +73,11 @@ class ObjectInfo:
     reviewed_at: str = ""
 
     @property
+    def class_levels(self) -> tuple[str, str]:
+        """The parent of its class, empty for none, and the name of the class below it."""
+        return class_levels(self.class_name)
+
+    @property
     def given_class(self) -> str:
         """The class that the user, a text or a detector gave; empty for none, also where the model named the object."""
         return self.class_name if self.class_probability is None else ""
@@ -98,6 +103,17 @@ class ObjectInfo:
         return self.state in ("", ACCEPTED)
 
 
+def class_levels(name: str) -> tuple[str, str]:
+    """Return the parent of a class, empty for none, and the name below it: of ``"cell/dividing"`` both words."""
+    parent, slash, below = (part.strip() for part in name.partition("/"))
+    return (parent, below) if slash and parent and below else ("", name)
+
+
+def class_path(parent: str, name: str) -> str:
+    """Return the name of a class below a parent, which may be empty, as objects have it: ``"cell/dividing"``."""
+    return f"{parent}/{name}" if parent and name else name
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectClass:
     """A class that objects may have.
@@ -105,7 +121,7 @@ class ObjectClass:
     Parameters
     ----------
     name : str
-        What objects of it are called.
+        What objects of it are called; below a parent class ``"parent/name"``.
     key : int
         The digit that gives it, 1 to 9; 0 for none.
     colour : str
@@ -115,3 +131,13 @@ class ObjectClass:
     name: str
     key: int
     colour: str
+
+    @property
+    def parent(self) -> str:
+        """The class that it is a kind of; empty for none."""
+        return class_levels(self.name)[0]
+
+    @property
+    def own_name(self) -> str:
+        """Its name without that of its parent."""
+        return class_levels(self.name)[1]

@@ -141,6 +141,11 @@ def state_columns(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
     return {name: np.array(values, object) for name, values in columns.items() if any(values)}
 
 
+def some_of(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those columns of some names that there are."""
+    return {name: columns[name] for name in names if name in columns}
+
+
 def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str, float]]) -> dict[str, np.ndarray]:
     """Columns of classes, and of suggested ones with their probabilities; each only where some object has one."""
     columns = {}
@@ -155,6 +160,23 @@ def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str
         SUGGESTED: np.array([name for name, _ in rows], object),
         PROBABILITY: np.array([round(probability, 2) for _, probability in rows], float),
     }
+
+
+def fact_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str, float]]) -> dict[str, list[Any]]:
+    """Values of all columns that are facts and may change without a change of pixels, be they empty."""
+    columns: dict[str, list[Any]] = {
+        "name": [about.name for about in known],
+        CLASS: [about.class_name for about in known],
+        **{name: [getattr(about, name) for about in known] for name in (STATE, *REVIEWS)},
+        SUGGESTED: [suggested.get(about.label, ("", math.nan))[0] for about in known],
+    }
+    if any(about.class_probability is not None for about in known):
+        columns[CLASS_PROBABILITY] = [_rounded(about.class_probability) for about in known]
+    return columns
+
+
+def _rounded(value: float | None) -> float:
+    return math.nan if value is None else round(value, 2)
 
 
 def counted_columns(labels: Labels, total: LabelCounts, rows: np.ndarray, *, intensity: bool) -> dict[str, np.ndarray]:

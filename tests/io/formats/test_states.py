@@ -17,6 +17,7 @@ import tifffile
 from napari_segany.core.errors import InputError
 from napari_segany.core.objects import STATES, ObjectInfo
 from napari_segany.io.export import FORMATS, export_labels
+from napari_segany.io.object_tables import objects_of_labels
 
 LABELS = np.zeros((20, 30), np.int32)
 LABELS[2:6, 2:6] = 1
@@ -106,3 +107,24 @@ def unpacked(path: Path) -> bytes:
 def test_an_unknown_selection_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no selection 'some'"):
         export_labels(LABELS, tmp_path / "a.csv", selection="some")
+
+
+def test_formats_tell_both_levels_of_a_class(tmp_path: Path) -> None:
+    objects = [ObjectInfo(1, class_name="cell/dividing"), ObjectInfo(2, class_name="debris")]
+    with export_labels(LABELS, tmp_path / "a.csv", objects=objects).open(encoding="utf-8") as file:
+        assert [(row["class"], row["class_parent"]) for row in csv.DictReader(file)] == [
+            ("dividing", "cell"),
+            ("debris", ""),
+        ]
+    written = json.loads(export_labels(LABELS, tmp_path / "a.json", objects=objects).read_text())
+    assert [(one["name"], one["supercategory"]) for one in written["categories"]] == [
+        ("dividing", "cell"),
+        ("debris", ""),
+    ]
+    features = json.loads(export_labels(LABELS, tmp_path / "a.geojson", objects=objects).read_text())["features"]
+    assert [one["properties"]["classification"]["name"] for one in features] == ["cell: dividing", "debris"]
+    rois = roifile.roiread(export_labels(LABELS, tmp_path / "a.zip", objects=objects))
+    assert "class: dividing\nclass_parent: cell\n" in rois[0].props
+    (tmp_path / "a_labels.tif").touch()
+    (tmp_path / "a.csv").rename(tmp_path / "a_objects.csv")
+    assert objects_of_labels(tmp_path / "a_labels.tif")[1].class_name == "cell/dividing"

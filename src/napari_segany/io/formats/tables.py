@@ -25,9 +25,9 @@ def write_table(image: LabelledImage, path: Path) -> None:
     to "x_max", are indices of the first and last pixel. "slices" is the number of slices on which an object lies.
     Shapes are those of :func:`~napari_segany.io.formats.shapes.measured_shapes`.
     Intensities are measured where there is an image. "state" is written where some object has one, "reviewed_by" and
-    "reviewed_at" (ISO 8601, UTC) where a state was set in a review, and "class_probability" where a model named some
-    object. Unknown values are empty. "parent" is written where some object came from a division, with the label of its
-    mother.
+    "reviewed_at" (ISO 8601, UTC) where a state was set in a review, "class_probability" where a model named some
+    object, and "class_parent" where some class is below another. Unknown values are empty. "parent" is written where
+    some object came from a division, with the label of its mother.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -50,6 +50,7 @@ def _columns(image: LabelledImage) -> list[str]:
         *(
             "name",
             "class",
+            *_class_parents(image),
             *_told(image),
             "score",
             "stability",
@@ -72,13 +73,16 @@ def _rows(image: LabelledImage, labels: np.ndarray, intensity: np.ndarray | None
     dense, label_of = numbered(labels)
     columns = _measured(dense, intensity, image.scale[-labels.ndim :])
     states, parents, told = _states(image), _parents(image), _told(image)
+    nested = _class_parents(image)
     for label, *measured in zip(label_of.tolist(), *(column.tolist() for column in columns), strict=True):
         known = image.known(label)
         state = [getattr(known, name) or None for name in states]
         parent = [known.parent or None] if parents else []
         values = (known.score, known.stability, known.source, *state, *parent, *measured)
         probability = [known.class_probability] if told else []
-        yield [label, known.name, known.class_name, *map(_cell, (*probability, *values))]
+        above, kind = known.class_levels
+        family = [kind, above] if nested else [kind]
+        yield [label, known.name, *family, *map(_cell, (*probability, *values))]
 
 
 def _measured(dense: np.ndarray, intensity: np.ndarray | None, spacing: tuple[float, ...]) -> list[np.ndarray]:
@@ -103,6 +107,11 @@ def _measured(dense: np.ndarray, intensity: np.ndarray | None, spacing: tuple[fl
 def _told(image: LabelledImage) -> list[str]:
     """The column of the probabilities of classes, where a model named some object."""
     return ["class_probability"] if any(known.class_probability is not None for known in image.about.values()) else []
+
+
+def _class_parents(image: LabelledImage) -> list[str]:
+    """The column of the parents of classes, where some class has one."""
+    return ["class_parent"] if any(known.class_levels[0] for known in image.about.values()) else []
 
 
 def _states(image: LabelledImage) -> list[str]:

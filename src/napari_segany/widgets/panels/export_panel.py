@@ -232,7 +232,7 @@ class ExportPanel(QWidget):
             self._writing = False
             self._say("Cancelled. Nothing was written.")
 
-    def choose(self, name: str, selection: str = EVERYTHING) -> None:
+    def choose(self, name: str, selection: str = "") -> None:
         """Choose a format and a selection of objects; unknown ones change nothing."""
         for box, chosen in ((self.formats, name), (self.selections, selection)):
             if box.findData(chosen) >= 0:
