@@ -2,8 +2,8 @@
 
 python benchmarks/review_stalls.py [--side 4096] [--objects 20000]
 
-Prints a row of JSON for each action: the longest pause of the event loop, and that of bare napari for what it does there
-itself: its features table shows another table of that size, or a layer of that size gets a colormap.
+Prints a row of JSON for each action: the longest pause of the event loop, and that of bare napari for what it does
+there itself: its features table shows another table of that size, or a layer of that size gets a colormap.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ EVERYTHING, NOT_REJECTED, ONLY_ACCEPTED = SELECTIONS = ("all", "not rejected", "
 """Which objects are exported: all, all but rejected ones, or those that the user made, corrected or accepted."""
 
 
+_ORDERED = (("label", object), ("score", float), ("confidence", float))
+
+
 def review_now() -> tuple[str, str]:
     """Return the name of the user and the time, ISO 8601 in UTC to the second: what a review notes of its decisions."""
     try:
@@ -50,10 +53,12 @@ def least_certain_first(objects: Iterable[ObjectInfo]) -> list[int]:
     Nothing says of the latter that they are wrong: they were drawn by hand or made by another program. Equal ones are
     in the order of their labels.
     """
-    known = sorted(objects, key=lambda about: about.label)
-    # NaN is sorted to the end
-    order = np.argsort(np.array([certainty(about) for about in known], float), kind="stable")
-    return [known[place].label for place in order.tolist()]
+    known = list(objects)
+    labels, score, confidence = (np.array([getattr(about, name) for about in known], kind) for name, kind in _ORDERED)
+    # of two the one that is known, and NaN is sorted to the end
+    order = np.lexsort((labels, np.fmin(score, confidence)))
+    found: list[int] = labels[order].tolist()
+    return found
 
 
 def progress(states: Iterable[str], which: str = TO_CHECK) -> tuple[int, int]:

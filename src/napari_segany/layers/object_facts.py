@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from psygnal import Signal
 
@@ -18,6 +18,15 @@ from napari_segany.session.history import Step
 
 STEPS = {ACCEPTED: "accept", REJECTED: "reject", UNCERTAIN: "mark uncertain"}
 """What the steps of undo are called that set a state."""
+
+
+@dataclass(slots=True)
+class _Lists:
+    """Classes and states by label, and for which version of the facts."""
+
+    version: int
+    classes: dict[int, str] = field(default_factory=dict)
+    states: dict[int, str] = field(default_factory=dict)
 
 
 class ObjectFacts(ABC):
@@ -34,19 +43,22 @@ class ObjectFacts(ABC):
         Emitted with an ObjectInfo when something else is known of an object.
     version : int
         Grows with each change of what is known, or of which objects there are.
+    measured : int
+        The same, without changes of names, classes and states.
     """
 
     described = Signal(ObjectInfo)
 
     def __init__(self, step: Steps | None = None) -> None:
-        self.version = 0
+        self.version = self.measured = 0
         self._step: Steps = step or (lambda _: nullcontext())
         self._about: dict[int, ObjectInfo] = {}
         self._suggested: dict[int, tuple[str, float]] = {}
         self._named: dict[int, tuple[str, float]] = {}
         self._unnamed: set[int] = set()
         self._last: dict[int, int] = {}
-        self._classes: tuple[int, dict[int, str]] = (-1, {})
+        self._lists = _Lists(-1)
+        self._order: tuple[int, list[int]] = (-1, [])
 
     @property
     @abstractmethod
@@ -88,12 +100,32 @@ class ObjectFacts(ABC):
     @property
     def states(self) -> dict[int, str]:
         """The state of each object that is there, by label; empty for one that the user made or corrected."""
-        about = self._about
-        return {label: about[label].state if label in about else "" for label in self.present}
+        return dict(self._gathered().states)
+
+    def _gathered(self) -> _Lists:
+        """Classes and states of the objects that are there: gathered again when more changed than some of them."""
+        if self._lists.version != self.version:
+            known = [self._about.get(label, ObjectInfo(label)) for label in self.present]
+            self._lists = _Lists(
+                self.version,
+                {about.label: about.given_class for about in known},
+                {about.label: about.state for about in known},
+            )
+        return self._lists
+
+    def _gather(self, labels: Iterable[int]) -> None:
+        """Some objects changed, and nothing else."""
+        lists = self._gathered()
+        for about in map(self.about, labels):
+            lists.classes[about.label], lists.states[about.label] = about.given_class, about.state
+        self.version += 1
+        lists.version = self.version
 
     def least_certain_first(self) -> list[int]:
         """Labels of the objects that are there, see :func:`~napari_segany.core.review.least_certain_first`."""
-        return least_certain_first(self.about(label) for label in self.present)
+        if self._order[0] != self.measured:
+            self._order = self.measured, least_certain_first(map(self.about, self.present))
+        return self._order[1]
 
     def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
         """Set known facts about objects of an earlier session."""
@@ -116,11 +148,7 @@ class ObjectFacts(ABC):
     @property
     def classes(self) -> dict[int, str]:
         """The class that was given to each object that is there, by label; empty for none, also with a model's name."""
-        if self._classes[0] != self.version:
-            about = self._about
-            found = {label: about[label].given_class if label in about else "" for label in self.present}
-            self._classes = self.version, found
-        return dict(self._classes[1])
+        return dict(self._gathered().classes)
 
     @property
     def nameless(self) -> list[int]:

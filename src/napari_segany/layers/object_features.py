@@ -107,6 +107,7 @@ class ObjectFeatures(ObjectFacts):
 
     def _restate(self, event: Any = None) -> None:
         self.version += 1
+        self.measured += 1
         self._written = None
         self.stale.emit()
 
@@ -180,6 +181,7 @@ class ObjectFeatures(ObjectFacts):
         total = self.total
         if self._written is not total:
             self.version += 1
+            self.measured += 1
             self._adopt()
             self._remember(total)
             self._write(total)
@@ -217,7 +219,7 @@ class ObjectFeatures(ObjectFacts):
             self._restate()
             self.update()
             return
-        self.version += 1
+        self._gather(about.label for about in known)
         for name, values in columns.items():
             if name in features and name not in self._theirs:
                 features.iloc[rows, features.columns.get_loc(name)] = values

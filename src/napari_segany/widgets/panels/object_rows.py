@@ -62,14 +62,14 @@ class ObjectRows:
     picked : Signal
         Emitted with the label of a row that the user clicked.
     renewed : Signal
-        Emitted without arguments when there are other rows or values in the same columns.
+        Emitted with whether the rows are the same, when there are other rows or values in the same columns.
     states : frozenset of str
         The states of the objects that are shown.
     """
 
     chosen_changed = Signal()
     picked = Signal(int)
-    renewed = Signal()
+    renewed = Signal(bool)
 
     def __init__(self, objects: ObjectFeatures) -> None:
         self._objects = objects
@@ -183,15 +183,17 @@ class ObjectRows:
 
     def refresh(self) -> None:
         """Show the current values of the layer's features."""
-        before = list(self._frame.columns)
-        self._frame = self._shown()
+        before, self._frame = self._frame, self._shown()
         self._features = self._with_titles()
+        same_rows = before.index.equals(self._frame.index)
         self._select()
-        if before == list(self._frame.columns):
-            self.renewed.emit()
+        if list(before.columns) == list(self._frame.columns):
+            self.renewed.emit(same_rows)
         else:
             self.events.features()
-        self._mark()
+            same_rows = False
+        if not same_rows:
+            self._mark()
         self.chosen_changed.emit()
 
     def _mark(self) -> None:
@@ -323,11 +325,21 @@ class FeaturesView:
             rows.renewed.connect(self._renew)
         self._hide_switches()
 
-    def _renew(self) -> None:
-        """Show other rows in the same columns; napari would measure all columns again, which takes longer."""
-        if self.rows is not None:
-            sorter: Any = self._table.model()
-            sorter.sourceModel().replace_data(self.rows.features)
+    def _renew(self, same_rows: bool) -> None:
+        """Show other rows or values in the same columns; napari would measure all columns again, which takes longer."""
+        if self.rows is None:
+            return
+        sorter: Any = self._table.model()
+        if same_rows:
+            sorter.sourceModel().df = self.rows.features
+            self._table.viewport().update()
+            return
+        # Qt would look after each selected cell, and the rows are selected again
+        selection = self._table.selectionModel()
+        before = selection.blockSignals(True)
+        selection.clear()
+        selection.blockSignals(before)
+        sorter.sourceModel().replace_data(self.rows.features)
 
     def scroll(self) -> None:
         """Bring the first of the selected rows into view."""

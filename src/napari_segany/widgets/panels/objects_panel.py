@@ -343,7 +343,8 @@ class ObjectsPanel(QWidget):
         count = len(self._chosen)
         for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
             self.buttons[name].setEnabled(fits)
-        states = {self.state_of(label) for label in self._chosen}
+        known = {} if self.objects is None else self.objects.states
+        states = {known.get(label, "") for label in self._chosen}
         for state, (_, name, _) in DECISIONS.items():
             self.review_box.buttons[name].setEnabled(bool(states - {state}))
         if self._chosen != before:
