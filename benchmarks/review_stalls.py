@@ -89,10 +89,14 @@ def bare(labels: np.ndarray, objects: int) -> dict[str, float]:
     names = ("score", "area", "intensity", "slices", "length", "width", "roundness", "solidity")
     columns = {"index": index, "label": index, "name": [""] * objects, "state": ["automatic"] * objects}
     table = pd.DataFrame({**columns, **{name: rng.random(objects) for name in names}})
-    colours = DirectLabelColormap(color_dict={None: "#999999", **{int(k): "#e69f0040" for k in index}})
+    own = layer.colormap
+    shades = {int(k): f"#{(255 * own.map(int(k))).astype(np.uint8).tobytes().hex()}" for k in index}
     found = {
         "features": stall(lambda: setattr(layer, "features", table)),
-        "colormap": stall(lambda: setattr(layer, "colormap", colours)),
+        "colormap": stall(
+            lambda: setattr(layer, "colormap", DirectLabelColormap(color_dict={None: "#999999", **shades}))
+        ),
+        "colormap back": stall(lambda: setattr(layer, "colormap", own)),
     }
     viewer.close()
     return found
@@ -145,7 +149,7 @@ def ours(labels: np.ndarray, objects: int) -> dict[str, float]:
     return found
 
 
-NAPARIS = {"hide a class": "colormap", "show it again": "colormap"}
+NAPARIS = {"hide a class": "colormap", "show it again": "colormap back"}
 """What of napari's an action needs, where it is not the features table."""
 
 

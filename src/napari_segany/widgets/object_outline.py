@@ -40,6 +40,7 @@ class ObjectOutline(QWidget):
         self._objects: ObjectFeatures | None = None
         self._chosen: tuple[int, ...] = ()
         self._rejected: tuple[int, ...] = ()
+        self._marked: tuple[tuple[int, ...], tuple[int, ...], int] = ((), (), -1)
         self._outline, self._crosses = QPainterPath(), QPainterPath()
         self._connections: list[tuple[object, Callable[..., None]]] = []
         for flag in (Qt.WidgetAttribute.WA_TransparentForMouseEvents, Qt.WidgetAttribute.WA_NoSystemBackground):
@@ -60,6 +61,7 @@ class ObjectOutline(QWidget):
             event.disconnect(callback)  # type: ignore[attr-defined]
         self._connections.clear()
         self._objects, self._chosen, self._rejected = objects, (), ()
+        self._marked = ((), (), -1)
         if objects is not None:
             layer, dims, camera = objects.labels, self._viewer.dims, camera_of(self._viewer)
             moves = [getattr(layer.events, name) for name in ("scale", "translate", "rotate", "shear", "affine")]
@@ -72,8 +74,11 @@ class ObjectOutline(QWidget):
 
     def mark(self, chosen: Iterable[int], rejected: Iterable[int]) -> None:
         """Draw the outlines of some objects, and crosses over others."""
-        self._chosen, self._rejected = tuple(chosen), tuple(rejected)
-        self._trace()
+        marked = tuple(chosen)[:MOST], tuple(rejected), -1 if self._objects is None else self._objects.measured
+        if marked != self._marked:
+            self._marked = marked
+            self._chosen, self._rejected, _ = marked
+            self._trace()
 
     def _trace(self, event: object = None) -> None:
         """Find the lines on the plane that is shown."""
@@ -122,7 +127,7 @@ class ObjectOutline(QWidget):
 
 
 def _outlines(objects: ObjectFeatures, plane: ShownPlane, labels: Iterable[int]) -> np.ndarray:
-    windows = objects.known_windows(list(labels)[:MOST])
+    windows = objects.known_windows(labels)
     layer: Labels = objects.labels
     return np.concatenate(
         [np.zeros((0, 2, 2)), *(object_lines(layer, plane, label, window) for label, window in windows.items())]

@@ -234,7 +234,10 @@ class ObjectRows:
 
     def _select(self) -> None:
         rows = {row for row, label in enumerate(self._frame.index) if label in self._chosen}
-        self._selection.symmetric_difference_update(rows ^ set(self._selection))
+        others = rows ^ set(self._selection)
+        if others:
+            # the table selects all rows again when it is told
+            self._selection.symmetric_difference_update(others)
 
 
 class TableKeys(QObject):
