@@ -82,6 +82,25 @@ def test_export_leaves_the_numbers_and_knows_the_table(tmp_path: Path, capsys: p
     assert (tmp_path / "t.csv").read_text().startswith("track_id,t,y,x,parent\n7,0")
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"), [((), {1, 2, 3}), (("--without-rejected",), {1, 3}), (("--only-accepted",), {3})]
+)
+def test_export_leaves_out_what_is_not_accepted(tmp_path: Path, options: tuple[str, ...], kept: set[int]) -> None:
+    labels = tmp_path / "cells_labels.tif"
+    plane = np.zeros((8, 30), np.uint16)
+    plane[1:4, 1:4], plane[1:4, 10:14], plane[5:7, 20:29] = 1, 2, 3
+    tifffile.imwrite(labels, plane, photometric="minisblack")
+    header = "label,name,class,score,stability,how,state,reviewed_by,reviewed_at,pixels"
+    rows = "1,,,,,everything,uncertain,,,9\n2,,,,,everything,rejected,ana,2026-01-02T03:04:05+00:00,12\n3,,,,,,,,,18\n"
+    (tmp_path / "cells_objects.csv").write_text(f"{header}\n{rows}")
+    assert cli.main(["export", str(labels), "-o", str(tmp_path / "out.csv"), *options]) == 0
+    found = {int(row["label"]): row for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines())}
+    assert set(found) == kept
+    assert 2 not in found or found[2]["reviewed_by"] == "ana"
+    assert cli.main(["export", str(labels), "-o", str(tmp_path / "out.tif"), *options]) == 0
+    assert set(np.unique(tifffile.imread(tmp_path / "out.tif")).tolist()) == {0, *kept}
+
+
 def test_what_cannot_be_linked_is_one_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plane = path.with_name("plane.tif")
     tifffile.imwrite(plane, frames()[0])

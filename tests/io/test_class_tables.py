@@ -77,3 +77,18 @@ def test_other_tables_of_objects_are_refused(tmp_path: Path, text: str, line: st
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(InputError, match=line):
         read_object_classes(tmp_path / "table.csv")
+
+
+def test_two_levels_by_a_column_or_in_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "classes.csv"
+    classes = [ObjectClass("cell", 1, "#e69f00"), ObjectClass("cell/dividing", 2, "#56b4e9")]
+    write_classes(path, classes)
+    assert path.read_text() == "name,key,colour,parent\ncell,1,#e69f00,\ndividing,2,#56b4e9,cell\n"
+    assert read_classes(path) == classes
+    path.write_text("name\ncell/dividing\ndebris\n")
+    assert [one.name for one in read_classes(path)] == ["cell/dividing", "debris"]
+    path.write_text("name,parent\na/b,cell\n")
+    with pytest.raises(InputError, match="two levels"):
+        read_classes(path)
+    path.write_text("label,class,class_parent\n1,dividing,cell\n2,debris,\n")
+    assert read_object_classes(path) == {1: "cell/dividing", 2: "debris"}

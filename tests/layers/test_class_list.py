@@ -32,3 +32,23 @@ def test_names_are_different(new: str, line: str) -> None:
 def test_renamed() -> None:
     assert ClassList().with_names(["a", "b"]).renamed("a", " c ").names == ("c", "b")
     assert ClassList().with_names(["a"]).renamed("a", "a").names == ("a",)
+
+
+def test_a_class_below_another_brings_its_parent() -> None:
+    found = ClassList().with_names(["cell/dividing", "debris"])
+    assert found.names == ("cell", "cell/dividing", "debris")
+    assert [one.key for one in found] == [1, 2, 3]
+    assert found.below("") == (found.of_name("cell"), found.of_name("debris"))
+    assert found.family("cell") == ("cell", "cell/dividing")
+    assert (found.classes[1].parent, found.classes[1].own_name) == ("cell", "dividing")
+
+
+def test_renaming_a_parent_renames_what_is_below_it() -> None:
+    found = ClassList().with_names(["cell/dividing"])
+    assert found.renamed("cell", "nucleus").names == ("nucleus", "nucleus/dividing")
+    assert found.renamed("cell/dividing", "debris / small ").names == ("cell", "debris/small", "debris")
+    for name, new in (("cell", "a/b"), ("cell/dividing", "a/b/c")):
+        with pytest.raises(InputError, match="two levels"):
+            found.renamed(name, new)
+    with pytest.raises(InputError, match="needs a name"):
+        found.renamed("cell/dividing", "cell/")

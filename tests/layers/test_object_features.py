@@ -3,6 +3,7 @@ import math
 import time
 import weakref
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -13,7 +14,7 @@ from napari.layers import Image, Labels
 from skimage.measure import regionprops
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ACCEPTED, AUTOMATIC, PROPOSED, UNCERTAIN, ObjectInfo
+from napari_segany.core.objects import ACCEPTED, AUTOMATIC, PROPOSED, REJECTED, UNCERTAIN, ObjectInfo
 from napari_segany.layers import label_counts
 from napari_segany.layers.object_features import ObjectFeatures
 
@@ -520,3 +521,21 @@ class TestNames:
             (1, "nucleus", 0.9),
             (1, "", None),
         ]
+
+
+def test_who_reviewed_an_object_and_when_is_in_the_features_and_goes_with_the_state(desk: Desk) -> None:
+    objects, steps = desk.objects, []
+    objects._step = lambda step: steps.append(step) or nullcontext()
+    objects.note(ObjectInfo(1, state=AUTOMATIC))
+    review = ("ana", "2026-01-02T03:04:05+00:00")
+    objects.set_state([1, 2], REJECTED, review)
+    assert [(one.kind, one.reviews) for one in steps] == [("reject", ((1, ("", ""), review), (2, ("", ""), review)))]
+    assert objects.table()["reviewed_by"].to_dict() == {1: "ana", 2: "ana", 5: ""}
+    assert objects.table()["reviewed_at"][1] == review[1]
+    again = ObjectFeatures(desk.viewer, desk.labels)
+    assert again.about(1) == replace(objects.about(1), pixels=again.about(1).pixels)
+    back = steps[0].inverse()
+    objects.set_states({k: new for k, _, new in back.states}, {k: new for k, _, new in back.reviews})
+    assert objects.about(1).review == ("", "")
+    assert objects.about(1).state == AUTOMATIC
+    assert "reviewed_by" not in objects.table()

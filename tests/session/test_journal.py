@@ -308,3 +308,26 @@ def test_steps_of_older_versions_have_no_classes_and_states():
     plain = encode(Step("keep", label=3))
     assert not {"classes", "states"} & set(plain)
     assert decode(plain).classes == decode(plain).states == ()
+
+
+def test_reviews_are_undone_and_found_again(tmp_path):
+    ana, ben = ("ana", "2026-01-02T03:04:05+00:00"), ("ben", "2026-01-03T03:04:05+00:00")
+    step = Step("reject", states=((1, "uncertain", "rejected"),), reviews=((1, ana, ben),))
+    assert decode(encode(step)) == step
+    journal = Journal.create(tmp_path / "one.jsonl", HEADER)
+    for event in (ObjectInfo(1, state="uncertain", reviewed_by=ana[0], reviewed_at=ana[1]), step):
+        journal.write(event)
+    journal.close()
+    found = recover(journal.path).state
+    assert (found.described[1].state, found.described[1].review) == ("rejected", ben)
+    found.take(ActionEvent("undone"))
+    assert (found.described[1].state, found.described[1].review) == ("uncertain", ana)
+    found.take(ActionEvent("redone"))
+    assert found.described[1].review == ben
+
+
+def test_objects_and_steps_of_older_versions_have_no_reviews():
+    assert not {"reviewed_by", "reviewed_at"} & set(encode(ObjectInfo(1, state="accepted")))
+    plain = encode(Step("accept", states=((1, "automatic", "accepted"),)))
+    assert "reviews" not in plain
+    assert decode(plain).reviews == ()

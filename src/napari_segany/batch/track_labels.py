@@ -12,10 +12,11 @@ import numpy as np
 from napari_segany.core.errors import InputError, ModelError
 from napari_segany.core.link import Association, Linker, relabel_planes
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.review import EVERYTHING
 from napari_segany.core.segmenter import Segmenter
 from napari_segany.core.track_graph import found_divisions
 from napari_segany.io.channels import file_channels
-from napari_segany.io.export import FORMATS, TZYX, axes_for_export, check_export, export_labels
+from napari_segany.io.export import FORMATS, TZYX, axes_for_export, check_export, export_labels, selected
 from napari_segany.io.images import FilePlanes, ImageFile, read_image, reading
 from napari_segany.io.labels import compact, read_labels
 from napari_segany.io.object_tables import objects_of_labels
@@ -39,6 +40,8 @@ class TrackJob:
         intensities of its channels.
     overwrite : bool
         Whether `out` may be replaced.
+    selection : str
+        Which objects are exported, one of :data:`~napari_segany.core.review.SELECTIONS`.
     """
 
     labels: Path
@@ -46,6 +49,7 @@ class TrackJob:
     format: str | None = None
     image: Path | None = None
     overwrite: bool = False
+    selection: str = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def export_file(job: TrackJob) -> TrackReport:
     if job.image is not None and not FORMATS[chosen].measures_intensity:
         raise InputError(f"intensities go into tables, not into {job.out.name}: leave out {job.image}")
     file, labels = _read(job.labels)
-    objects = tuple(objects_of_labels(job.labels).values())
+    labels, objects = selected(labels, tuple(objects_of_labels(job.labels).values()), job.selection)
     axes, channels = None, None
     if job.image is not None:
         pictures = read_image(job.image)

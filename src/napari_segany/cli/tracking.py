@@ -53,7 +53,7 @@ def link(  # noqa: PLR0913  each parameter is an option of the command line
     typer.echo(f"wrote {report.out}: {report.objects} objects, {report.divisions} divisions")
 
 
-def export(
+def export(  # noqa: PLR0913  each parameter is an option of the command line
     labels: LabelsArgument,
     out: OutOption,
     kind: FormatOption = None,
@@ -61,14 +61,22 @@ def export(
         Path | None,
         typer.Option(help="The image of LABELS: tables (.csv, .parquet) have the intensities of its channels."),
     ] = None,
+    only_accepted: Annotated[
+        bool,
+        typer.Option("--only-accepted", help="Leave out automatic, proposed, uncertain and rejected objects."),
+    ] = False,
+    without_rejected: Annotated[bool, typer.Option("--without-rejected", help="Leave out rejected objects.")] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a label image in the format of another program; numbers stay as they are.
 
     What NAME_objects.csv tells of the objects of NAME_labels.tif is written too. In formats of tracks, divisions that
-    it does not tell of are found by overlap.
+    it does not tell of are found by overlap. That table has the states of objects,
+    too, which --only-accepted and --without-rejected go by.
     """
     from napari_segany.batch.track_labels import TrackJob, export_file
+    from napari_segany.core.review import EVERYTHING, NOT_REJECTED, ONLY_ACCEPTED
 
-    report = export_file(TrackJob(labels, out, kind, image, overwrite))
+    selection = ONLY_ACCEPTED if only_accepted else NOT_REJECTED if without_rejected else EVERYTHING
+    report = export_file(TrackJob(labels, out, kind, image, overwrite, selection))
     typer.echo(f"wrote {report.out}: {report.objects} objects")

@@ -50,6 +50,10 @@ class ObjectInfo:
     class_probability : float, optional
         How probable `class_name` is, 0..1, where the model named the object; None for a class that the user, a text or
         a detector gave.
+    reviewed_by : str
+        Name of the user who set `state` in a review; empty for a state without one.
+    reviewed_at : str
+        When that was: ISO 8601, UTC, to the second.
     """
 
     label: int
@@ -65,6 +69,13 @@ class ObjectInfo:
     state: str = ""
     parent: int | None = None
     class_probability: float | None = None
+    reviewed_by: str = ""
+    reviewed_at: str = ""
+
+    @property
+    def class_levels(self) -> tuple[str, str]:
+        """The parent of its class, empty for none, and the name of the class below it."""
+        return class_levels(self.class_name)
 
     @property
     def given_class(self) -> str:
@@ -78,9 +89,29 @@ class ObjectInfo:
         return replace(self, class_name=named[0], class_probability=named[1])
 
     @property
+    def review(self) -> tuple[str, str]:
+        """Who set its state in a review, and when; both are empty without a review."""
+        return self.reviewed_by, self.reviewed_at
+
+    def with_state(self, state: str, review: tuple[str, str] = ("", "")) -> ObjectInfo:
+        """Return the same in another state, with who set it and when."""
+        return replace(self, state=state, reviewed_by=review[0], reviewed_at=review[1])
+
+    @property
     def confirmed(self) -> bool:
         """Whether the user stands for it: made, corrected or accepted it."""
         return self.state in ("", ACCEPTED)
+
+
+def class_levels(name: str) -> tuple[str, str]:
+    """Return the parent of a class, empty for none, and the name below it: of ``"cell/dividing"`` both words."""
+    parent, slash, below = (part.strip() for part in name.partition("/"))
+    return (parent, below) if slash and parent and below else ("", name)
+
+
+def class_path(parent: str, name: str) -> str:
+    """Return the name of a class below a parent, which may be empty, as objects have it: ``"cell/dividing"``."""
+    return f"{parent}/{name}" if parent and name else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +121,7 @@ class ObjectClass:
     Parameters
     ----------
     name : str
-        What objects of it are called.
+        What objects of it are called; below a parent class ``"parent/name"``.
     key : int
         The digit that gives it, 1 to 9; 0 for none.
     colour : str
@@ -100,3 +131,13 @@ class ObjectClass:
     name: str
     key: int
     colour: str
+
+    @property
+    def parent(self) -> str:
+        """The class that it is a kind of; empty for none."""
+        return class_levels(self.name)[0]
+
+    @property
+    def own_name(self) -> str:
+        """Its name without that of its parent."""
+        return class_levels(self.name)[1]

@@ -1,4 +1,4 @@
-"""Tables of classes (``name,key,colour``) and of objects with their classes (``label,class``), as CSV."""
+"""Tables of classes (``name,key,colour`` and ``parent``) and of objects (``label,class``), as CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ObjectClass
+from napari_segany.core.objects import ObjectClass, class_path
 from napari_segany.io.labels import replacing
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -22,7 +22,8 @@ def read_classes(path: Path) -> list[ObjectClass]:
     Parameters
     ----------
     path : Path
-        A table with a header: a column ``name``, and if wanted ``key`` (1 to 9) and ``colour`` (``#rrggbb``).
+        A table with a header: a column ``name``, and if wanted ``key`` (1 to 9), ``colour`` (``#rrggbb``) and
+        ``parent``, the name of the class that it is a kind of; or with both in the name, ``parent/name``.
 
     Returns
     -------
@@ -41,6 +42,9 @@ def read_classes(path: Path) -> list[ObjectClass]:
         where = f"{path}, row {number}"
         if not name:
             raise InputError(f"{where}: a class needs a name")
+        name = class_path(row.get("parent", ""), name)
+        if name.count("/") > 1:
+            raise InputError(f"{where}: classes have two levels, parent/name, not {name!r}")
         if name in {one.name for one in found}:
             raise InputError(f"{where}: the class {name!r} is there twice")
         if key and (not key.isascii() or not key.isdigit() or int(key) > 9):
@@ -54,15 +58,17 @@ def read_classes(path: Path) -> list[ObjectClass]:
 
 
 def write_classes(path: Path, classes: Iterable[ObjectClass]) -> None:
-    """Write a table that :func:`read_classes` reads.
+    """Write a table that :func:`read_classes` reads; it has a column ``parent`` where some class has one.
 
     Raises
     ------
     InputError
         When the file cannot be written.
     """
-    rows = [(one.name, one.key or "", one.colour) for one in classes]
-    _write(path, ("name", "key", "colour"), rows)
+    listed = list(classes)
+    tree = any(one.parent for one in listed)
+    rows = [(one.own_name, one.key or "", one.colour, *([one.parent] if tree else [])) for one in listed]
+    _write(path, ("name", "key", "colour", *(["parent"] if tree else [])), rows)
 
 
 def read_object_classes(path: Path) -> dict[int, str]:
@@ -71,7 +77,8 @@ def read_object_classes(path: Path) -> dict[int, str]:
     Parameters
     ----------
     path : Path
-        A table with a header: the columns ``label`` and ``class``; or ``class_name``, as in exported tables.
+        A table with a header: the columns ``label`` and ``class``; or ``class_name``, as in exported tables. Where
+        there is a column ``class_parent``, the class is ``parent/name``.
 
     Raises
     ------
@@ -81,6 +88,7 @@ def read_object_classes(path: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     for number, row in enumerate(_rows(path, "label", _NAMES), start=1):
         label, name = row["label"], next(row[column] for column in _NAMES if column in row)
+        name = class_path(row.get("class_parent", ""), name)
         if not label.isascii() or not label.isdigit() or int(label) < 1:
             raise InputError(f"{path}, row {number}: a label is a whole number from 1, not {label!r}")
         if found.get(int(label), name) != name:

@@ -13,6 +13,7 @@ import numpy as np
 from napari_segany.core.arguments import as_path, check_each
 from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.review import EVERYTHING, SELECTIONS, left_out
 from napari_segany.io.formats.coco import write_coco
 from napari_segany.io.formats.geojson import write_geojson
 from napari_segany.io.formats.imagej_rois import write_rois
@@ -227,6 +228,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     *,
     format: str | None = None,  # noqa: A002
     objects: Iterable[ObjectInfo] = (),
+    selection: str = EVERYTHING,
     axes: str | None = None,
     scale: tuple[float, ...] | None = None,
     unit: str = "pixel",
@@ -249,6 +251,8 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
         One of :data:`FORMATS`, see :func:`check_export`. "sa1b" takes (y, x) only.
     objects : iterable of ObjectInfo
         Known facts about the objects; objects without pixels are not written. "tiff" and "ome-zarr" do not store them.
+    selection : str
+        One of ``SELECTIONS``: "all", "not rejected", or "accepted", for those that the user made or corrected, too.
     axes : str, optional
         Letter of each axis; by default the last ones of "tzyx". One without a name, "q", is "axis-0" in tables.
     scale : tuple of float, optional
@@ -285,6 +289,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     check_each(objects, ObjectInfo, "objects")
     chosen = check_export(path, format=format, overwrite=overwrite, inputs=inputs)
     scale = None if scale is None else tuple(float(step) for step in scale)
+    labels, objects = selected(labels, objects, selection)
     write = FORMATS[chosen].write
     if write is None:
         place = _placed(path, labels, axes, scale, unit)
@@ -301,6 +306,28 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     with replacing(path) as temporary:
         write(image if report is None else replace(image, report=report), temporary)
     return path
+
+
+def selected(
+    labels: np.ndarray, objects: tuple[ObjectInfo, ...], selection: str
+) -> tuple[np.ndarray, tuple[ObjectInfo, ...]]:
+    """Return labels, and what is known of their objects, without the objects that a selection leaves out.
+
+    A daughter of an object that is left out has no mother. The array is the same where none is left out.
+
+    Raises
+    ------
+    InputError
+        When there is no such selection.
+    """
+    if selection not in SELECTIONS:
+        raise InputError(f"there is no selection {selection!r}; there are {', '.join(SELECTIONS)}")
+    gone = set(left_out(objects, selection))
+    if not gone:
+        return labels, objects
+    there = (one for one in objects if one.label not in gone)
+    about = tuple(replace(one, parent=0) if one.parent in gone else one for one in there)
+    return np.where(np.isin(labels, sorted(gone)), 0, labels).astype(np.asarray(labels).dtype), about
 
 
 def _labelled_image(path: Path, labels: np.ndarray, axes: str | None, scale: tuple[float, ...] | None) -> LabelledImage:

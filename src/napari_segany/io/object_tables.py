@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from napari_segany.core.objects import AUTOMATIC, STATES, ObjectInfo
+from napari_segany.core.objects import AUTOMATIC, STATES, ObjectInfo, class_path
 
 LABELS, OBJECTS = "_labels.tif", "_objects.csv"
 """Endings of the two files of an image, as ``segment --everything`` writes them."""
@@ -43,7 +43,7 @@ def _info(row: dict[str, str]) -> ObjectInfo:
     return ObjectInfo(
         int(row["label"]),
         row["name"],
-        row["class"],
+        class_path(row.get("class_parent") or "", row["class"]),
         score,
         stability,
         source=how,
@@ -51,4 +51,6 @@ def _info(row: dict[str, str]) -> ObjectInfo:
         state=state,
         parent=int(row["parent"] or 0) if "parent" in row else None,
         class_probability=float(told) if (told := row.get("class_probability")) else None,
+        reviewed_by=row.get("reviewed_by") or "",
+        reviewed_at=row.get("reviewed_at") or "",
     )

@@ -148,16 +148,18 @@ class Binding:
             with self.undo_stack.step(Step("start anew")):
                 self.prompts.clear(view)
 
-    def keep(self, state: str = "") -> bool:
+    def keep(self, state: str = "", review: tuple[str, str] = ("", "")) -> bool:
         """Commit the mask that is shown as a new label; False, with the reason in `problem`, when it cannot.
 
         Parameters
         ----------
         state : str
             State of the object that is being changed, which it loses in the same step.
+        review : (str, str)
+            Who set that state, and when.
         """
         try:
-            self.keeping.keep(self.picker.clicked(), state)
+            self.keeping.keep(self.picker.clicked(), state, review)
         except SeganyError as error:
             self.problem.emit(str(error))
             return False

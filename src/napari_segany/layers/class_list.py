@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ObjectClass
+from napari_segany.core.objects import ObjectClass, class_path
 from napari_segany.layers.colours import PALETTE
 
 KEYS = range(1, 10)
@@ -15,7 +15,7 @@ KEYS = range(1, 10)
 
 @dataclass(frozen=True, slots=True)
 class ClassList:
-    """Classes in the order in which they are offered.
+    """Classes in the order in which they are offered, of two levels: ``"cell/dividing"`` is below ``"cell"``.
 
     Parameters
     ----------
@@ -41,6 +41,14 @@ class ClassList:
         """The colour of each class, by name."""
         return {one.name: one.colour for one in self.classes}
 
+    def below(self, name: str) -> tuple[ObjectClass, ...]:
+        """The classes below one; with an empty name those that have no parent."""
+        return tuple(one for one in self.classes if one.parent == name)
+
+    def family(self, name: str) -> tuple[str, ...]:
+        """The names of a class and of those below it."""
+        return name, *(one.name for one in self.below(name) if name)
+
     def of_key(self, key: int) -> ObjectClass | None:
         """The class that a digit gives; None for none."""
         return next((one for one in self.classes if key and one.key == key), None)
@@ -57,10 +65,10 @@ class ClassList:
         """Return these and others.
 
         A class of a known name takes over key and colour; a key of -1 is the next free one, and an empty colour is
-        chosen.
+        chosen. A parent that is missing is added without a key.
         """
         found = list(self.classes)
-        for one in others:
+        for one in self._with_parents(others):
             known = next((place for place, own in enumerate(found) if own.name == one.name), None)
             rest = [own for place, own in enumerate(found) if place != known]
             taken = {own.key for own in rest}
@@ -78,20 +86,39 @@ class ClassList:
                 found = [replace(own, key=0) if own.key == made.key and own.name != made.name else own for own in found]
         return ClassList(tuple(found))
 
-    def renamed(self, name: str, new: str) -> ClassList:
-        """Return these with another name for one.
+    def _with_parents(self, others: Iterable[ObjectClass]) -> Iterator[ObjectClass]:
+        known = set(self.names)
+        for one in others:
+            if one.parent and one.parent not in known:
+                known.add(one.parent)
+                yield ObjectClass(one.parent, -1, "")
+            known.add(one.name)
+            yield one
+
+    def new_names(self, name: str, new: str) -> dict[str, str]:
+        """Return the new name of a class that is renamed, and those of the classes below it, by their names now.
 
         Raises
         ------
         InputError
-            When the name is empty, or another class has it.
+            When the name is empty, another class has it, or there would be more than two levels.
         """
-        new = new.strip()
-        if not new:
+        levels = [part.strip() for part in new.split("/")]
+        if not all(levels):
             raise InputError("a class needs a name")
+        if len(levels) > 2 or (len(levels) == 2 and self.below(name) and name):
+            raise InputError("classes have two levels: parent/name")
+        new = "/".join(levels)
         if new != name and new in self.names:
             raise InputError(f"there is a class {new!r} already")
-        return ClassList(tuple(replace(one, name=new) if one.name == name else one for one in self.classes))
+        below = {one.name: class_path(new, one.own_name) for one in self.below(name) if name}
+        return {name: new} | below
+
+    def renamed(self, name: str, new: str) -> ClassList:
+        """Return these with another name for one, and for those below it; errors as of :meth:`new_names`."""
+        names = self.new_names(name, new)
+        made = ClassList(tuple(replace(one, name=names.get(one.name, one.name)) for one in self.classes))
+        return made.joined(made.classes)
 
     def without(self, name: str) -> ClassList:
         """Return these without one."""

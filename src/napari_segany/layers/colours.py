@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from napari.layers import Labels
@@ -11,6 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 """Colours that colour-blind people can distinguish (Okabe and Ito 2008); they repeat where there are more names."""
 NAMELESS = "#999999"
+TRANSPARENT = "#00000000"
 
 
 def colours_of(names: Iterable[str]) -> dict[str, str]:
@@ -37,9 +38,10 @@ class NameColours:
         self.labels = labels
         self._own = labels.colormap
         self._shown: dict[int, str] = {}
-        self._colours: dict[str, str] = {}
 
-    def show(self, names: Mapping[int, str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
+    def show(
+        self, names: Mapping[int, str], chosen: Mapping[str, str] | None = None, hidden: Collection[int] = ()
+    ) -> dict[str, str]:
         """Show each label in the colour of its name.
 
         Parameters
@@ -48,6 +50,8 @@ class NameColours:
             What each label is called; with less than two names the layer has its own colours.
         chosen : mapping of str to str, optional
             Colours of names; the others have ours.
+        hidden : collection of int
+            Labels of objects that are transparent.
 
         Returns
         -------
@@ -55,18 +59,34 @@ class NameColours:
             The colour of each name; empty where the layer has its own.
         """
         if len(set(names.values())) < 2 and not any(name in (chosen or {}) for name in names.values()):
-            self.clear()
+            self.show_own(names, hidden)
             return {}
         colours = colours_of(names.values()) | dict(chosen or {})
-        if (names, colours) != (self._shown, self._colours):
-            if not self._shown:
-                # the user may have chosen other ones since
-                self._own = self.labels.colormap
-            self._shown, self._colours = dict(names), colours
-            table: dict[int | None, str | np.ndarray] = {None: NAMELESS, 0: np.zeros(4)}
-            table |= {label: colours[name] for label, name in names.items()}
-            self.labels.colormap = DirectLabelColormap(color_dict=table)
+        self._apply({label: TRANSPARENT if label in hidden else colours[name] for label, name in names.items()})
         return {name: colours[name] for name in sorted(set(names.values()))}
+
+    def show_own(self, labels: Iterable[int], hidden: Collection[int]) -> None:
+        """Show objects in the layer's own colours, but for some that are transparent; without those, clear."""
+        if not hidden:
+            self.clear()
+            return
+        there = list(labels)
+        own = self.labels.colormap if not self._shown else self._own
+        shades = np.asarray(own.map(np.array(there, self.labels.data.dtype)))
+        bytes_of = np.round(255 * shades).astype(np.uint8)
+        # text of few colours is read once by napari, arrays are converted one by one
+        texts = [f"#{row.hex()}" for row in map(bytes, bytes_of)]
+        self._apply({k: TRANSPARENT if k in hidden else text for k, text in zip(there, texts, strict=True)})
+
+    def _apply(self, colours: dict[int, str]) -> None:
+        if colours == self._shown:
+            return
+        if not self._shown:
+            # the user may have chosen other ones since
+            self._own = self.labels.colormap
+        self._shown = colours
+        table: dict[int | None, str | np.ndarray] = {None: NAMELESS, 0: np.zeros(4)}
+        self.labels.colormap = DirectLabelColormap(color_dict=table | colours)
 
     def clear(self) -> None:
         """Give the layer its own colours back."""

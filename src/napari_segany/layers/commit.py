@@ -55,7 +55,7 @@ class Committer:
         self._session, self._output, self._step, self._clear = session, output, step, clear
         self.opened: Opened | None = None
 
-    def keep(self, inside: int = 0, state: str = "") -> None:
+    def keep(self, inside: int = 0, state: str = "", review: tuple[str, str] = ("", "")) -> None:
         """Keep the mask that is shown as a new label, or as the object that is being changed.
 
         Parameters
@@ -64,6 +64,8 @@ class Committer:
             The label of the object that was clicked into; 0 for none.
         state : str
             State of the object that is being changed, which it loses in the same step.
+        review : (str, str)
+            Who set that state, and when.
 
         Raises
         ------
@@ -75,7 +77,9 @@ class Committer:
             raise InputError("there is no mask to keep yet")
         plane = result.request.plane
         if self.opened is not None and self.opened.view == plane:
-            self._change(self.opened, mask.pixels, state)
+            states = ((self.opened.label, state, ""),) if state else ()
+            reviews = ((self.opened.label, review, ("", "")),) if state and any(review) else ()
+            self._change(self.opened, mask.pixels, Step("change", states=states, reviews=reviews))
             return
         self._output.check_room(plane, mask.pixels, inside)
         label = write.free_label(self._output.ensure(), plane, self._session.label)
@@ -91,12 +95,11 @@ class Committer:
             self._write(self._output.room(kept.plane, kept.mask.pixels), kept.label)
             self._clear()
 
-    def _change(self, opened: Opened, pixels: np.ndarray, state: str) -> None:
+    def _change(self, opened: Opened, pixels: np.ndarray, about: Step) -> None:
         """Give the object that was opened other pixels, in one step."""
         change = self._output.replacement(opened.view, opened.label, pixels)
         self._session.made_from[opened.label] = opened.view, self._session.prompt or Prompt()
-        states = ((opened.label, state, ""),) if state else ()
-        with self._step(Step("change", label=self._session.label, states=states)):
+        with self._step(replace(about, label=self._session.label)):
             self._write(*change)
             self._clear()
         self.close_opened()

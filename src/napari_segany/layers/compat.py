@@ -29,6 +29,12 @@ def camera_of(viewer: ViewerModel) -> Any:
     return getattr(viewer, "scene", viewer).camera
 
 
+def directions_of(camera: Any) -> tuple[int, int]:
+    """Whether y grows down and x right on the screen: 1, or -1 where the user turned it; older versions cannot."""
+    orientation = [str(one).rpartition(".")[2].lower() for one in getattr(camera, "orientation2d", ("down", "right"))]
+    return (1 if orientation[0] == "down" else -1), (1 if orientation[1] == "right" else -1)
+
+
 def space_of(layer: Layer) -> dict[str, Any]:
     """Units and names of a layer's axes, as far as layers have them: the first came with napari 0.5."""
     return {name: getattr(layer, name) for name in _SPACE if hasattr(layer, name)}

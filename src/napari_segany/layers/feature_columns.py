@@ -24,6 +24,7 @@ _COLUMNS = ("name", "score", "how", "flags")
 CONFIDENCE, CLASS, STATE = "confidence", "class_name", "state"
 SUGGESTED, PROBABILITY = "suggested", "probability"
 CLASS_PROBABILITY = "class_probability"
+REVIEWS = ("reviewed_by", "reviewed_at")
 _COUNTED = re.compile(r"size \[.*\]")
 
 
@@ -74,9 +75,10 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
     written_here = set(_COLUMNS) <= set(rows)
     # (a column of another program may be called so)
     states = written_here and STATE in rows and set(rows[STATE].dropna().map(str)) <= {"", *STATES}
-    noted = (*_COLUMNS, CONFIDENCE, CLASS, CLASS_PROBABILITY, *([STATE] if states else []))
+    noted = (*_COLUMNS, CONFIDENCE, CLASS, CLASS_PROBABILITY, *((STATE, *REVIEWS) if states else ()))
     words = {name: list(rows[name]) if name in rows else [""] * len(rows) for name in noted}
-    words.setdefault(STATE, [""] * len(rows))
+    for name in (STATE, *REVIEWS):
+        words.setdefault(name, [""] * len(rows))
     known = {
         int(label): ObjectInfo(
             int(label),
@@ -89,12 +91,16 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
             _noted(_text(flags)),
             state=_text(state),
             class_probability=_known(told) if _text(kind) else None,
+            reviewed_by=_text(who),
+            reviewed_at=_text(when),
         )
-        for label, name, score, how, flags, sure, kind, told, state in zip(rows.index, *words.values(), strict=True)
+        for label, name, score, how, flags, sure, kind, told, state, who, when in zip(
+            rows.index, *words.values(), strict=True
+        )
     }
     ours = {name for name in rows if written_here and _is_ours(str(name))} | {INDEX, LABEL, *_COLUMNS}
     ours |= {CONFIDENCE, CLASS, CLASS_PROBABILITY, SUGGESTED, PROBABILITY} if written_here else set()
-    ours |= {STATE} if states else set()
+    ours |= {STATE, *REVIEWS} if states else set()
     described = {label: a for label, a in known.items() if _says_something(a)}
     return described, rows[[name for name in rows if name not in ours]]
 
@@ -161,10 +167,15 @@ def known_columns(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
     return columns if np.isnan(sure).all() else {**columns, CONFIDENCE: sure}
 
 
-def state_column(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
-    """The column of states, where some object has one."""
-    states = [about.state for about in known]
-    return {STATE: np.array(states, object)} if any(states) else {}
+def state_columns(known: Sequence[ObjectInfo]) -> dict[str, np.ndarray]:
+    """The columns of states, of who set them in a review and when; each only where some object has one."""
+    columns = {name: [getattr(about, name) for about in known] for name in (STATE, *REVIEWS)}
+    return {name: np.array(values, object) for name, values in columns.items() if any(values)}
+
+
+def some_of(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those columns of some names that there are."""
+    return {name: columns[name] for name in names if name in columns}
 
 
 def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str, float]]) -> dict[str, np.ndarray]:
@@ -181,6 +192,23 @@ def class_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str
         SUGGESTED: np.array([name for name, _ in rows], object),
         PROBABILITY: np.array([round(probability, 2) for _, probability in rows], float),
     }
+
+
+def fact_columns(known: Sequence[ObjectInfo], suggested: Mapping[int, tuple[str, float]]) -> dict[str, list[Any]]:
+    """Values of all columns that are facts and may change without a change of pixels, be they empty."""
+    columns: dict[str, list[Any]] = {
+        "name": [about.name for about in known],
+        CLASS: [about.class_name for about in known],
+        **{name: [getattr(about, name) for about in known] for name in (STATE, *REVIEWS)},
+        SUGGESTED: [suggested.get(about.label, ("", math.nan))[0] for about in known],
+    }
+    if any(about.class_probability is not None for about in known):
+        columns[CLASS_PROBABILITY] = [_rounded(about.class_probability) for about in known]
+    return columns
+
+
+def _rounded(value: float | None) -> float:
+    return math.nan if value is None else round(value, 2)
 
 
 def counted_columns(labels: Labels, total: LabelCounts, rows: np.ndarray, *, intensity: bool) -> dict[str, np.ndarray]:

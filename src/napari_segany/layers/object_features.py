@@ -7,8 +7,7 @@ are; ours are written again when pixels, scale or names change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,21 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_segany.core.errors import InputError
-from napari_segany.core.objects import ACCEPTED, ObjectInfo
+from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.object_tables import objects_of_labels
 from napari_segany.layers import feature_columns
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.compat import camera_of
 from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up
+from napari_segany.layers.object_facts import ObjectFacts
 from napari_segany.layers.write import can_be_written, free_label, set_pixels
 from napari_segany.session.history import Step
 
+FEW = 1000
+"""Objects up to which all rows are written when a fact changes."""
 
-class ObjectFeatures:
+
+class ObjectFeatures(ObjectFacts):
     """Keeps a layer's features up to date with its pixels.
 
     A block of pixels that did not change is not counted again. Arrays that are not in memory (dask, zarr, several
@@ -53,30 +56,23 @@ class ObjectFeatures:
         Emitted without arguments when :meth:`update` or :meth:`remove_stale_files` may find something new.
     changed : Signal
         Emitted without arguments when the features were written.
-    described : Signal
-        Emitted with an ObjectInfo when something else is known of an object.
     problem : str
         What is not measured, and why; empty when all is.
     """
 
     stale = Signal()
     changed = Signal()
-    described = Signal(ObjectInfo)
 
     def __init__(
         self, viewer: ViewerModel, labels: Labels, image: Image | None = None, step: Steps | None = None
     ) -> None:
+        super().__init__(step)
         self.viewer, self.labels, self.image = viewer, labels, image
         self.problem = ""
-        self._step: Steps = step or (lambda _: nullcontext())
         self._counter: LabelCounter | None = None
-        self._about: dict[int, ObjectInfo] = {}
-        self._suggested: dict[int, tuple[str, float]] = {}
-        self._named: dict[int, tuple[str, float]] = {}
-        self._unnamed: set[int] = set()
         self._measured: feature_columns.MeasuredColumns | None = None
-        self._last: dict[int, int] = {}
         self._names: dict[int, str] = {}
+        self._row_of: dict[int, int] = {}
         self._present: set[int] = set()
         self._written: LabelCounts | None = None
         self._writing = False
@@ -111,6 +107,8 @@ class ObjectFeatures:
             self.stale.emit()
 
     def _restate(self, event: Any = None) -> None:
+        self.version += 1
+        self.measured += 1
         self._written = None
         self.stale.emit()
 
@@ -142,11 +140,6 @@ class ObjectFeatures:
             self._remember_name(about)
         self._restate()
 
-    def _remember_name(self, about: ObjectInfo) -> None:
-        """A name by a model comes back when a class that was given is taken away again."""
-        if about.class_probability is not None:
-            self._named[about.label] = about.class_name, about.class_probability
-
     def _read_file(self) -> None:
         """Read what a batch wrote next to the file of the labels, where the layer itself tells nothing."""
         path = self.labels.source.path
@@ -155,154 +148,11 @@ class ObjectFeatures:
             for about in self._about.values():
                 self._remember_name(about)
 
-    def announce(self) -> None:
-        """Emit what is known of objects that the user has not confirmed, for the session that begins with them."""
-        for about in list(self._about.values()):
-            if not about.confirmed:
-                self.described.emit(about)
-
-    def note(self, about: ObjectInfo) -> None:
-        """Record what is known of an object that was just painted; what was known of its label before is forgotten."""
-        self._about[about.label] = about
-        self._named.pop(about.label, None)
-        self._unnamed.discard(about.label)
-        self._remember_name(about)
-        self._last.pop(about.label, None)
-        self.described.emit(about)
-        self._restate()
-
-    def take_over(self, known: Mapping[int, ObjectInfo]) -> None:
-        """Set known facts about objects of an earlier session."""
-        self._about |= known
-        for about in known.values():
-            self._remember_name(about)
-        self._restate()
-
-    def remark(self, label: int, status: str, confidence: float = math.nan) -> None:
-        """Record what should be checked in an object, and its confidence on its least certain slice."""
-        known = None if math.isnan(confidence) else confidence
-        self._about[label] = replace(self.about(label), status=status, confidence=known)
-        self.described.emit(self._about[label])
-        self._restate()
-
-    def about(self, label: int) -> ObjectInfo:
-        """What is known of an object."""
-        return self._about.get(label, ObjectInfo(label))
-
-    @property
-    def classes(self) -> dict[int, str]:
-        """The class that was given to each object that is there, by label; empty for none, also with a model's name."""
-        return {label: self.about(label).given_class for label in self.present}
-
-    @property
-    def nameless(self) -> list[int]:
-        """Labels of the objects that neither have a class nor were named by a model."""
-        return [label for label in self.present if not self.about(label).class_name and label not in self._unnamed]
-
-    def name_objects(self, names: Mapping[int, tuple[str, float]]) -> None:
-        """Note what a model takes objects for, and the probability; a class that was given stays.
-
-        An object that gets an empty name is not listed as nameless again until its pixels change.
-        """
-        for label, (name, probability) in names.items():
-            if self.about(label).given_class:
-                continue
-            if name:
-                self._named[label] = name, probability
-                self._about[label] = self.about(label).with_class("", self._named[label])
-                self.described.emit(self._about[label])
-            else:
-                self._unnamed.add(label)
-        self._restate()
-        self.update()
-
-    def forget_names(self, labels: Iterable[int] | None = None) -> None:
-        """Drop what a model takes objects for, of some or all of them."""
-        for label in list(self._named if labels is None else labels):
-            about = self.about(label)
-            self._named.pop(label, None)
-            if about.class_probability is not None:
-                self._about[label] = about.with_class("")
-                self.described.emit(self._about[label])
-        self._unnamed.clear()
-        self._restate()
-        self.update()
-
-    @property
-    def suggested(self) -> dict[int, tuple[str, float]]:
-        """Suggested classes of objects without one, with their probabilities, by label."""
-        classes = self.classes
-        return {label: one for label, one in self._suggested.items() if not classes.get(label, "-")}
-
-    def suggest(self, classes: Mapping[int, tuple[str, float]]) -> None:
-        """List these classes and their probabilities as suggested, and no others."""
-        self._suggested = dict(classes)
-        self._restate()
-        self.update()
-
-    def classify(self, classes: Mapping[int, str]) -> None:
-        """Give objects a class, or with an empty name none, in one step of undo.
-
-        Raises
-        ------
-        InputError
-            When there is no such object.
-        """
-        self._check(classes)
-        changes = [(label, self.about(label).given_class, name) for label, name in sorted(classes.items())]
-        changed = tuple(one for one in changes if one[1] != one[2])
-        if changed:
-            with self._step(Step("class", classes=changed)):
-                self.set_classes({label: name for label, _, name in changed})
-        if refused := [label for label, before, name in changes if not before and not name]:
-            # nothing that the user gave: the model's name goes, and there is no step to undo
-            self.forget_names(refused)
-            self._unnamed.update(refused)
-
-    def set_classes(self, classes: Mapping[int, str]) -> None:
-        """Set classes that a step already records."""
-        for label, name in classes.items():
-            self._about[label] = self.about(label).with_class(name, self._named.get(label))
-        self._restate()
-        self.update()
-
-    def set_state(self, labels: Iterable[int], state: str) -> None:
-        """Note one of ``STATES`` of some objects, or an empty one: they are the user's; in one step of undo.
-
-        Raises
-        ------
-        InputError
-            When one is not there.
-        """
-        changes = [(label, self.about(label).state, state) for label in self._check(labels)]
-        changed = tuple(one for one in changes if one[1] != one[2])
-        if changed:
-            with self._step(Step("accept" if state == ACCEPTED else "state", states=changed)):
-                self.set_states({label: state for label, _, state in changed})
-
-    def set_states(self, states: Mapping[int, str]) -> None:
-        """Set states that a step already records."""
-        for label, state in states.items():
-            self._about[label] = replace(self.about(label), state=state)
-            self.described.emit(self._about[label])
-        self._restate()
-        self.update()
-
     def set_measured(self, measured: feature_columns.MeasuredColumns | None) -> None:
         """Have the features hold measurements, or none; objects that change since have none."""
         self._measured = measured
         self._restate()
         self.update()
-
-    @property
-    def unconfirmed(self) -> list[int]:
-        """Labels of the objects for which the user does not stand yet."""
-        return [label for label in self.present if not self.about(label).confirmed]
-
-    @property
-    def known(self) -> dict[int, ObjectInfo]:
-        """What is known of objects, by label, also of some that are gone and may come back."""
-        return dict(self._about)
 
     @property
     def total(self) -> LabelCounts:
@@ -337,6 +187,8 @@ class ObjectFeatures:
             yield from self._counter.sweep()
         total = self.total
         if self._written is not total:
+            self.version += 1
+            self.measured += 1
             self._adopt()
             self._remember(total)
             self._write(total)
@@ -364,25 +216,45 @@ class ObjectFeatures:
                     self._about[label] = replace(self.about(label), name=name)
                     self.described.emit(self._about[label])
 
+    def _rewrite(self, labels: Iterable[int]) -> None:
+        """Write the facts of some objects into their rows: of many objects, all rows take too long for a key press."""
+        known = [self.about(label) for label in labels]
+        features, rows = self.labels.features, [self._row_of.get(about.label, -1) for about in known]
+        columns = feature_columns.fact_columns(known, self.suggested)
+        fits = all(name in features or not any(values) for name, values in columns.items())
+        if len(self._row_of) <= FEW or self._written is None or min(rows, default=-1) < 0 or not fits:
+            self._restate()
+            self.update()
+            return
+        self._gather(about.label for about in known)
+        for name, values in columns.items():
+            if name in features and name not in self._theirs:
+                features.iloc[rows, features.columns.get_loc(name)] = values
+        self._names.update((about.label, about.name) for about in known)
+        self.changed.emit()
+
     def _write(self, total: LabelCounts) -> None:
         # a row of the user's stays, though there be no such object
         labels = sorted({*self.present, *(self._theirs.index.tolist() if self._theirs.shape[1] else [])})
         rows, known = feature_columns.rows_of(labels, total), [self.about(label) for label in labels]
         intensity = self._counter is not None and self._counter.values is not None
+        states = feature_columns.state_columns(known) if feature_columns.STATE not in self._theirs else {}
         counted = feature_columns.counted_columns(self.labels, total, rows, intensity=intensity)
         measured = {} if self._measured is None else self._measured.of(labels, total, rows)
         ours = {
             feature_columns.INDEX: labels,
             feature_columns.LABEL: labels,
             **feature_columns.class_columns(known, self.suggested),
-            **(feature_columns.state_column(known) if feature_columns.STATE not in self._theirs else {}),
+            **feature_columns.some_of(states, (feature_columns.STATE,)),
             **feature_columns.known_columns(known),
             # (what is counted is newer where both have a column)
             **counted,
             **{name: column for name, column in measured.items() if name not in counted},
             "how": np.array([about.source for about in known], object),
             "flags": feature_columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
+            **feature_columns.some_of(states, feature_columns.REVIEWS),
         }
+        self._row_of = {label: row for row, label in enumerate(labels)}
         self._names = {label: about.name for label, about in zip(labels, known, strict=True)}
         theirs = self._theirs.reindex(labels)
         order = [*ours, *(name for name in theirs if name not in ours)]
@@ -403,7 +275,7 @@ class ObjectFeatures:
         InputError
             When there is no such object.
         """
-        self._check([label])
+        self._check([label], counted=False)
         self.labels.selected_label = label
         if self._counter is None:
             return
@@ -459,6 +331,20 @@ class ObjectFeatures:
         others = [tuple(axis[piece == number + 1] for axis in pixels) for number in order[1:]]
         return [label, *self.divide(label, others)]
 
+    def known_windows(self, labels: Iterable[int]) -> dict[int, tuple[slice, ...]]:
+        """The windows of objects as they were counted last, by label; without those that were not there."""
+        wanted = list(labels)
+        if self._counter is None:
+            return {}
+        rows = feature_columns.rows_of(wanted, self.total)
+        return {label: self.total.window(int(row)) for label, row in zip(wanted, rows, strict=True) if row >= 0}
+
+    def corners(self, labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and stops, (n, axes) each, of the windows of objects as they were counted last."""
+        total = self.total
+        there = np.isin(total.labels, list(labels)) if labels else np.zeros(len(total.labels), bool)
+        return total.starts[there], total.stops[there]
+
     def windows(self, labels: Iterable[int]) -> dict[int, tuple[slice, ...]]:
         """The smallest part of the array that holds each object, by label; errors as of :meth:`delete`."""
         wanted = self._check(labels)
@@ -492,20 +378,11 @@ class ObjectFeatures:
         self.repaint(list(zip(pieces, names, strict=True)), "split")
         return names
 
-    def rename(self, label: int, name: str) -> None:
-        """Call an object something else."""
-        self._check([label])
-        if name == self.about(label).name:
-            raise InputError(f"object {label} is called that already" if name else f"object {label} has no name")
-        self._about[label] = replace(self.about(label), name=name)
-        self.described.emit(self._about[label])
-        self._restate()
-        self.update()
-
-    def _check(self, labels: Iterable[int]) -> list[int]:
-        """Labels, sorted, all of which there are, counted now."""
-        self.update()
+    def _check(self, labels: Iterable[int], *, counted: bool = True) -> list[int]:
+        """Labels, sorted, all of which there are; counted now, or where one was not there before."""
         wanted = sorted({int(label) for label in labels})
+        if counted or not set(wanted) <= set(self.present):
+            self.update()
         if not wanted:
             raise InputError("choose an object first")
         gone = sorted(set(wanted) - set(self.present))

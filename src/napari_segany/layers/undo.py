@@ -42,7 +42,7 @@ class UndoStack:
     classified : Signal
         Emitted with labels, and the class of each before and after, when a step of classes was undone or redone.
     states_changed : Signal
-        Emitted with labels, and the state of each before and after, when a step of states was undone or redone.
+        Emitted with the step when one that set states was undone or redone.
     """
 
     travelled = Signal(str)
@@ -127,7 +127,7 @@ class UndoStack:
         if step.classes:
             self.classified.emit(step.classes)
         if step.states:
-            self.states_changed.emit(step.states)
+            self.states_changed.emit(step)
         self._refresh()
         if step.choice[0] != step.choice[1]:
             self._session.restore_choice(step.choice[1])

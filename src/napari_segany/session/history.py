@@ -226,6 +226,8 @@ class Step:
         Labels of objects, and the class of each before and after.
     states : tuple of (int, str, str)
         Labels of objects, and the state of each before and after.
+    reviews : tuple of (int, (str, str), (str, str))
+        Labels of objects, and who set the state of each and when, before and after; without a review both are empty.
     """
 
     kind: str
@@ -236,6 +238,7 @@ class Step:
     overwrite: bool = False
     classes: tuple[tuple[int, str, str], ...] = ()
     states: tuple[tuple[int, str, str], ...] = ()
+    reviews: tuple[tuple[int, tuple[str, str], tuple[str, str]], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.patches or self.marks or self.classes or self.states) or self.choice[0] != self.choice[1]
@@ -249,6 +252,7 @@ class Step:
             choice=(self.choice[1], self.choice[0]),
             classes=tuple((label, after, before) for label, before, after in self.classes),
             states=tuple((label, after, before) for label, before, after in self.states),
+            reviews=tuple((label, after, before) for label, before, after in self.reviews),
         )
 
     def apply(self, labels: Mapping[int, np.ndarray], marks: MutableMapping[int, Marks]) -> None:

@@ -190,6 +190,8 @@ class _ObjectRecord(msgspec.Struct, rename={"source": "how", "status": "flags"})
     class_name: str
     state: str = ""
     class_probability: float | None = None
+    reviewed_by: str = ""
+    reviewed_at: str = ""
 
     def event(self) -> ObjectInfo:
         return ObjectInfo(**msgspec.structs.asdict(self))
@@ -214,7 +216,7 @@ def _plain(value: Any) -> dict[str, Any]:
     return msgspec.to_builtins(value, enc_hook=lambda one: one.item() if isinstance(one, np.generic) else str(one))
 
 
-_LATER = frozenset({"classes", "states", "state", "class_probability"})
+_LATER = frozenset({"classes", "states", "reviews", "state", "class_probability", "reviewed_by", "reviewed_at"})
 """Fields of steps and objects that files of older versions lack; left out where they are empty."""
 
 

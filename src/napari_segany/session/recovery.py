@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +96,10 @@ class State:
         for label, _, name in step.classes:
             known = self.described.get(label, ObjectInfo(label))
             self.described[label] = known.with_class(name, self._named.get(label))
+        reviews = {label: after for label, _, after in step.reviews}
         for label, _, state in step.states:
-            self.described[label] = replace(self.described.get(label, ObjectInfo(label)), state=state)
+            known = self.described.get(label, ObjectInfo(label))
+            self.described[label] = known.with_state(state, reviews.get(label, ("", "")))
         if step.choice[0] != step.choice[1]:
             self.choice = step.choice[1]
 

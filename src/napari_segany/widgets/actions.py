@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_segany.core.objects import ACCEPTED, REJECTED, UNCERTAIN
+
 if TYPE_CHECKING:
     from napari_segany.widgets.main import SeganyWidget
 
@@ -31,6 +33,14 @@ class Action:
     key: str
     title: str
     run: Callable[[SeganyWidget], object]
+
+
+def _review(state: str) -> Callable[[SeganyWidget], None]:
+    def run(widget: SeganyWidget) -> None:
+        widget.tabs.show_box(widget.objects_box)
+        widget.reviewing.decide(state)
+
+    return run
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -61,6 +71,13 @@ ACTIONS: Mapping[str, Action] = {
     ),
     "next_object": Action(".", "Go to the next object of the table", lambda widget: widget.objects_box.go(1)),
     "previous_object": Action(",", "Go to the previous object of the table", lambda widget: widget.objects_box.go(-1)),
+    "accept_object": Action("Shift+Y", "Accept the selected objects, and go to the next one", _review(ACCEPTED)),
+    "reject_object": Action("Shift+B", "Reject the selected objects, and go to the next one", _review(REJECTED)),
+    "mark_uncertain": Action(
+        "Shift+U",
+        "Mark the selected objects uncertain, and go on",
+        _review(UNCERTAIN),
+    ),
     "follow": Action(
         "Shift+G", "Track the objects of this slice through the other slices", lambda widget: widget.follow()
     ),

@@ -45,6 +45,7 @@ from napari_segany.widgets.controllers.ranking_controller import RankingControll
 from napari_segany.widgets.controllers.refine_controller import RefineController
 from napari_segany.widgets.controllers.region_controller import RegionController
 from napari_segany.widgets.controllers.resume_controller import ResumeController
+from napari_segany.widgets.controllers.review_controller import ReviewController
 from napari_segany.widgets.controllers.search_controller import SearchController
 from napari_segany.widgets.controllers.settings_controller import SettingsController
 from napari_segany.widgets.controllers.suggestion_controller import SuggestionController
@@ -145,6 +146,7 @@ class SeganyWidget(QWidget):
         self.large = LargeImageController(self.viewer, self)
         self.answering = PredictionController(self.session, self.jobs, self.answers, self._pause)
         self.learning = LearningController(self.learn_box, self.objects_box, self.jobs, find(MODEL))
+        self.reviewing = ReviewController(self.objects_box)
         self.classes = ClassController(self.viewer, self.classes_box, self.objects_box)
         self.suggesting = SuggestionController(
             self.classes_box, self.objects_box, self.classes.classify, self.jobs, self.answers

@@ -12,6 +12,7 @@ from typing import Any
 
 import platformdirs
 
+from napari_segany.core.review import NOT_REJECTED, SELECTIONS
 from napari_segany.io.export import FORMATS
 from napari_segany.layers.compat import plugin_setting, plugin_settings
 
@@ -74,6 +75,9 @@ SETTINGS: Mapping[str, Setting] = {
         "",
         "Columns of tables",
         "Which measurements the table and exported tables have, a line each; empty for the usual ones.",
+    ),
+    "export_objects": Setting(
+        NOT_REJECTED, "Exported objects", "Which objects are exported; a review accepts or rejects them.", SELECTIONS
     ),
     "terms": Setting("", "Recent texts", "Texts that are offered again, a line each."),
 }

@@ -25,7 +25,8 @@ def _connect_status(widget: SeganyWidget) -> None:
     """What is going on, is shown in the status line."""
     status = widget.status_box
     workers = (widget.answering, widget.finder, widget.follower, widget.images, widget.resuming)
-    for worker in (*workers, widget.edges, widget.refining, widget.cleaning, widget.classes, widget.suggesting):
+    makers = (widget.edges, widget.refining, widget.cleaning, widget.classes, widget.suggesting, widget.reviewing)
+    for worker in (*workers, *makers):
         worker.message.connect(status.say)
         worker.failed.connect(widget.show_failure)
     widget.large.failed.connect(widget.show_failure)

@@ -179,9 +179,10 @@ def test_what_is_changed_or_accepted_is_confirmed_and_only_that_is_learned_from(
     discs.settle()
     label = int(discs.widget.binding.labels.data[MIDDLES[1]])
     box._rows.choose([label])
-    box.buttons["Accept"].click()
+    box.review_box.buttons["Accept"].click()
     assert kept(discs)[MIDDLES[1]] == ACCEPTED
-    assert not box.buttons["Accept"].isEnabled()
+    box._rows.choose([label])
+    assert not box.review_box.buttons["Accept"].isEnabled()
     assert len(box.objects.unconfirmed) == 3
     discs.widget.learning.count()
     assert "3 automatic objects left out" in discs.widget.learn_box._masks.text()
@@ -199,7 +200,7 @@ def accept(opened: Opened, labels: list[int]) -> None:
     opened.widget.tabs.show_box(box)
     opened.settle()
     box._rows.choose(labels)
-    box.buttons["Accept"].click()
+    box.review_box.buttons["Accept"].click()
 
 
 def change(opened: Opened, labels: list[int]) -> None:

@@ -179,6 +179,22 @@ def test_classes_reach_the_file(opened, tmp_path):
     assert sorted(names[one["category_id"]] for one in written["annotations"]) == ["nucleus", "object"]
 
 
+@pytest.mark.parametrize(
+    ("selection", "kept", "said"),
+    [("all", {1, 4}, ""), ("not rejected", {1}, "1 object left out"), ("accepted", {1}, "1 object left out")],
+)
+def test_rejected_objects_are_left_out_of_labels_and_the_panel_says_so(opened, tmp_path, selection, kept, said):
+    opened.objects.note(ObjectInfo(4, state="rejected"))
+    opened.box.choose("tiff", selection)
+    saved = []
+    opened.box.written.connect(saved.append)
+    opened.box.export(tmp_path / "objects.tif")
+    opened.wait()
+    assert set(np.unique(tifffile.imread(tmp_path / "objects.tif")).tolist()) == {0, *kept}
+    assert said in opened.box.text
+    assert saved == ([] if said else ["tiff"]), "a session whose labels are not all in a file is offered again"
+
+
 def test_a_dialog_that_is_closed_writes_nothing(opened, say_where, tmp_path):
     say_where("")
     opened.press()

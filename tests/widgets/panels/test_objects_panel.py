@@ -64,7 +64,9 @@ class Opened:
         self.hand.qtbot.mouseClick(self.view.viewport(), Qt.MouseButton.LeftButton, held, place)
 
     def press(self, button: str) -> None:
-        self.hand.qtbot.mouseClick(self.box.buttons[button], Qt.MouseButton.LeftButton)
+        self.hand.qtbot.mouseClick(
+            {**self.box.buttons, **self.box.review_box.buttons}[button], Qt.MouseButton.LeftButton
+        )
         self.wait()
 
     def close(self) -> None:
@@ -256,7 +258,7 @@ def test_hidden_it_counts_nothing_and_makes_up_for_it(opened, monkeypatch):
 
 def test_saving_the_table(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args, **options: (str(tmp_path / "table.csv"), ""))
-    opened.box._view.widget.save.click()
+    opened.box._save()
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert [row["label"] for row in rows] == ["2", "5", "9"]
 

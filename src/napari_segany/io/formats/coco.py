@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.objects import ObjectInfo, class_levels
 from napari_segany.io.formats.json_values import finite, write_json, xy_places
 from napari_segany.io.formats.labelled_image import LabelledImage
 from napari_segany.io.formats.rle import to_rle
@@ -18,9 +18,9 @@ CLASS = "object"
 def write_coco(image: LabelledImage, path: Path) -> None:
     """Write instances as COCO: one image for each plane, compressed run lengths, a category for each class.
 
-    An object that lies on several planes has an annotation on each, with the same "label". What COCO has no word for
-    stands next to its own entries: "label", "name", "score", "stability_score", "points" ([x, y]), "how",
-    "state", "class_probability".
+    The parent of a class is its supercategory. An object that lies on several planes has an annotation on each, with
+    the same "label". What COCO has no word for stands next to its own entries: "label", "name", "score",
+    "stability_score", "points" ([x, y]), "how", "state", "reviewed_by", "reviewed_at", "class_probability".
     https://cocodataset.org/#format-data
     """
     pieces = list(image.pieces())
@@ -43,7 +43,10 @@ def write_coco(image: LabelledImage, path: Path) -> None:
         | _known(piece.about)
         for number, piece in enumerate(pieces, start=1)
     ]
-    categories = [{"id": number, "name": name, "supercategory": ""} for number, name in enumerate(classes, start=1)]
+    levels = [class_levels(name) for name in classes]
+    categories = [
+        {"id": number, "name": name, "supercategory": parent} for number, (parent, name) in enumerate(levels, start=1)
+    ]
     about = {"description": image.name, "contributor": MARK}
     write_json(path, {"info": about, "images": planes, "annotations": annotations, "categories": categories})
 
@@ -58,6 +61,8 @@ def _known(known: ObjectInfo) -> dict[str, Any]:
         "points": xy_places(known) or None,
         "how": known.source or None,
         "state": known.state or None,
+        "reviewed_by": known.reviewed_by or None,
+        "reviewed_at": known.reviewed_at or None,
         "class_probability": finite(known.class_probability),
     }
     return {name: value for name, value in entries.items() if value is not None}

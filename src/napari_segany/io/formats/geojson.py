@@ -58,8 +58,10 @@ def _properties(known: ObjectInfo) -> dict[str, Any]:
         "measurements": {name: value for name, value in measured.items() if value is not None},
     }
     if known.class_name:
-        properties["classification"] = {"name": known.class_name}
+        # QuPath's own way to write a class below another
+        properties["classification"] = {"name": ": ".join(filter(None, known.class_levels))}
     metadata = {"how": known.source, "state": known.state}
+    metadata |= {"reviewed_by": known.reviewed_by, "reviewed_at": known.reviewed_at}
     if any(metadata.values()):
         properties["metadata"] = {name: value for name, value in metadata.items() if value}
     return properties

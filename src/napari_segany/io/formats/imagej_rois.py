@@ -73,7 +73,9 @@ def _path(polygons: list[Polygon]) -> np.ndarray:
 def _properties(known: ObjectInfo) -> str:
     """What is known of an object, a line for each."""
     numbers = {"score": known.score, "stability": known.stability, "class_probability": known.class_probability}
-    texts = {"name": known.name, "class": known.class_name, "how": known.source, "state": known.state}
+    parent, kind = known.class_levels
+    texts = {"name": known.name, "class": kind, "class_parent": parent, "how": known.source, "state": known.state}
+    texts |= {"reviewed_by": known.reviewed_by, "reviewed_at": known.reviewed_at}
     entries = {"label": str(known.label)}
     entries |= {key: f"{value:.6g}" for key, value in numbers.items() if value is not None and math.isfinite(value)}
     entries |= {key: _plain(text) for key, text in texts.items() if text}

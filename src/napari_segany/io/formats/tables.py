@@ -45,9 +45,10 @@ def object_columns(image: LabelledImage) -> dict[str, list[Any]]:
     """What is known and measured of objects, a row for each object, at each time where there is an axis of time.
 
     Measurements are those of :func:`~napari_segany.io.formats.measurements.measured_columns`.
-    "state" is there where some object has one, and
-    "class_probability" where a model named some object. Unknown values are None. "parent" is there where some object
-    came from a division, with the label of its mother. Of these, the columns that the image chooses.
+    "state" is there where some object has one, "reviewed_by" and "reviewed_at" (ISO 8601, UTC) where a state was set in
+    a review, "class_probability" where a model named some object, and "class_parent" where some class is below another.
+    Unknown values are None. "parent" is there where some object came from a division, with the label of its mother.
+    Of these, the columns that the image chooses.
     """
     measured = {name: list(map(_cell, column.tolist())) for name, column in measured_columns(image).items()}
     objects = [image.known(label) for label in measured["label"]]
@@ -66,10 +67,13 @@ def is_chosen(column: str, chosen: Collection[str]) -> bool:
 def known_columns(image: LabelledImage, objects: list[ObjectInfo]) -> dict[str, list[Any]]:
     """What is known of the objects of rows."""
     there = image.about.values()
+    nested = any(known.class_levels[0] for known in there)
     columns: dict[str, list[Any]] = {
         "name": [known.name for known in objects],
-        "class": [known.class_name for known in objects],
+        "class": [known.class_levels[1] if nested else known.class_name for known in objects],
     }
+    if nested:
+        columns["class_parent"] = [known.class_levels[0] for known in objects]
     if any(known.class_probability is not None for known in there):
         columns["class_probability"] = [_cell(known.class_probability) for known in objects]
     columns |= {
@@ -77,8 +81,9 @@ def known_columns(image: LabelledImage, objects: list[ObjectInfo]) -> dict[str, 
         "stability": [_cell(known.stability) for known in objects],
         "how": [known.source for known in objects],
     }
-    if any(known.state for known in there):
-        columns["state"] = [known.state for known in objects]
+    for name in ("state", "reviewed_by", "reviewed_at"):
+        if any(getattr(known, name) for known in there):
+            columns[name] = [getattr(known, name) or None for known in objects]
     if any(known.parent for known in there):
         columns["parent"] = [known.parent or None for known in objects]
     return columns

@@ -63,6 +63,8 @@ class ClassController(QObject):
             (box.removed, self._remove),
             (box.renamed, self._rename),
             (box.recoloured, self._recolour),
+            (box.keyed, self._set_key),
+            (box.hidden_changed, table.hide_classes),
             (box.file_read, self._read),
             (box.file_written, self._write),
         ):
@@ -84,7 +86,7 @@ class ClassController(QObject):
         """Show the classes of the objects, and how many there are of each."""
         objects = self._table.objects
         classes = objects.classes if objects is not None else {}
-        self._set_list(self.classes.with_names(dict.fromkeys(filter(None, classes.values()))))
+        self._set_list(self.classes.with_names(filter(None, dict.fromkeys(classes.values()))))
         self._box.count(classes, objects.suggested if objects is not None else (), self._table.chosen)
 
     def _set_list(self, classes: ClassList, current: str | None = None) -> None:
@@ -94,6 +96,7 @@ class ClassController(QObject):
             self.classes = classes
             self._box.show_classes(classes, current)
             self._table.set_class_colours(classes.colours)
+            self._table.hide_classes(self._box.hidden)
         if self._box.current != before:
             self.chosen.emit(self._box.current)
 
@@ -154,12 +157,12 @@ class ClassController(QObject):
 
     def _add(self, name: str) -> None:
         try:
-            classes = ClassList((*self.classes, ObjectClass("", 0, ""))).renamed("", name)
+            new = self.classes.new_names("", name)[""]
         except SeganyError as error:
             self.failed.emit(error)
             return
         # it is not chosen: new objects would get it without a word
-        self._set_list(self.classes.with_names([classes.names[-1]]))
+        self._set_list(self.classes.with_names([new]))
         self.show()
 
     def _remove(self, name: str) -> None:
@@ -169,21 +172,28 @@ class ClassController(QObject):
             count = count_of(len(used), "object")
             self.failed.emit(InputError(f"{count} of class {name!r} are there; give them another class first"))
             return
+        if self.classes.below(name):
+            self.failed.emit(InputError(f"there are classes below {name!r}; remove them first"))
+            return
         self._set_list(self.classes.without(name), "")
         self.show()
 
     def _rename(self, name: str, new: str) -> None:
         try:
-            classes = self.classes.renamed(name, new)
+            names, classes = self.classes.new_names(name, new), self.classes.renamed(name, new)
         except SeganyError as error:
             self.failed.emit(error)
             return
-        self._set_list(classes, new.strip() if self._box.current == name else None)
+        current = self._box.current
+        self._set_list(classes, names.get(current, current))
         objects = self._table.objects
-        used = [k for k, kind in objects.classes.items() if kind == name] if objects is not None else []
+        used = {k: names[kind] for k, kind in objects.classes.items() if kind in names} if objects is not None else {}
         if used:
-            self.classify(dict.fromkeys(used, new.strip()))
+            self.classify(used)
         self.show()
+
+    def _set_key(self, name: str, key: int) -> None:
+        self._set_list(self.classes.joined([ObjectClass(name, key, "")]))
 
     def _recolour(self, name: str, colour: str) -> None:
         self._set_list(self.classes.joined([ObjectClass(name, -1, colour)]))

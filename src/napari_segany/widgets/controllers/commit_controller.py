@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
@@ -13,6 +13,7 @@ from napari_segany.core.objects import AUTOMATIC, ObjectInfo
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.feature_columns import known_text
 from napari_segany.layers.reopening import close_reopened, reopen_label, reopen_under
+from napari_segany.session.history import Step
 from napari_segany.session.session import Committed, Session
 from napari_segany.widgets.controllers.pending_controller import PendingController
 from napari_segany.widgets.controllers.pending_objects import PendingKind, count_of
@@ -82,11 +83,10 @@ class CommitController(QObject):
         if binding is not None:
             binding.undo_stack.states_changed.connect(self._restore_states)
 
-    def _restore_states(self, changes: Iterable[tuple[int, str, str]]) -> None:
+    def _restore_states(self, step: Step) -> None:
         """A step that changed states was undone or redone; the table may list another layer by now."""
-        self._objects.restore_states(
-            {label: new for label, old, new in changes if self._objects.state_of(label) == old}
-        )
+        states = {label: new for label, old, new in step.states if self._objects.state_of(label) == old}
+        self._objects.restore_states(states, {label: new for label, _, new in step.reviews})
 
     def set_class(self, name: str) -> None:
         """Give new objects this class from here on; an empty name: none."""
@@ -135,8 +135,8 @@ class CommitController(QObject):
 
     def _keep_mask(self, binding: Binding) -> None:
         opened, self._committed = binding.keeping.opened, None
-        state = "" if opened is None else self._objects.state_of(opened.label)
-        if not binding.keep(state):
+        known = ObjectInfo(0) if opened is None else self._objects.about(opened.label)
+        if not binding.keep(known.state, known.review):
             return
         self._prompts.expect_positive()
         self.layers_changed.emit()
@@ -150,7 +150,7 @@ class CommitController(QObject):
             self.noted.emit([kept.label])
             self._pending.say_done(f"Object {kept.label} kept{kind and f' as {kind}'}. Ctrl+Z undoes it.")
         elif opened is not None:
-            self._objects.restore_states({opened.label: ""} if state else {})
+            self._objects.restore_states({opened.label: ""} if known.state else {})
             self._pending.say_done(f"Object {opened.label} changed. Ctrl+Z undoes it.")
 
     def _last_committed(self) -> Committed | None:

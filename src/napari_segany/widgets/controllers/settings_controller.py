@@ -49,13 +49,14 @@ class SettingsController(QObject):
         """Choose what was chosen last time, and remember from here on; a model only if it is on this computer."""
         get, keep = self._settings.get, self._settings.set
         self._prompts.choose(hover=get("hint"), rank=get("rank"), overwrite=get("overwrite"), names=get("names"))
-        self._exports.choose(get("export"))
+        self._exports.choose(get("export"), get("export_objects"))
         self._exports.columns = tuple(get("columns").splitlines())
         self._prompts.hover_changed.connect(partial(keep, "hint"))
         self._prompts.rank_changed.connect(partial(keep, "rank"))
         self._prompts.overwrite_changed.connect(partial(keep, "overwrite"))
         self._prompts.names_changed.connect(partial(keep, "names"))
         self._exports.chosen.connect(partial(keep, "export"))
+        self._exports.selection_chosen.connect(partial(keep, "export_objects"))
         self._automatic_masks.choose(at_once=get("confident"), crop_layers=get("crop_layers"), clicks=get("clicks"))
         self._automatic_masks.crop_layers_changed.connect(partial(keep, "crop_layers"))
         self._automatic_masks.clicks_changed.connect(partial(keep, "clicks"))

@@ -16,11 +16,20 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMessage
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.review import EVERYTHING, NOT_REJECTED, ONLY_ACCEPTED, left_out
 from napari_segany.io.export import FORMATS, check_export, export_labels
 from napari_segany.layers.feature_columns import physical, read_rows
 from napari_segany.layers.layer_measurements import axes_of, layer_channels
 from napari_segany.layers.lineage import known_parents
 from napari_segany.layers.object_features import ObjectFeatures
+from napari_segany.widgets.controllers.pending_objects import count_of
+
+CHOICES = {EVERYTHING: "All objects", NOT_REJECTED: "Without rejected objects", ONLY_ACCEPTED: "Only accepted objects"}
+TIPS = {
+    EVERYTHING: "Write all objects, also those that were rejected in a review",
+    NOT_REJECTED: "Write all objects but those that were rejected in a review",
+    ONLY_ACCEPTED: "Write the objects that you made or corrected by hand, or accepted in a review",
+}
 
 
 class RunsExport(Protocol):
@@ -50,13 +59,14 @@ class ExportPanel(QWidget):
     progress : Signal
         Emitted from the worker with how much is written, and how much there is.
     written : Signal
-        Emitted with the format when everything has been written.
-    chosen : Signal
-        Emitted with the name of a format that was chosen.
+        Emitted with the format when all objects have been written, and none was left out.
+    chosen, selection_chosen : Signal
+        Emitted with the name of a format, and of a selection of objects, that was chosen.
     """
 
     progress = Signal(float, float)
     chosen = Signal(str)
+    selection_chosen = Signal(str)
     written = Signal(str)
 
     def __init__(self, jobs: RunsExport) -> None:
@@ -74,6 +84,10 @@ class ExportPanel(QWidget):
         for name, one in FORMATS.items():
             self.formats.addItem(f"{one.title}  ({one.endings[0]})", name)
             self.formats.setItemData(self.formats.count() - 1, one.about, Qt.ItemDataRole.ToolTipRole)
+        self.selections = QComboBox()
+        for name, title in CHOICES.items():
+            self.selections.addItem(title, name)
+            self.selections.setItemData(self.selections.count() - 1, TIPS[name], Qt.ItemDataRole.ToolTipRole)
         self.button = QPushButton("Export…")
         self.button.setToolTip("Choose a file, and write the objects of the Labels layer to it")
         self._message = QLabel()
@@ -85,10 +99,13 @@ class ExportPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
+        layout.addWidget(self.selections)
         layout.addWidget(self._message)
         self.formats.currentIndexChanged.connect(self._explain)
+        self.selections.currentIndexChanged.connect(self._explain_selection)
         self.button.clicked.connect(lambda _=False: self._ask())
         self._explain()
+        self._explain_selection()
         self.bind(None)
 
     @property
@@ -100,6 +117,11 @@ class ExportPanel(QWidget):
     def format(self) -> str:
         """The format that is chosen, one of ``FORMATS``."""
         return str(self.formats.currentData())
+
+    @property
+    def selection(self) -> str:
+        """Which objects are written, one of ``SELECTIONS``."""
+        return str(self.selections.currentData())
 
     def bind(self, labels: Labels | None, image: Image | None = None, objects: ObjectFeatures | None = None) -> None:
         """Export another layer.
@@ -144,6 +166,7 @@ class ExportPanel(QWidget):
             "report": self._report,
             "objects": self._known(),
             "axes": axes_of(labels, self._image),
+            "selection": self.selection,
             "scale": scale,
             "unit": unit,
             "intensity": self._channels(labels) if FORMATS[self.format].measures_intensity else None,
@@ -218,14 +241,19 @@ class ExportPanel(QWidget):
             self._writing = False
             self._say("Cancelled. Nothing was written.")
 
-    def choose(self, name: str) -> None:
-        """Choose a format; an unknown one changes nothing."""
-        if self.formats.findData(name) >= 0:
-            self.formats.setCurrentIndex(self.formats.findData(name))
+    def choose(self, name: str, selection: str = "") -> None:
+        """Choose a format and a selection of objects; unknown ones change nothing."""
+        for box, chosen in ((self.formats, name), (self.selections, selection)):
+            if box.findData(chosen) >= 0:
+                box.setCurrentIndex(box.findData(chosen))
 
     def _explain(self) -> None:
         self.formats.setToolTip(FORMATS[self.format].about)
         self.chosen.emit(self.format)
+
+    def _explain_selection(self) -> None:
+        self.selections.setToolTip(TIPS[self.selection])
+        self.selection_chosen.emit(self.selection)
 
     def _report(self, done: float, total: float) -> None:
         """Runs in the worker, which stops when the job is cancelled; an unfinished file is removed."""
@@ -235,10 +263,14 @@ class ExportPanel(QWidget):
     def _say(self, text: str) -> None:
         self._message.setText(text)
 
-    def _done(self, path: Path) -> None:
+    def _done(self, result: tuple[Path, int]) -> None:
+        path, missing = result
         self._writing = False
-        self._say(f"Written to {path}")
-        self.written.emit(self._written_format)
+        if missing:
+            self._say(f"Written to {path}. {count_of(missing, 'object')} left out.")
+        else:
+            self._say(f"Written to {path}")
+            self.written.emit(self._written_format)
 
     def _failed(self, error: Exception) -> None:
         self._writing = False
@@ -250,6 +282,9 @@ class ExportPanel(QWidget):
         show_warning(str(error))
 
 
-def _write(data: Any, path: Path, options: dict[str, Any]) -> Path:
-    """Runs in the worker."""
-    return export_labels(np.asarray(data), path, **options)
+def _write(data: Any, path: Path, options: dict[str, Any]) -> tuple[Path, int]:
+    """Runs in the worker; returns the path, and how many objects were left out."""
+    labels = np.asarray(data)
+    gone = left_out(options["objects"], options["selection"])
+    missing = np.unique(labels[np.isin(labels, gone)]).size if gone else 0
+    return export_labels(labels, path, **options), missing

@@ -8,6 +8,7 @@ layer is selected, always ours, whose data are the rows: those that are filtered
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,17 +19,30 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QApplication, QShortcut, QTableView, QWidget
 
+from napari_segany.core.review import ALL, FILTERS
 from napari_segany.layers.compat import present_parts
 from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.widgets.focus import focus_canvas
 
 COMMAND = "napari.widgets.features_table"
+ROW_PADDING = 4
+"""Pixels of a row above and below its text, together."""
 MEASURED_ROWS = 30
 """Columns are made as wide as these many rows need."""
 _MOVES = ("Up", "Down", "Left", "Right", "PageUp", "PageDown", "Home", "End", "Tab", "Backtab")
 _OTHERS = ("Delete", "Backspace", "Shift", "Control", "Alt", "Meta")
 KEPT_KEYS = frozenset(getattr(Qt.Key, f"Key_{name}") for name in (*_MOVES, *_OTHERS))
 """Keys that a table uses."""
+TITLES = {
+    "class_name": "class",
+    "class_probability": "class (probability)",
+    "suggested": "class (model's suggestion)",
+    "probability": "suggestion (probability)",
+    "how": "made by",
+    "reviewed_by": "reviewed by",
+    "reviewed_at": "reviewed at",
+}
+"""Headers of columns whose names are written for programs."""
 FILTERED = ("name", "class_name", "suggested", "state", "how", "flags")
 """Columns that the filter searches, next to the label."""
 
@@ -47,10 +61,15 @@ class ObjectRows:
         Emitted without arguments when other objects are chosen, here or in the layer.
     picked : Signal
         Emitted with the label of a row that the user clicked.
+    renewed : Signal
+        Emitted with whether the rows are the same, when there are other rows or values in the same columns.
+    states : frozenset of str
+        The states of the objects that are shown.
     """
 
     chosen_changed = Signal()
     picked = Signal(int)
+    renewed = Signal(bool)
 
     def __init__(self, objects: ObjectFeatures) -> None:
         self._objects = objects
@@ -58,9 +77,12 @@ class ObjectRows:
         self.events = EmitterGroup(source=self, features=Event)
         self._selection: Selection[int] = Selection()
         self._text, self._order = "", ("", False)
+        self._least_certain = False
+        self.states = FILTERS[ALL]
         self._chosen: set[int] = set()
         self._picked_label = 0
         self._frame = self._shown()
+        self._features = self._with_titles()
         objects.changed.connect(self.refresh)
         objects.labels.events.selected_label.connect(self._follow)
         self._follow()
@@ -72,11 +94,30 @@ class ObjectRows:
 
     @property
     def features(self) -> Any:
-        """The rows (DataFrame) that are filtered in, by label; what is not known is empty."""
+        """The rows (DataFrame) that are filtered in, by label, under their headers; what is not known is empty."""
+        return self._features
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, as they are written to files."""
+        return [str(name) for name in self._frame.columns]
+
+    def write(self, path: Path) -> None:
+        """Write the rows that are filtered in to a CSV file.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written.
+        """
+        self._frame.to_csv(path)
+
+    def _with_titles(self) -> Any:
         frame = self._frame.copy()
         for name in frame.columns[frame.isna().any()]:
             frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
-        return frame
+        taken = set(frame.columns)
+        return frame.rename(columns={name: title for name, title in TITLES.items() if title not in taken})
 
     @property
     def selected_data(self) -> Selection[int]:
@@ -123,15 +164,37 @@ class ObjectRows:
 
     def sort(self, column: str, *, descending: bool) -> None:
         """Put rows in the order of a column; an empty name or that of the labels: of the labels."""
-        self._order = column, descending
+        self._order, self._least_certain = (column, descending), False
         self.refresh()
+
+    def review(self, states: frozenset[str], *, least_certain: bool) -> None:
+        """Show only objects in some states; with `least_certain` in the order of their certainty."""
+        self.states, self._least_certain = states, least_certain
+        self.refresh()
+
+    def after(self, labels: Iterable[int]) -> int:
+        """The label of the row below the last one of some objects, around the end, that is none of theirs.
+
+        The first one's where none of them has a row; 0 where there is no other row.
+        """
+        shown, mine = self._frame.index.tolist(), set(labels)
+        last = max((row for row, label in enumerate(shown) if label in mine), default=-1)
+        rest = (label for label in (*shown[last + 1 :], *shown[: max(last, 0)]) if label not in mine)
+        return int(next(rest, 0))
 
     def refresh(self) -> None:
         """Show the current values of the layer's features."""
-        self._frame = self._shown()
+        before, self._frame = self._frame, self._shown()
+        self._features = self._with_titles()
+        same_rows = before.index.equals(self._frame.index)
         self._select()
-        self.events.features()
-        self._mark()
+        if list(before.columns) == list(self._frame.columns):
+            self.renewed.emit(same_rows)
+        else:
+            self.events.features()
+            same_rows = False
+        if not same_rows:
+            self._mark()
         self.chosen_changed.emit()
 
     def _mark(self) -> None:
@@ -147,6 +210,12 @@ class ObjectRows:
             for name in (name for name in FILTERED if name in frame):
                 found |= frame[name].astype(str).str.lower().str.contains(self._text, regex=False).to_numpy(bool)
             frame = frame[found]
+        if self.states != FILTERS[ALL]:
+            states = self._objects.states
+            frame = frame[[states.get(label, "") in self.states for label in frame.index.tolist()]]
+        if self._least_certain:
+            there = set(frame.index.tolist())
+            return frame.loc[[label for label in self._objects.least_certain_first() if label in there]]
         column, descending = self._order
         if column not in frame:
             return frame.sort_index(ascending=not descending)
@@ -168,7 +237,10 @@ class ObjectRows:
 
     def _select(self) -> None:
         rows = {row for row, label in enumerate(self._frame.index) if label in self._chosen}
-        self._selection.symmetric_difference_update(rows ^ set(self._selection))
+        others = rows ^ set(self._selection)
+        if others:
+            # the table selects all rows again when it is told
+            self._selection.symmetric_difference_update(others)
 
 
 class TableKeys(QObject):
@@ -206,10 +278,13 @@ class FeaturesView:
         To be put into a layout.
     delete_wanted, rename_wanted : Signal
         Emitted without arguments when the Delete key is pressed in the table, and when a row is double-clicked.
+    sorted : Signal
+        Emitted without arguments when the rows were put in the order of a column.
     """
 
     delete_wanted = Signal()
     rename_wanted = Signal()
+    sorted = Signal()
 
     def __init__(self) -> None:
         self._selected: Selection[ObjectRows] = Selection()
@@ -220,7 +295,11 @@ class FeaturesView:
         self.widget.layout().setContentsMargins(0, 0, 0, 0)
         self._table: QTableView = self.widget.table
         self._table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        self._table.setMinimumHeight(90)
+        self._table.setMinimumHeight(70)
+        self._table.setWordWrap(False)
+        rows = self._table.verticalHeader()
+        rows.setMinimumSectionSize(0)
+        rows.setDefaultSectionSize(self._table.fontMetrics().height() + ROW_PADDING)
         header = self._table.horizontalHeader()
         header.setResizeContentsPrecision(MEASURED_ROWS)
         # sorted by its proxy, two thousand rows take half a second, each time one is added
@@ -244,10 +323,29 @@ class FeaturesView:
         """Show other objects, or none; what is not shown costs nothing."""
         if rows is self.rows:
             return
+        if self.rows is not None:
+            self.rows.renewed.disconnect(self._renew)
         self._selected.clear()
         if rows is not None:
             self._selected.add(rows)
+            rows.renewed.connect(self._renew)
         self._hide_switches()
+
+    def _renew(self, same_rows: bool) -> None:
+        """Show other rows or values in the same columns; napari would measure all columns again, which takes longer."""
+        if self.rows is None:
+            return
+        sorter: Any = self._table.model()
+        if same_rows:
+            sorter.sourceModel().df = self.rows.features
+            self._table.viewport().update()
+            return
+        # Qt would look after each selected cell, and the rows are selected again
+        selection = self._table.selectionModel()
+        before = selection.blockSignals(True)
+        selection.clear()
+        selection.blockSignals(before)
+        sorter.sourceModel().replace_data(self.rows.features)
 
     def scroll(self) -> None:
         """Bring the first of the selected rows into view."""
@@ -256,11 +354,12 @@ class FeaturesView:
 
     def _sort(self, section: int, order: Qt.SortOrder) -> None:
         if self.rows is not None:
-            names = ["", *self.rows.features.columns]
+            names = ["", *self.rows.columns]
             column = names[section] if 0 <= section < len(names) else ""
             self.rows.sort(column, descending=order == Qt.SortOrder.DescendingOrder)
+            self.sorted.emit()
 
     def _hide_switches(self) -> None:
-        # what is edited in the table would be written again from the pixels; names have their button
-        for switch in present_parts(self.widget, ("info", "toggle", "join_toggle")):
+        # what is edited in the table would be written again from the pixels; names and files have their buttons
+        for switch in present_parts(self.widget, ("info", "toggle", "join_toggle", "save")):
             switch.hide()

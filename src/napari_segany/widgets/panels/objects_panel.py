@@ -5,32 +5,37 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtGui import QAction, QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QGridLayout,
+    QFileDialog,
     QHBoxLayout,
     QInputDialog,
     QLabel,
     QLineEdit,
+    QMenu,
     QPushButton,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_segany.core.errors import SeganyError
-from napari_segany.core.objects import ACCEPTED, ObjectInfo
+from napari_segany.core.objects import REJECTED, ObjectInfo
+from napari_segany.core.review import FILTERS, progress, review_now
 from napari_segany.layers.colours import NameColours, paler
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.object_blink import ObjectBlink
+from napari_segany.widgets.object_outline import ObjectOutline, canvas_of
 from napari_segany.widgets.panels.object_rows import FeaturesView, ObjectRows
+from napari_segany.widgets.panels.review_panel import DECISIONS, ReviewPanel
 
 REST_MS = 100
 """How long after a change objects are counted, together with later changes."""
@@ -79,19 +84,22 @@ class ObjectsPanel(QWidget):
         self._filter = QLineEdit()
         self._filter.setPlaceholderText("Filter: label, name, state, flag, or how it was made")
         self._filter.setClearButtonEnabled(True)
-        self._by_name = QCheckBox("Colours by name")
-        self._by_name.setToolTip("Show objects of the same name in one colour")
-        self._by_class = QCheckBox("Colours by class")
-        self._by_class.setToolTip("Show objects in the colours of their classes, paler where these are only suggested")
+        self._by_name = self._switch("Colours by name", "Show objects of the same name in one colour")
+        self._by_class = self._switch(
+            "Colours by class", "Show objects in the colours of their classes, paler where these are only suggested"
+        )
         self._class_colours: dict[str, str] = {}
+        self._hidden: frozenset[str] = frozenset()
+        self._outline: ObjectOutline | None = None
         self._colours: NameColours | None = None
         self._note = QLabel()
         self._note.setWordWrap(True)
+        self._progress = QLabel()
+        self.review_box = ReviewPanel()
         self.buttons = {
             "Delete": self._button("Delete", f"Delete the selected objects. {UNDO}", self._delete),
             "Merge": self._button("Merge", f"Merge the selected objects into one. {UNDO}", self._merge),
             "Split": self._button("Split", f"Give each separate piece a new label. {UNDO}", self._split),
-            "Accept": self._button("Accept", f"Mark the selected objects as checked and right. {UNDO}", self._accept),
             "Rename": self._button("Rename", "Name the selected object; its pixels stay as they are.", self._rename),
             "Plot…": self._button("Plot…", "Measure all objects: plots, colours, tables.", self.plot_wanted.emit),
         }
@@ -105,6 +113,7 @@ class ObjectsPanel(QWidget):
         self._filter.textChanged.connect(lambda _: self._typed.start())
         self._by_name.toggled.connect(self._colour_by_name)
         self._by_class.toggled.connect(self._colour_by_class)
+        self.review_box.wanted.connect(self._review)
         self._tell()
 
     def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
@@ -113,19 +122,34 @@ class ObjectsPanel(QWidget):
         button.clicked.connect(lambda _=False: self._try(act))
         return button
 
+    def _switch(self, text: str, tip: str) -> QAction:
+        switch = QAction(text, self)
+        switch.setToolTip(tip)
+        switch.setCheckable(True)
+        return switch
+
     def _lay_out(self) -> None:
-        row = QGridLayout()
-        for place, button in enumerate(self.buttons.values()):
-            row.addWidget(button, place // 3, place % 3)
+        more = QToolButton()
+        more.setText("…")
+        more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        more.setFixedWidth(2 * more.fontMetrics().height())
+        more.setToolTip("Colours and order of the objects, and the table as a file")
+        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(more)
+        menu.setToolTipsVisible(True)
+        for switch in (self._by_name, self._by_class):
+            menu.addAction(switch)
+        menu.addAction(self.review_box.order)
+        menu.addSeparator()
+        menu.addAction("Save table as CSV…").triggered.connect(self._save)
+        more.setMenu(menu)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.addWidget(self._filter)
-        self._layout.addLayout(row)
-        colours = QHBoxLayout()
-        for box in (self._by_name, self._by_class):
-            colours.addWidget(box)
-        self._layout.addLayout(colours)
-        self._layout.addWidget(self._note)
+        self._layout.setSpacing(4)
+        self._layout.addLayout(_row((self._filter, 1), (more, 0)))
+        self._layout.addLayout(_row(*((button, 1) for button in self.buttons.values())))
+        self._layout.addWidget(self.review_box)
+        self._layout.addLayout(_row((self._note, 1), (self._progress, 0)))
 
     @property
     def chosen(self) -> list[int]:
@@ -186,6 +210,7 @@ class ObjectsPanel(QWidget):
             self.objects.announce()
             self._rows.chosen_changed.connect(self._choose)
             self._rows.picked.connect(self._show_object)
+            self._rows.review(FILTERS[self.review_box.filter], least_certain=self.review_box.least_certain)
             self._apply_filter()
             self._wait()
             if self.isVisible():
@@ -233,14 +258,16 @@ class ObjectsPanel(QWidget):
     def set_state(self, labels: list[int], state: str) -> None:
         """Note a state of objects, see :meth:`ObjectFeatures.set_state`."""
         if self.objects is not None:
-            changed = [label for label in labels if self.objects.about(label).state != state]
-            if changed:
-                self._try(partial(self.objects.set_state, changed, state))
+            self._try(partial(self.objects.set_state, labels, state, review_now()))
 
-    def restore_states(self, states: Mapping[int, str]) -> None:
+    def restore_states(self, states: Mapping[int, str], reviews: Mapping[int, tuple[str, str]] | None = None) -> None:
         """Set states that a step of undo already records, see :meth:`ObjectFeatures.set_states`."""
         if self.objects is not None and states:
-            self.objects.set_states(states)
+            self.objects.set_states(states, reviews)
+
+    def about(self, label: int) -> ObjectInfo:
+        """What is known of an object."""
+        return ObjectInfo(label) if self.objects is None else self.objects.about(label)
 
     def state_of(self, label: int) -> str:
         """The state of an object, one of ``STATES``; empty for one that the user made or corrected."""
@@ -263,8 +290,10 @@ class ObjectsPanel(QWidget):
             self._view = FeaturesView()
             self._view.delete_wanted.connect(self._delete_rows)
             self._view.rename_wanted.connect(self._rename)
+            self._view.sorted.connect(self._forget_order)
             self._layout.insertWidget(1, self._view.widget, 1)
         self._show(self._rows)
+        self._watch()
         if self._stale:
             self._wait()
 
@@ -275,6 +304,25 @@ class ObjectsPanel(QWidget):
         self._rest.stop()
         self._steps.stop()
         self._show(None)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have outlines in the picture while the table is visible."""
+        if self._outline is None and self.isVisible() and (canvas := canvas_of(self)) is not None:
+            self._outline = ObjectOutline(self._viewer, canvas)
+            canvas.destroyed.connect(self._forget_outline)
+        if self._outline is not None:
+            self._outline.bind(self.objects if self.isVisible() else None)
+            self._mark()
+
+    def _forget_outline(self) -> None:
+        self._outline = None
+
+    def _mark(self) -> None:
+        """Mark the chosen and the rejected objects in the picture."""
+        if self._outline is not None and self.objects is not None and self.isVisible():
+            rejected = [label for label, state in self.objects.states.items() if state == REJECTED]
+            self._outline.mark(self._chosen, rejected)
 
     def _show(self, rows: ObjectRows | None) -> None:
         """Show rows in the table, when there is one."""
@@ -314,9 +362,14 @@ class ObjectsPanel(QWidget):
         count = len(self._chosen)
         for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
             self.buttons[name].setEnabled(fits)
-        self.buttons["Accept"].setEnabled(any(not self.confirmed(label) for label in self._chosen))
-        if self._chosen != before and self._view is not None:
-            self._view.scroll()
+        known = {} if self.objects is None else self.objects.states
+        states = {known.get(label, "") for label in self._chosen}
+        for state, (_, name, _) in DECISIONS.items():
+            self.review_box.buttons[name].setEnabled(bool(states - {state}))
+        if self._chosen != before:
+            self._mark()
+            if self._view is not None:
+                self._view.scroll()
         self.listed.emit()
 
     def _show_object(self, label: int) -> None:
@@ -333,19 +386,48 @@ class ObjectsPanel(QWidget):
         there, shown = len(self.objects.present), self._rows.count
         count = count_of(there, "object") if shown == there else f"{shown} of {count_of(there, 'object')}"
         self._note.setText(f"{count}. {self.objects.problem}".strip())
+        done, checked = self.progress
+        self._progress.setText(f"{done} of {checked} checked" if checked else "")
+        self._mark()
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many objects of the review are checked, and how many there are, see :func:`progress`."""
+        states = () if self.objects is None else self.objects.states.values()
+        return progress(states, self.review_box.filter)
+
+    def _forget_order(self) -> None:
+        # psygnal calls methods of Python objects
+        self.review_box.forget_order()
+
+    def _review(self, name: str, least_certain: bool) -> None:
+        if self._rows is not None:
+            self._rows.review(FILTERS[name], least_certain=least_certain)
+            self._tell()
 
     def _colour(self) -> None:
         """Show the objects in the colours of their names or classes, or in the layer's own."""
         if self._colours is None or self.objects is None:
             return
+        hidden: set[int] = set()
+        if self._hidden:
+            hidden = {label for label, name in self.objects.classes.items() if name in self._hidden}
         if self._by_class.isChecked():
             suggested = {label: f"{name}?" for label, (name, _) in self.objects.suggested.items()}
             pale = {f"{name}?": paler(colour) for name, colour in self._class_colours.items()}
-            self._colours.show(self.objects.classes | suggested, self._class_colours | pale)
+            self._colours.show(self.objects.classes | suggested, self._class_colours | pale, hidden)
         elif self._by_name.isChecked():
-            self._colours.show({label: self.objects.about(label).name for label in self.objects.present})
+            self._colours.show({label: self.objects.about(label).name for label in self.objects.present}, {}, hidden)
+        elif hidden:
+            self._colours.show_own(self.objects.present, hidden)
         else:
             self._colours.clear()
+
+    def hide_classes(self, names: frozenset[str]) -> None:
+        """Have the objects of some classes transparent, an empty name stands for those of none; pixels stay."""
+        if names != self._hidden:
+            self._hidden = names
+            self._colour()
 
     def _colour_by_name(self, wanted: bool) -> None:
         if wanted:
@@ -357,13 +439,23 @@ class ObjectsPanel(QWidget):
             self._by_name.setChecked(False)
         self._colour()
 
-    def go(self, by: int) -> None:
-        """Go to the object that many rows further down the table; from its ends, to the other one."""
+    def go(self, by: int) -> bool:
+        """Go to the object that many rows further down the table, from its ends to the other one; False without."""
         self.update_now()
         label = self._rows.neighbour(by) if self._rows is not None else 0
-        if label and self._rows is not None:
+        if label:
+            self.go_to(label)
+        return bool(label)
+
+    def go_to(self, label: int) -> None:
+        """Select an object and show it."""
+        if self._rows is not None:
             self._rows.choose([label])
             self._show_object(label)
+
+    def following(self, labels: list[int]) -> int:
+        """The object of the row below those of some objects, around the end; 0 without another one."""
+        return self._rows.after(labels) if self._rows is not None else 0
 
     def delete(self, labels: list[int]) -> None:
         """Delete objects, in one step of undo."""
@@ -383,8 +475,16 @@ class ObjectsPanel(QWidget):
         # psygnal keeps no panel alive for a method of it
         self._try(self._delete)
 
-    def _accept(self) -> None:
-        self.set_state([label for label in self._chosen if not self.confirmed(label)], ACCEPTED)
+    def _save(self) -> None:
+        if self._rows is None:
+            return
+        name, _ = QFileDialog.getSaveFileName(self, "Save table", f"{self._rows.name}_features.csv", "Tables (*.csv)")
+        if name:
+            path = Path(name)
+            try:
+                self._rows.write(path if path.suffix else path.with_suffix(".csv"))
+            except OSError as error:
+                show_warning(f"cannot write {path}: {error.strerror}")
 
     def _merge(self) -> None:
         if self.objects is not None and self._rows is not None:
@@ -402,3 +502,12 @@ class ObjectsPanel(QWidget):
         name, confirmed = QInputDialog.getText(self, "Rename", f"Name of object {label}", text=before)
         if confirmed:
             self.objects.rename(label, name.strip())
+
+
+def _row(*parts: tuple[QWidget, int]) -> QHBoxLayout:
+    """Widgets side by side, with how much each stretches."""
+    line = QHBoxLayout()
+    line.setSpacing(4)
+    for part, stretch in parts:
+        line.addWidget(part, stretch)
+    return line
