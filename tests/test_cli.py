@@ -570,7 +570,7 @@ def test_a_run_over_the_images_of_a_list(run: Run, tmp_path: Path) -> None:
     refused(run(*words, names), "names no image")
     refused(run(*words, tmp_path / "missing.txt"), "cannot read the list")
     refused(run("segment", plate / "a.tif", "-o", out, "--everything", "--only", names), "folder of images")
-    refused(run("segment", plate / "a.tif", "-o", "o.tif", "--point", "5,5", "--only", names), "--only belong to")
+    refused(run("segment", plate / "a.tif", "-o", "o.tif", "--point", "5,5", "--only", names), "belong to --everything")
 
 
 def test_open_takes_folders_of_images_alone(run: Run, tmp_path: Path) -> None:

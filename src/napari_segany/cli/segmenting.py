@@ -340,7 +340,7 @@ def segment(  # noqa: PLR0913  each parameter is an option of the command line
         return
     if link or tracks or grid is not None or crop_layers or clicks or used or only is not None:
         raise InputError(
-            "--grid, --crop-layers, --clicks, --score, --stability, --smallest, --link, --tracks and --only belong to "
+            "--grid, --crop-layers, --clicks, --score, --stability, --smallest, --only, --link and --tracks belong to "
             "--everything"
         )
     from napari_segany.batch.segment_file import SegmentJob

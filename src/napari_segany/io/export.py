@@ -295,14 +295,8 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
         place = _placed(path, labels, axes, scale, unit)
         named = None if axes and "q" in axes else axes
         return write_labels(path, labels, axes=named, calibration=place, overwrite=overwrite)
-    image = replace(
-        _labelled_image(path, labels, axes, scale),
-        about=by_label(objects),
-        unit=unit,
-        channels=_by_name(intensity),
-        name=image_name or path.stem,
-        columns=columns,
-    )
+    image = replace(_labelled_image(path, labels, axes, scale), about=by_label(objects), unit=unit, columns=columns)
+    image = replace(image, channels=_by_name(intensity), name=image_name or path.stem)
     with replacing(path) as temporary:
         write(image if report is None else replace(image, report=report), temporary)
     return path
