@@ -16,6 +16,7 @@ from skimage.measure import regionprops
 from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ACCEPTED, AUTOMATIC, PROPOSED, REJECTED, UNCERTAIN, ObjectInfo
 from napari_segany.layers import label_counts
+from napari_segany.layers.feature_columns import MeasuredColumns
 from napari_segany.layers.object_features import ObjectFeatures
 
 
@@ -539,3 +540,22 @@ def test_who_reviewed_an_object_and_when_is_in_the_features_and_goes_with_the_st
     assert objects.about(1).review == ("", "")
     assert objects.about(1).state == AUTOMATIC
     assert "reviewed_by" not in objects.table()
+
+
+def test_measurements_are_columns_until_an_object_changes(desk):
+    desk.labels.features = desk.labels.features.assign(solidity=[0.1, 0.2, 0.3])
+    desk.objects.update()
+    total = desk.objects.total
+    measured = MeasuredColumns(total.labels, total.pixels, {"length [pixel]": np.array([1.0, 2.0, 3.0])})
+    desk.objects.set_measured(measured)
+    assert desk.table["length [pixel]"].tolist() == [1, 2, 3]
+    desk.labels.data_setitem((np.array([2]), np.array([2])), 0)
+    desk.objects.update()
+    assert desk.table["length [pixel]"].isna().tolist() == [True, False, False]
+    # listed again, they are no columns of another program; those stay
+    desk.objects.close()
+    again = ObjectFeatures(desk.viewer, desk.labels)
+    again.update()
+    assert "length [pixel]" not in again.table()
+    assert again.table()["solidity"].tolist() == [0.1, 0.2, 0.3]
+    again.close()

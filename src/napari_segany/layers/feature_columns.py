@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from napari.layers import Image, Labels
 
 from napari_segany.core.objects import STATES, ObjectInfo
 from napari_segany.core.prompts import Prompt
-from napari_segany.io.formats.measurements import is_measured
 from napari_segany.layers.label_counts import LabelCounts
 
 INDEX, LABEL = "index", "label"
@@ -25,7 +24,9 @@ CONFIDENCE, CLASS, STATE = "confidence", "class_name", "state"
 SUGGESTED, PROBABILITY = "suggested", "probability"
 CLASS_PROBABILITY = "class_probability"
 REVIEWS = ("reviewed_by", "reviewed_at")
-_COUNTED = re.compile(r"size \[.*\]")
+_COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
+MEASURED = "napari-segany measured"
+"""In the metadata of a layer: names of columns of its features that hold measurements."""
 
 
 def physical(labels: Labels) -> tuple[tuple[float, ...], str, list[int]]:
@@ -61,13 +62,15 @@ def known_text(prompt: Prompt) -> str:
     return ", ".join(filter(None, words))
 
 
-def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
+def read_rows(features: Any, measured: Collection[str] = ()) -> tuple[dict[int, ObjectInfo], Any]:
     """Read facts about objects from a layer's features, by label, and the columns of other programs.
 
     Parameters
     ----------
     features : DataFrame
         With a column ``index`` of labels; without, the row's number is the label, as napari has it.
+    measured : collection of str
+        Columns that hold measurements, and are no other program's.
     """
     named = ~nameless_rows(features)
     index = features[INDEX][named] if INDEX in features else range(len(features))
@@ -98,16 +101,15 @@ def read_rows(features: Any) -> tuple[dict[int, ObjectInfo], Any]:
             rows.index, *words.values(), strict=True
         )
     }
-    ours = {name for name in rows if written_here and _is_ours(str(name))} | {INDEX, LABEL, *_COLUMNS}
+    ours = {name for name in rows if written_here and (_COUNTED.fullmatch(str(name)) or name in measured)} | {
+        INDEX,
+        LABEL,
+        *_COLUMNS,
+    }
     ours |= {CONFIDENCE, CLASS, CLASS_PROBABILITY, SUGGESTED, PROBABILITY} if written_here else set()
     ours |= {STATE, *REVIEWS} if states else set()
     described = {label: a for label, a in known.items() if _says_something(a)}
     return described, rows[[name for name in rows if name not in ours]]
-
-
-def _is_ours(name: str) -> bool:
-    """Whether a column is one that is counted or measured, and written again each time."""
-    return is_measured(name) or _COUNTED.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

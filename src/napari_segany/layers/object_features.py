@@ -133,7 +133,7 @@ class ObjectFeatures(ObjectFacts):
             return
         features = self.labels.features
         self._nameless = features[feature_columns.nameless_rows(features)]
-        known, self._theirs = feature_columns.read_rows(features)
+        known, self._theirs = feature_columns.read_rows(features, self._measured_names())
         self._names = {}
         for label, about in known.items():
             self._about[label] = replace(about, pixels=self.about(label).pixels)
@@ -151,8 +151,14 @@ class ObjectFeatures(ObjectFacts):
     def set_measured(self, measured: feature_columns.MeasuredColumns | None) -> None:
         """Have the features hold measurements, or none; objects that change since have none."""
         self._measured = measured
+        # (the layer may be listed again later)
+        self.labels.metadata[feature_columns.MEASURED] = [] if measured is None else list(measured.columns)
         self._restate()
         self.update()
+
+    def _measured_names(self) -> list[str]:
+        found = self.labels.metadata.get(feature_columns.MEASURED)
+        return found if isinstance(found, list) else []
 
     @property
     def total(self) -> LabelCounts:

@@ -30,6 +30,7 @@ WIDE, HEIGHT = 460, 230
 """Width in pixels from which the plot stands next to the choosers, and height at first."""
 CHOOSERS = 235
 """Width of the choosers then."""
+HINT = "Drag over the plot to select."
 NO_LABELS = "Choose an image and its Labels layer in Segment Anything."
 
 
@@ -187,10 +188,9 @@ class MeasurementsWidget(QWidget):
         self.panel.offer([name for name in table.numbers if _is_plotted(name, table)], words)
         self.measuring.show_columns(self._columns() or USUAL)
         self._recolour()
-        rows, objects_count = len(table.labels), len(np.unique(table.labels))
-        self.panel.say(
-            f"{objects_count} objects" + (f", {rows} rows: one for each time" if rows > objects_count else "")
-        )
+        rows, different = len(table.labels), len(np.unique(table.labels))
+        times = f", {rows} rows: one for each time" if rows > different else ""
+        self.panel.say(f"{different} objects{times}. {HINT}")
 
     def _draw(self) -> None:
         """Plot the columns that are chosen."""
@@ -233,7 +233,7 @@ class MeasurementsWidget(QWidget):
         finally:
             self._choosing = False
         self.colours.choose(labels)
-        self.panel.say(f"{len(labels)} objects selected" if len(labels) else "Drag over the plot to select objects.")
+        self.panel.say(f"{len(labels)} objects selected" if len(labels) else HINT)
 
     def _follow_rows(self) -> None:
         """Mark what is selected in the table."""

@@ -14,12 +14,6 @@ from napari_segany.io.formats.labelled_image import LabelledImage, numbered
 from napari_segany.io.formats.shapes import Report, measured_shapes, shape_columns, slabs
 
 INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max", "intensity_std", "intensity_sum")
-_MEASURED = re.compile(
-    r"pixels|slices|roundness|eccentricity|solidity|neighbours"
-    r"|(area|volume|length|width|perimeter|orientation|neighbour_distance|centroid_\S+) \[.*\]"
-    r"|\S+_(min|max)|intensity_(mean|min|max|std|sum)(_.*)?"
-)
-
 
 GROUPS: Mapping[str, str] = {
     "size": "Area or volume",
@@ -64,11 +58,6 @@ def group_of(column: str) -> str:
     if name.startswith("centroid_"):
         return "centroid"
     return "box" if re.fullmatch(r"\S+_(min|max)", name) else name
-
-
-def is_measured(column: str) -> bool:
-    """Whether a column of a table has the name of a measurement."""
-    return _MEASURED.fullmatch(column) is not None
 
 
 def measured_columns(image: LabelledImage) -> dict[str, np.ndarray]:

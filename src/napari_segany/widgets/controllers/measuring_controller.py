@@ -13,7 +13,7 @@ from napari_segany.io.formats.measurements import group_of
 from napari_segany.layers.feature_columns import MeasuredColumns
 from napari_segany.layers.layer_measurements import ObjectTable, measurement_of
 from napari_segany.layers.object_features import ObjectFeatures
-from napari_segany.widgets.jobs import Jobs
+from napari_segany.widgets.jobs import Job, Jobs
 from napari_segany.widgets.panels.objects_panel import STEP_SECONDS, ObjectsPanel
 
 REST_MS = 700
@@ -62,6 +62,7 @@ class MeasuringController(QObject):
         self.table: ObjectTable | None = None
         self._counted: object = None
         self._sweep: Iterator[None] | None = None
+        self._job: Job | None = None
         self._closed = False
         self._rest = QTimer(self, singleShot=True, interval=REST_MS)
         self._rest.timeout.connect(self._begin)
@@ -91,7 +92,9 @@ class MeasuringController(QObject):
         self._rest.stop()
         self._steps.stop()
         self._sweep = None
-        self._jobs.cancel_all()
+        if self._job is not None:
+            self._jobs.cancel(self._job)
+        self._job = None
 
     def measure(self) -> None:
         """Measure again, also if nothing has changed."""
@@ -136,7 +139,7 @@ class MeasuringController(QObject):
         self._counted = objects.total
         what = measurement_of(objects.labels, objects.viewer.layers, objects.image, objects.known)
         self.began.emit()
-        self._jobs.run(
+        self._job = self._jobs.run(
             partial(what.run, self._report),
             done=partial(self._take, objects, objects.total),
             failed=self._fail,

@@ -81,6 +81,7 @@ class MeasurementPlot(QWidget):
         self._figure = Figure(dpi=self.logicalDpiX())
         self.canvas = FigureCanvasQTAgg(self._figure)
         self.canvas.setMinimumSize(120, 110)
+        self.canvas.setToolTip("Drag to select the objects of a range; click to drop the selection")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.canvas)
@@ -219,7 +220,7 @@ class MeasurementPlot(QWidget):
             bar.set_ticks(range(len(colours)), labels=[_short(word or "none") for word in scale.words])
         bar.ax.tick_params(colors=self._colours["text"], labelsize=8)
         bar.outline.set_visible(False)
-        bar.ax.set_title(_short(scale.name, 18), color=self._colours["text"], fontsize=8, loc="left")
+        bar.ax.set_title(_short(scale.name.partition(" [")[0], 14), color=self._colours["text"], fontsize=8, loc="left")
 
     def _place(self) -> None:
         """Give the axes margins in pixels, whatever the size."""
