@@ -15,7 +15,7 @@ from skimage.measure import regionprops
 
 from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ACCEPTED, AUTOMATIC, PROPOSED, REJECTED, UNCERTAIN, ObjectInfo
-from napari_segany.layers import label_counts
+from napari_segany.layers import label_counts, object_features
 from napari_segany.layers.feature_columns import MeasuredColumns
 from napari_segany.layers.object_features import ObjectFeatures
 
@@ -559,3 +559,28 @@ def test_measurements_are_columns_until_an_object_changes(desk):
     assert "length [pixel]" not in again.table()
     assert again.table()["solidity"].tolist() == [0.1, 0.2, 0.3]
     again.close()
+
+
+def test_rows_that_are_written_alone_are_those_of_a_table_that_is_written_anew(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = desk.objects
+    for label in (1, 2, 5):
+        objects.note(ObjectInfo(label, name=f"n{label}", class_name="cell", state=AUTOMATIC, score=label / 10))
+    objects.name_objects({5: ("nucleus", 0.75)})
+    objects.set_state([2], ACCEPTED, ("ana", "2026-01-02T03:04:05+00:00"))
+    objects.update()
+    monkeypatch.setattr(object_features, "FEW", 0)
+    written = objects._written
+    objects.set_state([1, 5], REJECTED, ("ben", "2026-01-03T03:04:05+00:00"))
+    objects.classify({1: "debris", 2: ""})
+    objects.rename(2, "the second")
+    objects.set_states({2: UNCERTAIN})
+    assert objects._written is written, "not all rows were written"
+    assert objects.classes == {1: "debris", 2: "", 5: "cell"}
+    assert objects.states == {1: REJECTED, 2: UNCERTAIN, 5: REJECTED}
+    alone = objects.table().copy()
+    objects._restate()
+    objects.update()
+    pd.testing.assert_frame_equal(alone, objects.table(), check_dtype=False)
+    assert objects.least_certain_first() == [1, 2, 5]

@@ -52,6 +52,8 @@ class ClassTree(QTreeWidget):
             "The tick shows or hides its objects in the picture; their pixels stay."
         )
         self.setUniformRowHeights(True)
+        # an empty box, too, is to be seen in both themes
+        self.setStyleSheet("QTreeView::indicator:unchecked { border: 1px solid #888888; border-radius: 2px; }")
         self.setIndentation(14)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -69,12 +71,15 @@ class ClassTree(QTreeWidget):
 
     def sizeHint(self) -> QSize:
         """As high as a few rows."""
-        row = self.fontMetrics().height() + 6
-        return QSize(200, self.header().sizeHint().height() + ROWS * row + 2)
+        return QSize(200, self.header().sizeHint().height() + ROWS * self._row_height + 2)
 
     def minimumSizeHint(self) -> QSize:
         """As high as fewer rows, so that the panel fits a small screen."""
-        return QSize(120, self.header().sizeHint().height() + FEWEST * (self.fontMetrics().height() + 6))
+        return QSize(120, self.header().sizeHint().height() + FEWEST * self._row_height + 2)
+
+    @property
+    def _row_height(self) -> int:
+        return int(self.fontMetrics().height()) + 5
 
     @property
     def current(self) -> str:
@@ -118,6 +123,7 @@ class ClassTree(QTreeWidget):
     def _row(self, parent: QTreeWidgetItem, one: ObjectClass) -> QTreeWidgetItem:
         item = QTreeWidgetItem(parent, [one.own_name or NONE, str(one.key or ""), "", ""])
         item.setData(NAME, _CLASS, one.name)
+        item.setSizeHint(NAME, QSize(0, self._row_height))
         item.setTextAlignment(COUNT, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if one.colour:
             picture = QPixmap(12, 12)

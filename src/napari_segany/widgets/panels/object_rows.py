@@ -43,6 +43,8 @@ TITLES = {
     "reviewed_at": "reviewed at",
 }
 """Headers of columns whose names are written for programs."""
+GIVEN = ("name", "class_name", "state")
+"""Columns whose values change by what the user does in the table."""
 FILTERED = ("name", "class_name", "suggested", "state", "how", "flags")
 """Columns that the filter searches, next to the label."""
 
@@ -339,6 +341,7 @@ class FeaturesView:
         if same_rows:
             sorter.sourceModel().df = self.rows.features
             self._table.viewport().update()
+            self._widen()
             return
         # Qt would look after each selected cell, and the rows are selected again
         selection = self._table.selectionModel()
@@ -346,6 +349,15 @@ class FeaturesView:
         selection.clear()
         selection.blockSignals(before)
         sorter.sourceModel().replace_data(self.rows.features)
+        self._widen()
+
+    def _widen(self) -> None:
+        """Have names and classes that were given since fit their columns."""
+        if self.rows is not None:
+            for section, name in enumerate(self.rows.columns, start=1):
+                wanted = self._table.sizeHintForColumn(section) if name in GIVEN else 0
+                if wanted > self._table.columnWidth(section):
+                    self._table.setColumnWidth(section, wanted)
 
     def scroll(self) -> None:
         """Bring the first of the selected rows into view."""

@@ -362,10 +362,10 @@ class ObjectsPanel(QWidget):
         count = len(self._chosen)
         for name, fits in (("Delete", count > 0), ("Merge", count > 1), ("Split", count == 1), ("Rename", count == 1)):
             self.buttons[name].setEnabled(fits)
-        known = {} if self.objects is None else self.objects.states
-        states = {known.get(label, "") for label in self._chosen}
         for state, (_, name, _) in DECISIONS.items():
-            self.review_box.buttons[name].setEnabled(bool(states - {state}))
+            known = map(self.about, self._chosen)
+            open_ones = any(about.state != state or not about.reviewed_by for about in known)
+            self.review_box.buttons[name].setEnabled(open_ones)
         if self._chosen != before:
             self._mark()
             if self._view is not None:
