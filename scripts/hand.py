@@ -116,6 +116,16 @@ class Hand(QObject):
         self._go(place)
         self._press_button(times=times)
 
+    def drag_on(self, widget: QWidget, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag from one place of a widget, (x, y) in its pixels, to another."""
+        ends = [self.ask(lambda at=at: widget.mapToGlobal(QPoint(round(at[0]), round(at[1])))) for at in (start, end)]
+        self._go(ends[0])
+        self._do("mousedown", "1")
+        for share in (0.3, 0.7, 1.0):
+            self._go(ends[0] + (ends[1] - ends[0]) * share)
+        self._do("mouseup", "1")
+        self.clicks += 1
+
     def button(self, text: str, within: QWidget | None = None) -> QAbstractButton:
         """The visible button whose text begins so."""
 

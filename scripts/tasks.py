@@ -314,6 +314,122 @@ def continue_session(desk: Desk) -> None:
     desk.outcome = f"{desk.count()} objects are back"
 
 
+@task
+def find_similar(desk: Desk) -> None:
+    """Find all that look like these three."""
+    from napari_segany.sample_data import coins
+
+    desk.show(*coins())
+    for y, x in ((47, 42), (130, 55), (200, 52)):
+        desk.object(y, x)
+    desk.hand.press("shift+f")
+    desk.found()
+    desk.picture("find-similar")
+    desk.hand.press("k")
+    desk.hand.wait(lambda: desk.widget.finder.found is None)
+    desk.outcome = f"{desk.count()} coins of 24"
+
+
+@task
+def sort_classes(desk: Desk) -> None:
+    """Sort the nuclei into two classes, four of each by hand and the others by the program."""
+    from napari_segany.sample_data import nuclei
+
+    (image, options, _), (truth, *_) = nuclei()
+    desk.show((image, options, "image"))
+    hand = desk.hand
+    hand.press("g")
+    desk.found()
+    hand.press("k")
+    hand.wait(lambda: desk.widget.finder.found is None)
+    hand.tab(desk.widget.tabs, "Objects")
+    hand.push("Class keys")
+    places = centres(truth)
+    size = {label: int((truth == label).sum()) for label in places}
+    ordered = sorted(size, key=lambda label: size[label])
+    for key, labels in (("1", ordered[:4]), ("2", ordered[-4:])):
+        for label in labels:
+            hand.move(*places[label])
+            hand.press(key)
+    hand.push("Classes")
+    hand.push("Suggest classes")
+    hand.wait(lambda: desk.widget.objects_box.objects.suggested)
+    desk.picture("sort-classes")
+    hand.push("Accept all")
+    hand.wait(lambda: not desk.widget.objects_box.objects.suggested)
+    classes = list(hand.ask(lambda: dict(desk.widget.objects_box.objects.classes)).values())
+    desk.outcome = ", ".join(f"{classes.count(name)} of {name!r}" for name in sorted(set(classes)))
+
+
+@task
+def pick_by_measure(desk: Desk) -> None:
+    """Measure all nuclei, and pick the large ones in a plot."""
+    from napari_segany.sample_data import nuclei
+
+    (image, options, _), (truth, *_) = nuclei()
+    desk.show((image, options, "image"), (truth, {"name": "nuclei"}, "labels"))
+    hand = desk.hand
+    hand.push("Continue in")
+    hand.tab(desk.widget.tabs, "Objects")
+    hand.push("Plot…")
+    plot = the_plot()
+    hand.wait(lambda: the_plot() is not None and the_plot()._axes is not None)
+    plot = hand.ask(the_plot)
+    time.sleep(1)
+    area = hand.ask(lambda: plot._axes.bbox.bounds)
+    hand.drag_on(plot.canvas, (area[0] + area[2] * 0.6, 40), (area[0] + area[2] * 0.98, 60))
+    hand.wait(lambda: desk.widget.objects_box.chosen)
+    desk.picture("pick-by-measure")
+    chosen = hand.ask(lambda: desk.widget.objects_box.chosen)
+    least = min(int((truth == label).sum()) for label in chosen)
+    desk.outcome = f"{len(chosen)} nuclei from {least} pixels on, chosen in the plot, the table and the picture"
+
+
+def the_plot() -> Any:
+    """The plot of the widget of measurements, if it is open."""
+    from qtpy.QtWidgets import QApplication
+
+    from napari_segany.widgets.panels.measurement_plot import MeasurementPlot
+
+    return next((one for one in QApplication.allWidgets() if isinstance(one, MeasurementPlot)), None)
+
+
+@task
+def give_uncertain(desk: Desk) -> None:
+    """Check what was found, the least certain first; give the colleague what stays uncertain."""
+    plate(desk.folder)
+    desk.begin()
+    hand, project = desk.hand, desk.widget.project
+    hand.push("Open a folder of images…")
+    time.sleep(0.5)
+    hand.type(str(desk.folder))
+    hand.wait(lambda: project.current == "well A1.tif")
+    hand.wait(lambda: len(desk.widget.answers.cache))
+    hand.press("g")
+    desk.found()
+    # the objects whose scores are high are marked automatic, the others proposed
+    hand.press("shift+k")
+    hand.wait(lambda: desk.widget.binding.labels is not None)
+    hand.tab(desk.widget.tabs, "Objects")
+    hand.choose(desk.widget.objects_box.review_box._filters, "To check")
+    hand.press("period")
+    hand.press("shift+u", 2)
+    hand.press("shift+y", 2)
+    desk.picture("give-uncertain")
+    hand.menu(desk.widget.project_box._menu, "Mark this image", "Uncertain")
+    hand.wait(lambda: project.project.state_of("well A1.tif") == "uncertain")
+    # the colleague
+    hand.ask(desk.viewer.layers.clear)
+    hand.ask(lambda: project.open_folder(str(desk.folder)))
+    hand.wait(lambda: desk.widget.binding is not None and desk.widget.binding.labels is not None)
+    hand.choose(desk.widget.objects_box.review_box._filters, "Uncertain")
+    time.sleep(1)
+    states = list(hand.ask(lambda: [one.state for one in desk.widget.objects_box.objects.known.values()]))
+    desk.outcome = (
+        f"{states.count('uncertain')} uncertain and {states.count('accepted')} accepted, for the colleague too"
+    )
+
+
 def run(name: str, out: Path) -> None:
     """Do one task in a window; prints its counts as a line of JSON."""
     with TemporaryDirectory() as home:

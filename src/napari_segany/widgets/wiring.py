@@ -56,6 +56,7 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.folder.failed.connect(widget.show_failure)
     widget.project.failed.connect(widget.show_failure)
     widget.answering.rested.connect(widget.project.encode_next)
+    widget.project.opened.connect(widget.focus_canvas)
     widget.project.next_wanted.connect(widget.answering.encode_ahead)
     widget.batch.failed.connect(widget.show_failure)
     widget.project.message.connect(widget.pending.say_done)

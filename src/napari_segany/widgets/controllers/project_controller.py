@@ -50,6 +50,8 @@ class ProjectController(QObject):
     ----------
     table : ImageTable
         The window that lists all images.
+    opened : Signal
+        Emitted without arguments when another image of the project is shown.
     next_wanted : Signal
         Emitted with a callable that reads the planes of the image that is likely next, and its middle plane, so that
         it can be encoded.
@@ -63,6 +65,7 @@ class ProjectController(QObject):
 
     message = Signal(str)
     failed = Signal(object)
+    opened = Signal()
     next_wanted = Signal(object)
     changed = Signal()
 
@@ -258,6 +261,7 @@ class ProjectController(QObject):
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
         self._viewer.reset_view()
+        self.opened.emit()
         if kept is not None:
             self.message.emit(f"“{kept.name}” stays, as it is in no session and no file.")
         elif self._project is not None:

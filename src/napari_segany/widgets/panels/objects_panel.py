@@ -41,6 +41,8 @@ REST_MS = 100
 """How long after a change objects are counted, together with later changes."""
 STEP_SECONDS = 0.012
 """How long the window waits for the counting at a time."""
+AROUND_TEXT = 12
+"""Pixels of a button next to its text, at least."""
 UNDO = "One step of the layer's undo (Ctrl+Z while the Labels layer is selected)."
 
 
@@ -119,6 +121,8 @@ class ObjectsPanel(QWidget):
     def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
         button = QPushButton(text)
         button.setToolTip(tip)
+        # five of them in a row decide how wide the panel is
+        button.setMinimumWidth(button.fontMetrics().horizontalAdvance(text) + AROUND_TEXT)
         button.clicked.connect(lambda _=False: self._try(act))
         return button
 

@@ -12,7 +12,7 @@ from napari_segany.core.review import ALL, FILTERS, TO_CHECK
 TITLES = {ALL: "All objects", TO_CHECK: "To check", UNCERTAIN: "Uncertain", REJECTED: "Rejected", ACCEPTED: "Accepted"}
 TIPS = {
     ALL: "Show all objects",
-    TO_CHECK: "Show what nobody checked yet: automatic, proposed and uncertain objects",
+    TO_CHECK: "Show what has not been checked yet: automatic, proposed and uncertain objects",
     UNCERTAIN: "Show objects that are marked uncertain",
     REJECTED: "Show rejected objects; they stay in the labels, and exports leave them out",
     ACCEPTED: "Show accepted objects",
