@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QFileDialog, QInputDialog
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QLineEdit
 
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.widgets.panels import objects_panel as module
@@ -124,12 +124,28 @@ def test_what_the_user_shows_alone_stays_alone(opened):
     assert opened.labels.show_selected_label
 
 
-def test_the_delete_key_deletes_and_a_double_click_renames(opened, monkeypatch):
-    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("mother", True))
-    opened.click_row(1)
-    opened.view.doubleClicked.emit(opened.view.model().index(1, 0))
+def double_click(opened: Opened, row: int) -> QLineEdit:
+    """Double-click a row, and return the editor of its name."""
+    opened.click_row(row)
+    place = opened.view.visualRect(opened.view.model().index(row, 0)).center()
+    opened.hand.qtbot.mouseDClick(opened.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    (editor,) = opened.view.viewport().findChildren(QLineEdit)
+    return editor
+
+
+def test_the_delete_key_deletes_and_a_double_click_renames_in_place(opened):
+    editor = double_click(opened, 1)
+    opened.hand.qtbot.keyClicks(editor, "K mother")
+    opened.hand.qtbot.keyClick(editor, Qt.Key.Key_Return)
+    posted(opened.hand.qtbot)
     opened.wait()
-    assert opened.box.objects.about(5).name == "mother"
+    assert opened.box.objects.about(5).name == "K mother", "keys of ours are text in the editor"
+    assert opened.column("name") == ["", "K mother", ""]
+    editor = double_click(opened, 1)
+    opened.hand.qtbot.keyClicks(editor, "other")
+    opened.hand.qtbot.keyClick(editor, Qt.Key.Key_Escape)
+    posted(opened.hand.qtbot)
+    assert opened.box.objects.about(5).name == "K mother"
     opened.view.setFocus()
     opened.hand.press("Delete")
     opened.wait()

@@ -15,9 +15,10 @@ from typing import Any
 from napari.utils.events import EmitterGroup, Event, Selection
 from npe2 import PluginManager
 from psygnal import Signal
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QAbstractItemModel, QEvent, QModelIndex, QObject, Qt
+from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtGui import QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QApplication, QShortcut, QTableView, QWidget
+from qtpy.QtWidgets import QApplication, QLineEdit, QShortcut, QStyledItemDelegate, QTableView, QWidget
 
 from napari_segany.core.review import ALL, FILTERS
 from napari_segany.layers.compat import present_parts
@@ -271,6 +272,23 @@ class TableKeys(QObject):
         return True
 
 
+class NameEditor(QStyledItemDelegate):
+    """Edits cells, and says what was typed instead of writing it into the table.
+
+    Attributes
+    ----------
+    typed : Signal
+        Emitted with the row and the text.
+    """
+
+    typed = QtSignal(int, str)
+
+    def setModelData(self, editor: QWidget, model: QAbstractItemModel, index: Any) -> None:
+        """See Qt."""
+        if isinstance(editor, QLineEdit):
+            self.typed.emit(index.row(), editor.text())
+
+
 class FeaturesView:
     """napari's table widget, and the layer that it is to show.
 
@@ -278,14 +296,16 @@ class FeaturesView:
     ----------
     widget : QWidget
         To be put into a layout.
-    delete_wanted, rename_wanted : Signal
-        Emitted without arguments when the Delete key is pressed in the table, and when a row is double-clicked.
+    delete_wanted : Signal
+        Emitted without arguments when the Delete key is pressed in the table.
+    renamed : Signal
+        Emitted with the label of an object, and the name that was typed into its row after a double click.
     sorted : Signal
         Emitted without arguments when the rows were put in the order of a column.
     """
 
     delete_wanted = Signal()
-    rename_wanted = Signal()
+    renamed = Signal(int, str)
     sorted = Signal()
 
     def __init__(self) -> None:
@@ -310,7 +330,12 @@ class FeaturesView:
         header.setSortIndicatorShown(True)
         header.sortIndicatorChanged.connect(self._sort)
         self._keys = TableKeys(self._table)
-        self._table.doubleClicked.connect(lambda _: self.rename_wanted.emit())
+        # all other ways to edit would write into rows that are made again
+        self._table.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
+        self._table.doubleClicked.connect(self._edit_name)
+        self._names = NameEditor(self._table)
+        self._names.typed.connect(self._take_name)
+        self._table.setItemDelegate(self._names)
         for key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             shortcut = QShortcut(QKeySequence(key), self._table, context=Qt.ShortcutContext.WidgetShortcut)
             shortcut.activated.connect(self.delete_wanted.emit)
@@ -358,6 +383,20 @@ class FeaturesView:
                 wanted = self._table.sizeHintForColumn(section) if name in GIVEN else 0
                 if wanted > self._table.columnWidth(section):
                     self._table.setColumnWidth(section, wanted)
+
+    def _edit_name(self, index: QModelIndex) -> None:
+        """Have the name in a row edited in place."""
+        if self.rows is None or "name" not in self.rows.columns:
+            return
+        sorter: Any = self._table.model()
+        columns, model = self.rows.columns, sorter.sourceModel()
+        model.set_immutable_columns([str(one) for one in self.rows.features.columns if one != "name"])
+        model.editable = True
+        self._table.edit(sorter.index(index.row(), columns.index("name") + 1))
+
+    def _take_name(self, row: int, name: str) -> None:
+        if self.rows is not None:
+            self.renamed.emit(int(self.rows.features.index[row]), name.strip())
 
     def scroll(self) -> None:
         """Bring the first of the selected rows into view."""

@@ -293,7 +293,7 @@ class ObjectsPanel(QWidget):
             # napari's table imports pandas, and the dock widget must not wait for it
             self._view = FeaturesView()
             self._view.delete_wanted.connect(self._delete_rows)
-            self._view.rename_wanted.connect(self._rename)
+            self._view.renamed.connect(self._take_name)
             self._view.sorted.connect(self._forget_order)
             self._layout.insertWidget(1, self._view.widget, 1)
         self._show(self._rows)
@@ -497,6 +497,10 @@ class ObjectsPanel(QWidget):
     def _split(self) -> None:
         if self.objects is not None and self._rows is not None and self._chosen:
             self._rows.choose(self.objects.split(self._chosen[0]))
+
+    def _take_name(self, label: int, name: str) -> None:
+        if self.objects is not None and name != self.objects.about(label).name:
+            self._try(partial(self.objects.rename, label, name))
 
     def _rename(self) -> None:
         if self.objects is None or not self._chosen:
