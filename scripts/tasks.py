@@ -351,7 +351,6 @@ def sort_classes(desk: Desk) -> None:
         for label in labels:
             hand.move(*places[label])
             hand.press(key)
-    hand.push("Classes")
     hand.push("Suggest classes")
     hand.wait(lambda: desk.widget.objects_box.objects.suggested)
     desk.picture("sort-classes")

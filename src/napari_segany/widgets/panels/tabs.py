@@ -87,5 +87,5 @@ class _Page(QScrollArea):
         return QSize(page.width() + bar, min(page.height(), LOWEST))
 
     def sizeHint(self) -> QSize:
-        """As the page has it."""
-        return self._page.sizeHint()
+        """As narrow as the page may be, which leaves more for the picture, and as high as it is."""
+        return QSize(self._page.minimumSizeHint().width(), self._page.sizeHint().height())
