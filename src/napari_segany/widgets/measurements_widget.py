@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WIDE, HEIGHT = 460, 230
 """Width in pixels from which the plot stands next to the choosers, and height at first."""
-CHOOSERS = 235
+CHOOSERS = 275
 """Width of the choosers then."""
 HINT = "Drag over the plot to select."
 NO_LABELS = "Choose an image and its Labels layer in Segment Anything."
