@@ -204,11 +204,10 @@ def test_closing_gives_the_colours_back(measured: Measured) -> None:
     assert measured.labels.colormap is own
 
 
-def test_measuring_that_begins_early_does_not_stop_the_plots(hand) -> None:
+def test_labels_in_view_are_used_and_measuring_does_not_stop_the_plots(hand) -> None:
     opened = Opened(hand, drawn().astype(np.float32), FakeSegmenter(radius=8))
+    opened.viewer.add_labels(drawn(), name="cells")
     measurements = MeasurementsWidget(opened.viewer)
-    labels = opened.viewer.add_labels(drawn(), name="cells")
-    opened.widget.layer_box.labels.value = labels
     # (the rows are listed while matplotlib is imported)
     measurements.measuring.follow()
     hand.qtbot.waitUntil(lambda: measurements.plot is not None and measurements.table is not None, timeout=60_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from napari.utils.notifications import show_warning
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import QBoxLayout, QDockWidget, QMainWindow, QWidget
 from napari_segany.core.errors import SeganyError
 from napari_segany.layers.layer_measurements import ObjectTable
 from napari_segany.layers.proxies import unwrapped
+from napari_segany.layers.write import fits_shape
 from napari_segany.widgets.commands import docked
 from napari_segany.widgets.controllers.measuring_controller import MeasuringController
 from napari_segany.widgets.controllers.table_controller import TableController
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 WIDE, HEIGHT = 460, 230
 """Width in pixels from which the plot stands next to the choosers, and height at first."""
-CHOOSERS = 235
+CHOOSERS = 275
 """Width of the choosers then."""
 HINT = "Drag over the plot to select."
 NO_LABELS = "Choose an image and its Labels layer in Segment Anything."
@@ -48,6 +50,8 @@ class MeasurementsWidget(QWidget):
         self._closed = False
         self._choosing = False
         self.viewer = unwrapped(napari_viewer)
+        # (Segment Anything adds layers, and selects them)
+        self._first_labels = self._labels_in_view()
         self.main = docked(self.viewer)
         # (where napari docks a widget first, the window grows)
         self._window_size = self.main.window().size()
@@ -111,11 +115,20 @@ class MeasurementsWidget(QWidget):
         self.measuring.follow()
         self._take()
 
+    def _labels_in_view(self) -> Labels | None:
+        """The Labels layer that is selected, else the one on top."""
+        labels = [layer for layer in self.viewer.layers if type(layer) is Labels]
+        active = self.viewer.layers.selection.active
+        return active if active in labels else labels[-1] if labels else None
+
     def _use_labels(self) -> None:
-        """Have Segment Anything use the Labels layer that is selected, where it uses none yet and it fits."""
-        chooser, labels = self.main.layer_box.labels, self.viewer.layers.selection.active
-        if self.main.objects_box.objects is None and self.main.binding is not None and labels in chooser.choices:
-            chooser.value = labels
+        """Have Segment Anything use a Labels layer, where it uses none yet and it fits."""
+        labels, self._first_labels = self._first_labels, None
+        binding = self.main.binding
+        if labels is None or binding is None or binding.labels is not None:
+            return
+        if labels in self.viewer.layers and fits_shape(labels, binding.image):
+            self.main.layer_box.labels.value = labels
 
     def _settle(self) -> None:
         """Move the dock below the picture: plots are wide."""

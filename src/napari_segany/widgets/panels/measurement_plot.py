@@ -13,6 +13,7 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.widgets import RectangleSelector, SpanSelector
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QResizeEvent
@@ -20,6 +21,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 LEFT, BOTTOM, TOP, RIGHT, BAR = 54, 42, 12, 14, 66
 """Margins of the plot in pixels, and what a colour bar takes on the right."""
+TICK = 90
+"""Pixels of width for each number along the lower axis."""
 FEW, MOST = 10, 60
 """Bars of a histogram."""
 CHOSEN = "#ff8c1a"
@@ -206,6 +209,8 @@ class MeasurementPlot(QWidget):
         for column, axis in ((x, axes.xaxis), (y, axes.yaxis)):
             if column is not None and column.words:
                 axis.set_ticks(range(len(column.words)), [_short(word) for word in column.words])
+        if not x.words:
+            axes.xaxis.set_major_locator(MaxNLocator(int(np.clip(self.canvas.width() / TICK, 2, 8))))
 
     def _bar(self, scale: ColourScale) -> None:
         self._bar_axes = self._figure.add_axes((0.9, 0.2, 0.02, 0.7))
@@ -220,7 +225,12 @@ class MeasurementPlot(QWidget):
             bar.set_ticks(range(len(colours)), labels=[_short(word or "none") for word in scale.words])
         bar.ax.tick_params(colors=self._colours["text"], labelsize=8)
         bar.outline.set_visible(False)
-        bar.ax.set_title(_short(scale.name.partition(" [")[0], 14), color=self._colours["text"], fontsize=8, loc="left")
+        bar.ax.set_title(
+            _short(scale.name.partition(" [")[0].removeprefix("intensity_")),
+            color=self._colours["text"],
+            fontsize=8,
+            loc="left",
+        )
 
     def _place(self) -> None:
         """Give the axes margins in pixels, whatever the size."""

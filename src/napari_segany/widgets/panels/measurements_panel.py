@@ -49,6 +49,7 @@ class MeasurementsPanel(QWidget):
             chooser.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             chooser.setMinimumContentsLength(12)
             chooser.view().setMinimumWidth(LIST)
+            chooser.currentTextChanged.connect(chooser.setToolTip)
         self.up.addItem(COUNT)
         self.coloured = QCheckBox("Colour by")
         self.coloured.setToolTip("Show the objects in colours of their values; off: in those of the layer")
