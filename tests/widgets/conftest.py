@@ -181,7 +181,7 @@ def enter(viewer: Viewer, door: str, load: Callable[[], Segmenter] | None = None
     SeganyWidget.__init__.__defaults__ = before if load is None else (load,)
     try:
         if door == "plugin dock widget":
-            return viewer.window.add_plugin_dock_widget("napari-segany", "Segment Anything")[1]
+            return viewer.window.add_plugin_dock_widget("napari-segany")[1]
         if door == "npe2":
             # as a program does that asks npe2 for the widget and docks it itself
             contribution, _ = PluginManifest.from_distribution("napari-segany").contributions.widgets

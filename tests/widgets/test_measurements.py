@@ -14,6 +14,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.widgets.measurements_dock import measurements
 from napari_segany.widgets.measurements_widget import MeasurementsWidget
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Opened, posted
@@ -40,7 +41,8 @@ class Measured(Opened):
         self.widget.tabs.show_box(box)
         box.update_now()
         hand.qtbot.mouseClick(box.buttons["Plot…"], Qt.MouseButton.LeftButton)
-        self.dock, self.measurements = self.viewer.window.add_plugin_dock_widget("napari-segany", "Measurements")
+        self.measurements = measurements(self.viewer)
+        self.dock = self.measurements.parent()
         assert isinstance(self.measurements, MeasurementsWidget)
         self.wait()
 
@@ -215,3 +217,10 @@ def test_labels_in_view_are_used_and_measuring_does_not_stop_the_plots(hand) -> 
     measurements.jobs.join(30)
     measurements.deleteLater()
     opened.close()
+
+
+def test_the_command_of_the_menu_shows_the_same_widget(measured: Measured) -> None:
+    measured.dock.hide()
+    run_command("measurements")
+    assert measured.dock.isVisible()
+    assert measurements(measured.viewer) is measured.measurements

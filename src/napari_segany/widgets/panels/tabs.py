@@ -53,7 +53,7 @@ class Tabs(QTabWidget):
         self.tabBar().setStyleSheet(NARROW)
         self.setCornerWidget(corner)
         for tab in tabs:
-            page = QWidget()
+            page = _Inside()
             inner = QVBoxLayout(page)
             for box in tab.boxes:
                 inner.addWidget(box)
@@ -67,6 +67,15 @@ class Tabs(QTabWidget):
             page = self.widget(number)
             if page is not None and page.isAncestorOf(box):
                 self.setCurrentIndex(number)
+
+
+class _Inside(QWidget):
+    """What is scrolled: only where even its least height has no room, so tables become lower first."""
+
+    def heightForWidth(self, width: int) -> int:
+        """The least height; the area around it asks for this where texts are wrapped."""
+        layout = self.layout()
+        return layout.minimumHeightForWidth(width) if layout is not None else -1
 
 
 class _Page(QScrollArea):
