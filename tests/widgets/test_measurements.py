@@ -17,7 +17,7 @@ from napari_segany.core.objects import ObjectInfo
 from napari_segany.widgets.measurements_dock import measurements
 from napari_segany.widgets.measurements_widget import MeasurementsWidget
 from tests.fakes import FakeSegmenter
-from tests.widgets.conftest import Opened, posted
+from tests.widgets.conftest import Opened, posted, run_command
 
 
 def drawn() -> np.ndarray:
