@@ -7,7 +7,8 @@ from importlib import metadata
 
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QMenu, QToolButton
+
+from napari_segany.widgets.panels.menu_button import MenuButton
 
 PACKAGE = "napari-segany"
 
@@ -19,7 +20,7 @@ def documentation_url() -> str:
     return known.get("Documentation", known.get("Repository", ""))
 
 
-class HelpButton(QToolButton):
+class HelpButton(MenuButton):
     """A question mark with a menu.
 
     Parameters
@@ -29,14 +30,9 @@ class HelpButton(QToolButton):
     """
 
     def __init__(self, show_keys: Callable[[], None]) -> None:
-        super().__init__()
-        self.setText("?")
-        self.setToolTip("Help: what the keys do, and the documentation")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self)
-        menu.addAction("Keys  (/)").triggered.connect(show_keys)
-        menu.addAction("Documentation").triggered.connect(self._open_documentation)
-        self.setMenu(menu)
+        super().__init__("?", "Help: what the keys do, and the documentation")
+        self.menu().addAction("Keys  (/)").triggered.connect(show_keys)
+        self.menu().addAction("Documentation").triggered.connect(self._open_documentation)
 
     def _open_documentation(self) -> None:
         QDesktopServices.openUrl(QUrl(documentation_url()))

@@ -18,9 +18,7 @@ from qtpy.QtWidgets import (
     QInputDialog,
     QLabel,
     QLineEdit,
-    QMenu,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -34,6 +32,7 @@ from napari_segany.layers.object_features import ObjectFeatures
 from napari_segany.widgets.controllers.pending_objects import count_of
 from napari_segany.widgets.object_blink import ObjectBlink
 from napari_segany.widgets.object_outline import ObjectOutline, canvas_of
+from napari_segany.widgets.panels.menu_button import MenuButton
 from napari_segany.widgets.panels.object_rows import FeaturesView, ObjectRows
 from napari_segany.widgets.panels.review_panel import DECISIONS, ReviewPanel
 
@@ -133,20 +132,14 @@ class ObjectsPanel(QWidget):
         return switch
 
     def _lay_out(self) -> None:
-        more = QToolButton()
-        more.setText("…")
-        more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        more = MenuButton("…", "Colours and order of the objects, and the table as a file")
         more.setFixedWidth(2 * more.fontMetrics().height())
-        more.setToolTip("Colours and order of the objects, and the table as a file")
-        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(more)
-        menu.setToolTipsVisible(True)
+        menu = more.menu()
         for switch in (self._by_name, self._by_class):
             menu.addAction(switch)
         menu.addAction(self.review_box.order)
         menu.addSeparator()
         menu.addAction("Save table as CSV…").triggered.connect(self._save)
-        more.setMenu(menu)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(4)

@@ -12,13 +12,13 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QGridLayout,
-    QMenu,
     QPushButton,
     QSizePolicy,
     QToolButton,
 )
 
 from napari_segany.batch.project import ACCEPTED, DONE, FINISHED, REJECTED, UNCERTAIN, Project
+from napari_segany.widgets.panels.menu_button import MenuButton
 from napari_segany.widgets.panels.run_panel import RunPanel
 
 LETTERS = 10
@@ -81,19 +81,15 @@ class ProjectPanel(RunPanel):
         self._done = QCheckBox("Done")
         self._done.setToolTip("This image is finished. Key: Shift+PageDown, which also opens the next one")
         self._done.clicked.connect(self.done_changed)
-        self._menu = QToolButton()
-        self._menu.setText("⋯")
-        self._menu.setToolTip("More for this folder")
-        self._menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self._menu.setMenu(self._make_menu())
+        self._menu = MenuButton("⋯", "More for this folder")
+        self._fill_menu()
         self.setAcceptDrops(True)
         self._lay_out()
         self.show_idle("")
         self.show_project(None, "")
 
-    def _make_menu(self) -> QMenu:
-        menu = QMenu(self._menu)
-        menu.setToolTipsVisible(True)
+    def _fill_menu(self) -> None:
+        menu = self._menu.menu()
         menu.addAction("List of images…", self.list_wanted.emit).setToolTip(LIST_TIP)
         self._work = menu.addAction("Segment images…", self.batch_wanted.emit)
         self._work.setToolTip(SEGMENT_TIP)
@@ -101,7 +97,6 @@ class ProjectPanel(RunPanel):
         for text, state in MARKS.items():
             marks.addAction(text, partial(self.marked.emit, state))
         menu.addAction("Open another folder…", self._choose_folder)
-        return menu
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take a folder that is dropped on the line."""

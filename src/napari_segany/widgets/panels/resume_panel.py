@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QMenu, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_segany.engine.autosave import EarlierSession, SavedSession
 from napari_segany.session.recovery import Recovered
 from napari_segany.widgets.controllers.pending_objects import count_of
+from napari_segany.widgets.panels.menu_button import MenuButton
 
 
 class ResumePanel(QWidget):
@@ -42,11 +43,7 @@ class ResumePanel(QWidget):
         self.new = QPushButton("Start new")
         self.new.setToolTip("Begin a new session. The earlier one stays in the menu Older.")
         self.new.clicked.connect(self._dismiss)
-        self.older = QToolButton()
-        self.older.setText("Older")
-        self.older.setToolTip("The last sessions of this image")
-        self.older.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.older.setMenu(QMenu(self.older))
+        self.older = MenuButton("Older", "The last sessions of this image")
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._text, 0, 0, 1, 3)
