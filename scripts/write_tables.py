@@ -19,7 +19,7 @@ from napari_segany.widgets.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 MANIFEST = Path("src/napari_segany/napari.yaml")
-TOUR = Path("docs/tour.md")
+PANEL = Path("docs/panel.md")
 KINDS = {bool: "boolean", int: "integer", str: "string"}
 
 
@@ -66,8 +66,8 @@ def formats() -> str:
 TABLES: Mapping[tuple[Path, str], Callable[[], str]] = {
     (MANIFEST, "actions"): commands,
     (MANIFEST, "settings"): settings,
-    (TOUR, "keys"): keys,
-    (TOUR, "formats"): formats,
+    (PANEL, "keys"): keys,
+    (PANEL, "formats"): formats,
 }
 
 

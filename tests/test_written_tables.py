@@ -33,12 +33,12 @@ def test_what_is_written_from_the_tables_is_up_to_date(script: ModuleType) -> No
 
 
 def test_a_table_that_differs_is_noticed(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for path in (script.MANIFEST, script.TOUR):
+    for path in (script.MANIFEST, script.PANEL):
         (tmp_path / path).parent.mkdir(parents=True)
         text = (ROOT / path).read_text("utf-8")
         (tmp_path / path).write_text(text.replace("Show the next candidate mask", "Show another"), "utf-8")
     monkeypatch.setattr(script, "ROOT", tmp_path)
-    assert script.outdated() == [script.MANIFEST, script.TOUR]
+    assert script.outdated() == [script.MANIFEST, script.PANEL]
     script.write()
     assert not script.outdated()
     assert (tmp_path / script.MANIFEST).read_text("utf-8") == (ROOT / script.MANIFEST).read_text("utf-8")
@@ -103,4 +103,4 @@ def test_the_command_line_writes_every_ending_of_every_format(
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_documentation_tells_of_every_format(name: str) -> None:
     one = FORMATS[name]
-    assert f"| {one.title} |" in (ROOT / "docs" / "tour.md").read_text("utf-8")
+    assert f"| {one.title} |" in (ROOT / "docs" / "panel.md").read_text("utf-8")

@@ -1,7 +1,7 @@
 """The one table of actions: keys, titles, and what each does.
 
 The window binds the keys, :mod:`napari_segany.widgets.commands` has a command for each, the sheet of keys lists them.
-The manifest and the table of keys in ``docs/tour.md`` are written from here by ``python scripts/write_tables.py``.
+The manifest and the table of keys in ``docs/panel.md`` are written from here by ``python scripts/write_tables.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Pictures of every state of the widget for docs/tour.md, from the real window under a real or a virtual screen.
+"""Pictures of every state of the widget for docs/panel.md, from the real window under a real or a virtual screen.
 
-python scripts/tour.py --out docs/images
+python scripts/panel_pictures.py --out docs/images
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Tour:
     def picture(self, name: str) -> None:
         """Take a picture of the window."""
         self.rest()
-        path = self.out / f"tour-{name}.png"
+        path = self.out / f"panel-{name}.png"
         self.viewer.window._qt_window.grab().save(str(path))
         # the window has few colours: a palette makes the file a third as large
         with Image.open(path) as picture:
