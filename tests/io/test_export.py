@@ -227,3 +227,18 @@ def test_a_missing_package_is_named_before_the_work(
     extra = FORMATS[kind].extra or FORMATS[kind].package
     with pytest.raises(InputError, match=rf'pip install "napari-segany\[{extra}\]"'):
         check_export(tmp_path / NAMES[kind], format=kind)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_of_single_planes_say_so(tmp_path: Path, name: str) -> None:
+    one = FORMATS[name]
+    if one.package:
+        pytest.importorskip(one.package)
+    labels = np.zeros((3, 20, 20), np.int32)
+    labels[:, 5:12, 5:12] = 1
+    path = tmp_path / f"out{one.endings[0]}"
+    if not one.planes_only:
+        assert export_labels(labels, path, format=name).exists()
+        return
+    with pytest.raises(InputError):
+        export_labels(labels, path, format=name)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_segany.core.clean_up import CleanUp
+from napari_segany.widgets.panels.clean_up_panel import TIPS, tip_of
 from napari_segany.widgets.panels.prompt_panel import PromptPanel
 from napari_segany.widgets.tooltip_pictures import COLOURS, ZOOM, clicked, disc, drawing, with_pictures
 
@@ -30,3 +32,11 @@ def test_switches_of_prompts_are_shown_off_and_on() -> None:
     for switch in (panel._overwrite, panel._several):
         off, on = pictures(switch.toolTip())
         assert (off != on).any()
+
+
+@pytest.mark.usefixtures("qapp")
+@pytest.mark.parametrize("how", CleanUp)
+def test_corrections_are_shown_before_and_after(how: CleanUp) -> None:
+    before, after = pictures(tip_of(how))
+    assert (before != after).any()
+    assert TIPS[how] in tip_of(how)

@@ -77,6 +77,8 @@ class ExportFormat:
         An optional package that writes it.
     extra : str
         Of this package, which installs it; by default it is called like the package.
+    planes_only : bool
+        Whether it takes (y, x) labels alone.
     """
 
     title: str
@@ -87,6 +89,7 @@ class ExportFormat:
     measures_intensity: bool = False
     package: str = ""
     extra: str = ""
+    planes_only: bool = False
 
     @property
     def holds_all_labels(self) -> bool:
@@ -102,7 +105,11 @@ FORMATS: Mapping[str, ExportFormat] = {
         write_coco,
     ),
     "sa1b": ExportFormat(
-        "SA-1B", "The format of Segment Anything's own data set: one 2D picture, masks as RLE", (".json",), write_sa1b
+        "SA-1B",
+        "The format of Segment Anything's own data set: one 2D picture, masks as RLE",
+        (".json",),
+        write_sa1b,
+        planes_only=True,
     ),
     "imagej": ExportFormat(
         "ImageJ ROIs", "A zip of ROIs for the ROI Manager of ImageJ and Fiji", (".zip",), write_rois

@@ -265,3 +265,13 @@ def test_writing_tells_how_far_it_is_and_can_be_cancelled(opened, tmp_path, monk
     with opened.hand.qtbot.waitCallback() as done:
         opened.jobs.run(lambda: None, done=done, failed=done)
     assert not (tmp_path / "never.json").exists()
+
+
+def test_formats_of_single_planes_are_grey_for_stacks(opened):
+    items, row = opened.box.formats.model(), opened.box.formats.findData("sa1b")
+    assert items.item(row).isEnabled()
+    opened.box.bind(opened.viewer.add_labels(np.zeros((3, 30, 40), np.uint8)))
+    assert not items.item(row).isEnabled()
+    assert items.item(opened.box.formats.findData("coco")).isEnabled()
+    opened.box.bind(opened.labels, opened.image, opened.objects)
+    assert items.item(row).isEnabled()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QPushButton, QSpinBox, QWidget
 
-from napari_segany.core.clean_up import LARGEST_RADIUS, CleanUp
+from napari_segany.core.clean_up import LARGEST_RADIUS, CleanUp, cleaned
+from napari_segany.widgets.tooltip_pictures import disc, drawing, with_pictures
 
 TIPS = {
     CleanUp.FILL: "On each slice, what an object encloses becomes part of it; other objects in it stay",
@@ -17,6 +19,20 @@ TIPS = {
 AMOUNTS = {CleanUp.SMOOTH: ("Radius", 3, LARGEST_RADIUS), CleanUp.SMALL: ("Pixels", 20, 10**9)}
 """What is chosen next to a correction: its name, what it is at first, and at most."""
 UNDO = "One step of undo (Ctrl+Z)"
+
+
+def tip_of(how: CleanUp) -> str:
+    """What a correction does, with an object before it and after it, as the correction makes it."""
+    body = disc(20, 18, 13)
+    before = {
+        CleanUp.FILL: body & ~disc(18, 20, 5),
+        CleanUp.SMOOTH: body | (disc(20, 30, 9) & (np.indices(body.shape)[0] % 20 == 0)),
+        CleanUp.LARGEST: body | disc(6, 35, 3),
+        CleanUp.SMALL: disc(32, 34, 2),
+    }[how]
+    after = cleaned(before, how, AMOUNTS[how][1] if how in AMOUNTS else 0)
+    large = disc(14, 14, 11) if how is CleanUp.SMALL else before & False
+    return with_pictures(TIPS[how], [drawing(one, large) for one in (before, after)], ["before", "after"])
 
 
 class CleanUpPanel(QWidget):
@@ -154,7 +170,7 @@ class CleanUpPanel(QWidget):
         self._amount.setVisible(bool(name))
         self._amount.setRange(1 if name else 0, most)
         self._amount.setValue(first)
-        self._how.setToolTip(TIPS[self.how])
+        self._how.setToolTip(tip_of(self.how))
 
     def _preview(self) -> None:
         self.previewed.emit(self.preview.isChecked())

@@ -12,6 +12,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_segany.core.errors import SeganyError
@@ -137,9 +138,18 @@ class ExportPanel(QWidget):
         """
         self._labels, self._image, self._objects = labels, image, objects
         self.button.setEnabled(labels is not None)
+        self._offer_fitting()
         source = None if image is None else image.source.path
         if source and Path(source).parent.is_dir():
             self._folder = Path(source).parent
+
+    def _offer_fitting(self) -> None:
+        """Formats of single planes are grey for stacks and movies."""
+        deep = self._labels is not None and self._labels.ndim > 2
+        items = self.formats.model()
+        for row, one in enumerate(FORMATS.values()):
+            if isinstance(items, QStandardItemModel):
+                items.item(row).setEnabled(not (deep and one.planes_only))
 
     def export(self, path: Path, *, overwrite: bool = False) -> None:
         """Write to a path, off the window's thread, the labels as they are now.
