@@ -244,6 +244,25 @@ def test_a_click_before_the_earlier_session_was_found_does_not_hide_it(hand, lef
     opened.close()
 
 
+def test_earlier_sessions_are_in_a_menu_at_any_time(hand, left_behind):
+    opened = Opened(hand, IMAGE, FakeSegmenter(radius=8))
+    box = opened.widget.resume_box
+    hand.qtbot.waitUntil(box.isVisible)
+    box.new.click()
+    _commit(opened, 45, 60)
+    assert not box.isVisible()
+    opened.widget.layer_box.sessions_wanted.emit()
+    hand.qtbot.waitUntil(box.isVisible, timeout=20_000)
+    assert box.older.menu().actions()[-1].text().startswith("1 object, 1 open prompt")
+    opened.close()
+    hand.viewer.layers.clear()
+    opened = Opened(hand, np.ones((60, 80), np.uint8), FakeSegmenter(radius=8))
+    opened.settle()
+    opened.widget.layer_box.sessions_wanted.emit()
+    hand.qtbot.waitUntil(lambda: "no earlier session" in opened.text, timeout=20_000)
+    opened.close()
+
+
 @pytest.mark.parametrize(
     ("when", "says"),
     [

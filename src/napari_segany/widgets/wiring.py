@@ -78,6 +78,7 @@ def _connect_images(widget: SeganyWidget) -> None:
     images.opened.connect(widget.answering.prepare)
     images.opened.connect(widget.resuming.look_up)
     images.opened.connect(widget.first_steps.opened)
+    widget.layer_box.sessions_wanted.connect(widget.resuming.list_earlier)
     widget.layer_box.channels_wanted.connect(widget.layers.use_channels)
     images.leaving.connect(widget.jobs.cancel_all)
     images.left.connect(widget.answers.forget)

@@ -90,6 +90,18 @@ class ResumeController(QObject):
             # an image that cannot be read is reported when it is used
             self.lookups.run(find, done=self.offer, failed=lambda _: None, instead_of="find session")
 
+    def list_earlier(self) -> None:
+        """List all earlier sessions of the image, also while one is going on, which stays in its file."""
+        binding = self._binding
+        if binding is not None:
+            find = partial(earlier_sessions, image_array(binding.image), self._is_over, self._path)
+            self.lookups.run(find, done=self._list, failed=self.failed.emit, instead_of="list sessions")
+
+    def _list(self, earlier: EarlierSession) -> None:
+        self._box.offer(replace(earlier, offered=None))
+        if not earlier.sessions:
+            self.message.emit("There is no earlier session of this image.")
+
     @property
     def _path(self) -> str:
         return "" if self._binding is None else str(self._binding.image.source.path or "")

@@ -9,9 +9,10 @@ from weakref import WeakMethod
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
 
 from napari_segany.layers.binding import Binding
+from napari_segany.widgets.panels.menu_button import MenuButton
 
 KINDS: dict[str, tuple[type[Layer], str]] = {
     "Image": (Image, "The image that is segmented. It is never changed."),
@@ -48,11 +49,14 @@ class LayerPanel(QWidget):
         Emitted when the channels of the image are to be segmented as one image.
     taken : Signal
         Emitted when a layer that was offered was chosen.
+    sessions_wanted : Signal
+        Emitted when the earlier sessions of the image are to be listed.
     """
 
     part_wanted = Signal()
     channels_wanted = Signal()
     taken = Signal()
+    sessions_wanted = Signal()
 
     def __init__(self, layers: Layers, model: QWidget) -> None:
         super().__init__()
@@ -89,18 +93,21 @@ class LayerPanel(QWidget):
             form.addRow(button)
 
     def _with_more(self, chooser: QWidget) -> QWidget:
-        """A chooser, and a button that shows the choosers which are seldom used."""
-        more = QToolButton()
-        more.setText("…")
-        more.setCheckable(True)
-        more.setToolTip("Choose the layers of clicks and of shapes, too")
-        more.toggled.connect(self._show_prompt_layers)
+        """A chooser, and a button with what is seldom used."""
+        more = MenuButton("…", "More: layers of clicks and shapes, earlier sessions")
+        shown = more.menu().addAction("Choose layers of clicks and shapes")
+        shown.setCheckable(True)
+        shown.toggled.connect(self._show_prompt_layers)
+        more.menu().addAction("Earlier sessions of this image…").triggered.connect(self._want_sessions)
         line = QWidget()
         row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(chooser, 1)
         row.addWidget(more)
         return line
+
+    def _want_sessions(self) -> None:
+        self.sessions_wanted.emit()
 
     def _show_prompt_layers(self, shown: bool) -> None:
         for chooser in (self.points.native, self.shapes.native):
