@@ -151,9 +151,9 @@ def count_pieces(pixels: tuple[np.ndarray, ...], axes: tuple[int, int]) -> int:
     corner = [int(axis.min()) for axis in pixels]
     mask = np.zeros([int(axis.max()) - low + 1 for axis, low in zip(pixels, corner, strict=True)], bool)
     mask[tuple(axis - low for axis, low in zip(pixels, corner, strict=True))] = True
-    beside = np.zeros((3,) * mask.ndim, bool)
-    beside[tuple(slice(None) if axis in axes else 1 for axis in range(mask.ndim))] = True
-    return int(scipy.ndimage.label(mask, beside)[1])
+    neighbours = np.zeros((3,) * mask.ndim, bool)
+    neighbours[tuple(slice(None) if axis in axes else 1 for axis in range(mask.ndim))] = True
+    return int(scipy.ndimage.label(mask, neighbours)[1])
 
 
 def told_changes(changes: Sequence[ShapeChange], how: CleanUp, axes: tuple[int, int], names: Mapping[int, str]) -> str:

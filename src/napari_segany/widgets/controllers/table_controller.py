@@ -75,7 +75,7 @@ class TableController(QObject):
             self.save_to(table, path)
 
     def save_to(self, table: ObjectTable, path: Path) -> None:
-        """Write a table to a path, replacing what is there."""
+        """Write a table to a path, which is replaced where it exists."""
         try:
             kind = check_export(path, overwrite=True)
         except SeganyError as error:
@@ -101,7 +101,7 @@ class TableController(QObject):
             self.measure_to(Path(name), path)
 
     def measure_to(self, folder: Path, path: Path) -> None:
-        """Measure the images of a folder into a table, replacing what is there."""
+        """Measure the images of a folder into a table, which is replaced where it exists."""
         if self._process.running:
             return
         columns = [word for group in self._columns() for word in ("--column", group)]
