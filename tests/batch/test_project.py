@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_segany.batch.project import Project, begin_project, mark_image, read_project
+from napari_segany.batch.project import Project, begin_project, mark_image, read_project, recognise_images
 from napari_segany.core.errors import InputError
 from napari_segany.engine.session_files import PROJECT, project_folder, session_files
 from napari_segany.session.fingerprint import sample_fingerprint
@@ -158,3 +158,25 @@ def test_what_runs_found_gives_an_order(folder: Path) -> None:
     assert set(found) == {"b.tif"}
     assert found["b.tif"].objects == 3
     assert found["b.tif"].certainty == pytest.approx(np.quantile([0.3, 0.95, 0.95], 0.1))
+
+
+def test_an_image_that_got_another_name_is_known_again(folder: Path) -> None:
+    project = begin_project(folder)
+    for name, state in (("b.tif", "accepted"), ("c.tif", "rejected")):
+        project = mark_image(project, name, state=state, sample=f"sample of {name}")
+    (folder / "b.tif").rename(folder / "z.tif")
+    read: list[str] = []
+
+    def sample_of(path: Path) -> str:
+        read.append(path.name)
+        if path.name == "a.tif":
+            raise InputError("cannot be read")
+        return {"z.tif": "sample of b.tif"}.get(path.name, "another")
+
+    again = recognise_images(read_project(folder), sample_of)
+    assert again.state_of("z.tif") == "accepted"
+    assert read_project(folder).state_of("z.tif") == "accepted"
+    assert "c.tif" not in read, "what is known is not read"
+    read.clear()
+    recognise_images(read_project(folder), sample_of)
+    assert not read, "nothing is read where no image has gone"

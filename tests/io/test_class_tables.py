@@ -35,11 +35,11 @@ def test_tables_of_others_are_read(tmp_path: Path, text: str, names: list[str]) 
         ("", "no column name"),
         ("class,key\na,1\n", "no column name"),
         ("name\n", "no line below"),
-        ("name,key\n,1\n", "row 1: a class needs a name"),
-        ("name\na\na\n", "row 2: the class 'a' is there twice"),
+        ("name,key\n,1\n", "line 2: a class needs a name"),
+        ("name\na\na\n", "line 3: the class 'a' is there twice"),
         ("name,key\na,10\n", "a key is a digit"),
         ("name,key\na,x\n", "a key is a digit"),
-        ("name,key\na,2\nb,2\n", "row 2: another class has the key 2"),
+        ("name,key\na,2\nb,2\n", "line 3: another class has the key 2"),
         ("name,colour\na,red\n", "a colour is written #rrggbb"),
     ],
 )
@@ -68,9 +68,9 @@ def test_classes_of_objects(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("label\n1\n", "no column label and class"),
-        ("label,class\nx,a\n", "row 1: a label is a whole number"),
-        ("label,class\n0,a\n", "row 1: a label is a whole number"),
-        ("label,class\n1,a\n1,b\n", "row 2: label 1 has another class above"),
+        ("label,class\nx,a\n", "line 2: a label is a whole number"),
+        ("label,class\n0,a\n", "line 2: a label is a whole number"),
+        ("label,class\n1,a\n1,b\n", "line 3: label 1 has another class above"),
     ],
 )
 def test_other_tables_of_objects_are_refused(tmp_path: Path, text: str, line: str) -> None:
@@ -92,3 +92,10 @@ def test_two_levels_by_a_column_or_in_the_name(tmp_path: Path) -> None:
         read_classes(path)
     path.write_text("label,class,class_parent\n1,dividing,cell\n2,debris,\n")
     assert read_object_classes(path) == {1: "cell/dividing", 2: "debris"}
+
+
+def test_semicolons_of_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "classes.csv"
+    path.write_text("name;key;colour\ncell;2;#112233\n", encoding="utf-8-sig")
+    (one,) = read_classes(path)
+    assert (one.name, one.key, one.colour) == ("cell", 2, "#112233")

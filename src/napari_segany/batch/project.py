@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import glob
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,6 +176,28 @@ def begin_project(folder: Path) -> Project:
     project = read_project(folder)
     if not (project_place(folder) / PROJECT).exists():
         _write(folder, ProjectFile())
+    return project
+
+
+def recognise_images(project: Project, sample_of: Callable[[Path], str]) -> Project:
+    """Give images that got other names the states of those that have gone; reads new images where some have gone.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    sample_of : callable
+        Returns the sample of the fingerprint of an image file; an InputError leaves that image out.
+    """
+    gone = {one.sample for name, one in project.records.items() if one.sample and name not in project.results}
+    for name in project.names if gone else ():
+        if name not in project.records:
+            try:
+                sample = sample_of(project.folder / name)
+            except InputError:
+                continue
+            if sample in gone:
+                project = mark_image(project, name, sample=sample)
     return project
 
 

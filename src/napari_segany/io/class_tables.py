@@ -36,10 +36,10 @@ def read_classes(path: Path) -> list[ObjectClass]:
         When the file is no such table.
     """
     found: list[ObjectClass] = []
-    for number, row in enumerate(_rows(path, "name"), start=1):
+    for number, row in enumerate(_rows(path, "name"), start=2):
         name, key = row.get("name", ""), row.get("key", "")
         colour = row.get("colour", "") or row.get("color", "")
-        where = f"{path}, row {number}"
+        where = f"{path}, line {number}"
         if not name:
             raise InputError(f"{where}: a class needs a name")
         name = class_path(row.get("parent", ""), name)
@@ -86,13 +86,13 @@ def read_object_classes(path: Path) -> dict[int, str]:
         When the file is no such table.
     """
     found: dict[int, str] = {}
-    for number, row in enumerate(_rows(path, "label", _NAMES), start=1):
+    for number, row in enumerate(_rows(path, "label", _NAMES), start=2):
         label, name = row["label"], next(row[column] for column in _NAMES if column in row)
         name = class_path(row.get("class_parent", ""), name)
         if not label.isascii() or not label.isdigit() or int(label) < 1:
-            raise InputError(f"{path}, row {number}: a label is a whole number from 1, not {label!r}")
+            raise InputError(f"{path}, line {number}: a label is a whole number from 1, not {label!r}")
         if found.get(int(label), name) != name:
-            raise InputError(f"{path}, row {number}: label {label} has another class above")
+            raise InputError(f"{path}, line {number}: label {label} has another class above")
         if name:
             found[int(label)] = name
     return found
@@ -114,7 +114,10 @@ def _rows(path: Path, needed: str, one_of: Sequence[str] = ()) -> list[dict[str,
     """Rows with plain names of columns, all of which each row has."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
+            # (spreadsheets of some languages write semicolons)
+            header = lines.readline()
+            lines.seek(0)
+            reader = csv.DictReader(lines, delimiter=";" if ";" in header and "," not in header else ",")
             names, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error

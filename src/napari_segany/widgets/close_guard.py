@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 from napari_segany.widgets.command_process import CommandProcess
@@ -24,7 +24,14 @@ class CloseGuard(QObject):
         Its worker.
     autosaving : AutosaveSignals
         Knows whether the session is on the disk.
+
+    Attributes
+    ----------
+    window_changed : Signal
+        Emitted with the window that is watched from here on, or None.
     """
+
+    window_changed = Signal(object)
 
     def __init__(self, widget: QWidget, jobs: Jobs, autosaving: AutosaveSignals) -> None:
         super().__init__(widget)
@@ -63,14 +70,20 @@ class CloseGuard(QObject):
         return parent
 
     def _watch(self, window: QWidget | None) -> None:
+        if window is self._window:
+            return
         if self._window is not None:
             self._window.removeEventFilter(self)
         self._window = window
         if window is not None:
             window.installEventFilter(self)
+        self.window_changed.emit(window)
 
     def _agreed(self, phrases: list[str]) -> bool:
-        text = f"Still running: {', '.join(phrases)}.\nIt ends when napari is closed. Objects that were kept are saved."
+        text = (
+            f"Still running: {', '.join(phrases)}.\nIt ends when napari is closed. Objects that were kept are saved, "
+            "and so are the results of images that are done: the next run goes on with the others."
+        )
         box = QMessageBox(QMessageBox.Icon.Question, "Close napari?", text, parent=self._window)
         close = box.addButton("Close napari", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton("Go on working", QMessageBox.ButtonRole.RejectRole))

@@ -185,6 +185,7 @@ class SeganyWidget(QWidget):
         self.choices.remember_first_steps(self.first_steps)
         self.keys: KeyController = KeyController(self.viewer, self.act, self)
         self._guard = CloseGuard(self, self.jobs, self.autosaving)
+        self._guard.window_changed.connect(self.hover.watch)
 
     def _lay_out(self) -> None:
         tabs = (

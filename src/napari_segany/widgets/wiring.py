@@ -25,7 +25,7 @@ def _connect_status(widget: SeganyWidget) -> None:
     """What is going on, is shown in the status line."""
     status = widget.status_box
     workers = (widget.answering, widget.finder, widget.follower, widget.images, widget.resuming)
-    makers = (widget.edges, widget.refining, widget.cleaning, widget.classes, widget.suggesting, widget.reviewing)
+    makers = (widget.edges, widget.refining, widget.cleaning, widget.classes, widget.suggesting)
     for worker in (*workers, *makers):
         worker.message.connect(status.say)
         worker.failed.connect(widget.show_failure)
@@ -60,6 +60,8 @@ def _connect_models(widget: SeganyWidget) -> None:
     widget.project.next_wanted.connect(widget.answering.encode_ahead)
     widget.batch.failed.connect(widget.show_failure)
     widget.project.message.connect(widget.pending.say_done)
+    widget.reviewing.message.connect(widget.pending.say_done)
+    widget.reviewing.failed.connect(widget.show_failure)
     widget.resuming.fresh.connect(widget.project.open_labels)
     widget.folder.learned.connect(widget.learning.list_models)
     widget.learn_box.shown.connect(widget.learning.count)

@@ -107,6 +107,8 @@ class BatchController(QObject):
         except (SeganyError, OSError) as error:
             self.failed.emit(error if isinstance(error, SeganyError) else InputError(str(error)))
             return
+        # what the last run told is of another one
+        self._panel.show_idle("")
         self._panel.show_progress("images", 0, len(request.names), None)
         self._process.start(command)
         self._allow()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QMessageBox
 
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.objects import ObjectClass
+from napari_segany.engine.session_files import project_folder
 from napari_segany.io.class_tables import read_classes, write_classes
 from napari_segany.layers.binding import Binding
 from napari_segany.layers.class_list import ClassList
@@ -71,12 +73,17 @@ class ClassController(QObject):
             signal.connect(method)
 
     def bind(self, binding: Binding | None) -> None:
-        """Classify the objects of another image; the classes stay."""
+        """Classify the objects of another image; the classes stay.
+
+        The current one stays within a folder of images alone: elsewhere new objects would get it unnoticed.
+        """
         if self._binding is not None:
             self._binding.undo_stack.classified.disconnect(self._restore)
         self._binding = binding
         if binding is not None:
             binding.undo_stack.classified.connect(self._restore)
+            if project_folder(binding.image.source.path or "") is None:
+                self._set_list(self.classes, "")
 
     def close(self) -> None:
         """Give the keys back."""
@@ -169,12 +176,14 @@ class ClassController(QObject):
         objects = self._table.objects
         used = [k for k, kind in objects.classes.items() if kind == name] if objects is not None else []
         if used:
-            count = count_of(len(used), "object")
-            self.failed.emit(InputError(f"{count} of class {name!r} are there; give them another class first"))
-            return
+            text = f"{count_of(len(used), 'object')} of class {name!r} would have no class. Remove it?"
+            if QMessageBox.question(self._box, "Remove class", text) != QMessageBox.StandardButton.Yes:
+                return
         if self.classes.below(name):
             self.failed.emit(InputError(f"there are classes below {name!r}; remove them first"))
             return
+        if used:
+            self.classify(dict.fromkeys(used, ""))
         self._set_list(self.classes.without(name), "")
         self.show()
 

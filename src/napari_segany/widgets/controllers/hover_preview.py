@@ -8,7 +8,9 @@ from weakref import WeakMethod
 
 import numpy as np
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_segany.core.prompts import Point, Prompt
 from napari_segany.core.views import View
@@ -56,6 +58,17 @@ class HoverPreview(QObject):
         if self._moved in self._viewer.mouse_move_callbacks:
             self._viewer.mouse_move_callbacks.remove(self._moved)
 
+    def watch(self, window: QWidget | None) -> None:
+        """Take the preview away when the cursor leaves the pictures of a window, however fast it is."""
+        for canvas in () if window is None else window.findChildren(QOpenGLWidget):
+            canvas.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """The cursor has left a picture."""
+        if event.type() == QEvent.Type.Leave:
+            self.stop()
+        return False
+
     def set_enabled(self, enabled: bool) -> None:
         """Switch it on or off."""
         self.enabled = enabled
@@ -82,6 +95,7 @@ class HoverPreview(QObject):
 
     def _moved(self, viewer: ViewerModel, event: Any) -> None:
         if self._binding is None or not self.enabled or not self._ready():
+            # (what is shown instead is no preview any more)
             self._asked = self._shown = None
             return
         place = self._binding.planes.place(event.position)

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_segany.core.errors import SeganyError
 from napari_segany.layers.binding import Binding
-from napari_segany.layers.channel_composite import composite, split_channels
+from napari_segany.layers.channel_composite import KEY, composite, split_channels
 from napari_segany.layers.edge_layer import is_edges
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.write import fits_shape
@@ -114,7 +114,10 @@ class LayerController(QObject):
 
     def _tell_of_image(self, binding: Binding, layer: Layer | None) -> None:
         """Another image was opened: the one that is worked on stays in use."""
-        if layer is not None and type(layer) is Image and layer is not binding.image and not is_edges(layer):
+        if layer is None or KEY in layer.metadata:
+            # channels as one image, which is chosen next
+            return
+        if type(layer) is Image and layer is not binding.image and not is_edges(layer):
             self._opened = ref(layer)
             self.message.emit(f"“{layer.name}” was opened; “{binding.image.name}” is still the one that is segmented.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,15 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal
 
-from napari_segany.batch.project import DONE, FoundInImage, Project, begin_project, mark_image, read_project
+from napari_segany.batch.project import (
+    DONE,
+    FoundInImage,
+    Project,
+    begin_project,
+    mark_image,
+    read_project,
+    recognise_images,
+)
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
@@ -127,14 +136,14 @@ class ProjectController(QObject):
         path = self._path
         folder = None if path is None else project_folder(path)
         if folder is not None and (self._project is None or folder != self._project.folder):
-            self._read(partial(read_project, folder), self._take)
+            self._read(partial(_recognised, read_project, folder), self._take)
         elif self.current:
             self._note_sample(self.current)
         self._show()
 
     def open_folder(self, folder: str) -> None:
         """Work on the images of a folder from here on; the first one that is not finished is opened."""
-        self._read(partial(begin_project, Path(folder).absolute()), self._begin)
+        self._read(partial(_recognised, begin_project, Path(folder).absolute()), self._begin)
 
     def step(self, step: int) -> None:
         """Open the next image that is not done (1), or the previous image (-1)."""
@@ -158,7 +167,7 @@ class ProjectController(QObject):
             self._open(found, step)
             return
         left = len(self._project.names) - len(self._project.done)
-        no_more = "No other image is left to do." if left else "All images are done."
+        no_more = "No other image is left to do." if left else "All images are finished."
         self.message.emit(no_more if step > 0 else "This is the first image.")
 
     def encode_next(self) -> None:
@@ -195,8 +204,11 @@ class ProjectController(QObject):
         except SeganyError as error:
             self.failed.emit(error)
         else:
-            self.message.emit(f"{len(project.done)} of {len(project.names)} images are done.")
+            self.message.emit(f"{len(project.done)} of {len(project.names)} images are finished.")
         self._show()
+        marked = [name for name in names if name in project.records]
+        work = partial(_with_samples, project, marked)
+        self._jobs.run(work, done=self._noted, failed=lambda _: None, unseen=True)
 
     def show_table(self) -> None:
         """Open the list of all images."""
@@ -215,7 +227,7 @@ class ProjectController(QObject):
     def read_again(self) -> None:
         """Take over what others did in the folder: images that came or went, and states."""
         if self._project is not None:
-            read = partial(read_project, self._project.folder)
+            read = partial(_recognised, read_project, self._project.folder)
             # a folder that has gone is reported when an image of it is wanted
             self._jobs.run(read, done=self._noted, failed=lambda _: None, instead_of="read again", unseen=True)
 
@@ -266,7 +278,7 @@ class ProjectController(QObject):
             self.message.emit(f"“{kept.name}” stays, as it is in no session and no file.")
         elif self._project is not None:
             names, done = self._project.names, self._project.done
-            self.message.emit(f"Image {names.index(path.name) + 1} of {len(names)}; {len(done)} done.")
+            self.message.emit(f"Image {names.index(path.name) + 1} of {len(names)}; {len(done)} finished.")
 
     def _own_layers(self) -> tuple[list[Layer], Layer | None]:
         """The layers of the image that can be brought back from its session, and its labels if they cannot."""
@@ -337,7 +349,7 @@ class ProjectController(QObject):
     def _show(self) -> None:
         project, current = self._project, self.current
         self._panel.show_project(project, current)
-        self.table.show_project(project, current, self._found)
+        self.table.show_project(project, current, self._found, frozenset(self._unreadable))
         self.changed.emit()
 
     def _read(self, work: Callable[[], object], done: Callable[..., object]) -> None:
@@ -350,6 +362,26 @@ class ProjectController(QObject):
 def _sampled(project: Project, name: str, array: object) -> Project:
     """Runs in the worker."""
     return mark_image(project, name, sample=sample_fingerprint(array).sample)  # type: ignore[arg-type]
+
+
+def _recognised(read: Callable[[Path], Project], folder: Path) -> Project:
+    """Runs in the worker: a project in which images that got other names are known again."""
+    return recognise_images(read(folder), _sample_of)
+
+
+def _sample_of(path: Path) -> str:
+    file = read_image(path)
+    with reading(path):
+        return sample_fingerprint(file.array).sample
+
+
+def _with_samples(project: Project, names: Sequence[str]) -> Project:
+    """Runs in the worker: has the file know images by their content, too, so that they may get other names."""
+    for name in names:
+        if not project.records[name].sample:
+            with contextlib.suppress(SeganyError):
+                project = mark_image(project, name, sample=_sample_of(project.folder / name))
+    return project
 
 
 def _middle_plane(path: Path) -> tuple[Stack, int]:

@@ -38,6 +38,7 @@ TICKS = (
     "QTableView::indicator:checked { background: #4a76d8; }"
 )
 """napari's style draws no border around the boxes of tables."""
+UNREADABLE = "cannot be read"
 UNFINISHED, TICKED = "not finished", "ticked"
 FILTERS = ("all images", UNFINISHED, *IMAGE_STATES, TICKED)
 KEYS = {"uncertain": "U", "done": "D", "accepted": "A", "rejected": "R", "": "N"}
@@ -55,13 +56,14 @@ class _Rows:
     found: Mapping[str, FoundInImage] = field(default_factory=dict)
     current: str = ""
     ticked: set[str] = field(default_factory=set)
+    unreadable: frozenset[str] = frozenset()
 
     def cell(self, name: str, column: int) -> Any:
         """The value of a cell, for sorting; None where there is none."""
         record, found = self.records.get(name, ImageRecord()), self.found.get(name)
         values = (
             name,
-            record.state,
+            record.state or (UNREADABLE if name in self.unreadable else ""),
             found.objects if found else None,
             found.certainty if found else None,
             record.by,
@@ -307,16 +309,29 @@ class ImageTable(QWidget):
     def _name_at(self, index: Index) -> str:
         return self._model.rows.names[self._proxy.mapToSource(index).row()]
 
-    def show_project(self, project: Project | None, current: str, found: Mapping[str, FoundInImage]) -> None:
-        """Show the images of a project; one of them is open."""
+    def show_project(
+        self,
+        project: Project | None,
+        current: str,
+        found: Mapping[str, FoundInImage],
+        unreadable: frozenset[str] = frozenset(),
+    ) -> None:
+        """Show the images of a project; one of them is open, and some could not be read."""
         names, records = ((), {}) if project is None else (project.names, project.records)
         ticked = self._model.rows.ticked & set(names)
-        self._model.show(_Rows(names, records, found, current, ticked))
+        self._model.show(_Rows(names, records, found, current, ticked, unreadable))
         self._tell()
 
     def sort_by_certainty(self) -> None:
         """Show the least certain images first."""
         self.table.sortByColumn(CERTAINTY, Qt.SortOrder.AscendingOrder)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Esc closes the window."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.close()
+            return
+        super().keyPressEvent(event)
 
     def showEvent(self, event: Any) -> None:
         """Have the values of the rows read again."""
@@ -342,7 +357,8 @@ class ImageTable(QWidget):
 
     def _press(self, key: str) -> None:
         if key in "\r\n":
-            self._open(self.table.currentIndex())
+            if self.selected:
+                self.opened.emit(self.selected[0])
             return
         self._mark(next(state for state, letter in KEYS.items() if letter == key))
 

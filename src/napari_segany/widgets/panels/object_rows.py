@@ -83,12 +83,12 @@ class ObjectRows:
         self._least_certain = False
         self.states = FILTERS[ALL]
         self._chosen: set[int] = set()
-        self._picked_label = 0
+        # (napari selects a label at first, which is no choice of the user)
+        self._picked_label = int(objects.labels.selected_label)
         self._frame = self._shown()
         self._features = self._with_titles()
         objects.changed.connect(self.refresh)
         objects.labels.events.selected_label.connect(self._follow)
-        self._follow()
 
     def close(self) -> None:
         """Disconnect everything."""

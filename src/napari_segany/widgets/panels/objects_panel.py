@@ -379,6 +379,7 @@ class ObjectsPanel(QWidget):
         self._choose()
         if self.objects is None or self._rows is None:
             self._note.setText("No Labels layer yet: it is created with the first object.")
+            self._progress.setText("")
             return
         there, shown = len(self.objects.present), self._rows.count
         count = count_of(there, "object") if shown == there else f"{shown} of {count_of(there, 'object')}"

@@ -144,7 +144,7 @@ class ProjectPanel(RunPanel):
                 if self._images.itemText(position) != text:
                     self._images.setItemText(position, text)
             self._images.setCurrentIndex(self._names.index(current) if current in self._names else -1)
-        self._images.setToolTip(f"{len(done)} of {len(names)} images are done")
+        self._images.setToolTip(f"{len(done)} of {len(names)} images are finished")
         self._done.setText(state.capitalize() if state in FINISHED else "Done")
         self._done.setChecked(current in done)
         self._done.setEnabled(current in self._names)

@@ -17,6 +17,8 @@ TIPS = {
     REJECTED: "Show rejected objects; they stay in the labels, and exports leave them out",
     ACCEPTED: "Show accepted objects",
 }
+AROUND_TEXT = 12
+"""Pixels of a button next to its text, at least."""
 UNDO = "One step of undo (Ctrl+Z)."
 DECISIONS = {
     ACCEPTED: ("Accept", "Accept", f"Accept the selected objects and go to the next one. Key: Shift+Y. {UNDO}"),
@@ -25,7 +27,11 @@ DECISIONS = {
         "Reject",
         f"Reject the selected objects and go to the next one; they get a red cross. Key: Shift+B. {UNDO}",
     ),
-    UNCERTAIN: ("?", "Uncertain", f"Mark the selected objects uncertain and go to the next one. Key: Shift+U. {UNDO}"),
+    UNCERTAIN: (
+        "Uncertain",
+        "Uncertain",
+        f"Mark the selected objects uncertain and go to the next one. Key: Shift+U. {UNDO}",
+    ),
 }
 """Sign, name and tooltip of each button, by the state that it sets."""
 
@@ -71,6 +77,7 @@ class ReviewPanel(QWidget):
         sign, name, tip = DECISIONS[state]
         button = QPushButton(sign)
         button.setAccessibleName(name)
+        button.setMinimumWidth(button.fontMetrics().horizontalAdvance(sign) + AROUND_TEXT)
         button.setToolTip(tip)
         button.clicked.connect(lambda _=False: self.decided.emit(state))
         return button

@@ -92,9 +92,9 @@ class _Page(QScrollArea):
     def minimumSizeHint(self) -> QSize:
         """As wide as the page with the bar."""
         page = self._page.minimumSizeHint()
-        bar = self.verticalScrollBar().sizeHint().width() if page.height() > self.height() else 0
-        return QSize(page.width() + bar, min(page.height(), LOWEST))
+        # (always with the bar: the panel must not become wider when it comes)
+        return QSize(page.width() + self.verticalScrollBar().sizeHint().width(), min(page.height(), LOWEST))
 
     def sizeHint(self) -> QSize:
         """As narrow as the page may be, which leaves more for the picture, and as high as it is."""
-        return QSize(self._page.minimumSizeHint().width(), self._page.sizeHint().height())
+        return QSize(self.minimumSizeHint().width(), self._page.sizeHint().height())
