@@ -547,7 +547,10 @@ def test_measurements_are_columns_until_an_object_changes(desk):
     desk.objects.update()
     total = desk.objects.total
     measured = MeasuredColumns(total.labels, total.pixels, {"length [pixel]": np.array([1.0, 2.0, 3.0])})
+    before = desk.labels.features
     desk.objects.set_measured(measured)
+    assert desk.labels.features is before, "a sweep writes them in pieces"
+    desk.objects.update()
     assert desk.table["length [pixel]"].tolist() == [1, 2, 3]
     desk.labels.data_setitem((np.array([2]), np.array([2])), 0)
     desk.objects.update()
@@ -659,3 +662,14 @@ def test_facts_that_change_while_the_table_is_written_in_pieces_are_in_it() -> N
         pass
     assert desk.table["state"].loc[3] == ACCEPTED
     pd.testing.assert_frame_equal(desk.labels.features.copy(), all_rows(desk.objects))
+
+
+def test_two_sweeps_of_one_table_write_it_once() -> None:
+    desk, written = Desk(squares(1200)), []
+    desk.objects.changed.connect(lambda: written.append(1))
+    desk.objects._restate()
+    sweeps = [desk.objects.sweep(), desk.objects.sweep()]
+    for _ in range(200):
+        for sweep in sweeps:
+            next(sweep, None)
+    assert written == [1]

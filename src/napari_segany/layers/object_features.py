@@ -80,6 +80,7 @@ class ObjectFeatures(ObjectFacts):
         self._present: set[int] = set()
         self._written: LabelCounts | None = None
         self._remembered: LabelCounts | None = None
+        self._changes = 0
         self._rows: TableRows | None = None
         self._writing = False
         self._shown_plane = self._current_plane()
@@ -115,6 +116,7 @@ class ObjectFeatures(ObjectFacts):
     def _restate(self, event: object = None, *, facts_only: bool = False) -> None:
         self.version += 1
         self.measured += 1
+        self._changes += 1
         self._written = None
         if not facts_only:
             self._rows = None
@@ -157,12 +159,11 @@ class ObjectFeatures(ObjectFacts):
                 self._remember_name(about)
 
     def set_measured(self, measured: feature_columns.MeasuredColumns | None) -> None:
-        """Have the features hold measurements, or none; objects that change since have none."""
+        """Have the next update write measurements, or none; objects that change since have none."""
         self._measured = measured
         # (the layer may be listed again later)
         self.labels.metadata[feature_columns.MEASURED] = [] if measured is None else list(measured.columns)
         self._restate()
-        self.update()
 
     def _measured_names(self) -> list[str]:
         found = self.labels.metadata.get(feature_columns.MEASURED)
@@ -203,14 +204,16 @@ class ObjectFeatures(ObjectFacts):
             self.version += 1
             self.measured += 1
             self._adopt()
-            version = self.version
+            changes = self._changes
             yield from self._remember(total)
             yield
             rows = TableRows({label: self.about(label) for label in self._listed()}, total)
             table = yield from self._renewed(rows)
             yield
+            if self._written is total:
+                return
             # (in between, facts may have changed)
-            if version == self.version:
+            if changes == self._changes:
                 self._set(table, rows)
                 self._written = total if self._counter is not None else None
                 self.changed.emit()
@@ -253,6 +256,7 @@ class ObjectFeatures(ObjectFacts):
             self._restate()
             self.update()
             return
+        self._changes += 1
         self._gather(about.label for about in known)
         columns = feature_columns.fact_columns(known, self.suggested)
         ours = {name: values for name, values in columns.items() if name not in self._theirs}

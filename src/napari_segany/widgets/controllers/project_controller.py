@@ -11,7 +11,15 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal
 
-from napari_segany.batch.project import DONE, FoundInImage, Project, begin_project, mark_image, read_project
+from napari_segany.batch.project import (
+    DONE,
+    FoundInImage,
+    Project,
+    begin_project,
+    mark_image,
+    mark_images,
+    read_project,
+)
 from napari_segany.core.errors import InputError, SeganyError
 from napari_segany.core.planes import Stack
 from napari_segany.engine.autosave import Autosave, EarlierSession, earlier_sessions
@@ -90,6 +98,9 @@ class ProjectController(QObject):
         self._settled = QTimer(self, singleShot=True, interval=SETTLED_MS)
         self._watcher.directoryChanged.connect(self._settled.start)
         self._settled.timeout.connect(self.read_again)
+        self._leaving: list[Layer] = []
+        self._removal = QTimer(self, interval=0)
+        self._removal.timeout.connect(self._remove_one)
         self._connect_parts()
 
     def _connect_parts(self) -> None:
@@ -190,8 +201,7 @@ class ProjectController(QObject):
         if project is None:
             return
         try:
-            for name in names:
-                self._project = project = mark_image(project, name, state=state)
+            self._project = project = mark_images(project, names, state)
         except SeganyError as error:
             self.failed.emit(error)
         else:
@@ -258,8 +268,9 @@ class ProjectController(QObject):
         self._layers.box.image.value = image
         self._resuming.offer(earlier)
         for layer in before:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            layer.visible = False
+        self._leaving.extend(before)
+        self._removal.start()
         self._viewer.reset_view()
         self.opened.emit()
         if kept is not None:
@@ -267,6 +278,16 @@ class ProjectController(QObject):
         elif self._project is not None:
             names, done = self._project.names, self._project.done
             self.message.emit(f"Image {names.index(path.name) + 1} of {len(names)}; {len(done)} done.")
+
+    def _remove_one(self) -> None:
+        """Take a layer of an image away that is not open any more; the others follow: napari needs a while for each."""
+        layer = self._leaving.pop(0) if self._leaving else None
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+        if not self._leaving:
+            self._removal.stop()
+            if layer is not None:
+                self._viewer.reset_view()
 
     def _own_layers(self) -> tuple[list[Layer], Layer | None]:
         """The layers of the image that can be brought back from its session, and its labels if they cannot."""
@@ -330,7 +351,9 @@ class ProjectController(QObject):
         self._jobs.run(note, done=self._noted, failed=lambda _: None, instead_of="sample", unseen=True)
 
     def _noted(self, project: Project) -> None:
-        if self._project is not None and project.folder == self._project.folder:
+        before = self._project
+        # (the folder is read again after each change of its file, be it one of this window)
+        if before is not None and project.folder == before.folder and project != before:
             self._project = project
             self._show()
 
