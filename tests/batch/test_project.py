@@ -176,6 +176,6 @@ def test_many_images_are_marked_with_one_read_and_one_write(folder: Path, monkey
 def test_of_many_images_none_is_marked_when_one_has_gone(folder: Path) -> None:
     project = begin_project(folder)
     (folder / "b.tif").unlink()
-    with pytest.raises(InputError, match="b.tif is no longer"):
+    with pytest.raises(InputError, match=r"b\.tif is no longer"):
         mark_images(project, ["a.tif", "b.tif"], "done")
     assert not read_project(folder).done
