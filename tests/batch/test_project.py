@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_segany.batch.project import Project, begin_project, mark_image, read_project, recognise_images
+from napari_segany.batch import project as project_module
+from napari_segany.batch.project import (
+    Project,
+    begin_project,
+    mark_image,
+    mark_images,
+    read_project,
+    recognise_images,
+)
 from napari_segany.core.errors import InputError
 from napari_segany.engine.session_files import PROJECT, project_folder, session_files
 from napari_segany.session.fingerprint import sample_fingerprint
@@ -180,3 +188,23 @@ def test_an_image_that_got_another_name_is_known_again(folder: Path) -> None:
     read.clear()
     recognise_images(read_project(folder), sample_of)
     assert not read, "nothing is read where no image has gone"
+
+
+def test_many_images_are_marked_with_one_read_and_one_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, done = begin_project(folder), []
+    for name in ("_read", "_write"):
+        work = getattr(project_module, name)
+        monkeypatch.setattr(project_module, name, lambda *a, work=work, name=name: done.append(name) or work(*a))
+    marked = mark_images(project, ["a.tif", "b.tif", "d.tif"], "done")
+    assert done == ["_read", "_write"]
+    assert marked.done == {"a.tif", "b.tif", "d.tif"} == read_project(folder).done
+    mark_images(marked, ["a.tif", "b.tif"], "done")
+    assert done.count("_write") == 1
+
+
+def test_of_many_images_none_is_marked_when_one_has_gone(folder: Path) -> None:
+    project = begin_project(folder)
+    (folder / "b.tif").unlink()
+    with pytest.raises(InputError, match=r"b\.tif is no longer"):
+        mark_images(project, ["a.tif", "b.tif"], "done")
+    assert not read_project(folder).done

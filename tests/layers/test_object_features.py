@@ -376,7 +376,7 @@ def test_classes_and_suggestions_are_columns(desk: Desk) -> None:
     steps = []
 
     @contextmanager
-    def step(about):
+    def step(about, *, pixels=True):
         steps.append(about)
         yield
 
@@ -444,7 +444,7 @@ def test_a_column_of_the_users_that_is_called_state_stays(values: list[object]) 
 @pytest.mark.parametrize("before", [AUTOMATIC, PROPOSED, UNCERTAIN])
 def test_an_accepted_object_is_a_step_and_one_that_was_accepted_before_is_none(desk: Desk, before: str) -> None:
     objects, steps = desk.objects, []
-    objects._step = lambda step: steps.append(step) or nullcontext()
+    objects._step = lambda step, **_: steps.append(step) or nullcontext()
     objects.note(ObjectInfo(1, state=before))
     objects.set_state([1, 2], ACCEPTED)
     assert [one.states for one in steps] == [((1, before, ACCEPTED), (2, "", ACCEPTED))]
@@ -526,7 +526,7 @@ class TestNames:
 
 def test_who_reviewed_an_object_and_when_is_in_the_features_and_goes_with_the_state(desk: Desk) -> None:
     objects, steps = desk.objects, []
-    objects._step = lambda step: steps.append(step) or nullcontext()
+    objects._step = lambda step, **_: steps.append(step) or nullcontext()
     objects.note(ObjectInfo(1, state=AUTOMATIC))
     review = ("ana", "2026-01-02T03:04:05+00:00")
     objects.set_state([1, 2], REJECTED, review)
@@ -547,7 +547,10 @@ def test_measurements_are_columns_until_an_object_changes(desk):
     desk.objects.update()
     total = desk.objects.total
     measured = MeasuredColumns(total.labels, total.pixels, {"length [pixel]": np.array([1.0, 2.0, 3.0])})
+    before = desk.labels.features
     desk.objects.set_measured(measured)
+    assert desk.labels.features is before, "a sweep writes them in pieces"
+    desk.objects.update()
     assert desk.table["length [pixel]"].tolist() == [1, 2, 3]
     desk.labels.data_setitem((np.array([2]), np.array([2])), 0)
     desk.objects.update()
@@ -584,3 +587,89 @@ def test_rows_that_are_written_alone_are_those_of_a_table_that_is_written_anew(
     objects.update()
     pd.testing.assert_frame_equal(alone, objects.table(), check_dtype=False)
     assert objects.least_certain_first() == [1, 2, 5]
+
+
+def written_rows(monkeypatch) -> list[int]:
+    """How many rows are made each time, from here on."""
+    counts, make = [], ObjectFeatures._columns
+
+    def columns(self, labels, total):
+        counts.append(len(labels))
+        return make(self, labels, total)
+
+    monkeypatch.setattr(ObjectFeatures, "_columns", columns)
+    return counts
+
+
+def squares(count: int) -> np.ndarray:
+    side = math.ceil(count**0.5)
+    labels = np.zeros((4 * side, 4 * side), np.int32)
+    for label in range(1, count + 1):
+        row, column = divmod(label - 1, side)
+        labels[4 * row : 4 * row + 3, 4 * column : 4 * column + 3] = label
+    return labels
+
+
+def all_rows(objects: ObjectFeatures):
+    objects._restate()
+    objects.update()
+    return objects.labels.features.copy()
+
+
+def test_only_the_rows_of_objects_that_changed_are_written_again(monkeypatch) -> None:
+    desk = Desk(squares(100))
+    desk.objects.take_over({k: ObjectInfo(k, class_name="cell", source="found", score=k / 100) for k in range(1, 101)})
+    desk.objects.update()
+    counts = written_rows(monkeypatch)
+    desk.objects.delete([7])
+    desk.labels.data[0, 0] = 0
+    desk.labels.data[-5:-2, -5:-2] = 200
+    desk.objects.note(ObjectInfo(200, source="a click"))
+    desk.objects.update()
+    assert counts == [3]  # 200, and 1 and the one that 200 covers in part
+    partly = desk.labels.features.copy()
+    pd.testing.assert_frame_equal(partly, all_rows(desk.objects))
+    assert 7 not in partly["label"].tolist()
+    assert 200 in partly["label"].tolist()
+
+
+@pytest.mark.parametrize("count", [100, 1200])
+def test_a_first_state_makes_its_columns_where_all_rows_have_them(count: int) -> None:
+    desk = Desk(squares(count))
+    desk.objects.set_state([3], ACCEPTED, ("ana", "2026-01-02T03:04:05+00:00"))
+    desk.objects.classify({4: "cell"})
+    partly = desk.labels.features.copy()
+    pd.testing.assert_frame_equal(partly, all_rows(desk.objects))
+
+
+def test_a_state_in_a_large_table_makes_no_row_again(monkeypatch) -> None:
+    desk = Desk(squares(1200))
+    counts = written_rows(monkeypatch)
+    desk.objects.set_state([3], ACCEPTED, ("ana", "2026-01-02T03:04:05+00:00"))
+    desk.objects.set_state([5], REJECTED, ("ana", "2026-01-02T03:04:05+00:00"))
+    assert counts == []
+    assert desk.table["state"].loc[[3, 4, 5]].tolist() == [ACCEPTED, "", REJECTED]
+
+
+def test_facts_that_change_while_the_table_is_written_in_pieces_are_in_it() -> None:
+    desk = Desk(squares(1200))
+    desk.objects._restate()
+    sweep = desk.objects.sweep()
+    for _ in range(12):
+        next(sweep, None)
+    desk.objects.set_state([3], ACCEPTED)
+    for _ in sweep:
+        pass
+    assert desk.table["state"].loc[3] == ACCEPTED
+    pd.testing.assert_frame_equal(desk.labels.features.copy(), all_rows(desk.objects))
+
+
+def test_two_sweeps_of_one_table_write_it_once() -> None:
+    desk, written = Desk(squares(1200)), []
+    desk.objects.changed.connect(lambda: written.append(1))
+    desk.objects._restate()
+    sweeps = [desk.objects.sweep(), desk.objects.sweep()]
+    for _ in range(200):
+        for sweep in sweeps:
+            next(sweep, None)
+    assert written == [1]

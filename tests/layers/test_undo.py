@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from napari.layers import Labels, Points
 from napari.utils.key_bindings import KeymapHandler
 
+from napari_segany.layers.mirror import Mirror
 from napari_segany.session.events import PromptEvent
 from napari_segany.session.history import Step
 from tests.layers.desk import Desk
@@ -378,3 +379,18 @@ def test_whatever_was_done_is_undone_to_the_byte_and_done_again(acts):
         assert desk.state() == state
     assert not desk.binding.redo()
     assert len(history) == count
+
+
+def test_a_step_without_pixels_compares_none_and_keeps_what_was_written_for_a_later_step(desk, monkeypatch):
+    desk.click(10, 10)
+    assert desk.binding.keep()
+    compared, change = [], Mirror.change
+    monkeypatch.setattr(Mirror, "change", lambda self: compared.append(self.window) or change(self))
+    steps, labels = desk.steps, desk.binding.labels
+    labels.data[0, 0] = 9
+    with desk.binding.undo_stack.step(Step("class", classes=((1, "", "cell"),)), pixels=False):
+        pass
+    assert desk.steps == steps + 1
+    assert set(compared) == {None}
+    desk.binding.undo()
+    assert labels.data[0, 0] == 0, "what was written is the last step"

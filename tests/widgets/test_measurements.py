@@ -175,7 +175,8 @@ def test_changes_are_measured_again(measured: Measured) -> None:
 def test_columns_are_chosen_and_remembered(measured: Measured, tmp_path: Path) -> None:
     assert "roundness" in measured.labels.features
     measured.measurements.use_columns(("size", "solidity"))
-    assert "solidity" in measured.labels.features
+    # (written in pieces)
+    measured.hand.qtbot.waitUntil(lambda: "solidity" in measured.labels.features, timeout=5_000)
     assert "roundness" not in measured.labels.features
     assert measured.widget.settings.get("columns") == "size\nsolidity"
     path = tmp_path / "a.csv"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import glob
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -229,9 +229,42 @@ def mark_image(project: Project, name: str, *, state: str | None = None, sample:
     InputError
         The file cannot be read or written, or the image has gone.
     """
-    if state is not None and not (project.folder / name).exists():
-        raise InputError(f"{name} is no longer in {project.folder}")
-    records = dict(_read(project.folder).images)
+    return _marked(project, [name], state, {name: sample})
+
+
+def mark_images(project: Project, names: Sequence[str], state: str) -> Project:
+    """Note the state of images, as :func:`mark_image` does of one; the file is read and written once.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or written, or an image has gone; then no image is marked.
+    """
+    return _marked(project, names, state, {})
+
+
+def note_samples(project: Project, samples: Mapping[str, str]) -> Project:
+    """Note the samples of images, by name, as :func:`mark_image` does of one; the file is read and written once."""
+    return _marked(project, tuple(samples), None, samples)
+
+
+def _marked(project: Project, names: Sequence[str], state: str | None, samples: Mapping[str, str]) -> Project:
+    for name in names if state is not None else ():
+        if not (project.folder / name).exists():
+            raise InputError(f"{name} is no longer in {project.folder}")
+    before = _read(project.folder).images
+    records = dict(before)
+    for name in names:
+        records[name] = _record(project, records, name, state, samples.get(name, ""))
+    if records != before:
+        _write(project.folder, ProjectFile(images=records))
+    return replace(project, records=records)
+
+
+def _record(
+    project: Project, records: dict[str, ImageRecord], name: str, state: str | None, sample: str
+) -> ImageRecord:
+    """What is known of an image now; what it takes over from one under another name is taken out of the records."""
     before = records.get(name)
     if before is None and sample:
         gone = (old for old, one in records.items() if one.sample == sample and not (project.folder / old).exists())
@@ -240,10 +273,7 @@ def mark_image(project: Project, name: str, *, state: str | None = None, sample:
     if state is not None and state != record.state:
         when = datetime.now(UTC).isoformat(timespec="seconds")
         record = replace(record, state=state, done=state in FINISHED, by=_user(), when=when)
-    if records.get(name) != record:
-        records[name] = record
-        _write(project.folder, ProjectFile(images=records))
-    return replace(project, records=records)
+    return record
 
 
 def _user() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
 
 AUTOMATIC, PROPOSED, UNCERTAIN, ACCEPTED, REJECTED = STATES = (
     "automatic",
@@ -84,9 +86,15 @@ class ObjectInfo:
 
     def with_class(self, name: str, named: tuple[str, float] | None = None) -> ObjectInfo:
         """Return the same with a class that was given; with an empty one it is `named` by the model, if it is."""
-        if name or named is None:
-            return replace(self, class_name=name, class_probability=None)
-        return replace(self, class_name=named[0], class_probability=named[1])
+        known, told = (name, None) if name or named is None else named
+        return self._changed(class_name=known, class_probability=told)
+
+    def _changed(self, **values: object) -> ObjectInfo:
+        """The same with other values: for thousands of objects, ``dataclasses.replace`` takes several times as long."""
+        known: list[Any] = list(_VALUES(self))
+        for name, value in values.items():
+            known[_FIELDS.index(name)] = value
+        return ObjectInfo(*known)
 
     @property
     def review(self) -> tuple[str, str]:
@@ -95,12 +103,16 @@ class ObjectInfo:
 
     def with_state(self, state: str, review: tuple[str, str] = ("", "")) -> ObjectInfo:
         """Return the same in another state, with who set it and when."""
-        return replace(self, state=state, reviewed_by=review[0], reviewed_at=review[1])
+        return self._changed(state=state, reviewed_by=review[0], reviewed_at=review[1])
 
     @property
     def confirmed(self) -> bool:
         """Whether the user stands for it: made, corrected or accepted it."""
         return self.state in ("", ACCEPTED)
+
+
+_FIELDS = tuple(one.name for one in fields(ObjectInfo))
+_VALUES = attrgetter(*_FIELDS)
 
 
 def class_levels(name: str) -> tuple[str, str]:

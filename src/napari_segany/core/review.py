@@ -6,6 +6,7 @@ import getpass
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import numpy as np
 
@@ -23,9 +24,6 @@ FILTERS: Mapping[str, frozenset[str]] = {
 
 EVERYTHING, NOT_REJECTED, ONLY_ACCEPTED = SELECTIONS = ("all", "not rejected", "accepted")
 """Which objects are exported: all, all but rejected ones, or those that the user made, corrected or accepted."""
-
-
-_ORDERED = (("label", object), ("score", float), ("confidence", float))
 
 
 def review_now() -> tuple[str, str]:
@@ -53,12 +51,12 @@ def least_certain_first(objects: Iterable[ObjectInfo]) -> list[int]:
     Nothing says of the latter that they are wrong: they were drawn by hand or made by another program. Equal ones are
     in the order of their labels.
     """
-    known = list(objects)
-    labels, score, confidence = (np.array([getattr(about, name) for about in known], kind) for name, kind in _ORDERED)
+    # (labels may be larger than any integer of numpy)
+    known = sorted(objects, key=attrgetter("label"))
+    score, confidence = (np.array([getattr(about, name) for about in known], float) for name in ("score", "confidence"))
     # of two the one that is known, and NaN is sorted to the end
-    order = np.lexsort((labels, np.fmin(score, confidence)))
-    found: list[int] = labels[order].tolist()
-    return found
+    order = np.argsort(np.fmin(score, confidence), kind="stable")
+    return [known[row].label for row in order.tolist()]
 
 
 def progress(states: Iterable[str], which: str = TO_CHECK) -> tuple[int, int]:

@@ -251,6 +251,62 @@ def below(table: Any, rows: Any) -> Any:
     return pd.DataFrame(joined).astype({INDEX: object, LABEL: object})
 
 
+def with_rows(table: Any, labels: Sequence[int], columns: Mapping[str, Any]) -> Any | None:
+    """Return a table of the rows of some objects, a few of them new.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As it was written before, with the column ``label``.
+    labels : sequence of int
+        Labels of the rows that are wanted, sorted.
+    columns : mapping of str to sequence
+        The rows that are new or replace those of the same labels; empty for none.
+
+    Returns
+    -------
+    DataFrame or None
+        None where the new rows have other columns.
+    """
+    import pandas as pd
+
+    if not set(columns) <= set(table):
+        return None
+    new = list(columns[LABEL]) if columns else []
+    kept = table[table[LABEL].isin(set(labels).difference(new))]
+    if not new:
+        return kept if len(kept) == len(labels) else None
+    lacking = {name: _nothing(table[name], len(new)) for name in table if name not in columns}
+    rows = pd.DataFrame({**columns, **lacking})[list(table)]
+    same = {name: table[name].dtype for name in table if table[name].dtype != rows[name].dtype}
+    joined = pd.concat([kept, rows.astype(same)], ignore_index=True).sort_values(LABEL, kind="stable")
+    return joined if len(joined) == len(labels) else None
+
+
+def with_columns(table: Any, names: Sequence[str]) -> Any:
+    """Return a table that has our columns of some names, empty ones where it has them not; the same if it has all."""
+    new = [name for name in names if name not in table]
+    if not new:
+        return table
+    empty = {name: _empty(name, len(table)) for name in new}
+    wider = table.assign(**empty)
+    first = [name for name in (INDEX, LABEL, CLASS, CLASS_PROBABILITY, SUGGESTED, PROBABILITY, STATE) if name in wider]
+    rest = [name for name in table if name not in first]
+    at = rest.index("flags") + 1
+    return wider[[*first, *rest[:at], *(name for name in REVIEWS if name in new), *rest[at:]]]
+
+
+def _nothing(column: Any, count: int) -> np.ndarray:
+    """What a column has for objects without a value."""
+    return np.full(count, math.nan) if column.dtype.kind in "fiu" else np.full(count, "", object)
+
+
+def write_cells(table: Any, name: str, rows: Sequence[int], values: Sequence[Any]) -> None:
+    """Write values into some rows of a column of a table, unless they are in it."""
+    if table[name].iloc[list(rows)].tolist() != list(values):
+        table.iloc[list(rows), table.columns.get_loc(name)] = values
+
+
 def flags_column(
     known: Sequence[ObjectInfo], total: LabelCounts, rows: np.ndarray, plane: tuple[int, int]
 ) -> np.ndarray:
@@ -293,3 +349,7 @@ def _known(value: Any) -> float | None:
 def _noted(flags: str) -> str:
     """Flags without the one that is found again each time."""
     return ", ".join(flag for flag in flags.split(", ") if flag != AT_THE_EDGE)
+
+
+def _empty(name: str, count: int) -> np.ndarray:
+    return np.full(count, math.nan) if name in (PROBABILITY, CLASS_PROBABILITY) else np.full(count, "", object)

@@ -108,6 +108,18 @@ def add_up(parts: Sequence[LabelCounts], ndim: int) -> LabelCounts:
     )
 
 
+def changed_rows(before: LabelCounts | None, after: LabelCounts) -> np.ndarray:
+    """(n,) bool, which rows of a sum are not the same, or not there, in an earlier one."""
+    if before is None or not len(before.labels) or not len(after.labels):
+        return np.ones(len(after.labels), bool)
+    rows = np.minimum(np.searchsorted(before.labels, after.labels), len(before.labels) - 1)
+    same = before.labels[rows] == after.labels
+    for name in ("pixels", "sums", "starts", "stops", "slices"):
+        equal = getattr(before, name)[rows] == getattr(after, name)
+        same &= equal if equal.ndim == 1 else equal.all(axis=1)
+    return ~same
+
+
 class LabelCounter:
     """Keeps the tally of an array that others write into.
 

@@ -51,7 +51,7 @@ class ObjectFacts(ABC):
 
     def __init__(self, step: Steps | None = None) -> None:
         self.version = self.measured = 0
-        self._step: Steps = step or (lambda _: nullcontext())
+        self._step: Steps = step or (lambda _, **options: nullcontext())
         self._about: dict[int, ObjectInfo] = {}
         self._suggested: dict[int, tuple[str, float]] = {}
         self._named: dict[int, tuple[str, float]] = {}
@@ -74,8 +74,8 @@ class ObjectFacts(ABC):
         """Labels, sorted, all of which there are."""
 
     @abstractmethod
-    def _restate(self) -> None:
-        """Note that facts changed, which are shown by the next update."""
+    def _restate(self, event: object = None, *, facts_only: bool = False) -> None:
+        """Note that something changed, which is shown by the next update; `facts_only` of single objects."""
 
     @abstractmethod
     def _rewrite(self, labels: Iterable[int]) -> None:
@@ -95,7 +95,7 @@ class ObjectFacts(ABC):
         self._remember_name(about)
         self._last.pop(about.label, None)
         self.described.emit(about)
-        self._restate()
+        self._restate(facts_only=True)
 
     @property
     def states(self) -> dict[int, str]:
@@ -105,7 +105,7 @@ class ObjectFacts(ABC):
     def _gathered(self) -> _Lists:
         """Classes and states of the objects that are there: gathered again when more changed than some of them."""
         if self._lists.version != self.version:
-            known = [self._about.get(label, ObjectInfo(label)) for label in self.present]
+            known = list(map(self.about, self.present))
             self._lists = _Lists(
                 self.version,
                 {about.label: about.given_class for about in known},
@@ -139,11 +139,11 @@ class ObjectFacts(ABC):
         known = None if math.isnan(confidence) else confidence
         self._about[label] = replace(self.about(label), status=status, confidence=known)
         self.described.emit(self._about[label])
-        self._restate()
+        self._restate(facts_only=True)
 
     def about(self, label: int) -> ObjectInfo:
         """What is known of an object."""
-        return self._about.get(label, ObjectInfo(label))
+        return self._about.get(label) or ObjectInfo(label)
 
     @property
     def classes(self) -> dict[int, str]:
@@ -208,7 +208,7 @@ class ObjectFacts(ABC):
         changes = [(label, self.about(label).given_class, name) for label, name in sorted(classes.items())]
         changed = tuple(one for one in changes if one[1] != one[2])
         if changed:
-            with self._step(Step("class", classes=changed)):
+            with self._step(Step("class", classes=changed), pixels=False):
                 self.set_classes({label: name for label, _, name in changed})
         if refused := [label for label, before, name in changes if not before and not name]:
             # nothing that the user gave: the model's name goes, and there is no step to undo
@@ -244,7 +244,7 @@ class ObjectFacts(ABC):
         if known:
             states = tuple((about.label, about.state, state) for about in known)
             reviews = tuple((about.label, about.review, review) for about in known if about.review != review)
-            with self._step(Step(STEPS.get(state, "state"), states=states, reviews=reviews)):
+            with self._step(Step(STEPS.get(state, "state"), states=states, reviews=reviews), pixels=False):
                 self.set_states({about.label: state for about in known}, {about.label: review for about in known})
 
     def set_states(self, states: Mapping[int, str], reviews: Mapping[int, tuple[str, str]] | None = None) -> None:

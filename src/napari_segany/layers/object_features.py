@@ -7,7 +7,7 @@ are; ours are written again when pixels, scale or names change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,16 @@ from napari_segany.io.object_tables import objects_of_labels
 from napari_segany.layers import feature_columns
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.compat import camera_of
-from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up
+from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up, changed_rows
 from napari_segany.layers.object_facts import ObjectFacts
+from napari_segany.layers.table_rows import TableRows
 from napari_segany.layers.write import can_be_written, free_label, set_pixels
 from napari_segany.session.history import Step
 
 FEW = 1000
 """Objects up to which all rows are written when a fact changes."""
+PIECE = 500
+"""Objects whose sizes are noted at a time."""
 
 
 class ObjectFeatures(ObjectFacts):
@@ -72,9 +75,13 @@ class ObjectFeatures(ObjectFacts):
         self._counter: LabelCounter | None = None
         self._measured: feature_columns.MeasuredColumns | None = None
         self._names: dict[int, str] = {}
+        self._names_written: Any = None
         self._row_of: dict[int, int] = {}
         self._present: set[int] = set()
         self._written: LabelCounts | None = None
+        self._remembered: LabelCounts | None = None
+        self._changes = 0
+        self._rows: TableRows | None = None
         self._writing = False
         self._shown_plane = self._current_plane()
         self._connections = [
@@ -106,15 +113,18 @@ class ObjectFeatures(ObjectFacts):
         if event.type == "paint" or before == self._shown_plane:
             self.stale.emit()
 
-    def _restate(self, event: Any = None) -> None:
+    def _restate(self, event: object = None, *, facts_only: bool = False) -> None:
         self.version += 1
         self.measured += 1
+        self._changes += 1
         self._written = None
+        if not facts_only:
+            self._rows = None
         self.stale.emit()
 
     def _renew(self, event: Any = None) -> None:
         """There is another array, or another picture: count from the start."""
-        self.problem, self._counter = "", None
+        self.problem, self._counter, self._remembered = "", None, None
         if self.labels.multiscale or not isinstance(self.labels.data, np.ndarray):
             self.problem = f"Not measured: {self.labels.name!r} is not in memory; objects kept here are listed."
         else:
@@ -149,12 +159,11 @@ class ObjectFeatures(ObjectFacts):
                 self._remember_name(about)
 
     def set_measured(self, measured: feature_columns.MeasuredColumns | None) -> None:
-        """Have the features hold measurements, or none; objects that change since have none."""
+        """Have the next update write measurements, or none; objects that change since have none."""
         self._measured = measured
         # (the layer may be listed again later)
         self.labels.metadata[feature_columns.MEASURED] = [] if measured is None else list(measured.columns)
         self._restate()
-        self.update()
 
     def _measured_names(self) -> list[str]:
         found = self.labels.metadata.get(feature_columns.MEASURED)
@@ -191,87 +200,139 @@ class ObjectFeatures(ObjectFacts):
         """Count what changed, a block at each step, and write the features after the last one."""
         if self._counter is not None:
             yield from self._counter.sweep()
-        total = self.total
-        if self._written is not total:
+        while self._written is not (total := self.total):
             self.version += 1
             self.measured += 1
             self._adopt()
-            self._remember(total)
-            self._write(total)
-            self._written = total if self._counter is not None else None
-            self.changed.emit()
+            changes = self._changes
+            yield from self._remember(total)
+            yield
+            rows = TableRows({label: self.about(label) for label in self._listed()}, total)
+            table = yield from self._renewed(rows)
+            yield
+            if self._written is total:
+                return
+            # (in between, facts may have changed)
+            if changes == self._changes:
+                self._set(table, rows)
+                self._written = total if self._counter is not None else None
+                self.changed.emit()
+                return
 
-    def _remember(self, total: LabelCounts) -> None:
+    def _remember(self, total: LabelCounts) -> Iterator[None]:
         """Note sizes, and forget what is known of a label whose object went, and which came back as another one."""
         counts = dict(zip(total.labels.tolist(), total.pixels.tolist(), strict=True))
-        for label, pixels in counts.items():
+        changed = set(total.labels[changed_rows(self._remembered, total)].tolist())
+        changed.update(label for label, about in self._about.items() if about.pixels is None and label in counts)
+        changed.update(label for label in counts if label not in self._last)
+        for number, label in enumerate(sorted(changed), 1):
+            pixels = counts[label]
             if label not in self._present and self._last.get(label, pixels) != pixels:
                 self._about.pop(label, None)
             about = self._about.get(label)
             if about is not None and about.pixels is None:
                 self._about[label] = replace(about, pixels=pixels)
-        self._present = set(counts)
-        self._last.update(counts)
+            self._last[label] = pixels
+            if number % PIECE == 0:
+                yield
+        self._present, self._remembered = set(counts), total
 
     def _adopt(self) -> None:
         """Read names that were written into cells of the features, for which there is no event."""
-        if self._names:
-            features = self.labels.features
-            for label, name in zip(features[feature_columns.LABEL], features["name"], strict=True):
+        if not self._names:
+            return
+        names = self.labels.features["name"]
+        if self._names_written is None or not names.equals(self._names_written):
+            for label, name in zip(self.labels.features[feature_columns.LABEL], names, strict=True):
                 if isinstance(name, str) and name != self._names.get(label, name):
                     self._about[label] = replace(self.about(label), name=name)
                     self.described.emit(self._about[label])
 
     def _rewrite(self, labels: Iterable[int]) -> None:
-        """Write the facts of some objects into their rows: of many objects, all rows take too long for a key press."""
+        """Write the facts of some objects into their rows; in a table of few objects, all rows are written."""
         known = [self.about(label) for label in labels]
-        features, rows = self.labels.features, [self._row_of.get(about.label, -1) for about in known]
-        columns = feature_columns.fact_columns(known, self.suggested)
-        fits = all(name in features or not any(values) for name, values in columns.items())
-        if len(self._row_of) <= FEW or self._written is None or min(rows, default=-1) < 0 or not fits:
+        rows = [self._row_of.get(about.label, -1) for about in known]
+        if len(self._row_of) <= FEW or self._rows is None or self._written is None or min(rows, default=-1) < 0:
             self._restate()
             self.update()
             return
+        self._changes += 1
         self._gather(about.label for about in known)
-        for name, values in columns.items():
-            if name in features and name not in self._theirs:
-                features.iloc[rows, features.columns.get_loc(name)] = values
-        self._names.update((about.label, about.name) for about in known)
+        columns = feature_columns.fact_columns(known, self.suggested)
+        ours = {name: values for name, values in columns.items() if name not in self._theirs}
+        before = self.labels.features
+        table = feature_columns.with_columns(before, [name for name, values in ours.items() if any(values)])
+        for name, values in ours.items():
+            if name in table:
+                feature_columns.write_cells(table, name, rows, values)
+        self._rows.known.update((about.label, about) for about in known)
+        if table is not before:
+            self._set(table, self._rows)
+        else:
+            self._names.update((about.label, about.name) for about in known)
+            self._names_written = table["name"].copy()
         self.changed.emit()
 
-    def _write(self, total: LabelCounts) -> None:
-        # a row of the user's stays, though there be no such object
-        labels = sorted({*self.present, *(self._theirs.index.tolist() if self._theirs.shape[1] else [])})
-        rows, known = feature_columns.rows_of(labels, total), [self.about(label) for label in labels]
-        intensity = self._counter is not None and self._counter.values is not None
-        states = feature_columns.state_columns(known) if feature_columns.STATE not in self._theirs else {}
-        counted = feature_columns.counted_columns(self.labels, total, rows, intensity=intensity)
-        measured = {} if self._measured is None else self._measured.of(labels, total, rows)
-        ours = {
-            feature_columns.INDEX: labels,
-            feature_columns.LABEL: labels,
-            **feature_columns.class_columns(known, self.suggested),
-            **feature_columns.some_of(states, (feature_columns.STATE,)),
-            **feature_columns.known_columns(known),
-            # (what is counted is newer where both have a column)
-            **counted,
-            **{name: column for name, column in measured.items() if name not in counted},
-            "how": np.array([about.source for about in known], object),
-            "flags": feature_columns.flags_column(known, total, rows, self.labels.data.shape[-2:]),
-            **feature_columns.some_of(states, feature_columns.REVIEWS),
-        }
-        self._row_of = {label: row for row, label in enumerate(labels)}
-        self._names = {label: about.name for label, about in zip(labels, known, strict=True)}
-        theirs = self._theirs.reindex(labels)
-        order = [*ours, *(name for name in theirs if name not in ours)]
-        table = theirs.assign(**ours)[order]
-        if len(self._nameless):
-            table = feature_columns.below(table, self._nameless)
+    def _listed(self) -> list[int]:
+        """Labels of the rows: a row of the user's stays, though there be no such object."""
+        return sorted({*self.present, *(self._theirs.index.tolist() if self._theirs.shape[1] else [])})
+
+    def _renewed(self, rows: TableRows) -> Generator[None, None, Any]:
+        """Return the table with the rows that differ from what was written last; all are made again if need be."""
+        labels, theirs = list(rows.known), self._theirs
+        if self._rows is not None and not theirs.shape[1] and not len(self._nameless):
+            changed = self._rows.changed(rows)
+            if len(changed) <= len(labels) // 4:
+                parts = (yield from self._columns(changed, rows.total)) if changed else {}
+                table = feature_columns.with_rows(self.labels.features, labels, parts)
+                if table is not None:
+                    return table
+        ours = yield from self._columns(labels, rows.total)
+        theirs = theirs.reindex(labels)
+        table = theirs.assign(**ours)[[*ours, *(name for name in theirs if name not in ours)]]
+        return feature_columns.below(table, self._nameless) if len(self._nameless) else table
+
+    def _set(self, table: Any, rows: TableRows) -> None:
+        """Have the layer hold a table."""
+        self._row_of = {label: row for row, label in enumerate(rows.known)}
+        self._names = {label: about.name for label, about in rows.known.items()}
+        self._rows = rows
         self._writing = True
         try:
             self.labels.features = table
         finally:
             self._writing = False
+        self._names_written = self.labels.features["name"].copy()
+
+    def _columns(self, labels: list[int], total: LabelCounts) -> Generator[None, None, dict[str, Any]]:
+        """Return our columns of the rows of some objects, made one after the other."""
+        rows, known = feature_columns.rows_of(labels, total), [self.about(label) for label in labels]
+        yield
+        intensity = self._counter is not None and self._counter.values is not None
+        states = feature_columns.state_columns(known) if feature_columns.STATE not in self._theirs else {}
+        yield
+        classes = feature_columns.class_columns(known, self.suggested)
+        yield
+        facts = feature_columns.known_columns(known)
+        yield
+        counted = feature_columns.counted_columns(self.labels, total, rows, intensity=intensity)
+        measured = {} if self._measured is None else self._measured.of(labels, total, rows)
+        yield
+        flags = feature_columns.flags_column(known, total, rows, self.labels.data.shape[-2:])
+        yield
+        return {
+            feature_columns.INDEX: labels,
+            feature_columns.LABEL: labels,
+            **classes,
+            **feature_columns.some_of(states, (feature_columns.STATE,)),
+            **facts,
+            # (what is counted is newer where both have a column)
+            **counted,
+            **{name: column for name, column in measured.items() if name not in counted},
+            "how": np.array([about.source for about in known], object),
+            "flags": flags,
+            **feature_columns.some_of(states, feature_columns.REVIEWS),
+        }
 
     def show(self, label: int) -> None:
         """Select an object and show it: the middle one of its slices, centred in the window.

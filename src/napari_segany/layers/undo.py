@@ -71,7 +71,7 @@ class UndoStack:
         self.bind_keys(layer)
 
     @contextmanager
-    def step(self, about: Step, plane: View | None = None) -> Iterator[None]:
+    def step(self, about: Step, plane: View | None = None, *, pixels: bool = True) -> Iterator[None]:
         """Record all changes of labels and prompts within it as one step of undo, and read prompts at its end.
 
         A step within a step belongs to the outer one.
@@ -82,12 +82,16 @@ class UndoStack:
             Its kind, and further properties.
         plane : View, optional
             The only plane that changes within it; see :meth:`Recorder.sync`.
+        pixels : bool
+            Whether pixels change within it. Without, pixels are not compared: what was written into arrays without an
+            event is found by a later step.
         """
         if self._recorder.held:
             yield
             return
         self.withdraw_refused()
-        self._recorder.sync(plane)
+        if pixels:
+            self._recorder.sync(plane)
         with self._recorder.hold(replace(about, choice=(self._session.choice, 0))):
             yield
         self._refresh()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLineEdit, QTreeWidgetItemIterator
+from qtpy.QtWidgets import QFileDialog, QLineEdit, QMessageBox, QTreeWidgetItemIterator
 
 from napari_segany.session.recovery import recover
 from tests.fakes import FakeSegmenter, NamingSegmenter
@@ -170,15 +170,20 @@ def test_a_single_class_is_refused_with_a_line(cells: Opened, given: dict[int, s
     assert line in cells.text
 
 
-def test_renaming_a_class_renames_it_in_its_objects(cells: Opened) -> None:
+def test_renaming_a_class_renames_it_in_its_objects(cells: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     learned(cells)
     widget = cells.widget
     widget.classes._rename("class 1", "bright")
     assert classes(cells) == {1: "bright", 2: "class 2", 3: "bright", 4: "class 2"}
     widget.classes._rename("class 2", "bright")
     assert "there is a class 'bright' already" in cells.text
+    told: list[str] = []
+    monkeypatch.setattr(
+        QMessageBox, "question", lambda _, title, text: told.append(text) or QMessageBox.StandardButton.No
+    )
     widget.classes._remove("bright")
-    assert "2 objects of class 'bright'" in cells.text
+    assert "2 objects of class 'bright' would have no class" in told[0]
+    assert classes(cells)[1] == "bright"
     widget.classes_box.choose("class 2")
     widget.classes_box._rename()
     editor = widget.classes_box.findChild(QLineEdit)
@@ -186,6 +191,10 @@ def test_renaming_a_class_renames_it_in_its_objects(cells: Opened) -> None:
     cells.hand.qtbot.keyClick(editor, Qt.Key.Key_Return)
     cells.settle()
     assert classes(cells)[2] == "dark"
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    widget.classes._remove("bright")
+    assert classes(cells) == {1: "", 2: "dark", 3: "", 4: "dark"}
+    assert "bright" not in widget.classes.classes.names
 
 
 def test_classes_come_from_a_table_and_go_to_one(

@@ -265,3 +265,39 @@ def test_the_plane_that_is_encoded_is_the_one_that_napari_shows(
     stack, number = _middle_plane(tmp_path / "a.tif")
     shown, of_view = stack_of(layer, current_view(layer, hand.viewer.dims)), current_view(layer, hand.viewer.dims)
     np.testing.assert_array_equal(stack.plane(number), shown.plane(of_view.number(shape, None)))
+
+
+def test_a_file_that_this_window_wrote_is_not_shown_again(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = opened.widget.project
+    project.mark("done")
+    shown = []
+    monkeypatch.setattr(project, "_show", lambda: shown.append(project.project.done))
+    project.read_again()
+    opened.settle()
+    assert shown == []
+    mark_image(project.project, "b.tif", state="done")
+    project.read_again()
+    opened.hand.qtbot.waitUntil(lambda: shown == [{"a.tif", "b.tif"}])
+
+
+def test_the_list_shows_the_same_values_once_and_keeps_its_selection(opened: Opened) -> None:
+    project, table = opened.widget.project, opened.widget.project.table
+    project.show_table()
+    changes = []
+    table._model.dataChanged.connect(lambda *_: changes.append("values"))
+    table._model.layoutChanged.connect(lambda *_: changes.append("rows"))
+    project._show()
+    assert changes == []
+    table.table.selectRow(1)
+    table.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    assert changes == ["rows"]
+    assert table.order == ("c.tif", "b.tif", "a.tif")
+    assert table.selected == ("b.tif",)
+    table._text.setText("B")
+    assert table.order == table.selected == ("b.tif",)
+    project._mark(["b.tif", "c.tif"], "accepted")
+    table._kind.setCurrentText("not finished")
+    assert table.order == ()
+    table._text.setText("")
+    assert table.order == ("a.tif",)
+    table.hide()

@@ -107,6 +107,7 @@ class MeasuringController(QObject):
             return
         numbers = self.table.numbers
         shown = {name: values for name, values in numbers.items() if group_of(name) in groups and _is_extra(name)}
+        # (the table is written in pieces by the next sweep)
         self.objects.set_measured(MeasuredColumns(self.table.labels, numbers["pixels"], shown))
 
     def _let_go(self) -> None:

@@ -17,7 +17,8 @@ from napari_segany.batch.project import (
     FoundInImage,
     Project,
     begin_project,
-    mark_image,
+    mark_images,
+    note_samples,
     read_project,
     recognise_images,
 )
@@ -99,6 +100,9 @@ class ProjectController(QObject):
         self._settled = QTimer(self, singleShot=True, interval=SETTLED_MS)
         self._watcher.directoryChanged.connect(self._settled.start)
         self._settled.timeout.connect(self.read_again)
+        self._leaving: list[Layer] = []
+        self._removal = QTimer(self, interval=0)
+        self._removal.timeout.connect(self._remove_one)
         self._connect_parts()
 
     def _connect_parts(self) -> None:
@@ -199,16 +203,28 @@ class ProjectController(QObject):
         if project is None:
             return
         try:
-            for name in names:
-                self._project = project = mark_image(project, name, state=state)
+            self._project = project = mark_images(project, names, state)
         except SeganyError as error:
             self.failed.emit(error)
         else:
             self.message.emit(f"{len(project.done)} of {len(project.names)} images are finished.")
         self._show()
-        marked = [name for name in names if name in project.records]
-        work = partial(_with_samples, project, marked)
-        self._jobs.run(work, done=self._noted, failed=lambda _: None, unseen=True)
+        new = [project.folder / name for name in names if name in project.records and not project.records[name].sample]
+        if new:
+            self._jobs.run(partial(_samples_of, new), done=self._know, failed=lambda _: None, unseen=True)
+
+    def _know(self, samples: Mapping[Path, str]) -> None:
+        """Have the file know images by their content, too, so that they may get other names.
+
+        It is written here and not in the worker, which could undo what was marked meanwhile.
+        """
+        project = self._project
+        mine = {
+            path.name: one for path, one in samples.items() if project is not None and path.parent == project.folder
+        }
+        if project is not None and mine:
+            with contextlib.suppress(SeganyError):
+                self._noted(note_samples(project, mine))
 
     def show_table(self) -> None:
         """Open the list of all images."""
@@ -270,8 +286,9 @@ class ProjectController(QObject):
         self._layers.box.image.value = image
         self._resuming.offer(earlier)
         for layer in before:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            layer.visible = False
+        self._leaving.extend(before)
+        self._removal.start()
         self._viewer.reset_view()
         self.opened.emit()
         if kept is not None:
@@ -279,6 +296,16 @@ class ProjectController(QObject):
         elif self._project is not None:
             names, done = self._project.names, self._project.done
             self.message.emit(f"Image {names.index(path.name) + 1} of {len(names)}; {len(done)} finished.")
+
+    def _remove_one(self) -> None:
+        """Take a layer of an image away that is not open any more; the others follow: napari needs a while for each."""
+        layer = self._leaving.pop(0) if self._leaving else None
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+        if not self._leaving:
+            self._removal.stop()
+            if layer is not None:
+                self._viewer.reset_view()
 
     def _own_layers(self) -> tuple[list[Layer], Layer | None]:
         """The layers of the image that can be brought back from its session, and its labels if they cannot."""
@@ -338,11 +365,13 @@ class ProjectController(QObject):
             return
         if name in project.records and project.records[name].sample:
             return
-        note = partial(_sampled, project, name, self._binding.image.data)
-        self._jobs.run(note, done=self._noted, failed=lambda _: None, instead_of="sample", unseen=True)
+        note = partial(_sampled, project.folder / name, self._binding.image.data)
+        self._jobs.run(note, done=self._know, failed=lambda _: None, instead_of="sample", unseen=True)
 
     def _noted(self, project: Project) -> None:
-        if self._project is not None and project.folder == self._project.folder:
+        before = self._project
+        # (the folder is read again after each change of its file, be it one of this window)
+        if before is not None and project.folder == before.folder and project != before:
             self._project = project
             self._show()
 
@@ -359,9 +388,9 @@ class ProjectController(QObject):
         self.failed.emit(error if isinstance(error, SeganyError) else InputError(str(error)))
 
 
-def _sampled(project: Project, name: str, array: object) -> Project:
+def _sampled(path: Path, array: object) -> dict[Path, str]:
     """Runs in the worker."""
-    return mark_image(project, name, sample=sample_fingerprint(array).sample)  # type: ignore[arg-type]
+    return {path: sample_fingerprint(array).sample}  # type: ignore[arg-type]
 
 
 def _recognised(read: Callable[[Path], Project], folder: Path) -> Project:
@@ -375,13 +404,13 @@ def _sample_of(path: Path) -> str:
         return sample_fingerprint(file.array).sample
 
 
-def _with_samples(project: Project, names: Sequence[str]) -> Project:
-    """Runs in the worker: has the file know images by their content, too, so that they may get other names."""
-    for name in names:
-        if not project.records[name].sample:
-            with contextlib.suppress(SeganyError):
-                project = mark_image(project, name, sample=_sample_of(project.folder / name))
-    return project
+def _samples_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """Runs in the worker: samples of images; those that cannot be read have none."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(SeganyError):
+            found[path] = _sample_of(path)
+    return found
 
 
 def _middle_plane(path: Path) -> tuple[Stack, int]:

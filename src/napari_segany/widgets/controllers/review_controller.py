@@ -43,7 +43,7 @@ class ReviewController(QObject):
         Without a selected object the first one is selected, and nothing is decided.
         """
         table = self._table
-        table.update_now()
+        table.catch_up()
         if table.objects is None or not table.objects.present:
             self.failed.emit(InputError("there is no object to review"))
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -43,7 +44,7 @@ UNFINISHED, TICKED = "not finished", "ticked"
 FILTERS = ("all images", UNFINISHED, *IMAGE_STATES, TICKED)
 KEYS = {"uncertain": "U", "done": "D", "accepted": "A", "rejected": "R", "": "N"}
 """Keys of the list that mark the selected images; with one selected, the next one is selected then."""
-SORTED = Qt.ItemDataRole.UserRole
+NO_RECORD = ImageRecord()
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -60,7 +61,7 @@ class _Rows:
 
     def cell(self, name: str, column: int) -> Any:
         """The value of a cell, for sorting; None where there is none."""
-        record, found = self.records.get(name, ImageRecord()), self.found.get(name)
+        record, found = self.records.get(name, NO_RECORD), self.found.get(name)
         values = (
             name,
             record.state or (UNREADABLE if name in self.unreadable else ""),
@@ -73,26 +74,76 @@ class _Rows:
 
 
 class ImageRows(QAbstractTableModel):
-    """The rows of the table; the tick of a row chooses its image for what is done with several."""
+    """The rows of the table; the tick of a row chooses its image for what is done with several.
+
+    Rows are filtered and sorted here: a proxy would call Python for each comparison.
+
+    Attributes
+    ----------
+    shown : list of str
+        Names of the images that are shown, in the order of the table.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.rows = _Rows()
+        self.shown: list[str] = []
+        self._kind, self._text = FILTERS[0], ""
+        self._sorted = NAME, False
 
     def show(self, rows: _Rows) -> None:
         """Show other rows, or other values of the same ones."""
-        same = rows.names == self.rows.names
-        if not same:
-            self.beginResetModel()
         self.rows = rows
-        if not same:
-            self.endResetModel()
-        elif rows.names:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(rows.names) - 1, len(COLUMNS) - 1))
+        self._arrange()
+
+    def filter(self, kind: str, text: str) -> None:
+        """Show only images of a kind, one of ``FILTERS``, that have a text in their names."""
+        self._kind, self._text = kind, text.lower()
+        self._arrange()
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Put the rows in the order of a column."""
+        wanted = column, order == Qt.SortOrder.DescendingOrder
+        if wanted != self._sorted:
+            self._sorted = wanted
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """Filter and sort the rows; selected images stay selected, as far as they are shown."""
+        column, descending = self._sorted
+        values = {name: self._sort_value(name, column) for name in self.rows.names if self._accepts(name)}
+        new = sorted(values, key=values.__getitem__, reverse=descending)
+        if new == self.shown:
+            if new:
+                self.dataChanged.emit(self.index(0, 0), self.index(len(new) - 1, len(COLUMNS) - 1))
+            return
+        self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        places = [(self.shown[index.row()], index.column()) for index in before]
+        self.shown = new
+        rows = {name: row for row, name in enumerate(new)}
+        after = [self.index(rows[name], at) if name in rows else QModelIndex() for name, at in places]
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
+
+    def _accepts(self, name: str) -> bool:
+        if self._text not in name.lower():
+            return False
+        if self._kind == FILTERS[0]:
+            return True
+        if self._kind == TICKED:
+            return name in self.rows.ticked
+        state = self.rows.cell(name, STATE)
+        return state not in FINISHED if self._kind == UNFINISHED else state == self._kind
+
+    def _sort_value(self, name: str, column: int) -> Any:
+        """The value of a cell; images without one come last."""
+        value = self.rows.cell(name, column)
+        return {OBJECTS: -1, CERTAINTY: 2.0}.get(column, "") if value is None else value
 
     def rowCount(self, parent: Index | None = None) -> int:
         """How many images there are."""
-        return 0 if parent is not None and parent.isValid() else len(self.rows.names)
+        return 0 if parent is not None and parent.isValid() else len(self.shown)
 
     def columnCount(self, parent: Index | None = None) -> int:
         """How many columns there are."""
@@ -112,20 +163,15 @@ class ImageRows(QAbstractTableModel):
         return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == NAME else flags
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, tick, font and sorting value of a cell."""
-        name, column = self.rows.names[index.row()], index.column()
+        """Text and tick of a cell."""
+        name, column = self.shown[index.row()], index.column()
         if role == Qt.ItemDataRole.CheckStateRole and column == NAME:
             return Qt.CheckState.Checked if name in self.rows.ticked else Qt.CheckState.Unchecked
-        value = self.rows.cell(name, column)
-        if role == SORTED:
-            # (images without a value come last)
-            empty = {OBJECTS: -1, CERTAINTY: 2.0}.get(column, "")
-            return empty if value is None else value
         if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(value, name, column)
+            return self._words(self.rows.cell(name, column), name, column)
         return None
 
-    def _text(self, value: Any, name: str, column: int) -> str:
+    def _words(self, value: Any, name: str, column: int) -> str:
         if value is None:
             return ""
         if column == CERTAINTY:
@@ -138,14 +184,16 @@ class ImageRows(QAbstractTableModel):
         """Tick an image, or take the tick away."""
         if role != Qt.ItemDataRole.CheckStateRole or index.column() != NAME:
             return False
-        self.tick([self.rows.names[index.row()]], on=Qt.CheckState(value) == Qt.CheckState.Checked)
+        self.tick([self.shown[index.row()]], on=Qt.CheckState(value) == Qt.CheckState.Checked)
         return True
 
     def tick(self, names: Sequence[str], *, on: bool) -> None:
         """Tick images, or take their ticks away."""
         (self.rows.ticked.update if on else self.rows.ticked.difference_update)(names)
-        if self.rows.names:
-            self.dataChanged.emit(self.index(0, NAME), self.index(len(self.rows.names) - 1, NAME))
+        if self._kind == TICKED:
+            self._arrange()
+        elif self.shown:
+            self.dataChanged.emit(self.index(0, NAME), self.index(len(self.shown) - 1, NAME))
 
 
 def local_time(when: str) -> str:
@@ -156,30 +204,6 @@ def local_time(when: str) -> str:
         return f"{datetime.fromisoformat(when).astimezone():%Y-%m-%d %H:%M}"
     except ValueError:
         return when
-
-
-class _Shown(QSortFilterProxyModel):
-    """The rows that pass the filter, in the order of a column."""
-
-    def __init__(self, source: ImageRows) -> None:
-        super().__init__()
-        self._source, self.kind, self.text = source, FILTERS[0], ""
-        self.setSourceModel(source)
-        self.setSortRole(SORTED)
-        self.setDynamicSortFilter(True)
-
-    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
-        """Whether an image is shown."""
-        rows = self._source.rows
-        name = rows.names[row]
-        if self.text.lower() not in name.lower():
-            return False
-        state = rows.cell(name, STATE)
-        if self.kind == UNFINISHED:
-            return state not in FINISHED
-        if self.kind == TICKED:
-            return name in rows.ticked
-        return self.kind == FILTERS[0] or state == self.kind
 
 
 class _Table(QTableView):
@@ -223,7 +247,6 @@ class ImageTable(QWidget):
         super().__init__(parent, Qt.WindowType.Window)
         self.setWindowTitle("Images")
         self._model = ImageRows()
-        self._proxy = _Shown(self._model)
         self._kind = QComboBox()
         self._kind.addItems(FILTERS)
         self._kind.setToolTip("Which images are shown")
@@ -238,13 +261,14 @@ class ImageTable(QWidget):
         self.table.doubleClicked.connect(self._open)
         self.table.pressed_key.connect(self._press)
         self._model.dataChanged.connect(self._tell)
+        self._model.layoutChanged.connect(self._tell)
         self._make_table()
         self._lay_out()
         self.resize(620, 420)
 
     def _make_table(self) -> None:
         table = self.table
-        table.setModel(self._proxy)
+        table.setModel(self._model)
         table.setSortingEnabled(True)
         table.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -298,8 +322,7 @@ class ImageTable(QWidget):
     @property
     def order(self) -> tuple[str, ...]:
         """Names of the images that are shown, in the order of the table."""
-        rows = range(self._proxy.rowCount())
-        return tuple(self._name_at(self._proxy.index(row, NAME)) for row in rows)
+        return tuple(self._model.shown)
 
     @property
     def selected(self) -> tuple[str, ...]:
@@ -307,7 +330,7 @@ class ImageTable(QWidget):
         return tuple(self._name_at(index) for index in self.table.selectionModel().selectedRows(NAME))
 
     def _name_at(self, index: Index) -> str:
-        return self._model.rows.names[self._proxy.mapToSource(index).row()]
+        return self._model.shown[index.row()]
 
     def show_project(
         self,
@@ -319,8 +342,10 @@ class ImageTable(QWidget):
         """Show the images of a project; one of them is open, and some could not be read."""
         names, records = ((), {}) if project is None else (project.names, project.records)
         ticked = self._model.rows.ticked & set(names)
-        self._model.show(_Rows(names, records, found, current, ticked, unreadable))
-        self._tell()
+        rows = _Rows(names, records, found, current, ticked, unreadable)
+        if rows != self._model.rows:
+            self._model.show(rows)
+            self._tell()
 
     def sort_by_certainty(self) -> None:
         """Show the least certain images first."""
@@ -340,16 +365,15 @@ class ImageTable(QWidget):
 
     def _tell(self) -> None:
         rows = self._model.rows
-        states = [rows.cell(name, STATE) for name in rows.names]
-        counts = [f"{states.count(state)} {state}" for state in IMAGE_STATES if state in states]
+        states = Counter(rows.cell(name, STATE) for name in rows.names)
+        counts = [f"{states[state]} {state}" for state in IMAGE_STATES if states[state]]
         counts += [f"{len(rows.ticked)} ticked"] if rows.ticked else []
-        shown = self._proxy.rowCount()
+        shown = self._model.rowCount()
         total = count_of(len(rows.names), "image")
         self._note.setText(", ".join([total if shown == len(rows.names) else f"{shown} of {total}", *counts]))
 
     def _filter(self) -> None:
-        self._proxy.kind, self._proxy.text = self._kind.currentText(), self._text.text().strip()
-        self._proxy.invalidate()
+        self._model.filter(self._kind.currentText(), self._text.text().strip())
         self._tell()
 
     def _open(self, index: Index) -> None:
@@ -375,7 +399,7 @@ class ImageTable(QWidget):
         if len(names) == 1:
             # where the filter has taken the row away, the next one is in its place
             at = next((place for place, name in enumerate(self.order) if name == names[0]), row - 1)
-            self.table.selectRow(min(at + 1, self._proxy.rowCount() - 1))
+            self.table.selectRow(min(at + 1, self._model.rowCount() - 1))
 
     def _tick_shown(self) -> None:
         self._model.tick(self.order, on=True)

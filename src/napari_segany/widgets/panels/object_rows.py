@@ -12,10 +12,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from napari.utils.events import EmitterGroup, Event, Selection
 from npe2 import PluginManager
 from psygnal import Signal
-from qtpy.QtCore import QAbstractItemModel, QEvent, QModelIndex, QObject, Qt
+from qtpy.QtCore import (
+    QAbstractItemModel,
+    QEvent,
+    QItemSelection,
+    QItemSelectionModel,
+    QItemSelectionRange,
+    QModelIndex,
+    QObject,
+    Qt,
+    QTimer,
+)
 from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QApplication, QLineEdit, QShortcut, QStyledItemDelegate, QTableView, QWidget
@@ -46,6 +57,8 @@ TITLES = {
 """Headers of columns whose names are written for programs."""
 GIVEN = ("name", "class_name", "state")
 """Columns whose values change by what the user does in the table."""
+WIDEN_MS = 50
+"""How long after a change columns are made wide enough."""
 FILTERED = ("name", "class_name", "suggested", "state", "how", "flags")
 """Columns that the filter searches, next to the label."""
 
@@ -65,7 +78,9 @@ class ObjectRows:
     picked : Signal
         Emitted with the label of a row that the user clicked.
     renewed : Signal
-        Emitted with whether the rows are the same, when there are other rows or values in the same columns.
+        Emitted with whether the rows and columns are the same, when there are other rows, columns or values.
+    marked : Signal
+        Emitted without arguments when the table is to mark other rows as selected.
     states : frozenset of str
         The states of the objects that are shown.
     """
@@ -73,12 +88,13 @@ class ObjectRows:
     chosen_changed = Signal()
     picked = Signal(int)
     renewed = Signal(bool)
+    marked = Signal()
 
     def __init__(self, objects: ObjectFeatures) -> None:
         self._objects = objects
         self.name = objects.labels.name
         self.events = EmitterGroup(source=self, features=Event)
-        self._selection: Selection[int] = Selection()
+        self._selection: set[int] = set()
         self._text, self._order = "", ("", False)
         self._least_certain = False
         self.states = FILTERS[ALL]
@@ -123,15 +139,18 @@ class ObjectRows:
         return frame.rename(columns={name: title for name, title in TITLES.items() if title not in taken})
 
     @property
-    def selected_data(self) -> Selection[int]:
-        """Numbers of the rows that are selected; the table sets them when a row is clicked."""
+    def selected_data(self) -> set[int]:
+        """Numbers of the rows that are selected; the table sets them when a row is clicked.
+
+        The set has no events: napari would select each row in the table again, one by one and twice.
+        """
         return self._selection
 
     @selected_data.setter
     def selected_data(self, rows: Iterable[int]) -> None:
         labels = self._frame.index
-        before, self._chosen = self._chosen, {int(labels[row]) for row in rows}
-        self._select()
+        self._selection = {int(row) for row in rows}
+        before, self._chosen = self._chosen, set(labels[sorted(self._selection)].tolist())
         new = self._chosen if len(self._chosen) == 1 else self._chosen - before
         if new:
             self.picked.emit(max(new))
@@ -140,7 +159,7 @@ class ObjectRows:
     @property
     def chosen(self) -> list[int]:
         """Labels of the objects whose rows are selected."""
-        return sorted(int(self._frame.index[row]) for row in self._selection)
+        return sorted(self._frame.index[sorted(self._selection)].tolist())
 
     @property
     def count(self) -> int:
@@ -189,29 +208,20 @@ class ObjectRows:
         """Show the current values of the layer's features."""
         before, self._frame = self._frame, self._shown()
         self._features = self._with_titles()
-        same_rows = before.index.equals(self._frame.index)
-        self._select()
-        if list(before.columns) == list(self._frame.columns):
-            self.renewed.emit(same_rows)
-        else:
-            self.events.features()
-            same_rows = False
-        if not same_rows:
-            self._mark()
+        same = before.index.equals(self._frame.index) and list(before.columns) == list(self._frame.columns)
+        selected, self._selection = self._selection, self._rows_of_chosen()
+        self.renewed.emit(same)
+        if not same or selected != self._selection:
+            # with new rows the table forgets them
+            self.marked.emit()
         self.chosen_changed.emit()
-
-    def _mark(self) -> None:
-        """Have the table mark the selected rows again: with new rows it forgets them."""
-        rows = set(self._selection)
-        self._selection.clear()
-        self._selection.update(rows)
 
     def _shown(self) -> Any:
         frame = self._objects.table()
         if self._text:
             found = frame.index == self._number()
             for name in (name for name in FILTERED if name in frame):
-                found |= frame[name].astype(str).str.lower().str.contains(self._text, regex=False).to_numpy(bool)
+                found |= _holds(frame[name], self._text)
             frame = frame[found]
         if self.states != FILTERS[ALL]:
             states = self._objects.states
@@ -239,11 +249,29 @@ class ObjectRows:
             self.choose([label])
 
     def _select(self) -> None:
-        rows = {row for row, label in enumerate(self._frame.index) if label in self._chosen}
-        others = rows ^ set(self._selection)
-        if others:
-            # the table selects all rows again when it is told
-            self._selection.symmetric_difference_update(others)
+        rows = self._rows_of_chosen()
+        if rows != self._selection:
+            self._selection = rows
+            self.marked.emit()
+
+    def _rows_of_chosen(self) -> set[int]:
+        rows = self._frame.index.get_indexer(sorted(self._chosen)) if len(self._frame) else np.zeros(0, int)
+        return set(rows[rows >= 0].tolist())
+
+
+def _holds(column: Any, text: str) -> np.ndarray:
+    """(rows,) bool, in which cells of a column a text in lower case is; equal cells are searched once."""
+    codes, values = column.astype(str).factorize()
+    found = np.array([text in str(value).lower() for value in values], bool)
+    return np.append(found, False)[codes]
+
+
+def _runs(rows: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and the last of numbers that follow each other."""
+    numbers = np.array(sorted(rows), int)
+    gaps = np.flatnonzero(np.diff(numbers) != 1)
+    first, last = np.concatenate([[0], gaps + 1]), np.concatenate([gaps, [len(numbers) - 1]])
+    return list(zip(numbers[first].tolist(), numbers[last].tolist(), strict=True)) if len(numbers) else []
 
 
 class TableKeys(QObject):
@@ -339,6 +367,11 @@ class FeaturesView:
         for key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             shortcut = QShortcut(QKeySequence(key), self._table, context=Qt.ShortcutContext.WidgetShortcut)
             shortcut.activated.connect(self.delete_wanted.emit)
+        self._titles: list[str] = []
+        self._seen: dict[str, Any] = {}
+        self._new: set[str] = set()
+        self._later = QTimer(self.widget, singleShot=True, interval=WIDEN_MS)
+        self._later.timeout.connect(self._widen)
         self._hide_switches()
 
     @property
@@ -352,37 +385,72 @@ class FeaturesView:
             return
         if self.rows is not None:
             self.rows.renewed.disconnect(self._renew)
+            self.rows.marked.disconnect(self._mark)
         self._selected.clear()
         if rows is not None:
             self._selected.add(rows)
             rows.renewed.connect(self._renew)
+            rows.marked.connect(self._mark)
+            self._titles = [str(name) for name in rows.features.columns]
+            self._mark()
         self._hide_switches()
 
-    def _renew(self, same_rows: bool) -> None:
-        """Show other rows or values in the same columns; napari would measure all columns again, which takes longer."""
+    def _renew(self, same: bool) -> None:
+        """Show other rows, columns or values; napari would measure all columns again, which takes longer."""
         if self.rows is None:
             return
         sorter: Any = self._table.model()
-        if same_rows:
+        if same:
             sorter.sourceModel().df = self.rows.features
             self._table.viewport().update()
-            self._widen()
-            return
-        # Qt would look after each selected cell, and the rows are selected again
+        else:
+            self._clear_marks()
+            titles, before = [str(name) for name in self.rows.features.columns], self._titles
+            widths = {name: self._table.columnWidth(at) for at, name in enumerate(before, 1)}
+            sorter.sourceModel().replace_data(self.rows.features)
+            self._titles = titles
+            for section, name in enumerate(titles, 1) if titles != before else ():
+                self._table.setColumnWidth(section, widths[name] if name in widths else self._header_width(section))
+                self._new |= {name} - widths.keys()
+        self._later.start()
+
+    def _header_width(self, section: int) -> int:
+        return self._table.horizontalHeader().sectionSizeHint(section)
+
+    def _clear_marks(self) -> None:
+        """Forget which rows are selected: Qt would search for each selected cell in the new rows."""
         selection = self._table.selectionModel()
         before = selection.blockSignals(True)
         selection.clear()
         selection.blockSignals(before)
-        sorter.sourceModel().replace_data(self.rows.features)
-        self._widen()
+
+    def _mark(self) -> None:
+        """Mark the selected rows, those that follow each other at once."""
+        selection, model = self._table.selectionModel(), self._table.model()
+        found, last = QItemSelection(), model.columnCount() - 1
+        for start, stop in _runs(self.rows.selected_data) if self.rows is not None else ():
+            found.append(QItemSelectionRange(model.index(start, 0), model.index(stop, last)))
+        before = selection.blockSignals(True)
+        # one after the other: Qt would compare each range with each that was selected
+        selection.select(QItemSelection(), QItemSelectionModel.SelectionFlag.Clear)
+        selection.select(found, QItemSelectionModel.SelectionFlag.Select)
+        selection.blockSignals(before)
+        self._table.viewport().update()
 
     def _widen(self) -> None:
-        """Have names and classes that were given since fit their columns."""
-        if self.rows is not None:
-            for section, name in enumerate(self.rows.columns, start=1):
-                wanted = self._table.sizeHintForColumn(section) if name in GIVEN else 0
-                if wanted > self._table.columnWidth(section):
-                    self._table.setColumnWidth(section, wanted)
+        """Have names and classes that were given since fit their columns, and new columns their values."""
+        if self.rows is None:
+            return
+        new, self._new = self._new, set()
+        for section, (name, title) in enumerate(zip(self.rows.columns, self.rows.features, strict=True), start=1):
+            column = self.rows.features[title]
+            known = name not in GIVEN or (name in self._seen and column.equals(self._seen[name]))
+            if known and title not in new:
+                continue
+            self._seen[name] = column
+            wanted = self._table.sizeHintForColumn(section)
+            if wanted > self._table.columnWidth(section):
+                self._table.setColumnWidth(section, wanted)
 
     def _edit_name(self, index: QModelIndex) -> None:
         """Have the name in a row edited in place."""

@@ -115,6 +115,7 @@ class ObjectsPanel(QWidget):
         self._by_name.toggled.connect(self._colour_by_name)
         self._by_class.toggled.connect(self._colour_by_class)
         self.review_box.wanted.connect(self._review)
+        self._choose()
         self._tell()
 
     def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
@@ -212,6 +213,7 @@ class ObjectsPanel(QWidget):
             self._wait()
             if self.isVisible():
                 self._show(self._rows)
+        self._choose()
         self._tell()
 
     def _release(self) -> None:
@@ -278,6 +280,11 @@ class ObjectsPanel(QWidget):
         """Count changed objects now, so that the layer's features are current."""
         if self.objects is not None:
             self.objects.update()
+
+    def catch_up(self) -> None:
+        """Count objects now, if something changed since they were counted last."""
+        if self._stale or self._rest.isActive() or self._steps.isActive():
+            self.update_now()
 
     def showEvent(self, event: QShowEvent) -> None:
         """Count objects that changed while the table was hidden."""
@@ -376,7 +383,6 @@ class ObjectsPanel(QWidget):
                 self._blink.begin(self.objects.labels)
 
     def _tell(self) -> None:
-        self._choose()
         if self.objects is None or self._rows is None:
             self._note.setText("No Labels layer yet: it is created with the first object.")
             self._progress.setText("")
@@ -439,7 +445,7 @@ class ObjectsPanel(QWidget):
 
     def go(self, by: int) -> bool:
         """Go to the object that many rows further down the table, from its ends to the other one; False without."""
-        self.update_now()
+        self.catch_up()
         label = self._rows.neighbour(by) if self._rows is not None else 0
         if label:
             self.go_to(label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import QSignalBlocker, QStringListModel, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -74,6 +74,8 @@ class ProjectPanel(RunPanel):
         self._previous = self._arrow("◀", "The image before this one. Key: PageUp", -1)
         self._next = self._arrow("▶", "The next image that is not done. Key: PageDown", 1)
         self._images = QComboBox()
+        self._texts, self._shown = QStringListModel(self), list[str]()
+        self._images.setModel(self._texts)
         self._images.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._images.setMinimumContentsLength(LETTERS)
         self._images.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -131,18 +133,19 @@ class ProjectPanel(RunPanel):
         """Show the images of a project, the current one of which is open; None where no project is."""
         names, done = ((), frozenset()) if project is None else (project.names, project.done)
         state = "" if project is None else project.state_of(current)
+        texts = [] if project is None else [SIGNS.get(project.state_of(name), "") + name for name in names]
         self._open.setVisible(not names)
         for part in (self._previous, self._images, self._next, self._done, self._menu):
             part.setVisible(bool(names))
         with QSignalBlocker(self._images):
             if tuple(names) != self._names:
                 self._names = tuple(names)
-                self._images.clear()
-                self._images.addItems(list(names))
-            for position, name in enumerate(names):
-                text = SIGNS.get(project.state_of(name) if project is not None else "", "") + name
-                if self._images.itemText(position) != text:
-                    self._images.setItemText(position, text)
+                self._texts.setStringList(texts)
+                self._shown = texts
+            for position, (text, before) in enumerate(zip(texts, self._shown, strict=False)):
+                if text != before:
+                    self._texts.setData(self._texts.index(position), text)
+            self._shown = texts
             self._images.setCurrentIndex(self._names.index(current) if current in self._names else -1)
         self._images.setToolTip(f"{len(done)} of {len(names)} images are finished")
         self._done.setText(state.capitalize() if state in FINISHED else "Done")
