@@ -259,7 +259,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     objects : iterable of ObjectInfo
         Known facts about the objects; objects without pixels are not written. "tiff" and "ome-zarr" do not store them.
     selection : str
-        One of ``SELECTIONS``; "accepted" are those that the user made or corrected, too. Tables measure the others, too.
+        One of ``SELECTIONS``; "accepted" are those that the user made or corrected, too. Tables measure all of them.
     axes : str, optional
         Letter of each axis; by default the last ones of "tzyx". One without a name, "q", is "axis-0" in tables.
     scale : tuple of float, optional
