@@ -14,8 +14,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.formats.measurements import GROUPS
 from napari_segany.widgets.measurements_dock import measurements
 from napari_segany.widgets.measurements_widget import MeasurementsWidget
+from napari_segany.widgets.panels.columns_chooser import USUAL, ColumnsChooser
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Opened, posted, run_command
 
@@ -174,6 +176,7 @@ def test_changes_are_measured_again(measured: Measured) -> None:
 
 def test_columns_are_chosen_and_remembered(measured: Measured, tmp_path: Path) -> None:
     assert "roundness" in measured.labels.features
+    assert measured.widget.export_box.columns == USUAL, "table Objects and files agree"
     measured.measurements.use_columns(("size", "solidity"))
     assert "solidity" in measured.labels.features
     assert "roundness" not in measured.labels.features
@@ -182,7 +185,25 @@ def test_columns_are_chosen_and_remembered(measured: Measured, tmp_path: Path) -
     measured.measurements.tables.save_to(measured.measurements.table, path)
     measured.hand.qtbot.waitUntil(path.exists, timeout=20_000)
     with path.open(newline="", encoding="utf-8") as file:
-        assert next(csv.reader(file)) == ["label", "area [pixel^2]", "solidity"]
+        assert next(csv.reader(file)) == ["label", "name", "class", "area [pixel^2]", "solidity"]
+
+
+def test_columns_in_use_are_ticked_and_the_usual_ones_come_back(measured: Measured) -> None:
+    dialog = ColumnsChooser(measured.measurements._columns(), measured.measurements)
+    assert dialog.chosen == tuple(name for name in GROUPS if name in USUAL)
+    measured.measurements.use_columns(("solidity",))
+    dialog = ColumnsChooser(measured.measurements._columns(), measured.measurements)
+    assert dialog.chosen == ("solidity",)
+    dialog.show()
+    measured.hand.qtbot.mouseClick(dialog.usual, Qt.MouseButton.LeftButton)
+    assert dialog.isVisible(), "the choice can go on"
+    assert set(dialog.chosen) == set(USUAL)
+    for row in range(dialog.list.count()):
+        dialog.list.item(row).setCheckState(Qt.CheckState.Unchecked)
+    measured.measurements.use_columns(dialog.chosen)
+    assert not set(ColumnsChooser(measured.measurements._columns(), measured.measurements).chosen) & set(USUAL)
+    assert "roundness" not in measured.labels.features
+    dialog.close()
 
 
 def test_a_folder_is_measured(measured: Measured, tmp_path: Path) -> None:
@@ -194,7 +215,7 @@ def test_a_folder_is_measured(measured: Measured, tmp_path: Path) -> None:
     tifffile.imwrite(folder / "a_labels.tif", drawn())
     measured.measurements.tables.measure_to(folder, tmp_path / "all.csv")
     measured.hand.qtbot.waitUntil(lambda: not measured.measurements.tables.running, timeout=120_000)
-    assert "9 objects of 1 images" in measured.measurements.panel.text
+    assert "9 objects of 1 image," in measured.measurements.panel.text
     assert (tmp_path / "all.csv").exists()
 
 

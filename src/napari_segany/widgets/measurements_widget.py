@@ -21,7 +21,7 @@ from napari_segany.widgets.commands import docked
 from napari_segany.widgets.controllers.measuring_controller import MeasuringController
 from napari_segany.widgets.controllers.table_controller import TableController
 from napari_segany.widgets.jobs import Jobs
-from napari_segany.widgets.panels.columns_chooser import USUAL, ColumnsChooser
+from napari_segany.widgets.panels.columns_chooser import ColumnsChooser, columns_of
 from napari_segany.widgets.panels.measurements_panel import MeasurementsPanel
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class MeasurementsWidget(QWidget):
         return self.measuring.table
 
     def _columns(self) -> tuple[str, ...]:
-        return tuple(self.main.settings.get("columns").splitlines())
+        return columns_of(self.main.settings.get("columns"))
 
     def _make_plot(self, _: object) -> None:
         from napari_segany.widgets.controllers.column_colours import ColumnColours
@@ -199,7 +199,7 @@ class MeasurementsWidget(QWidget):
             return
         words = [name for name in table.columns if name not in table.numbers and words_of(table, name)]
         self.panel.offer([name for name in table.numbers if _is_plotted(name, table)], words)
-        self.measuring.show_columns(self._columns() or USUAL)
+        self.measuring.show_columns(self._columns())
         self._recolour()
         rows, different = len(table.labels), len(np.unique(table.labels))
         times = f", {rows} rows: one for each time" if rows > different else ""
@@ -274,8 +274,8 @@ class MeasurementsWidget(QWidget):
     def use_columns(self, groups: tuple[str, ...]) -> None:
         """Have tables hold these groups of columns; the usual ones where there is none."""
         self.main.settings.set("columns", "\n".join(groups))
-        self.main.export_box.columns = groups
-        self.measuring.show_columns(groups or USUAL)
+        self.main.export_box.columns = self._columns()
+        self.measuring.show_columns(self._columns())
 
     def _wear(self, event: Any = None) -> None:
         """Use the colours of napari's theme."""

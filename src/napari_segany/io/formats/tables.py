@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.formats.labelled_image import LabelledImage
-from napari_segany.io.formats.measurements import group_of, measured_columns
+from napari_segany.io.formats.measurements import ALWAYS, group_of, measured_columns
 
 
 def write_table(image: LabelledImage, path: Path) -> None:
@@ -49,8 +49,8 @@ def object_columns(image: LabelledImage) -> dict[str, list[Any]]:
     "state" is there where some object has one, "reviewed_by" and "reviewed_at" (ISO 8601, UTC) where a state was set in
     a review, "class_probability" where a model named some object, and "class_parent" where some class is below another.
     Unknown values are None. "parent" is there where some object came from a division, with the label of its mother.
-    Of these, the columns that the image chooses. Objects that it leaves out have no rows, and are no mothers; which
-    columns there are, and what the others measure, does not depend on them.
+    Of these, the columns that the image chooses, and always those of ``ALWAYS``. Objects that it leaves out have no
+    rows, and are no mothers; which columns there are, and what the others measure, does not depend on them.
     """
     measured = {name: list(map(_cell, column.tolist())) for name, column in measured_columns(image).items()}
     objects = [image.known(label) for label in measured["label"]]
@@ -66,8 +66,9 @@ def object_columns(image: LabelledImage) -> dict[str, list[Any]]:
 
 
 def is_chosen(column: str, chosen: Collection[str]) -> bool:
-    """Whether a column is among those that are chosen, by their names or by their groups."""
-    return column in chosen or group_of(column) in chosen
+    """Whether a column is among those that are chosen, by their names or by their groups, or always in a table."""
+    group = group_of(column)
+    return column in chosen or group in chosen or group in ALWAYS
 
 
 def known_columns(image: LabelledImage, objects: list[ObjectInfo]) -> dict[str, list[Any]]:
