@@ -149,6 +149,81 @@ def test_classes_have_their_colours(measured: Measured) -> None:
     assert set(measured.measurements.plot._scale.words) == {"nucleus", "cell"}
 
 
+def test_colours_of_classes_come_back(measured: Measured) -> None:
+    measured.objects.objects.note(ObjectInfo(3, class_name="nucleus"))
+    measured.objects.update_now()
+    measured.objects.colour_by_class()
+    before = measured.labels.colormap.map(np.arange(1, 10))
+    panel = measured.measurements.panel
+    for other in ("pixels", "roundness"):
+        panel.colour.setCurrentText(other)
+        panel.coloured.setChecked(True)
+        assert measured.objects.colouring == ""
+        assert not np.array_equal(measured.labels.colormap.map(np.arange(1, 10)), before)
+    panel.coloured.setChecked(False)
+    assert measured.objects.colouring == "class"
+    np.testing.assert_array_equal(measured.labels.colormap.map(np.arange(1, 10)), before)
+    # colours that were chosen meanwhile stay
+    panel.coloured.setChecked(True)
+    measured.objects.colour_by_class()
+    assert not panel.coloured.isChecked()
+    assert measured.objects.colouring == "class"
+
+
+@pytest.mark.parametrize("up", ["", "intensity_mean"])
+def test_esc_after_a_drag_drops_selection_and_marks(measured: Measured, up: str) -> None:
+    measured.choose("area [pixel^2]", up)
+    measured.drag((1, 0.7), (20, 3.5))
+    plot = measured.measurements.plot
+    assert plot._chosen.any()
+    assert plot.canvas.window().focusWidget() is plot.canvas
+    QTest.keyClick(plot.canvas, Qt.Key.Key_Escape)
+    assert measured.objects.chosen == []
+    assert not plot._chosen.any()
+    marks = plot._marks.get_data()
+    assert not np.any(marks[0])
+    # and with the focus elsewhere in the dock
+    measured.drag((1, 0.7), (20, 3.5))
+    measured.measurements.panel.across.setFocus()
+    QTest.keyClick(measured.measurements.panel.across, Qt.Key.Key_Escape)
+    assert measured.objects.chosen == []
+    assert not plot._chosen.any()
+
+
+def test_points_have_the_colours_of_their_objects(measured: Measured) -> None:
+    panel, plot = measured.measurements.panel, measured.measurements.plot
+    measured.choose("area [pixel^2]", "intensity_mean")
+    panel.colour.setCurrentText("pixels")
+    panel.coloured.setChecked(True)
+    measured.hand.qtbot.wait(100)
+    (points,) = plot._axes.collections[:1]
+    shown = measured.labels.colormap.map(np.arange(1, 10))
+    np.testing.assert_allclose(points.get_facecolors(), shown, atol=0.01)
+    panel.coloured.setChecked(False)
+    measured.hand.qtbot.wait(100)
+    assert not [one for one in plot._axes.collections if len(one.get_offsets()) == 9]
+
+
+def test_no_word_of_the_plot_is_cut(measured: Measured) -> None:
+    widget = measured.measurements
+    widget.table.numbers["a wide column [µm^2]"] = np.arange(9) * 1e-6 + 123456.0
+    widget.table.columns["kind"] = ["automatic", "by a long way"] * 4 + [None]
+    widget.panel.offer(["a wide column [µm^2]", "pixels"], ["kind"])
+    measured.choose("pixels", "a wide column [µm^2]")
+    for colour in ("kind", "a wide column [µm^2]"):
+        widget.panel.colour.setCurrentText(colour)
+        widget.panel.coloured.setChecked(True)
+        measured.hand.qtbot.wait(100)
+        plot = widget.plot
+        plot.canvas.draw()
+        whole = plot._figure.bbox
+        for part in (plot._axes.yaxis, plot._bar_axes):
+            box = part.get_tightbbox(plot.canvas.get_renderer())
+            assert whole.x0 <= box.x0
+            assert box.x1 <= whole.x1
+        assert plot._axes.get_window_extent().x1 < plot._bar_axes.get_window_extent().x0
+
+
 @pytest.mark.parametrize("column", ["nothing", "constant", "empty"])
 def test_strange_columns_are_one_line(measured: Measured, column: str) -> None:
     widget = measured.measurements
