@@ -12,12 +12,18 @@ import tifffile
 
 from napari_segany import cli
 from napari_segany.batch.measure_folder import MeasureJob, labels_of, measure_folder
+from napari_segany.batch.project import begin_project
 from napari_segany.batch.track_labels import TrackJob, export_file
 from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.engine.session_files import FOLDER, new_path
 from napari_segany.io.export import export_labels
 from napari_segany.io.labels import write_labels
 from napari_segany.io.spacing import Calibration
+from napari_segany.session.events import LayerEvent, ModelEvent
+from napari_segany.session.fingerprint import fingerprint_of
+from napari_segany.session.history import Patch, Step
+from napari_segany.session.journal import Header, Journal
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -120,8 +126,82 @@ def test_damaged_images_are_named_at_the_end(folder: Path, capsys: pytest.Captur
     assert cli.main(["measure", str(folder), "-o", str(folder / "all.csv")]) == 2
     shown = capsys.readouterr()
     assert "b.tif" in shown.err
-    assert "2 objects of 1 images, 1 without labels, 1 left out" in shown.out
+    assert "2 objects of 1 image, 1 without labels, 1 left out" in shown.out
     assert {row["image"] for row in rows(folder / "all.csv")} == {"a.tif"}
+
+
+def test_an_image_that_cannot_be_read_is_not_one_without_labels(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "c.tif").write_bytes(b"II*\0nothing")
+    write_labels(folder / "b labels.tif", (drawn() == 1).astype(np.uint16), overwrite=True)
+    (folder / "a.tif").unlink()
+    assert cli.main(["measure", str(folder), "-o", str(folder / "all.csv")]) == 2
+    shown = capsys.readouterr()
+    assert "c.tif" in shown.err
+    assert "1 object of 1 image, 1 left out" in shown.out
+
+
+@pytest.fixture
+def project(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder as a project, with a session of the first image in which its objects were corrected."""
+    monkeypatch.setenv(FOLDER, str(tmp_path / "sessions"))
+    begin_project(folder)
+    corrected = drawn()
+    corrected[10:14, 2:6], corrected[16:19, 2:6], corrected[corrected == 1] = 2, 3, 0
+    session(
+        folder / "a.tif",
+        corrected,
+        ObjectInfo(2, "round", class_name="nucleus", state="accepted", reviewed_by="ada", reviewed_at="2026-01-01"),
+        ObjectInfo(3, state="rejected"),
+    )
+    return folder
+
+
+def session(image: Path, labels: np.ndarray, *objects: ObjectInfo, closed: bool = True) -> Journal:
+    """A session of an image in its project."""
+    header = Header("1", ModelEvent("tiny", "x"), fingerprint_of(tifffile.imread(image)), path=str(image))
+    journal = Journal.create(new_path(header), header)
+    journal.write(LayerEvent(1, "labels", labels.shape, "<u2"))
+    journal.write(Step("keep all", ((1, Patch.between(np.zeros_like(labels), labels)),), label=1))
+    for about in objects:
+        journal.write(about)
+    if closed:
+        journal.close()
+    return journal
+
+
+def test_what_was_corrected_in_a_session_is_measured(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["measure", str(project), "-o", str(project / "all.csv")]) == 0
+    assert "4 objects of 2 images (1 from sessions), 1 without labels, 0 left out" in capsys.readouterr().out
+    first, second = rows(project / "all.csv")[:2]
+    assert [row["image"] for row in rows(project / "all.csv")] == ["a.tif"] * 2 + ["b.tif"] * 2
+    told = [first[name] for name in ("label", "name", "class", "state", "reviewed_by", "reviewed_at")]
+    assert told == ["2", "round", "nucleus", "accepted", "ada", "2026-01-01"]
+    # the rejected object is left out, and stays a neighbour
+    assert (second["label"], first["neighbour_distance [pixel]"]) == ("5", "5.5")
+
+
+def test_the_latest_session_with_objects_counts_also_while_it_is_open(project: Path) -> None:
+    session(project / "a.tif", (drawn() == 1).astype(np.uint16))
+    going_on = session(project / "c.tif", drawn(), closed=False)
+    session(project / "a.tif", drawn() * 0 + (np.indices((20, 30)).sum(0) < 1).astype(np.uint16))
+    reports = list(measure_folder(MeasureJob(project, project / "all.csv")))
+    going_on.close()
+    assert [(one.objects, one.from_session) for one in reports] == [(1, True), (2, False), (2, True)]
+
+
+def test_labels_that_are_named_win_over_sessions(project: Path) -> None:
+    run = project / "segany-labels" / "all objects-tiny"
+    for job in (MeasureJob(run, project / "all.csv"), MeasureJob(project, project / "b.csv", labels=run)):
+        assert not any(one.from_session for one in measure_folder(job))
+        assert {row["label"] for row in rows(job.out)} == {"1", "5"}
+
+
+def test_sessions_outside_of_projects_do_not_count(project: Path) -> None:
+    (project / "segany-project.json").unlink()
+    reports = list(measure_folder(MeasureJob(project, project / "all.csv")))
+    assert not any(one.from_session for one in reports)
 
 
 @pytest.mark.parametrize("name", ["all.json", "all.png"])

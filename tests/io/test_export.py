@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import time
@@ -242,3 +243,23 @@ def test_formats_of_single_planes_say_so(tmp_path: Path, name: str) -> None:
         return
     with pytest.raises(InputError):
         export_labels(labels, path, format=name)
+
+
+def test_a_selection_changes_neither_columns_nor_measurements_of_a_table(tmp_path: Path) -> None:
+    labels = np.zeros((20, 30), np.uint16)
+    for label, left in ((1, 2), (2, 6), (3, 20)):
+        labels[5:9, left : left + 4] = label
+    objects = [
+        ObjectInfo(1, class_name="cell", parent=2),
+        ObjectInfo(2, class_name="cell/round", state="proposed", class_probability=0.5),
+        ObjectInfo(3, class_name="cell"),
+    ]
+    for selection in ("all", "accepted"):
+        export_labels(labels, tmp_path / f"{selection}.csv", objects=objects, selection=selection)
+    texts = [(tmp_path / f"{name}.csv").read_text().splitlines() for name in ("all", "accepted")]
+    whole, chosen = (list(csv.DictReader(text)) for text in texts)
+    assert list(whole[0]) == list(chosen[0])
+    assert [row["label"] for row in chosen] == ["1", "3"]
+    assert (whole[0].pop("parent"), chosen[0].pop("parent")) == ("2", "")
+    assert chosen == [whole[0], whole[2]]
+    assert chosen[0]["neighbours"] == "1"

@@ -7,6 +7,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_segany.layers.channel_composite import composite, split_channels
+from napari_segany.layers.layer_measurements import measurement_of
+from napari_segany.layers.object_features import ObjectFeatures
 
 
 @pytest.fixture
@@ -54,3 +56,16 @@ def test_it_does_not_depend_on_the_contrast_limits(viewer: ViewerModel) -> None:
     before = np.asarray(composite([first, second]).data)
     first.contrast_limits = (0, 10)
     np.testing.assert_array_equal(np.asarray(composite([first, second]).data), before)
+
+
+def test_the_channels_are_measured_and_not_their_composite(viewer: ViewerModel) -> None:
+    channels = list(viewer.layers)
+    made = viewer.add_layer(composite(channels))
+    values = np.zeros((3, 20, 30), np.uint16)
+    values[:, 2:8, 2:8] = 1
+    labels = viewer.add_labels(values, scale=(2, 1, 1))
+    objects = ObjectFeatures(viewer, labels, made)
+    assert objects.problem == ""
+    table = measurement_of(labels, viewer.layers, made, {}).run(lambda done, total: None)
+    means = {name: values for name, values in table.columns.items() if name.startswith("intensity_mean")}
+    assert means == {"intensity_mean_dna": [1000.0], "intensity_mean_actin": [0.0]}

@@ -60,7 +60,7 @@ def desk() -> Desk:
     [
         ((50, 60), (0.5, 0.25), "area [µm^2]"),
         ((7, 40, 50), (3, 0.5, 0.25), "volume [µm^3]"),
-        ((2, 5, 30, 40), (1, 3, 0.5, 0.25), "volume [µm^3]"),
+        ((2, 5, 30, 40), (1, 3, 0.5, 0.25), "volume, all times [µm^3]"),
     ],
 )
 @pytest.mark.parametrize("block", [100, 2**18])
@@ -77,7 +77,9 @@ def test_measures_are_those_of_regionprops(shape, scale, size, block, monkeypatc
         mine = data == label
         row = table.loc[label]
         assert row[size] == pytest.approx(mine.sum() * pixel)
-        assert row["intensity_mean"] == pytest.approx(values[mine].mean())
+        assert row["intensity_mean" if len(shape) < 4 else "intensity_mean, all times"] == pytest.approx(
+            values[mine].mean()
+        )
         if len(shape) > 2:
             assert row["slices"] == mine.any(axis=(-1, -2)).sum()
     if len(shape) < 4:
@@ -673,3 +675,16 @@ def test_two_sweeps_of_one_table_write_it_once() -> None:
         for sweep in sweeps:
             next(sweep, None)
     assert written == [1]
+
+
+def test_columns_of_movies_tell_that_they_are_of_all_times() -> None:
+    data = np.zeros((3, 10, 10), np.uint8)
+    data[:, 2:4, 2:4] = 1
+    desk = Desk(data, np.ones(data.shape, np.float32), axis_labels=("t", "y", "x"))
+    assert desk.table["area, all times [pixel^2]"].to_dict() == {1: 12}
+    assert desk.table["intensity_mean, all times"].to_dict() == {1: 1.0}
+    # once time has no name any more, these columns go
+    desk.labels.axis_labels = ("z", "y", "x")
+    desk.objects.update()
+    assert not [name for name in desk.table if "all times" in name]
+    assert desk.table["volume [pixel^3]"].to_dict() == {1: 12}

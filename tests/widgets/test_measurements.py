@@ -14,8 +14,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_segany.core.objects import ObjectInfo
+from napari_segany.io.formats.measurements import GROUPS
 from napari_segany.widgets.measurements_dock import measurements
 from napari_segany.widgets.measurements_widget import MeasurementsWidget
+from napari_segany.widgets.panels.columns_chooser import USUAL, ColumnsChooser
 from tests.fakes import FakeSegmenter
 from tests.widgets.conftest import Opened, posted, run_command
 
@@ -147,6 +149,81 @@ def test_classes_have_their_colours(measured: Measured) -> None:
     assert set(measured.measurements.plot._scale.words) == {"nucleus", "cell"}
 
 
+def test_colours_of_classes_come_back(measured: Measured) -> None:
+    measured.objects.objects.note(ObjectInfo(3, class_name="nucleus"))
+    measured.objects.update_now()
+    measured.objects.colour_by_class()
+    before = measured.labels.colormap.map(np.arange(1, 10))
+    panel = measured.measurements.panel
+    for other in ("pixels", "roundness"):
+        panel.colour.setCurrentText(other)
+        panel.coloured.setChecked(True)
+        assert measured.objects.colouring == ""
+        assert not np.array_equal(measured.labels.colormap.map(np.arange(1, 10)), before)
+    panel.coloured.setChecked(False)
+    assert measured.objects.colouring == "class"
+    np.testing.assert_array_equal(measured.labels.colormap.map(np.arange(1, 10)), before)
+    # colours that were chosen meanwhile stay
+    panel.coloured.setChecked(True)
+    measured.objects.colour_by_class()
+    assert not panel.coloured.isChecked()
+    assert measured.objects.colouring == "class"
+
+
+@pytest.mark.parametrize("up", ["", "intensity_mean"])
+def test_esc_after_a_drag_drops_selection_and_marks(measured: Measured, up: str) -> None:
+    measured.choose("area [pixel^2]", up)
+    measured.drag((1, 0.7), (20, 3.5))
+    plot = measured.measurements.plot
+    assert plot._chosen.any()
+    assert plot.canvas.window().focusWidget() is plot.canvas
+    QTest.keyClick(plot.canvas, Qt.Key.Key_Escape)
+    assert measured.objects.chosen == []
+    assert not plot._chosen.any()
+    marks = plot._marks.get_data()
+    assert not np.any(marks[0])
+    # and with the focus elsewhere in the dock
+    measured.drag((1, 0.7), (20, 3.5))
+    measured.measurements.panel.across.setFocus()
+    QTest.keyClick(measured.measurements.panel.across, Qt.Key.Key_Escape)
+    assert measured.objects.chosen == []
+    assert not plot._chosen.any()
+
+
+def test_points_have_the_colours_of_their_objects(measured: Measured) -> None:
+    panel, plot = measured.measurements.panel, measured.measurements.plot
+    measured.choose("area [pixel^2]", "intensity_mean")
+    panel.colour.setCurrentText("pixels")
+    panel.coloured.setChecked(True)
+    measured.hand.qtbot.wait(100)
+    (points,) = plot._axes.collections[:1]
+    shown = measured.labels.colormap.map(np.arange(1, 10))
+    np.testing.assert_allclose(points.get_facecolors(), shown, atol=0.01)
+    panel.coloured.setChecked(False)
+    measured.hand.qtbot.wait(100)
+    assert not [one for one in plot._axes.collections if len(one.get_offsets()) == 9]
+
+
+def test_no_word_of_the_plot_is_cut(measured: Measured) -> None:
+    widget = measured.measurements
+    widget.table.numbers["a wide column [µm^2]"] = np.arange(9) * 1e-6 + 123456.0
+    widget.table.columns["kind"] = ["automatic", "by a long way"] * 4 + [None]
+    widget.panel.offer(["a wide column [µm^2]", "pixels"], ["kind"])
+    measured.choose("pixels", "a wide column [µm^2]")
+    for colour in ("kind", "a wide column [µm^2]"):
+        widget.panel.colour.setCurrentText(colour)
+        widget.panel.coloured.setChecked(True)
+        measured.hand.qtbot.wait(100)
+        plot = widget.plot
+        plot.canvas.draw()
+        whole = plot._figure.bbox
+        for part in (plot._axes.yaxis, plot._bar_axes):
+            box = part.get_tightbbox(plot.canvas.get_renderer())
+            assert whole.x0 <= box.x0
+            assert box.x1 <= whole.x1
+        assert plot._axes.get_window_extent().x1 < plot._bar_axes.get_window_extent().x0
+
+
 @pytest.mark.parametrize("column", ["nothing", "constant", "empty"])
 def test_strange_columns_are_one_line(measured: Measured, column: str) -> None:
     widget = measured.measurements
@@ -174,6 +251,7 @@ def test_changes_are_measured_again(measured: Measured) -> None:
 
 def test_columns_are_chosen_and_remembered(measured: Measured, tmp_path: Path) -> None:
     assert "roundness" in measured.labels.features
+    assert measured.widget.export_box.columns == USUAL, "table Objects and files agree"
     measured.measurements.use_columns(("size", "solidity"))
     # (written in pieces)
     measured.hand.qtbot.waitUntil(lambda: "solidity" in measured.labels.features, timeout=5_000)
@@ -183,7 +261,25 @@ def test_columns_are_chosen_and_remembered(measured: Measured, tmp_path: Path) -
     measured.measurements.tables.save_to(measured.measurements.table, path)
     measured.hand.qtbot.waitUntil(path.exists, timeout=20_000)
     with path.open(newline="", encoding="utf-8") as file:
-        assert next(csv.reader(file)) == ["label", "area [pixel^2]", "solidity"]
+        assert next(csv.reader(file)) == ["label", "name", "class", "area [pixel^2]", "solidity"]
+
+
+def test_columns_in_use_are_ticked_and_the_usual_ones_come_back(measured: Measured) -> None:
+    dialog = ColumnsChooser(measured.measurements._columns(), measured.measurements)
+    assert dialog.chosen == tuple(name for name in GROUPS if name in USUAL)
+    measured.measurements.use_columns(("solidity",))
+    dialog = ColumnsChooser(measured.measurements._columns(), measured.measurements)
+    assert dialog.chosen == ("solidity",)
+    dialog.show()
+    measured.hand.qtbot.mouseClick(dialog.usual, Qt.MouseButton.LeftButton)
+    assert dialog.isVisible(), "the choice can go on"
+    assert set(dialog.chosen) == set(USUAL)
+    for row in range(dialog.list.count()):
+        dialog.list.item(row).setCheckState(Qt.CheckState.Unchecked)
+    measured.measurements.use_columns(dialog.chosen)
+    assert not set(ColumnsChooser(measured.measurements._columns(), measured.measurements).chosen) & set(USUAL)
+    assert "roundness" not in measured.labels.features
+    dialog.close()
 
 
 def test_a_folder_is_measured(measured: Measured, tmp_path: Path) -> None:
@@ -195,7 +291,7 @@ def test_a_folder_is_measured(measured: Measured, tmp_path: Path) -> None:
     tifffile.imwrite(folder / "a_labels.tif", drawn())
     measured.measurements.tables.measure_to(folder, tmp_path / "all.csv")
     measured.hand.qtbot.waitUntil(lambda: not measured.measurements.tables.running, timeout=120_000)
-    assert "9 objects of 1 images" in measured.measurements.panel.text
+    assert "9 objects of 1 image," in measured.measurements.panel.text
     assert (tmp_path / "all.csv").exists()
 
 

@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_segany.batch.project import LABELS
 from napari_segany.batch.segment_folder import images_of
+from napari_segany.batch.session_labels import session_of
 from napari_segany.batch.track_labels import known_axes, place_of
 from napari_segany.core.errors import InputError
+from napari_segany.core.objects import ObjectInfo
+from napari_segany.core.review import NOT_REJECTED
 from napari_segany.io.channels import file_channels
 from napari_segany.io.export import check_export, table_of_objects
 from napari_segany.io.formats.tables import save_csv, save_parquet
-from napari_segany.io.images import read_image
+from napari_segany.io.images import ImageFile, read_image
 from napari_segany.io.labels import compact, read_labels, replacing
 from napari_segany.io.object_tables import objects_of_labels
 from napari_segany.io.ome_zarr import is_zarr
@@ -36,7 +41,8 @@ class MeasureJob:
     out : Path
         The table, .csv or .parquet.
     labels : Path, optional
-        The folder of the labels; by default those next to an image, else those of the last batch run.
+        The folder of the labels; by default those of the latest session of an image of a project, else those next to
+        the image, else those of the last batch run.
     columns : tuple of str
         Columns that are written; all where there is none.
     overwrite : bool
@@ -52,11 +58,43 @@ class MeasureJob:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredImage:
-    """What became of one image: how many objects it has; -1 where it has no labels; or why it was left out."""
+    """What became of one image.
+
+    Parameters
+    ----------
+    image : Path
+        The image.
+    objects : int
+        How many rows it has in the table; -1 where it has no labels.
+    problem : str
+        Why it was left out; empty where it was measured.
+    from_session : bool
+        Whether its objects are those of a session.
+    """
 
     image: Path
     objects: int
     problem: str = ""
+    from_session: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageLabels:
+    """Labels of an image.
+
+    Parameters
+    ----------
+    array : ndarray
+        Integers of the shape of the image without its channels.
+    objects : tuple of ObjectInfo
+        Known facts about the objects.
+    file : ImageFile, optional
+        The label file as it is stored; None for labels of a session.
+    """
+
+    array: np.ndarray
+    objects: tuple[ObjectInfo, ...] = ()
+    file: ImageFile | None = None
 
 
 @dataclass(slots=True)
@@ -98,53 +136,74 @@ def measure_folder(job: MeasureJob) -> Iterator[MeasuredImage]:
     source, folder = _source(job)
     images = images_to_measure(source)
     found = {image: labels_of(image, name, folder) for image, name in images.items()}
-    inputs = [*found, *filter(None, found.values())]
-    kind = check_export(job.out, overwrite=job.overwrite, inputs=inputs)
+    kind = check_export(job.out, overwrite=job.overwrite, inputs=[*found, *filter(None, found.values())])
     if kind not in SAVERS:
         raise InputError(f"measurements are written to .csv or .parquet, not to {job.out.name}")
-    if not any(found.values()):
-        raise InputError(f"no image of {source} has labels; they are called NAME{ENDINGS[0]} or NAME{ENDINGS[1]}")
-    table, measured = FolderTable(), False
-    for image, labels in found.items():
-        if labels is None:
-            yield MeasuredImage(image, -1)
-            continue
+    table, bare, measured = FolderTable(), 0, False
+    for image, file in found.items():
         try:
-            count = table.add(image.name, measured_file(image, labels, job.columns))
+            labels = _labels(image, file, sessions=folder is None)
+            if labels is None:
+                # an image that cannot be read is no image without labels
+                read_image(image)
+                bare += 1
+                yield MeasuredImage(image, -1)
+                continue
+            count = table.add(image.name, measured_image(image, labels, job.columns))
         except InputError as error:
             yield MeasuredImage(image, 0, str(error))
             continue
         measured = True
-        yield MeasuredImage(image, count)
+        yield MeasuredImage(image, count, from_session=labels.file is None)
+    if bare == len(found):
+        raise InputError(f"no image of {source} has labels; they are called NAME{ENDINGS[0]} or NAME{ENDINGS[1]}")
     if measured:
         with replacing(job.out) as temporary:
             SAVERS[kind](table.columns, temporary)
 
 
-def measured_file(image: Path, labels: Path, columns: Collection[str] = ()) -> dict[str, list[Any]]:
-    """The table of the objects of one image.
+def _labels(image: Path, file: Path | None, *, sessions: bool) -> ImageLabels | None:
+    """The labels of a session of an image, else those of a file; None where there are none."""
+    session = session_of(image) if sessions else None
+    if session is not None and session.labels is not None:
+        return ImageLabels(compact(session.labels), tuple(session.state.described.values()))
+    if file is None:
+        return None
+    return ImageLabels(compact(read_labels(file)), tuple(objects_of_labels(file).values()), read_image(file, raw=True))
+
+
+def measured_image(image: Path, labels: ImageLabels, columns: Collection[str] = ()) -> dict[str, list[Any]]:
+    """The table of the objects of one image, without rejected ones.
 
     Parameters
     ----------
-    image, labels : Path
-        Files of the same shape, channels aside.
+    image : Path
+        A file of the same shape as the labels, channels aside.
+    labels : ImageLabels
+        The objects.
     columns : collection of str
         Columns that are wanted; all where there is none.
 
     Raises
     ------
     InputError
-        A file cannot be read, or they do not fit each other.
+        The image cannot be read, or the labels do not fit it.
     """
-    array, told, picture = compact(read_labels(labels)), read_image(labels, raw=True), read_image(image)
+    array, picture = labels.array, read_image(image)
+    told = labels.file or picture
     channels = file_channels(image, picture, array.shape)
     # the image knows its distances; labels of other programs often do not
     placed = [one for one in (told, picture) if len(one.label_axes) == array.ndim]
     source = next((one for one in placed if one.label_calibration.known), picture)
     axes = known_axes(told, picture, array.ndim)
-    objects = objects_of_labels(labels).values()
     return table_of_objects(
-        array, objects=objects, axes=axes, intensity=channels, columns=columns, **place_of(source, axes)
+        array,
+        objects=labels.objects,
+        selection=NOT_REJECTED,
+        axes=axes,
+        intensity=channels,
+        columns=columns,
+        **place_of(source, axes),
     )
 
 

@@ -10,8 +10,12 @@ import typer
 
 from napari_segany.cli.shared import JsonProgressOption, ShownProgress, ShownStages, table
 from napari_segany.core.errors import InputError
+from napari_segany.core.plurals import count_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_segany.batch.measure_folder import MeasuredImage
     from napari_segany.session.effort import ModelEffort
 
 
@@ -25,8 +29,9 @@ def measure(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Where the labels are, NAME_labels.tif for the image NAME.tif. By default those next to the images "
-            "(also NAME labels.tif), else those of the last batch run in segany-labels.",
+            help="Where the labels are, NAME_labels.tif for the image NAME.tif. By default those of the latest "
+            "session, of images of a project, else those next to the images (also NAME labels.tif), else those of the "
+            "last batch run in segany-labels.",
         ),
     ] = None,
     column: Annotated[
@@ -41,7 +46,7 @@ def measure(
     """Measure the objects of all images of a folder into one table: sizes, shapes, places and intensities.
 
     A row for each object, at each time of a movie; the first column is the image. Intensities are those of each channel
-    of the image. Images that cannot be read are named and left out.
+    of the image. Rejected objects are left out. Images that cannot be read are named and left out.
     """
     from napari_segany.batch.measure_folder import MeasureJob, images_to_measure, measure_folder
 
@@ -57,18 +62,23 @@ def measure(
         else:
             progress(len(reports))
     failed = [one for one in reports if one.problem]
-    bare = sum(one.objects < 0 for one in reports)
+    done = [one for one in reports if not one.problem and one.objects >= 0]
     for one in failed:
         typer.echo(f"left out: {' '.join(one.problem.split())}", err=shown is None)
-    done = len(reports) - len(failed) - bare
-    if done:
-        objects = sum(max(one.objects, 0) for one in reports)
-        without = f", {bare} without labels" if bare else ""
-        typer.echo(f"wrote {out}: {objects} objects of {done} images{without}, {len(failed)} left out")
     if not done:
         raise InputError(f"no image could be measured: {failed[0].problem}")
+    typer.echo(f"wrote {out}: {_summary(done, len(failed), len(reports))}")
     if failed and shown is None:
         raise typer.Exit(2)
+
+
+def _summary(done: Sequence[MeasuredImage], failed: int, total: int) -> str:
+    """How many objects and images were measured, and how many images were not."""
+    objects, sessions = sum(one.objects for one in done), sum(one.from_session for one in done)
+    bare = total - len(done) - failed
+    of_sessions = f" ({sessions} from sessions)" if sessions else ""
+    without = f", {bare} without labels" if bare else ""
+    return f"{count_of(objects, 'object')} of {count_of(len(done), 'image')}{of_sessions}{without}, {failed} left out"
 
 
 def effort(

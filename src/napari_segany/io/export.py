@@ -259,7 +259,7 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     objects : iterable of ObjectInfo
         Known facts about the objects; objects without pixels are not written. "tiff" and "ome-zarr" do not store them.
     selection : str
-        One of ``SELECTIONS``: "all", "not rejected", or "accepted", for those that the user made or corrected, too.
+        One of ``SELECTIONS``; "accepted" are those that the user made or corrected, too. Tables measure all of them.
     axes : str, optional
         Letter of each axis; by default the last ones of "tzyx". One without a name, "q", is "axis-0" in tables.
     scale : tuple of float, optional
@@ -296,14 +296,16 @@ def export_labels(  # noqa: PLR0913  each parameter is something that a file may
     check_each(objects, ObjectInfo, "objects")
     chosen = check_export(path, format=format, overwrite=overwrite, inputs=inputs)
     scale = None if scale is None else tuple(float(step) for step in scale)
-    labels, objects = selected(labels, objects, selection)
+    gone = _left_out(objects, selection) if FORMATS[chosen].measures_intensity else frozenset()
+    if not gone:
+        labels, objects = selected(labels, objects, selection)
     write = FORMATS[chosen].write
     if write is None:
         place = _placed(path, labels, axes, scale, unit)
         named = None if axes and "q" in axes else axes
         return write_labels(path, labels, axes=named, calibration=place, overwrite=overwrite)
     image = replace(_labelled_image(path, labels, axes, scale), about=by_label(objects), unit=unit, columns=columns)
-    image = replace(image, channels=_by_name(intensity), name=image_name or path.stem)
+    image = replace(image, left_out=gone, channels=_by_name(intensity), name=image_name or path.stem)
     with replacing(path) as temporary:
         write(image if report is None else replace(image, report=report), temporary)
     return path
@@ -321,14 +323,19 @@ def selected(
     InputError
         When there is no such selection.
     """
-    if selection not in SELECTIONS:
-        raise InputError(f"there is no selection {selection!r}; there are {', '.join(SELECTIONS)}")
-    gone = set(left_out(objects, selection))
+    gone = _left_out(objects, selection)
     if not gone:
         return labels, objects
     there = (one for one in objects if one.label not in gone)
     about = tuple(replace(one, parent=0) if one.parent in gone else one for one in there)
     return np.where(np.isin(labels, sorted(gone)), 0, labels).astype(np.asarray(labels).dtype), about
+
+
+def _left_out(objects: Iterable[ObjectInfo], selection: str) -> frozenset[int]:
+    """The labels that a selection leaves out; InputError where there is no such selection."""
+    if selection not in SELECTIONS:
+        raise InputError(f"there is no selection {selection!r}; there are {', '.join(SELECTIONS)}")
+    return frozenset(left_out(objects, selection))
 
 
 def _labelled_image(path: Path, labels: np.ndarray, axes: str | None, scale: tuple[float, ...] | None) -> LabelledImage:
@@ -344,6 +351,7 @@ def table_of_objects(  # noqa: PLR0913  as of export_labels
     labels: np.ndarray,
     *,
     objects: Iterable[ObjectInfo] = (),
+    selection: str = EVERYTHING,
     axes: str | None = None,
     scale: tuple[float, ...] | None = None,
     unit: str = "pixel",
@@ -359,7 +367,9 @@ def table_of_objects(  # noqa: PLR0913  as of export_labels
         When `labels` are no label image, or something does not fit them.
     """
     image = _labelled_image(Path(), labels, axes, scale)
-    image = replace(image, about=by_label(tuple(objects)), unit=unit, channels=_by_name(intensity), columns=columns)
+    about = tuple(objects)
+    image = replace(image, about=by_label(about), left_out=_left_out(about, selection), unit=unit, columns=columns)
+    image = replace(image, channels=_by_name(intensity))
     return object_columns(image if report is None else replace(image, report=report))
 
 

@@ -45,6 +45,11 @@ def split_channels(image: Image | None, layers: Sequence[Layer]) -> list[Image]:
     return found if image in found and 1 < len(found) <= MOST and not made else []
 
 
+def is_composite(layer: Layer) -> bool:
+    """Whether a layer is a :func:`composite`."""
+    return KEY in layer.metadata
+
+
 def _is_gray(layer: Image) -> bool:
     return not layer.rgb and not layer.multiscale and not is_edges(layer)
 

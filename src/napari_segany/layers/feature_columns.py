@@ -24,7 +24,9 @@ CONFIDENCE, CLASS, STATE = "confidence", "class_name", "state"
 SUGGESTED, PROBABILITY = "suggested", "probability"
 CLASS_PROBABILITY = "class_probability"
 REVIEWS = ("reviewed_by", "reviewed_at")
-_COUNTED = re.compile(r"(area|volume|size) \[.*\]|intensity_mean|slices")
+ALL_TIMES = ", all times"
+"""Ends the names of columns that count all pixels of an object of a movie."""
+_COUNTED = re.compile(rf"(area|volume|size)({ALL_TIMES})? \[.*\]|intensity_mean({ALL_TIMES})?|slices")
 MEASURED = "napari-segany measured"
 """In the metadata of a layer: names of columns of its features that hold measurements."""
 
@@ -214,7 +216,7 @@ def _rounded(value: float | None) -> float:
 
 
 def counted_columns(labels: Labels, total: LabelCounts, rows: np.ndarray, *, intensity: bool) -> dict[str, np.ndarray]:
-    """Columns of what was counted, in the units of the layer.
+    """Columns of what was counted, in the units of the layer; over all times, and named so, where an axis is time.
 
     Parameters
     ----------
@@ -234,9 +236,10 @@ def counted_columns(labels: Labels, total: LabelCounts, rows: np.ndarray, *, int
     scale, unit, space = physical(labels)
     what = {2: "area", 3: "volume"}.get(len(space), "size")
     pixel = math.prod(scale[axis] for axis in space)
-    columns = {f"{what} [{unit}^{len(space)}]": column(total.pixels) * pixel}
+    when = ALL_TIMES if len(space) < labels.ndim else ""
+    columns = {f"{what}{when} [{unit}^{len(space)}]": column(total.pixels) * pixel}
     if intensity:
-        columns["intensity_mean"] = column(total.sums / np.maximum(total.pixels, 1))
+        columns[f"intensity_mean{when}"] = column(total.sums / np.maximum(total.pixels, 1))
     if labels.ndim > 2:
         columns["slices"] = np.append(total.slices, 0)[rows]
     return columns

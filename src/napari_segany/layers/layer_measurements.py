@@ -12,6 +12,7 @@ from napari.layers import Image, Labels, Layer
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.channels import COLOURS
 from napari_segany.io.export import axes_for_export, table_of_objects
+from napari_segany.layers.channel_composite import is_composite
 from napari_segany.layers.edge_layer import is_edges
 from napari_segany.layers.feature_columns import physical
 from napari_segany.layers.lineage import known_parents
@@ -125,9 +126,12 @@ def _letters(layer: Layer, ndim: int) -> str | None:
 
 
 def layer_channels(labels: Labels, layers: Iterable[Layer]) -> dict[str, Any]:
-    """Images of the labels' shape by their names, that of a single one empty; channels and colours are separate."""
+    """Images of the labels' shape by their names, that of a single one empty; channels and colours are separate.
+
+    Composites of channels are left out: their values are scaled for display, and the channels are layers themselves.
+    """
     shape = (labels.data[0] if labels.multiscale else labels.data).shape
-    images = [layer for layer in layers if type(layer) is Image and not is_edges(layer)]
+    images = [layer for layer in layers if type(layer) is Image and not is_edges(layer) and not is_composite(layer)]
     parts = [(image.name, found) for image in images if (found := _channels(image, shape))]
     channels: dict[str, Any] = {}
     for name, found in parts:

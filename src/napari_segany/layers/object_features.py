@@ -22,6 +22,7 @@ from napari_segany.core.errors import InputError
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.object_tables import objects_of_labels
 from napari_segany.layers import feature_columns
+from napari_segany.layers.channel_composite import is_composite
 from napari_segany.layers.commit import Steps
 from napari_segany.layers.compat import camera_of
 from napari_segany.layers.label_counts import LabelCounter, LabelCounts, add_up, changed_rows
@@ -133,7 +134,8 @@ class ObjectFeatures(ObjectFacts):
 
     def _values(self) -> np.ndarray | None:
         values = feature_columns.grey_values(self.labels, self.image)
-        if values is None and self.image is not None:
+        # (of a composite the channels are measured)
+        if values is None and self.image is not None and not is_composite(self.image):
             self.problem = f"No intensities: {self.image.name!r} is no grey picture in memory of the labels' shape."
         return values
 

@@ -14,6 +14,7 @@ from qtpy.QtGui import QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QDockWidget, QMainWindow, QWidget
 
 from napari_segany.core.errors import SeganyError
+from napari_segany.core.plurals import count_of
 from napari_segany.layers.layer_measurements import ObjectTable
 from napari_segany.layers.proxies import unwrapped
 from napari_segany.layers.write import fits_shape
@@ -21,7 +22,7 @@ from napari_segany.widgets.commands import docked
 from napari_segany.widgets.controllers.measuring_controller import MeasuringController
 from napari_segany.widgets.controllers.table_controller import TableController
 from napari_segany.widgets.jobs import Jobs
-from napari_segany.widgets.panels.columns_chooser import USUAL, ColumnsChooser
+from napari_segany.widgets.panels.columns_chooser import ColumnsChooser, columns_of
 from napari_segany.widgets.panels.measurements_panel import MeasurementsPanel
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class MeasurementsWidget(QWidget):
         self.plot: MeasurementPlot | None = None
         self.colours: ColumnColours | None = None
         self._scale: ColourScale | None = None
+        self._colours_before = ""
         self.measuring = MeasuringController(self.main.objects_box, self.jobs, self)
         self.tables = TableController(self, self.jobs, self._columns)
         self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
@@ -98,7 +100,7 @@ class MeasurementsWidget(QWidget):
         return self.measuring.table
 
     def _columns(self) -> tuple[str, ...]:
-        return tuple(self.main.settings.get("columns").splitlines())
+        return columns_of(self.main.settings.get("columns"))
 
     def _make_plot(self, _: object) -> None:
         from napari_segany.widgets.controllers.column_colours import ColumnColours
@@ -108,6 +110,7 @@ class MeasurementsWidget(QWidget):
         self.plot, self.colours = MeasurementPlot(), ColumnColours(self)
         self._box.addWidget(self.plot, 1)
         self.plot.picked.connect(self._pick)
+        self.plot.dropped.connect(self._drop)
         self.colours.replaced.connect(self._lose_colours)
         self.colours.failed.connect(self._fail)
         self._wear()
@@ -199,11 +202,12 @@ class MeasurementsWidget(QWidget):
             return
         words = [name for name in table.columns if name not in table.numbers and words_of(table, name)]
         self.panel.offer([name for name in table.numbers if _is_plotted(name, table)], words)
-        self.measuring.show_columns(self._columns() or USUAL)
+        self.measuring.show_columns(self._columns())
         self._recolour()
         rows, different = len(table.labels), len(np.unique(table.labels))
+        counted = count_of(different, "object")
         times = f", {rows} rows: one for each time" if rows > different else ""
-        self.panel.say(f"{different} objects{times}. {HINT}")
+        self.panel.say(f"{counted}{times}. {HINT}")
 
     def _draw(self) -> None:
         """Plot the columns that are chosen."""
@@ -216,7 +220,8 @@ class MeasurementsWidget(QWidget):
         if x is None or (up and y is None):
             self.plot.show_message("Choose a column.")
             return
-        self.plot.show_columns(x, y, self._scale)
+        colours = None if self.colours is None or y is None else self.colours.of_rows()
+        self.plot.show_columns(x, y, self._scale, colours)
         self._follow_rows()
 
     def _recolour(self) -> None:
@@ -227,12 +232,23 @@ class MeasurementsWidget(QWidget):
 
         name = self.panel.colouring
         column = plot_column(self.table, name) if name else None
+        objects = self.main.objects_box
         if column is not None:
-            self.main.objects_box.use_own_colours()
-        self._scale = self.colours.show(self.table, column, self.main.objects_box.class_colours)
+            self._colours_before = objects.colouring or self._colours_before
+            objects.use_colours()
+        self._scale = self.colours.show(self.table, column, objects.class_colours)
+        if not name:
+            self._restore_colours()
         self._drawing.start()
 
+    def _restore_colours(self) -> None:
+        """Show the colours of names or classes again that a column replaced."""
+        before, self._colours_before = self._colours_before, ""
+        if before:
+            self.main.objects_box.use_colours(before)
+
     def _lose_colours(self) -> None:
+        self._colours_before = ""
         self.panel.coloured.setChecked(False)
 
     def _pick(self, rows: np.ndarray) -> None:
@@ -246,7 +262,7 @@ class MeasurementsWidget(QWidget):
         finally:
             self._choosing = False
         self.colours.choose(labels)
-        self.panel.say(f"{len(labels)} objects selected" if len(labels) else HINT)
+        self.panel.say(f"{count_of(len(labels), 'object')} selected" if len(labels) else HINT)
 
     def _follow_rows(self) -> None:
         """Mark what is selected in the table."""
@@ -274,8 +290,8 @@ class MeasurementsWidget(QWidget):
     def use_columns(self, groups: tuple[str, ...]) -> None:
         """Have tables hold these groups of columns; the usual ones where there is none."""
         self.main.settings.set("columns", "\n".join(groups))
-        self.main.export_box.columns = groups
-        self.measuring.show_columns(groups or USUAL)
+        self.main.export_box.columns = self._columns()
+        self.measuring.show_columns(self._columns())
 
     def _wear(self, event: Any = None) -> None:
         """Use the colours of napari's theme."""
@@ -293,9 +309,17 @@ class MeasurementsWidget(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Drop the selection on Esc."""
         if event.key() == Qt.Key.Key_Escape and self.table is not None:
-            self._pick(np.zeros(len(self.table.labels), bool))
+            self._drop()
             return
         super().keyPressEvent(event)
+
+    def _drop(self) -> None:
+        """Select nothing, in the plot, the table and the picture."""
+        if self.table is None or self.plot is None:
+            return
+        nothing = np.zeros(len(self.table.labels), bool)
+        self.plot.choose(nothing)
+        self._pick(nothing)
 
     def event(self, event: QEvent) -> bool:
         """Let go of the layer when napari takes the widget out of its dock, which it does when the dock is closed."""
@@ -311,6 +335,7 @@ class MeasurementsWidget(QWidget):
         self.viewer.events.theme.disconnect(self._wear)
         if self.colours is not None:
             self.colours.bind(None)
+            self._restore_colours()
         self.tables.stop()
         self.measuring.close()
         self.jobs.close()

@@ -74,7 +74,7 @@ SETTINGS: Mapping[str, Setting] = {
     "columns": Setting(
         "",
         "Columns of tables",
-        "Which measurements the table and exported tables have, a line each; empty for the usual ones.",
+        "Which measurements the table Objects and saved tables have, a line each; empty for the usual ones.",
     ),
     "export_objects": Setting(
         NOT_REJECTED, "Exported objects", "Which objects are exported; a review accepts or rejects them.", SELECTIONS

@@ -132,7 +132,7 @@ def test_large_arrays_are_measured_in_parts(tmp_path: Path, monkeypatch: pytest.
 def test_columns_are_chosen(tmp_path: Path) -> None:
     labels = np.ones((2, 4, 4), int)
     path = export_labels(labels, tmp_path / "a.csv", axes="tyx", columns=["pixels", "solidity", "no such"])
-    assert list(rows(path)[0]) == ["label", "t", "pixels", "solidity"]
+    assert list(rows(path)[0]) == ["label", "t", "name", "class", "pixels", "solidity"]
 
 
 @pytest.mark.parametrize(("axes", "first"), [("qyx", "axis-0"), ("zyx", "z"), (None, "z")])

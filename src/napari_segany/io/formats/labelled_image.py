@@ -76,6 +76,8 @@ class LabelledImage:
         number, "axis-0".
     columns : collection of str, optional
         Columns of tables that are written; by default all.
+    left_out : frozenset of int
+        Objects that tables have no rows of; they are measured with the others, and count as neighbours.
     report : callable
         Called with the amount that is written, and the total; an exception that it raises stops the writing.
 
@@ -94,6 +96,7 @@ class LabelledImage:
     name: str = ""
     nameless: tuple[str, ...] = ()
     columns: Collection[str] | None = None
+    left_out: frozenset[int] = frozenset()
     report: Callable[[float, float], None] = _nobody
 
     def __post_init__(self) -> None:

@@ -43,15 +43,25 @@ GROUPS: Mapping[str, str] = {
     "parent": "Mother",
 }
 """Groups of columns that are chosen together, whatever their units and channels, and their titles."""
+ALWAYS = ("name", "class", "state")
+"""Groups that tables have whatever is chosen, with the label and the time of a row."""
+_MEMBERS = {
+    "area": "size",
+    "volume": "size",
+    "class_parent": "class",
+    "class_probability": "class",
+    "stability": "score",
+    "reviewed_by": "state",
+    "reviewed_at": "state",
+}
+"""Groups of columns that are called otherwise."""
 
 
 def group_of(column: str) -> str:
     """The one of ``GROUPS`` that a column belongs to; its name where it belongs to none."""
     name = column.partition(" [")[0]
-    if name in ("area", "volume"):
-        return "size"
-    if name in ("class_probability", "stability"):
-        return "class" if name == "class_probability" else "score"
+    if name in _MEMBERS:
+        return _MEMBERS[name]
     intensity = next((one for one in INTENSITIES if name == one or name.startswith(f"{one}_")), "")
     if intensity:
         return intensity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Collection
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from napari_segany.core.objects import ObjectInfo
 from napari_segany.io.formats.labelled_image import LabelledImage
-from napari_segany.io.formats.measurements import group_of, measured_columns
+from napari_segany.io.formats.measurements import ALWAYS, group_of, measured_columns
 
 
 def write_table(image: LabelledImage, path: Path) -> None:
@@ -48,7 +49,8 @@ def object_columns(image: LabelledImage) -> dict[str, list[Any]]:
     "state" is there where some object has one, "reviewed_by" and "reviewed_at" (ISO 8601, UTC) where a state was set in
     a review, "class_probability" where a model named some object, and "class_parent" where some class is below another.
     Unknown values are None. "parent" is there where some object came from a division, with the label of its mother.
-    Of these, the columns that the image chooses.
+    Of these, the columns that the image chooses, and always those of ``ALWAYS``. Objects that it leaves out have no
+    rows, and are no mothers; which columns there are, and what the others measure, does not depend on them.
     """
     measured = {name: list(map(_cell, column.tolist())) for name, column in measured_columns(image).items()}
     objects = [image.known(label) for label in measured["label"]]
@@ -56,12 +58,17 @@ def object_columns(image: LabelledImage) -> dict[str, list[Any]]:
     others = {**known_columns(image, objects), **measured}
     # (what tells which object and time a row is about is always there)
     wanted = image.columns
-    return first | {name: column for name, column in others.items() if not wanted or is_chosen(name, wanted)}
+    chosen = first | {name: column for name, column in others.items() if not wanted or is_chosen(name, wanted)}
+    if not image.left_out:
+        return chosen
+    kept = [label not in image.left_out for label in first["label"]]
+    return {name: list(compress(column, kept)) for name, column in chosen.items()}
 
 
 def is_chosen(column: str, chosen: Collection[str]) -> bool:
-    """Whether a column is among those that are chosen, by their names or by their groups."""
-    return column in chosen or group_of(column) in chosen
+    """Whether a column is among those that are chosen, by their names or by their groups, or always in a table."""
+    group = group_of(column)
+    return column in chosen or group in chosen or group in ALWAYS
 
 
 def known_columns(image: LabelledImage, objects: list[ObjectInfo]) -> dict[str, list[Any]]:
@@ -85,7 +92,7 @@ def known_columns(image: LabelledImage, objects: list[ObjectInfo]) -> dict[str, 
         if any(getattr(known, name) for known in there):
             columns[name] = [getattr(known, name) or None for known in objects]
     if any(known.parent for known in there):
-        columns["parent"] = [known.parent or None for known in objects]
+        columns["parent"] = [None if known.parent in image.left_out else known.parent or None for known in objects]
     return columns
 
 

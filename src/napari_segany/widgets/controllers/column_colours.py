@@ -82,6 +82,10 @@ class ColumnColours(QObject):
         self._show()
         return self._scale
 
+    def of_rows(self) -> np.ndarray | None:
+        """(rows, 4) the colours of the rows of the table; None where objects are not coloured by a column."""
+        return None if self._column is None else self._of(self._column, np.arange(len(self._column.values)))
+
     def choose(self, labels: np.ndarray) -> None:
         """Bring objects out; none: all are as before."""
         if not np.array_equal(labels, self._chosen):

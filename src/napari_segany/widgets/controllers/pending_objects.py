@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from napari_segany.core.plurals import count_of as count_of
+
 
 class PendingKind(Enum):
     """What is previewed, and what K, Q and the buttons are about."""
@@ -35,8 +37,3 @@ class PendingObjects:
     text: str = ""
     keepable: bool = False
     inside: int = 0
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number and its noun: "1 object", "2 objects"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

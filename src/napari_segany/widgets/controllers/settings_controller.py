@@ -11,6 +11,7 @@ from napari_segany.engine.prediction import MODEL
 from napari_segany.models.registry import find
 from napari_segany.widgets.controllers.prediction_controller import PredictionController
 from napari_segany.widgets.panels.automatic_masks_panel import AutomaticMasksPanel
+from napari_segany.widgets.panels.columns_chooser import columns_of
 from napari_segany.widgets.panels.export_panel import ExportPanel
 from napari_segany.widgets.panels.first_steps import FirstSteps
 from napari_segany.widgets.panels.model_panel import ModelPanel
@@ -50,7 +51,7 @@ class SettingsController(QObject):
         get, keep = self._settings.get, self._settings.set
         self._prompts.choose(hover=get("hint"), rank=get("rank"), overwrite=get("overwrite"), names=get("names"))
         self._exports.choose(get("export"), get("export_objects"))
-        self._exports.columns = tuple(get("columns").splitlines())
+        self._exports.columns = columns_of(get("columns"))
         self._prompts.hover_changed.connect(partial(keep, "hint"))
         self._prompts.rank_changed.connect(partial(keep, "rank"))
         self._prompts.overwrite_changed.connect(partial(keep, "overwrite"))

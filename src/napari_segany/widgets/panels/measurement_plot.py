@@ -15,12 +15,14 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.widgets import RectangleSelector, SpanSelector
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-LEFT, BOTTOM, TOP, RIGHT, BAR = 54, 42, 12, 14, 66
-"""Margins of the plot in pixels, and what a colour bar takes on the right."""
+LEFT, BOTTOM, TOP, RIGHT, BAR = 54, 42, 12, 14, 54
+"""Margins of the plot in pixels, and what a colour bar takes on the right; more where words or numbers are wide."""
+EDGE, GAP = 4, 12
+"""Pixels between words and the border of the canvas, and between the plot and its colour bar."""
 TICK = 90
 """Pixels of width for each number along the lower axis."""
 FEW, MOST = 10, 60
@@ -75,15 +77,21 @@ class MeasurementPlot(QWidget):
     ----------
     picked : Signal
         Emitted with (n,) bool, which rows a drag selected; none after a click.
+    dropped : Signal
+        Emitted without arguments when the selection is to be dropped by Esc.
     """
 
     picked = Signal(object)
+    dropped = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._figure = Figure(dpi=self.logicalDpiX())
         self.canvas = FigureCanvasQTAgg(self._figure)
         self.canvas.setMinimumSize(120, 110)
+        # (a click is followed by Esc)
+        self.canvas.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.canvas.mpl_connect("key_press_event", self._press_key)
         self.canvas.setToolTip("Drag to select the objects of a range; click to drop the selection")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -94,6 +102,7 @@ class MeasurementPlot(QWidget):
         self._marks: Any = None
         self._selector: Any = None
         self._scale: ColourScale | None = None
+        self._point_colours: np.ndarray | None = None
         self._colours = {"back": "#262930", "text": "#f0f1f2", "bars": "#7aa2d6"}
         self.message = ""
 
@@ -102,9 +111,25 @@ class MeasurementPlot(QWidget):
         self._colours = {"back": back, "text": text, "bars": bars}
         self._draw()
 
-    def show_columns(self, x: PlotColumn, y: PlotColumn | None = None, scale: ColourScale | None = None) -> None:
-        """Draw the histogram of a column, or two columns against each other; and a colour bar."""
-        self._columns, self._scale = (x, y), scale
+    def show_columns(
+        self,
+        x: PlotColumn,
+        y: PlotColumn | None = None,
+        scale: ColourScale | None = None,
+        colours: np.ndarray | None = None,
+    ) -> None:
+        """Draw the histogram of a column, or two columns against each other; and a colour bar.
+
+        Parameters
+        ----------
+        x, y : PlotColumn
+            The columns; without `y` a histogram is drawn.
+        scale : ColourScale, optional
+            What the colour bar shows.
+        colours : ndarray, optional
+            (n, 4) RGBA from 0 to 1 of the points of two columns.
+        """
+        self._columns, self._scale, self._point_colours = (x, y), scale, colours
         self._chosen = np.zeros(len(x.values), bool)
         self._draw()
 
@@ -192,7 +217,10 @@ class MeasurementPlot(QWidget):
     def _scatter(self, x: PlotColumn, y: PlotColumn) -> None:
         size = 4 if len(x.values) < 2000 else 2
         common = {"marker": "o", "markersize": size, "linestyle": "none", "markeredgewidth": 0}
-        self._axes.plot(x.values, y.values, color=self._colours["bars"], **common)
+        if self._point_colours is None:
+            self._axes.plot(x.values, y.values, color=self._colours["bars"], **common)
+        else:
+            self._axes.scatter(x.values, y.values, s=size**2, c=self._point_colours, linewidths=0)
         (self._marks,) = self._axes.plot([], [], color=CHOSEN, **{**common, "markersize": size + 2})
         # (what the selector draws must not count)
         self._axes.set(xlim=self._axes.get_xlim(), ylim=self._axes.get_ylim())
@@ -237,14 +265,22 @@ class MeasurementPlot(QWidget):
         width, height = max(self.canvas.width(), 1), max(self.canvas.height(), 1)
         if self._axes is None:
             return
-        right = RIGHT + (BAR if self._scale is not None else 0)
-        left = min(LEFT, width / 3)
-        wide = max(width - left - right, 30)
         high = max(height - BOTTOM - TOP, 30)
-        self._axes.set_position((left / width, BOTTOM / height, wide / width, high / height))
+        self._axes.set_position((LEFT / width, BOTTOM / height, 0.5, high / height))
+        left = min(max(LEFT, self._extent(self._axes.yaxis) + EDGE), width / 2)
+        right = RIGHT
         if self._scale is not None:
-            bar_high = max(high - 14, 20)
-            self._bar_axes.set_position(((left + wide + 12) / width, BOTTOM / height, 10 / width, bar_high / height))
+            bar = (BOTTOM / height, 10 / width, max(high - 14, 20) / height)
+            self._bar_axes.set_position((0.5, *bar))
+            right = GAP + min(max(BAR, self._extent(self._bar_axes) + EDGE), width / 3)
+            self._bar_axes.set_position((1 - (right - GAP) / width, *bar))
+        wide = max(width - left - right, 30)
+        self._axes.set_position((left / width, BOTTOM / height, wide / width, high / height))
+
+    def _extent(self, part: Any) -> float:
+        """The width in pixels of a part of the plot, with all its words."""
+        box = part.get_tightbbox(self.canvas.get_renderer())
+        return 0.0 if box is None else float(box.width) / float(self.canvas.device_pixel_ratio)
 
     def _mark(self) -> None:
         if self._columns is None or self._marks is None:
@@ -256,6 +292,10 @@ class MeasurementPlot(QWidget):
             self._marks.set_data(np.histogram(values, self._edges)[0])
         else:
             self._marks.set_data(x.values[rows], y.values[rows])
+
+    def _press_key(self, event: Any) -> None:
+        if event.key == "escape":
+            self.dropped.emit()
 
     def _spanned(self, low: float, high: float) -> None:
         if self._columns is None:

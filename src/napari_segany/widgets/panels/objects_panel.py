@@ -168,10 +168,15 @@ class ObjectsPanel(QWidget):
         """The colour of each class, by name."""
         return dict(self._class_colours)
 
-    def use_own_colours(self) -> None:
-        """Show objects in the colours of the layer, not in those of names or classes."""
-        self._by_name.setChecked(False)
-        self._by_class.setChecked(False)
+    @property
+    def colouring(self) -> str:
+        """The colours that objects have: of their "name" or "class"; empty for those of the layer."""
+        return "class" if self._by_class.isChecked() else "name" if self._by_name.isChecked() else ""
+
+    def use_colours(self, of: str = "") -> None:
+        """Show objects in the colours of a "name" or "class", or of the layer where it is empty."""
+        self._by_name.setChecked(of == "name")
+        self._by_class.setChecked(of == "class")
 
     def set_class_colours(self, colours: Mapping[str, str]) -> None:
         """Set the colour of each class, by name."""
