@@ -253,7 +253,6 @@ def test_columns_are_chosen_and_remembered(measured: Measured, tmp_path: Path) -
     assert "roundness" in measured.labels.features
     assert measured.widget.export_box.columns == USUAL, "table Objects and files agree"
     measured.measurements.use_columns(("size", "solidity"))
-    # (written in pieces)
     measured.hand.qtbot.waitUntil(lambda: "solidity" in measured.labels.features, timeout=5_000)
     assert "roundness" not in measured.labels.features
     assert measured.widget.settings.get("columns") == "size\nsolidity"
