@@ -184,7 +184,7 @@ def enter(viewer: Viewer, door: str, load: Callable[[], Segmenter] | None = None
             return viewer.window.add_plugin_dock_widget("napari-segany")[1]
         if door == "npe2":
             # as a program does that asks npe2 for the widget and docks it itself
-            contribution, _ = PluginManifest.from_distribution("napari-segany").contributions.widgets
+            (contribution,) = PluginManifest.from_distribution("napari-segany").contributions.widgets
             widget = contribution.get_callable()(viewer)
             viewer.window.add_dock_widget(widget, name=contribution.display_name)
             return widget
