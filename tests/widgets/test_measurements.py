@@ -277,7 +277,7 @@ def test_columns_in_use_are_ticked_and_the_usual_ones_come_back(measured: Measur
         dialog.list.item(row).setCheckState(Qt.CheckState.Unchecked)
     measured.measurements.use_columns(dialog.chosen)
     assert not set(ColumnsChooser(measured.measurements._columns(), measured.measurements).chosen) & set(USUAL)
-    assert "roundness" not in measured.labels.features
+    measured.hand.qtbot.waitUntil(lambda: "roundness" not in measured.labels.features, timeout=5_000)
     dialog.close()
 
 

@@ -97,7 +97,7 @@ def _options(
 def open_folder(
     folder: Annotated[Path, typer.Argument(help="A folder of images, or its segany-project.json.", show_default=False)],
 ) -> None:
-    """Open napari with a folder of images, to work on one after the other.
+    """Open the window with a folder of images, to work on one after the other.
 
     napari itself opens a folder as one stack.
     """

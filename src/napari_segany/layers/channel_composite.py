@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import dask.array as da
 import numpy as np
 from napari.layers import Image, Layer
 
@@ -73,20 +72,16 @@ def composite(channels: Sequence[Image]) -> Image:
     first = channels[0]
     stacks = [Stack(image_array(one), rgb=False) for one in channels]
     tables = [np.asarray(one.colormap.map(np.linspace(0, 1, 256)), float)[:, :3] for one in channels]
+    # (it takes a while to import)
+    import dask.array as da
+    from dask.delayed import delayed
+
+    blend = delayed(partial(_blend, stacks, tables))
     leading, plane = image_shape(first)[:-2], (*image_shape(first)[-2:], 3)
-    planes = [
-        da.from_delayed(_delayed(stacks, tables, number), plane, np.uint8)
-        for number in range(int(np.prod(leading, dtype=int)))
-    ]
+    planes = [da.from_delayed(blend(number), plane, np.uint8) for number in range(int(np.prod(leading, dtype=int)))]
     data = da.stack(planes).reshape((*leading, *plane)) if leading else planes[0]
     names = [one.name for one in channels]
     return Image(data, rgb=True, name=" + ".join(names), metadata={KEY: names}, **lying_on(first))
-
-
-def _delayed(stacks: Sequence[Stack], tables: Sequence[np.ndarray], number: int) -> da.Array:
-    from dask.delayed import delayed
-
-    return delayed(partial(_blend, stacks, tables))(number)
 
 
 def _blend(stacks: Sequence[Stack], tables: Sequence[np.ndarray], number: int) -> np.ndarray:

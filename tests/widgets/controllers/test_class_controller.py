@@ -193,7 +193,7 @@ def test_renaming_a_class_renames_it_in_its_objects(cells: Opened, monkeypatch: 
     assert classes(cells)[2] == "dark"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     widget.classes._remove("bright")
-    assert classes(cells) == {1: "", 2: "dark", 3: "", 4: "dark"}
+    assert classes(cells) == {2: "dark", 4: "dark"}
     assert "bright" not in widget.classes.classes.names
 
 

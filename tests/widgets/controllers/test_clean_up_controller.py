@@ -162,7 +162,7 @@ def test_apply_ends_the_preview_in_one_step_of_undo(opened: Opened) -> None:
 
 def test_a_preview_does_not_hide_a_mask(opened: Opened) -> None:
     opened.widget.prompt_box.take("Points")
-    opened.hand.click(55, 70)
+    opened.hand.click(55, 62)
     opened.wait_for_mask()
     switch(opened)
     assert not opened.widget.clean_up_box.preview.isChecked()

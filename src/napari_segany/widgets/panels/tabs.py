@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 NARROW = "QTabBar::tab { padding: 3px 2px; }"
 """Of the names: they set the width of the panel, and what is left for the picture."""
+MARGIN = 6
+"""Pixels around what is in a tab."""
 LOWEST = 160
 """Pixels of a tab's height at least: what has no room then is scrolled to, as with large fonts on small screens."""
 
@@ -55,6 +57,7 @@ class Tabs(QTabWidget):
         for tab in tabs:
             page = _Inside()
             inner = QVBoxLayout(page)
+            inner.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
             for box in tab.boxes:
                 inner.addWidget(box)
             if not tab.grows:
