@@ -304,6 +304,8 @@ def continue_session(desk: Desk) -> None:
     for place in list(centres(nuclei()[1][0]).values())[:5]:
         desk.object(*place)
     desk.hand.wait(lambda: desk.widget.keeper.stored)
+    # when the first steps go, the buttons below them move
+    desk.hand.wait(desk.widget.first_steps.isHidden)
     desk.hand.ask(desk.viewer.layers.clear)
     desk.hand.wait(lambda: desk.widget.binding is None)
     desk.show(layer)
